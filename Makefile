@@ -1,0 +1,68 @@
+# make run     set everything up and start it: server, sandbox bank, three agents
+# make test    set up what tests need and run lint and every test
+# make reset   throw the demo's data away, to start afresh
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run setup test lint format reset bench lock translations clean
+.DEFAULT_GOAL := run
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Piculus needs Python 3.11 or newer; name one with make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $(VENV)/.run $@
+
+CATALOGS := $(wildcard app/translations/*/LC_MESSAGES/messages.po)
+COMPILED := $(CATALOGS:.po=.mo)
+
+%.mo: %.po | $(BIN)/python
+	@$(BIN)/pybabel compile -i $< -o $@ 2>/dev/null
+
+setup: $(VENV)/.run $(COMPILED)
+	@$(BIN)/python -m deploy setup
+
+run: $(VENV)/.run $(COMPILED)
+	@exec $(BIN)/python -m deploy run
+
+reset:
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m deploy reset; fi
+
+lint: $(VENV)/.dev $(COMPILED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/djlint --quiet --lint app/templates
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(VENV)/.dev $(COMPILED) lint
+	@$(BIN)/python -m deploy chromium
+	$(BIN)/pytest -n 2 --dist loadfile
+
+bench: $(VENV)/.dev $(COMPILED)
+	@$(BIN)/python -m bench
+
+# Pinned packages with hashes and without any index address.
+lock: $(VENV)/.dev
+	@for name in requirements-agent requirements requirements-dev; do \
+	  CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $$name.in -o $$name.txt; done
+
+# New Chinese texts into the English catalogue; then fill in the empty msgstr lines.
+translations: $(VENV)/.dev
+	@$(BIN)/python -m deploy.translations
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
