@@ -1,0 +1,289 @@
+"""The ports: what fixers and collectors may ask of a production system.
+
+Adapters implement them for real systems, tests/fakes for tests; both pass the same contract tests.
+Any call may raise PortError: the answer is then unknown, whatever happened.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from agent.facts import BankFact, Bookkeeping, Kind, Leg, LegFact, Row, Status
+from agent.money import Money
+
+
+class Trade(msgspec.Struct, frozen=True, kw_only=True):
+    """A trade row, read. Values that make no sense are kept raw in ``row`` and None here.
+
+    ``row`` holds the eight columns of the product document; ``row_hash`` is over all that was read.
+    ``changed_at``, ``created_at``: aware UTC, production's clock; ``read_at``: production's clock at reading.
+    ``raw_status``, ``raw_amount``: as stored.
+    """
+
+    trade_id: int
+    trade_no: str
+    row: Row
+    row_hash: str
+    version: int
+    kind: Kind | None
+    bookkeeping: Bookkeeping | None
+    status: Status | None
+    is_acc: bool | None
+    is_e_acc: bool | None
+    amount_minor: int | None
+    currency: str
+    account_no: str
+    bank_account_no: str
+    channel: str | None
+    created_at: datetime | None
+    changed_at: datetime | None
+    read_at: datetime
+    raw_status: object = None
+    raw_amount: object = None
+
+
+class Pattern(msgspec.Struct, frozen=True, kw_only=True):
+    """A row pattern of a fixer, pushed down to SQL. ``is_e_acc`` None means 'whatever'."""
+
+    kind: Kind
+    status: Status
+    is_acc: bool | None = None
+    is_e_acc: bool | None = None
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows changed in [start, end), of one shard: trade id modulo ``shards`` == ``shard``."""
+
+    start: datetime
+    end: datetime
+    shard: int = 0
+    shards: int = 1
+
+
+class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of production's own table of bank requests. ``status`` is hearsay, never a fact."""
+
+    request_no: str
+    trade_no: str
+    seq: int
+    kind: str
+    status: str
+    amount_minor: int | None
+    created_at: datetime
+
+
+class Correction(msgspec.Struct, frozen=True, kw_only=True):
+    """What a repair writes to the row, and the text of why.
+
+    A voucher None leaves that leg's two cells exactly as they are; a voucher given also marks the leg booked.
+    """
+
+    status: Status
+    acc_voucher: str | None
+    e_acc_voucher: str | None
+    message: str
+
+
+class StepRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A step as production's database holds it. ``result`` is small JSON text."""
+
+    key: str
+    seq: int
+    name: str
+    state: str
+    moves_money: bool
+    started_at: datetime
+    finished_at: datetime | None
+    result: str = ""
+
+
+class RepairRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The repair of one trade as production's database holds it.
+
+    ``state``: open (resume it), done, abandoned (ended before any effect). ``round`` rises with each new
+    repair of the same trade. ``before`` is the row as first read, ``plan`` the names of its steps in order.
+    """
+
+    trade_no: str
+    round: int
+    state: str
+    fence: int
+    fixer_code: str
+    target: Status
+    plan: tuple[str, ...]
+    before: Row
+    agent: str
+    boot_id: str
+    steps: tuple[StepRow, ...] = ()
+
+    @property
+    def money_moved(self) -> bool:
+        """Whether a step that moves money was begun: begun counts, its effect being unknown."""
+        return any(step.moves_money and step.state in ("intended", "done") for step in self.steps)
+
+
+class TradePort(Protocol):
+    """Production's trade database: rows, bank requests, and Piculus's own tables beside them."""
+
+    def now(self) -> datetime:
+        """Production's clock, aware UTC."""
+        ...
+
+    def find(self, trade_no: str) -> list[Trade]:
+        """Rows with this number: none, one, or duplicates."""
+        ...
+
+    def find_many(self, trade_nos: Sequence[str]) -> list[Trade]:
+        """Rows with any of these numbers (at most 500 asked)."""
+        ...
+
+    def suspects(self, patterns: Sequence[Pattern], window: Window, page: int) -> Iterator[list[Trade]]:
+        """Pages of rows matching any pattern, ascending trade id, by keyset; all of the window, no limit.
+
+        Also every row that makes no sense (unknown kind or status, missing, negative or malformed amount,
+        malformed number): those come whatever the patterns.
+        """
+        ...
+
+    def duplicates(self, window: Window, page: int) -> Iterator[list[Trade]]:
+        """Pages of rows changed in the window whose number stands in more than one row."""
+        ...
+
+    def count(self, window: Window) -> int:
+        """Roughly how many rows of the shard the window holds, for progress; 0 where it would be dear."""
+        ...
+
+    def bank_requests(self, trade_nos: Sequence[str]) -> Mapping[str, list[BankRequest]]:
+        """Every bank request of each trade, by seq; trades without one are absent."""
+        ...
+
+    def open_bank_request(self, request: BankRequest) -> None:
+        """Write a request line before the bank is called; the same number and trade again is accepted."""
+        ...
+
+    def note_bank_request(self, request_no: str, status: str) -> None:
+        """Keep what the bank last said beside the request."""
+        ...
+
+    def find_repair(self, trade_no: str) -> RepairRow | None:
+        """The newest repair of the trade with its steps, or None."""
+        ...
+
+    def claim_repair(self, claim: RepairRow) -> RepairRow:
+        """Begin a repair or take one over; returns it as it now stands.
+
+        A repair that is open is taken over when ``claim.fence`` is higher, or equal with the same boot id;
+        its plan, before row and steps stay. Otherwise a new round begins. Raises FencedError when a newer
+        fence holds it.
+        """
+        ...
+
+    def record_step(self, claim: RepairRow, step: StepRow) -> None:
+        """Write a step before (intended) or after (done, failed) its effect. Raises FencedError.
+
+        A step whose key stands already is replaced and belongs to the claim's round from then on.
+        """
+        ...
+
+    def close_repair(self, claim: RepairRow, state: str) -> None:
+        """Set the repair done or abandoned. Raises FencedError."""
+        ...
+
+    def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, step: StepRow) -> Trade:
+        """Correct the row by compare-and-set over everything read, with the correction record that keeps the
+        old row and the step marked done, in one transaction; return the row after.
+
+        Raises RowChangedError, FencedError.
+        """
+        ...
+
+
+class Posting(msgspec.Struct, frozen=True, kw_only=True):
+    """What a fixer asks the ledger to post; ``key`` is ``PCL:{sys_code}:{trade_no}:{leg}``."""
+
+    key: str
+    trade_no: str
+    kind: Kind
+    leg: Leg
+    account_no: str
+    amount: Money
+
+
+class LedgerPort(Protocol):
+    """Production's ledger."""
+
+    def legs(self, trades: Sequence[Trade]) -> Mapping[str, tuple[LegFact, LegFact | None]]:
+        """Both legs of each trade by number, as facts: NONE, POSTED, MISMATCH (amount, account, kind or more
+        than one entry), UNKNOWN (could not be read). A recharge has no second leg. Never raises for a trade.
+        """
+        ...
+
+    def post(self, posting: Posting) -> str:
+        """Post one balanced entry and return its voucher number; the same key returns the same number.
+
+        Raises InsufficientBalanceError, LegTakenError, LedgerRejectedError: nothing was posted; PortError:
+        unknown.
+        """
+        ...
+
+    def check(self) -> str:
+        """Say in a few words what was found; raises PortError."""
+        ...
+
+
+class PayoutReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The bank's answer to a payout: accepted, success, failed (explicit code of its list) or unknown.
+
+    A failure is final only once ``facts`` calls the number FAIL: until it has settled it may still be paid.
+    """
+
+    status: str
+    code: str | None = None
+    detail: str = ""
+
+
+class BankPort(Protocol):
+    """The bank."""
+
+    deduplicates: bool
+    """Whether the bank de-duplicates by payout number; if not, a lost reply goes to a person."""
+
+    def facts(
+        self, trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]
+    ) -> Mapping[str, BankFact]:
+        """What the bank says over every request number of each trade. Never raises for one trade: UNKNOWN."""
+        ...
+
+    def pay(self, request_no: str, amount: Money, payee_account: str) -> PayoutReply:
+        """Ask for a payout, idempotent by number. Raises BankConflictError. A time-out is status unknown."""
+        ...
+
+    def check(self) -> str:
+        """Say in a few words what was found; raises PortError."""
+        ...
+
+
+class StepLog(Protocol):
+    """Where a fixer tells what it is doing, for the server to show live."""
+
+    def __call__(self, step: StepRow, /) -> None: ...
+
+
+class Cancellation(Protocol):
+    """Whether a person cancelled the command."""
+
+    def is_set(self) -> bool: ...
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """Everything a fixer or collector may touch."""
+
+    trades: TradePort
+    ledger: LedgerPort
+    bank: BankPort
+
+
+Transaction = AbstractContextManager[None]
