@@ -1,0 +1,185 @@
+"""The bank over HTTP: many numbers an inquiry, settlement files as the second negative, payouts by number."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from agent.adapters.bank_client import Answer, BadAnswerError, BankClient, NoAnswerError
+from agent.adapters.names import BankNames
+from agent.adapters.rows import in_batches
+from agent.adapters.settlement import SettlementSearch, SettlementShelf
+from agent.adapters.verdicts import NOT_FOUND, Record, absent, found, over_all, unknown
+from agent.clock import now
+from agent.errors import BankConflictError, PortError
+from agent.facts import BankFact, RequestFact
+from agent.money import Money
+from agent.ports import BankRequest, PayoutReply, Trade
+
+MOST_ASKED: Final = 500
+MOST_SPLITS: Final = 24
+"""Inquiries that one call may add by halving a batch whose answer is no use."""
+
+
+class HttpBank:
+    """BankPort on the interface of docs/production-interface.md §3. Shared by threads.
+
+    ``clock`` tells the time, aware, where the bank's answers carry no ``Date`` of its own.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        names: BankNames | None = None,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self._names = names or BankNames()
+        self._clock = clock
+        self._client = BankClient(base_url, token, self._names)
+        self._shelf = SettlementShelf(self._client, self._names)
+        self.deduplicates: bool = self._names.deduplicates
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
+    def check(self) -> str:
+        """Whether the bank answers and knows our token, read-only. Raises PortError."""
+        health = self._client.get("/healthz")
+        if health.status != 200:
+            raise PortError(f"the bank's health: HTTP {health.status}")
+        today, _ = self._shelf.ask_pair(self._clock())
+        return f"answers; bank day {today.day}, de-duplicates: {'yes' if self.deduplicates else 'no'}"
+
+    def facts(
+        self, trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]
+    ) -> Mapping[str, BankFact]:
+        """What the bank says over every request number of each trade; never raises."""
+        asked = [request for trade in trades for request in requests.get(trade.trade_no, [])]
+        inquiry = _Inquiry(self._client, self._clock)
+        inquiry.ask(list(dict.fromkeys(request.request_no for request in asked)))
+        search = SettlementSearch(self._shelf)
+        return {
+            trade.trade_no: over_all(
+                [self._fact(trade, request, inquiry, search) for request in requests.get(trade.trade_no, [])]
+            )
+            for trade in trades
+        }
+
+    def pay(self, request_no: str, amount: Money, payee_account: str) -> PayoutReply:
+        """Ask for a payout, once. Raises BankConflictError; whatever else goes wrong is ``unknown``."""
+        wanted = {
+            "request_no": request_no,
+            "amount_minor": amount.minor,
+            "currency": amount.currency,
+            "payee_account": payee_account,
+        }
+        try:
+            answer = self._client.post("/payouts", wanted)
+            content = answer.json()
+        except PortError as error:
+            return PayoutReply(status="unknown", detail=str(error))
+        if answer.status == 409 and isinstance(content, dict) and content.get("error") == "conflict":
+            raise BankConflictError(f"the bank holds {request_no} with another amount or payee")
+        record = _record_of(content)
+        if answer.status not in (200, 202) or record is None or record.request_no != request_no:
+            return PayoutReply(status="unknown", detail=f"HTTP {answer.status} without this number's record")
+        told = (record.amount_minor, record.currency, record.account)
+        asked = (amount.minor, amount.currency, payee_account)
+        if any(said not in (None, wished) for said, wished in zip(told, asked, strict=True)):
+            return PayoutReply(
+                status="unknown", code=record.code, detail="the bank answers for another payout"
+            )
+        return self._reply(answer, record)
+
+    def _reply(self, answer: Answer, record: Record) -> PayoutReply:
+        match answer.status, record.status:
+            case 200 | 202, "accepted":
+                return PayoutReply(status="accepted")
+            case 200, "success":
+                return PayoutReply(status="success")
+            case 200, "failed" if record.code in self._names.failure_codes:
+                return PayoutReply(status="failed", code=record.code)
+            case _:
+                detail = f"HTTP {answer.status}, status {record.status[:40]!r}"
+                return PayoutReply(status="unknown", code=record.code, detail=detail)
+
+    def _fact(
+        self, trade: Trade, request: BankRequest, inquiry: "_Inquiry", search: SettlementSearch
+    ) -> RequestFact:
+        record = inquiry.records.get(request.request_no)
+        if record is None:
+            return unknown(request, inquiry.failures.get(request.request_no, "the bank left this number out"))
+        if record.status == NOT_FOUND:
+            return absent(request, search.look(request.request_no, request.created_at))
+        return found(self._names, trade, request, record, inquiry.answered_at[request.request_no])
+
+
+class _Inquiry:
+    """Asks for many numbers; those without a usable answer get the reason instead of a record.
+
+    ``answered_at``: when each record was told, by the bank's clock where it says so.
+    """
+
+    def __init__(self, client: BankClient, clock: Callable[[], datetime]) -> None:
+        self._client = client
+        self._clock = clock
+        self._splits_left = MOST_SPLITS
+        self._silence = ""
+        self.records: dict[str, Record] = {}
+        self.answered_at: dict[str, datetime] = {}
+        self.failures: dict[str, str] = {}
+
+    def ask(self, numbers: Sequence[str]) -> None:
+        for batch in in_batches(numbers, MOST_ASKED):
+            self._ask_batch(batch)
+
+    def _ask_batch(self, numbers: Sequence[str]) -> None:
+        if self._silence:
+            self._fail(numbers, self._silence)
+            return
+        try:
+            self._read(numbers)
+        except NoAnswerError as error:
+            self._silence = str(error)
+            self._fail(numbers, self._silence)
+        except BadAnswerError as error:
+            self._halve(numbers, str(error))
+
+    def _halve(self, numbers: Sequence[str], reason: str) -> None:
+        """One number that the bank chokes on must not hide the others."""
+        if len(numbers) == 1 or self._splits_left < 2:
+            self._fail(numbers, reason)
+            return
+        self._splits_left -= 2
+        middle = len(numbers) // 2
+        self._ask_batch(numbers[:middle])
+        self._ask_batch(numbers[middle:])
+
+    def _fail(self, numbers: Iterable[str], reason: str) -> None:
+        self.failures.update(dict.fromkeys(numbers, reason))
+
+    def _read(self, numbers: Sequence[str]) -> None:
+        asked_at = self._clock()
+        answer = self._client.post("/inquiries", {"request_nos": list(numbers)})
+        content = answer.json()
+        listed = content.get("records") if isinstance(content, dict) else None
+        if answer.status != 200 or not isinstance(listed, list):
+            raise BadAnswerError(f"inquiry: HTTP {answer.status} without records")
+        records: dict[str, Record] = {}
+        twice: set[str] = set()
+        for record in filter(None, map(_record_of, listed)):
+            if records.setdefault(record.request_no, record) != record:
+                twice.add(record.request_no)
+        told = [number for number in numbers if number in records and number not in twice]
+        self.records.update({number: records[number] for number in told})
+        self.answered_at.update(dict.fromkeys(told, answer.at or asked_at))
+
+
+def _record_of(content: object) -> Record | None:
+    try:
+        return msgspec.convert(content, Record)
+    except msgspec.ValidationError:
+        return None

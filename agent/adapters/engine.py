@@ -1,0 +1,165 @@
+"""Database engines, and the two ways to use them: a short read, and a transaction that locks first.
+
+Nothing here alters a database: no DDL, no journal mode. Every error of the database leaves as PortError with
+a short message that names neither address nor user.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import Connection, DateTime, Engine, Row, create_engine, event, literal_column, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.sql import ColumnElement, Executable
+
+from agent.errors import ConfigurationError, PortError
+
+T = TypeVar("T")
+
+LOCK_WAIT_S: Final = 10
+READ_TIMEOUT_S: Final = 120
+ATTEMPTS: Final = 6
+_WRITES: Final = "piculus_writes"
+# Serialization failure and deadlock: the database has rolled back all of it, so the whole may be tried again.
+_ROLLED_BACK_STATES: Final = frozenset({"40001", "40P01"})
+_ROLLED_BACK_NUMBERS: Final = frozenset({1213, 1020})
+_ADDRESS: Final = re.compile(
+    r"\S+://\S+|(?:at|on|host|for user|database) [\"'][^\"']*[\"'](?:@'[^']*')?|'[^']*'@'[^']*'"
+)
+_CLOCKS: Final = {
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'",
+    "postgresql": "timezone('utc', clock_timestamp())",
+    "mysql": "utc_timestamp(6)",
+    "mariadb": "utc_timestamp(6)",
+}
+
+
+class ConstraintError(PortError):
+    """The database refused a row by a constraint, again after a second look; nothing was written."""
+
+
+def open_engine(url: str, isolation: str) -> Engine:
+    """An engine for SQLite, PostgreSQL (psycopg) or MariaDB (pymysql); connects nowhere yet.
+
+    Raises ConfigurationError for a URL that is none of these. A SQLite file must exist: none is created.
+    """
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        if backend == "sqlite":
+            return _sqlite_engine(parsed.database or "")
+        options: dict[str, Any] = {"connect_timeout": LOCK_WAIT_S}
+        if backend in ("mysql", "mariadb"):
+            options.update(read_timeout=READ_TIMEOUT_S, write_timeout=READ_TIMEOUT_S)
+        engine = create_engine(
+            parsed, isolation_level=isolation, pool_pre_ping=True, hide_parameters=True, connect_args=options
+        )
+    except (ArgumentError, ImportError, ValueError) as error:
+        raise ConfigurationError("the database URL names no database that an agent can use") from error
+    if backend not in _CLOCKS:
+        raise ConfigurationError(f"{backend} is not supported: use SQLite, PostgreSQL or MariaDB")
+    event.listen(engine, "connect", _prepare_postgresql if backend == "postgresql" else _prepare_mariadb)
+    return engine
+
+
+def _sqlite_engine(path: str) -> Engine:
+    if not path or path == ":memory:":
+        raise ConfigurationError("a SQLite database must be a file")
+    # mode=rw: a wrong path is an error, not a new empty file.
+    target = path if path.startswith("file:") else f"file:{quote(path)}"
+    joint = "&" if "?" in target else "?"
+    engine = create_engine(
+        f"sqlite:///{target}{joint}mode=rw&uri=true",
+        connect_args={"timeout": LOCK_WAIT_S},
+        hide_parameters=True,
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not begin transactions by itself: it would begin them deferred.
+    connection.isolation_level = None
+    # A text that is not UTF-8 is one bad value, not the end of a collection.
+    connection.text_factory = _text
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that reads and then writes fails at once when two meet.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+        cursor.execute(f"SET lock_timeout = '{LOCK_WAIT_S}s'")
+    connection.commit()
+
+
+def _prepare_mariadb(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        # TIMESTAMP columns are converted to the session's zone; DATETIME ones are not.
+        cursor.execute("SET time_zone = '+00:00'")
+        cursor.execute(f"SET innodb_lock_wait_timeout = {LOCK_WAIT_S}")
+
+
+def clock(engine: Engine) -> ColumnElement[datetime]:
+    """The database's own clock in SQL, naive UTC with microseconds."""
+    return literal_column(_CLOCKS[engine.dialect.name], DateTime())
+
+
+def read(engine: Engine, what: str, statement: Executable) -> Sequence[Row[Any]]:
+    """All rows of one statement, in a transaction of its own. Raises PortError."""
+    return read_within(engine, what, lambda connection: connection.execute(statement).all())
+
+
+def read_within(engine: Engine, what: str, work: Callable[[Connection], T]) -> T:
+    """Several reads in one transaction. Raises PortError."""
+    try:
+        with engine.connect() as connection:
+            return work(connection)
+    except (SQLAlchemyError, OverflowError) as error:
+        raise PortError(f"{what}: {explain(error)}") from error
+
+
+def write(engine: Engine, what: str, work: Callable[[Connection], T]) -> T:
+    """Run ``work`` in one transaction and commit. Raises PortError: it is not known whether it was committed.
+
+    A deadlock, a serialization failure or a constraint means that someone came between and that all was
+    rolled back: ``work`` is run again and looks again. A constraint that stays raises ConstraintError.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+                return work(connection)
+        except IntegrityError as error:
+            if attempt > 1:
+                raise ConstraintError(f"{what}: {explain(error)}") from error
+        except (SQLAlchemyError, OverflowError) as error:
+            if attempt == ATTEMPTS or not _is_rolled_back(error):
+                raise PortError(f"{what}: {explain(error)}") from error
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _is_rolled_back(error: Exception) -> bool:
+    original = error.orig if isinstance(error, DBAPIError) else None
+    state = getattr(original, "sqlstate", None)
+    number = original.args[0] if original is not None and original.args else None
+    return state in _ROLLED_BACK_STATES or number in _ROLLED_BACK_NUMBERS
+
+
+def explain(error: Exception) -> str:
+    """A short reason without addresses, users or parameters."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    parts = [str(part) for part in getattr(original, "args", ())] or [str(original)]
+    line = next((line.strip() for line in parts[-1].splitlines() if line.strip()), type(original).__name__)
+    return _ADDRESS.sub("…", line)[:200]

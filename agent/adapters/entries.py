@@ -1,0 +1,100 @@
+"""What a ledger entry must look like for a trade, and what the entries found say of its legs. Pure."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from agent.adapters.names import LedgerNames
+from agent.facts import Kind, Leg, LegFact, LegState
+from agent.ports import Trade
+
+SLOTS: Final[Mapping[str, tuple[str, ...]]] = {"1": ("1",), "2": ("2",), "both": ("1", "2")}
+"""The legs that an entry occupies."""
+
+Shares = tuple[tuple[str, int], ...]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An unreversed entry as stored; ``postings`` is the net of each account it touches, zeros left out."""
+
+    voucher_no: str
+    leg: str
+    kind: str
+    amount: object
+    currency: str
+    postings: Mapping[str, int] | None
+
+
+def shares(names: LedgerNames, kind: Kind, leg: Leg, account_no: str, minor: int) -> Shares | None:
+    """The signed postings of an entry, in minor units, summing to zero; None where there is no such entry."""
+    clearing, bank = names.clearing_account, names.bank_account
+    match kind, leg:
+        case Kind.RECHARGE, Leg.FIRST:
+            return ((account_no, minor), (bank, -minor))
+        case Kind.WITHDRAW, Leg.BOTH:
+            return ((account_no, -minor), (clearing, minor), (clearing, -minor), (bank, minor))
+        case Kind.WITHDRAW, Leg.FIRST:
+            return ((account_no, -minor), (clearing, minor))
+        case Kind.WITHDRAW, Leg.SECOND:
+            return ((clearing, -minor), (bank, minor))
+        case _:
+            return None
+
+
+def net(postings: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """What each account gains, accounts that gain nothing left out."""
+    gains: dict[str, int] = defaultdict(int)
+    for account_no, amount in postings:
+        gains[account_no] += amount
+    return {account_no: amount for account_no, amount in gains.items() if amount}
+
+
+def leg_facts(names: LedgerNames, trade: Trade, entries: Sequence[Entry]) -> tuple[LegFact, LegFact | None]:
+    """Both legs of a trade from its unreversed entries; a recharge has no second."""
+    if trade.kind is Kind.RECHARGE:
+        # Nothing of a recharge belongs on the second leg: what stands there spoils the first.
+        return _leg(names, trade, Leg.FIRST, entries), None
+    return tuple(
+        _leg(names, trade, leg, [entry for entry in entries if _is_on(entry, leg)])
+        for leg in (Leg.FIRST, Leg.SECOND)
+    )  # type: ignore[return-value]
+
+
+def _is_on(entry: Entry, leg: Leg) -> bool:
+    # An entry on a leg that nobody knows is held against both.
+    return leg.value in SLOTS.get(entry.leg, ("1", "2"))
+
+
+def _leg(names: LedgerNames, trade: Trade, leg: Leg, entries: Sequence[Entry]) -> LegFact:
+    if not entries:
+        return LegFact(LegState.NONE)
+    if len(entries) > 1:
+        numbers = ", ".join(sorted(entry.voucher_no for entry in entries))
+        return LegFact(LegState.MISMATCH, detail=f"more than one entry: {numbers}"[:300])
+    entry = entries[0]
+    amount = entry.amount if isinstance(entry.amount, int) else None
+    difference = _difference(names, trade, entry)
+    if difference:
+        return LegFact(LegState.MISMATCH, entry.voucher_no, amount, difference)
+    return LegFact(LegState.POSTED, entry.voucher_no, amount)
+
+
+def _difference(names: LedgerNames, trade: Trade, entry: Entry) -> str:
+    """How an entry differs from what the trade asks for; empty where it does not."""
+    kinds = {Kind.RECHARGE: names.recharge, Kind.WITHDRAW: names.withdraw}
+    if trade.kind is None or entry.kind != kinds[trade.kind]:
+        return f"kind {entry.kind}"
+    if trade.amount_minor is None or entry.amount != trade.amount_minor:
+        return f"amount {entry.amount}"
+    if entry.currency != trade.currency:
+        return f"currency {entry.currency}"
+    if entry.leg not in SLOTS:
+        return f"leg {entry.leg}"
+    wanted = shares(names, trade.kind, Leg(entry.leg), trade.account_no, trade.amount_minor)
+    if wanted is None:
+        return f"leg {entry.leg} of a {trade.kind.value}"
+    if entry.postings is None or entry.postings != net(wanted):
+        return f"postings {dict(sorted((entry.postings or {}).items()))}"[:300]
+    return ""

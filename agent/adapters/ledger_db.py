@@ -1,0 +1,128 @@
+"""A double-entry ledger over SQL."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, select
+
+from agent.adapters.check import describe
+from agent.adapters.engine import ConstraintError, clock, open_engine, read, read_within, write
+from agent.adapters.entries import Entry, leg_facts, net
+from agent.adapters.names import LedgerNames
+from agent.adapters.posting import Poster
+from agent.adapters.rows import in_batches, moment, plain, text
+from agent.adapters.tables import LedgerTables
+from agent.errors import LedgerRejectedError, PortError
+from agent.facts import Kind, LegFact, LegState
+from agent.ports import Posting, Trade
+
+MOST_ASKED: Final = 500
+
+
+class SqlLedger:
+    """LedgerPort on SQLite, PostgreSQL or MariaDB. Shared by threads; connects at the first call."""
+
+    def __init__(self, url: str, names: LedgerNames | None = None) -> None:
+        self._names = names or LedgerNames()
+        self._engine = open_engine(url, self._names.isolation)
+        self._tables = LedgerTables(self._names)
+        self._now = clock(self._engine)
+        self._poster = Poster(self._names, self._tables, self._now)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def check(self) -> str:
+        """Tables, columns, house accounts and clock, read-only. PortError names what is missing."""
+        found = describe(
+            self._engine, self._names.schema, self._tables.expected, self._names.entry, self._clock
+        )
+        cells, house = self._tables.account.c, {self._names.clearing_account, self._names.bank_account}
+        rows = read(
+            self._engine, "read the accounts", select(cells["ACC_NO"]).where(cells["ACC_NO"].in_(house))
+        )
+        missing = sorted(house - {row[0] for row in rows})
+        if missing:
+            raise PortError(f"missing: account {', '.join(missing)}")
+        return found
+
+    def legs(self, trades: Sequence[Trade]) -> Mapping[str, tuple[LegFact, LegFact | None]]:
+        """Both legs of each trade by number; a batch that cannot be read is UNKNOWN."""
+        found: dict[str, tuple[LegFact, LegFact | None]] = {}
+        for batch in in_batches(trades, MOST_ASKED):
+            try:
+                entries = self._entries([trade.trade_no for trade in batch])
+            except PortError as error:
+                unread = LegFact(LegState.UNKNOWN, detail=str(error))
+                for trade in batch:
+                    found[trade.trade_no] = (unread, None if trade.kind is Kind.RECHARGE else unread)
+                continue
+            for trade in batch:
+                found[trade.trade_no] = leg_facts(self._names, trade, entries.get(trade.trade_no, []))
+        return found
+
+    def post(self, posting: Posting) -> str:
+        """Post one balanced entry and return its voucher number; the same key returns the same number."""
+        try:
+            return write(self._engine, "post to the ledger", lambda c: self._poster.post(c, posting))
+        except ConstraintError as error:
+            raise LedgerRejectedError(str(error)) from error
+
+    def _clock(self) -> datetime:
+        at = moment(read(self._engine, "read the clock", select(self._now.label("now")))[0][0])
+        if at is None:
+            raise PortError("the ledger's clock cannot be read")
+        return at
+
+    def _entries(self, trade_nos: Sequence[str]) -> Mapping[str, list[Entry]]:
+        """The unreversed entries of each trade, with their postings, as of one moment."""
+        cells, lines = self._tables.entry.c, self._tables.posting.c
+        live = select(
+            cells["TRD_NUM"],
+            cells["VOUCHER_NO"],
+            cells["LEG"],
+            cells["KIND"],
+            cells["AMOUNT"],
+            cells["CURRENCY"],
+        ).where(
+            cells["TRD_NUM"].in_(trade_nos),
+            cells["REVERSED_BY"].is_(None),
+            cells["REVERSES"].is_(None),
+            cells["KIND"] != self._names.reversal,
+        )
+
+        def look(connection: Connection) -> Mapping[str, list[Entry]]:
+            rows = connection.execute(live).all()
+            postings: dict[str, list[tuple[str, Any]]] = defaultdict(list)
+            for vouchers in in_batches([row[1] for row in rows], MOST_ASKED):
+                mine = select(lines["VOUCHER_NO"], lines["ACC_NO"], lines["AMOUNT"]).where(
+                    lines["VOUCHER_NO"].in_(vouchers)
+                )
+                for line in connection.execute(mine):
+                    postings[line[0]].append((line[1], plain(line[2])))
+            return _by_trade(rows, postings)
+
+        return read_within(self._engine, "read the ledger", look)
+
+
+def _by_trade(
+    rows: Sequence[Row[*tuple[Any, ...]]], postings: Mapping[str, list[tuple[str, Any]]]
+) -> Mapping[str, list[Entry]]:
+    by_trade: dict[str, list[Entry]] = defaultdict(list)
+    for row in rows:
+        trade_no, voucher_no, leg, kind, amount, currency = row[:6]
+        lines = postings.get(voucher_no, [])
+        readable = all(isinstance(minor, int) for _, minor in lines)
+        entry = Entry(
+            voucher_no=text(voucher_no),
+            leg=text(leg),
+            kind=text(kind),
+            amount=plain(amount),
+            currency=text(currency),
+            postings=net(lines) if readable else None,
+        )
+        by_trade[trade_no].append(entry)
+    return by_trade

@@ -1,0 +1,141 @@
+"""One balanced posting, inside a transaction that the caller holds.
+
+The row of the voucher sequence is taken first, so the postings of a ledger stand in line behind each other
+and everything read afterwards is fresh.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
+
+from agent.adapters.entries import SLOTS, Shares, net, shares
+from agent.adapters.names import LedgerNames
+from agent.adapters.rows import moment, plain
+from agent.adapters.tables import LedgerTables
+from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, PortError
+from agent.facts import Kind
+from agent.ports import Posting
+
+
+class Poster:
+    """Posts into the tables of a ledger. ``now`` is the database's clock in SQL."""
+
+    def __init__(self, names: LedgerNames, tables: LedgerTables, now: ColumnElement[datetime]) -> None:
+        self._names = names
+        self._tables = tables
+        self._now = now
+
+    def post(self, connection: Connection, posting: Posting) -> str:
+        """The voucher number, new or the one that the key was given before.
+
+        Raises LedgerRejectedError and its kin: the transaction must then be rolled back.
+        """
+        wanted = self._shares(posting)
+        value, at = self._next_value(connection)
+        known = self._known(connection, posting, wanted)
+        if known is not None:
+            return known
+        self._refuse_taken(connection, posting)
+        self._check_accounts(connection, posting, wanted)
+        # The entry's number: second and last six digits of the sequence.
+        voucher_no = f"GA{at:%y%m%d%H%M%S}{value % 1_000_000:06d}"
+        self._insert(connection, posting, voucher_no, wanted)
+        self._move(connection, posting, wanted)
+        return voucher_no
+
+    def _shares(self, posting: Posting) -> Shares:
+        minor = posting.amount.minor
+        wanted = shares(self._names, posting.kind, posting.leg, posting.account_no, minor)
+        if wanted is None:
+            raise LedgerRejectedError(f"a {posting.kind.value} has no leg {posting.leg.value}")
+        if minor <= 0:
+            raise LedgerRejectedError(f"an amount is positive, not {minor}")
+        return wanted
+
+    def _next_value(self, connection: Connection) -> tuple[int, datetime]:
+        """Take the next value of the sequence, and with it the place in line; and the ledger's clock."""
+        cells = self._tables.sequence.c
+        raised = (
+            update(self._tables.sequence).where(cells["ID"] == 1).values(LAST_VALUE=cells["LAST_VALUE"] + 1)
+        )
+        if connection.execute(raised).rowcount != 1:
+            raise PortError("the ledger has no voucher sequence")
+        value, now = connection.execute(select(cells["LAST_VALUE"], self._now).where(cells["ID"] == 1)).one()
+        at = moment(now)
+        if at is None or not isinstance(value, int):
+            raise PortError("the ledger's sequence or clock cannot be read")
+        return value, at
+
+    def _known(self, connection: Connection, posting: Posting, wanted: Shares) -> str | None:
+        entry, lines = self._tables.entry, self._tables.posting
+        held = connection.execute(select(entry).where(entry.c["IDEM_KEY"] == posting.key)).first()
+        if held is None:
+            return None
+        if held.REVERSED_BY is not None:
+            raise LedgerRejectedError(f"{held.VOUCHER_NO} was posted under {posting.key} and reversed since")
+        found = connection.execute(
+            select(lines.c["ACC_NO"], lines.c["AMOUNT"]).where(lines.c["VOUCHER_NO"] == held.VOUCHER_NO)
+        )
+        stored = (held.IDEM_KEY, held.TRD_NUM, held.LEG, held.KIND, plain(held.AMOUNT), held.CURRENCY)
+        asked = (posting.key, posting.trade_no, posting.leg.value, self._kind(posting))
+        same = stored == (*asked, posting.amount.minor, posting.amount.currency)
+        if not same or net([(line[0], line[1]) for line in found]) != net(wanted):
+            raise LedgerRejectedError(f"{posting.key} was used for another posting, {held.VOUCHER_NO}")
+        return str(held.VOUCHER_NO)
+
+    def _refuse_taken(self, connection: Connection, posting: Posting) -> None:
+        cells = self._tables.entry_leg.c
+        taken = select(cells["VOUCHER_NO"]).where(
+            cells["TRD_NUM"] == posting.trade_no,
+            cells["LEG"].in_(SLOTS[posting.leg.value]),
+            cells["LIVE"] == 1,
+        )
+        held = connection.execute(taken).first()
+        if held is not None:
+            raise LegTakenError(f"leg {posting.leg.value} of {posting.trade_no} is held by {held[0]}")
+
+    def _check_accounts(self, connection: Connection, posting: Posting, wanted: Shares) -> None:
+        cells = self._tables.account.c
+        needed = {account_no for account_no, _ in wanted}
+        rows = connection.execute(
+            select(cells["ACC_NO"], cells["KIND"], cells["CURRENCY"]).where(cells["ACC_NO"].in_(needed))
+        )
+        kinds = {row[0]: row[1] for row in rows if row[2] == posting.amount.currency}
+        missing = sorted(needed - kinds.keys())
+        if missing:
+            raise LedgerRejectedError(f"no account {missing[0]} in {posting.amount.currency}")
+        if (posting.account_no in needed) and kinds[posting.account_no] != self._names.customer:
+            raise LedgerRejectedError(f"account {posting.account_no} is not a customer's")
+
+    def _insert(self, connection: Connection, posting: Posting, voucher_no: str, wanted: Shares) -> None:
+        connection.execute(
+            insert(self._tables.entry).values(
+                VOUCHER_NO=voucher_no,
+                TRD_NUM=posting.trade_no,
+                LEG=posting.leg.value,
+                KIND=self._kind(posting),
+                AMOUNT=posting.amount.minor,
+                CURRENCY=posting.amount.currency,
+                IDEM_KEY=posting.key,
+                POSTED_BY=self._names.posted_by,
+                POSTED_AT=self._now,
+            )
+        )
+        for slot in SLOTS[posting.leg.value]:
+            held = {"TRD_NUM": posting.trade_no, "LEG": slot, "VOUCHER_NO": voucher_no, "LIVE": 1}
+            connection.execute(insert(self._tables.entry_leg).values(held))
+        for account_no, amount in wanted:
+            line = {"VOUCHER_NO": voucher_no, "ACC_NO": account_no, "AMOUNT": amount}
+            connection.execute(insert(self._tables.posting).values(line))
+
+    def _move(self, connection: Connection, posting: Posting, wanted: Shares) -> None:
+        """Raise and lower the balances, in the order of the accounts so that two postings cannot deadlock."""
+        account = self._tables.account
+        for account_no, change in sorted(net(wanted).items()):
+            enough = or_(account.c["KIND"] != self._names.customer, account.c["BALANCE"] >= -change)
+            moved = update(account).where(account.c["ACC_NO"] == account_no, enough)
+            if connection.execute(moved.values(BALANCE=account.c["BALANCE"] + change)).rowcount != 1:
+                raise InsufficientBalanceError(f"account {account_no} does not hold {-change} fen")
+
+    def _kind(self, posting: Posting) -> str:
+        return self._names.recharge if posting.kind is Kind.RECHARGE else self._names.withdraw

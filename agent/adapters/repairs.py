@@ -1,0 +1,199 @@
+"""Piculus's own three tables in production's database, inside a transaction that the caller holds.
+
+Every function that writes first locks the repair's row by an UPDATE that compares the fence, so whatever it
+reads afterwards is fresh, and a newer attempt shuts an older one out.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+
+from agent.adapters.rows import UNDATED, moment, naive, text
+from agent.adapters.tables import TradeTables
+from agent.errors import FencedError, PortError
+from agent.facts import Row as TradeRow
+from agent.facts import Status
+from agent.ports import RepairRow, StepRow, Trade
+
+OPEN = "open"
+
+
+class Repairs:
+    """Reads and writes the repair of a trade.
+
+    ``now`` is the database's clock in SQL; ``rows_of`` reads the trade rows of a number inside a transaction.
+    """
+
+    def __init__(
+        self,
+        tables: TradeTables,
+        now: ColumnElement[datetime],
+        rows_of: Callable[[Connection, str], list[Trade]],
+    ) -> None:
+        self._repair = tables.repair
+        self._step = tables.step
+        self._correction = tables.correction
+        self._now = now
+        self._rows_of = rows_of
+
+    def find(self, connection: Connection, trade_no: str) -> RepairRow | None:
+        """The newest repair of the trade with its steps."""
+        row = connection.execute(select(self._repair).where(self._repair.c.trade_no == trade_no)).first()
+        if row is None:
+            return None
+        steps = self._step.c
+        mine = (
+            select(self._step).where(steps.trade_no == trade_no, steps.round == row.round).order_by(steps.seq)
+        )
+        return _repair_of(row, connection.execute(mine).all())
+
+    def claim(self, connection: Connection, claim: RepairRow) -> RepairRow:
+        """Begin a repair or take an open one over. Raises FencedError."""
+        repair = self._repair
+        lock = update(repair).where(repair.c.trade_no == claim.trade_no).values(changed_at=self._now)
+        if connection.execute(lock).rowcount == 0:
+            values = self._values(claim, 1)
+            connection.execute(insert(repair).values(trade_no=claim.trade_no, **values))
+        else:
+            standing = self.find(connection, claim.trade_no)
+            if standing is None:
+                raise PortError(f"the repair of {claim.trade_no} vanished while it was claimed")
+            connection.execute(
+                update(repair)
+                .where(repair.c.trade_no == claim.trade_no)
+                .values(self._taking(connection, claim, standing))
+            )
+        claimed = self.find(connection, claim.trade_no)
+        if claimed is None:
+            raise PortError(f"the repair of {claim.trade_no} vanished while it was claimed")
+        return claimed
+
+    def hold(self, connection: Connection, claim: RepairRow, *, is_open: bool = True) -> None:
+        """Lock the repair for this transaction. Raises FencedError when it is another attempt's by now."""
+        cells = self._repair.c
+        owned = [
+            cells.trade_no == claim.trade_no,
+            cells.round == claim.round,
+            cells.fence == claim.fence,
+            cells.boot_id == claim.boot_id,
+        ]
+        if is_open:
+            owned.append(cells.state == OPEN)
+        held = update(self._repair).where(*owned).values(changed_at=self._now)
+        if connection.execute(held).rowcount != 1:
+            raise FencedError(f"the repair of {claim.trade_no} belongs to a newer attempt")
+
+    def record_step(self, connection: Connection, claim: RepairRow, step: StepRow) -> None:
+        """Write a step under a held repair; one whose key stands already is replaced."""
+        values = {
+            "trade_no": claim.trade_no,
+            "round": claim.round,
+            "seq": step.seq,
+            "name": step.name,
+            "state": step.state,
+            "moves_money": int(step.moves_money),
+            "started_at": naive(step.started_at),
+            "finished_at": None if step.finished_at is None else naive(step.finished_at),
+            "result": step.result,
+            "fence": claim.fence,
+            "agent": claim.agent,
+            "boot_id": claim.boot_id,
+        }
+        replaced = update(self._step).where(self._step.c.step_key == step.key).values(values)
+        if connection.execute(replaced).rowcount == 0:
+            connection.execute(insert(self._step).values(step_key=step.key, **values))
+
+    def close(self, connection: Connection, claim: RepairRow, state: str) -> None:
+        """Set a repair done or abandoned. Raises FencedError."""
+        self.hold(connection, claim, is_open=False)
+        closed = update(self._repair).where(self._repair.c.trade_no == claim.trade_no)
+        connection.execute(closed.values(state=state))
+
+    def keep_old_row(
+        self, connection: Connection, claim: RepairRow, before: dict[str, object], old: Trade, new: TradeRow
+    ) -> None:
+        """Write the correction record. ``before`` holds every column read, as it was."""
+        connection.execute(
+            insert(self._correction).values(
+                trade_no=claim.trade_no,
+                round=claim.round,
+                old_version=old.version,
+                trade_id=old.trade_id,
+                fixer_code=claim.fixer_code,
+                fence=claim.fence,
+                agent=claim.agent,
+                boot_id=claim.boot_id,
+                old_row=_json(before),
+                new_row=_json(new),
+                written_at=self._now,
+            )
+        )
+
+    def _taking(self, connection: Connection, claim: RepairRow, standing: RepairRow) -> dict[str, Any]:
+        if standing.state != OPEN:
+            self._refuse_stale(connection, claim)
+            return self._values(claim, standing.round + 1)
+        is_newer = claim.fence > standing.fence
+        is_same = (claim.fence, claim.boot_id) == (standing.fence, standing.boot_id)
+        if not (is_newer or is_same):
+            raise FencedError(f"the repair of {claim.trade_no} belongs to a newer attempt")
+        return {"fence": claim.fence, "agent": claim.agent, "boot_id": claim.boot_id}
+
+    def _refuse_stale(self, connection: Connection, claim: RepairRow) -> None:
+        """An attempt that read the row before another repaired it must not begin the same repair again."""
+        if all(trade.row != claim.before for trade in self._rows_of(connection, claim.trade_no)):
+            raise FencedError(f"{claim.trade_no} was repaired after this attempt had read it")
+
+    def _values(self, claim: RepairRow, round_: int) -> dict[str, Any]:
+        return {
+            "round": round_,
+            "state": OPEN,
+            "fence": claim.fence,
+            "fixer_code": claim.fixer_code,
+            "target": claim.target.value,
+            "plan": _json(claim.plan),
+            "row_before": _json(claim.before),
+            "agent": claim.agent,
+            "boot_id": claim.boot_id,
+            "started_at": self._now,
+            "changed_at": self._now,
+        }
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _repair_of(row: Row[Any], steps: Sequence[Row[Any]]) -> RepairRow:
+    try:
+        return RepairRow(
+            trade_no=row.trade_no,
+            round=row.round,
+            state=row.state,
+            fence=row.fence,
+            fixer_code=row.fixer_code,
+            target=Status(row.target),
+            plan=msgspec.json.decode(row.plan, type=tuple[str, ...]),
+            before=msgspec.json.decode(row.row_before, type=TradeRow),
+            agent=row.agent,
+            boot_id=row.boot_id,
+            steps=tuple(_step_of(step) for step in steps),
+        )
+    except (ValueError, TypeError, msgspec.MsgspecError) as error:
+        raise PortError(f"the repair record of {row.trade_no} cannot be read: {error}") from error
+
+
+def _step_of(step: Row[Any]) -> StepRow:
+    return StepRow(
+        key=step.step_key,
+        seq=step.seq,
+        name=step.name,
+        state=step.state,
+        moves_money=bool(step.moves_money),
+        started_at=moment(step.started_at) or UNDATED,
+        finished_at=moment(step.finished_at),
+        result=text(step.result),
+    )

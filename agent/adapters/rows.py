@@ -1,0 +1,118 @@
+"""Reading values as they are stored, tolerantly: what makes no sense becomes None and stays beside it raw."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from agent.adapters.names import Code, TradeCodes
+from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Status
+from agent.money import parse_minor
+from agent.ports import Trade
+
+UNDATED: Final = datetime.min.replace(tzinfo=UTC)
+"""Stands for a time that could not be read, where a time is required: before every bank day."""
+
+Plain = int | str | None
+T = TypeVar("T")
+
+
+def moment(value: object) -> datetime | None:
+    """A stored time (naive UTC, or text of one) as aware UTC; None where it is none."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def naive(at: datetime) -> datetime:
+    """An aware time as the databases store it: naive UTC."""
+    return at.astimezone(UTC).replace(tzinfo=None)
+
+
+def plain(value: object) -> Plain:
+    """A stored value as it can stand in evidence: an integer, a text or None, whatever the driver gave."""
+    match value:
+        case None | str():
+            return value
+        case bool() | int():
+            return int(value)
+        case Decimal() if value.is_finite() and value == value.to_integral_value():
+            return int(value)
+        case bytes() | bytearray() | memoryview():
+            return bytes(value).decode("utf-8", "replace")
+        case datetime():
+            return value.isoformat(sep=" ")
+        case _:
+            return str(value)
+
+
+def text(value: object) -> str:
+    """A stored text, empty where there is none."""
+    found = plain(value)
+    return "" if found is None else str(found)
+
+
+def _coded(value: object, codes: dict[Code, Any]) -> Any:
+    found = plain(value)
+    return None if found is None else codes.get(found)
+
+
+class TradeReader:
+    """Turns a stored row (the columns of TradeColumns in their order, then the clock) into a Trade."""
+
+    def __init__(self, codes: TradeCodes) -> None:
+        self._kinds: dict[Code, Any] = {codes.recharge: Kind.RECHARGE, codes.withdraw: Kind.WITHDRAW}
+        self._statuses: dict[Code, Any] = {
+            codes.processing: Status.PROCESSING,
+            codes.success: Status.SUCCESS,
+            codes.failed: Status.FAILED,
+        }
+        self._booked: dict[Code, Any] = {codes.not_booked: False, codes.booked: True}
+        self._modes: dict[Code, Any] = {
+            codes.single_step: Bookkeeping.SINGLE_STEP,
+            codes.two_step: Bookkeeping.TWO_STEP,
+        }
+
+    def __call__(self, stored: Sequence[Any]) -> Trade:
+        """The trade. A leg without a status counts as not booked; a recharge has no second leg."""
+        (trade_id, trade_no, status, _, acc, _, e_acc, _, kind, amount, currency) = stored[:11]
+        (account_no, bank_account_no, channel, mode, created_at, changed_at, version, read_at) = stored[11:19]
+        values = [plain(value) for value in stored[:18]]
+        found_kind: Kind | None = _coded(kind, self._kinds)
+        is_withdrawal = found_kind is Kind.WITHDRAW
+        return Trade(
+            trade_id=trade_id if isinstance(trade_id, int) else 0,
+            trade_no=text(trade_no),
+            row=dict(zip(ROW_COLUMNS, values, strict=False)),
+            row_hash=hashlib.sha256(msgspec.json.encode(values)).hexdigest(),
+            version=version if isinstance(version, int) else 0,
+            kind=found_kind,
+            bookkeeping=_coded(mode, self._modes) if is_withdrawal else None,
+            status=_coded(status, self._statuses),
+            is_acc=False if acc is None else _coded(acc, self._booked),
+            is_e_acc=_coded(e_acc, self._booked) if e_acc is not None else (False if is_withdrawal else None),
+            amount_minor=parse_minor(plain(amount)),
+            currency=text(currency),
+            account_no=text(account_no),
+            bank_account_no=text(bank_account_no),
+            channel=None if channel is None else text(channel),
+            created_at=moment(created_at),
+            changed_at=moment(changed_at),
+            read_at=moment(read_at) or UNDATED,
+            raw_status=plain(status),
+            raw_amount=plain(amount),
+        )
+
+
+def in_batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The values in slices of at most ``size``."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

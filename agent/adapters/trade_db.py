@@ -1,0 +1,287 @@
+"""A trade database over SQL: reads by keyset in short transactions, writes that lock first and then read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, DateTime, Row, and_, func, insert, literal, select, update
+from sqlalchemy.sql import ColumnElement, Select
+
+from agent.adapters.check import describe
+from agent.adapters.engine import clock, open_engine, read, read_within, write
+from agent.adapters.names import TradeNames
+from agent.adapters.narrow import Narrow, status_code
+from agent.adapters.repairs import Repairs
+from agent.adapters.rows import UNDATED, TradeReader, in_batches, moment, naive, plain, text
+from agent.adapters.tables import TradeTables, unindexed
+from agent.errors import PortError, RowChangedError
+from agent.money import parse_minor
+from agent.ports import BankRequest, Correction, Pattern, RepairRow, StepRow, Trade, Window
+
+MOST_ASKED: Final = 500
+SLICE: Final = 10_000
+"""Ids, or rows, that one statement looks at."""
+DENSE: Final = 8
+"""A window whose ids are at least 1 in 8 of their span is read along the primary key."""
+
+
+class SqlTrades:
+    """TradePort on SQLite, PostgreSQL or MariaDB. Shared by threads; connects at the first call."""
+
+    def __init__(self, url: str, names: TradeNames | None = None) -> None:
+        self._names = names or TradeNames()
+        self._engine = open_engine(url, self._names.isolation)
+        self._tables = TradeTables(self._names)
+        self._now = clock(self._engine)
+        self._narrow = Narrow(self._names, self._tables, self._engine.dialect.name)
+        self._read_trade = TradeReader(self._names.codes)
+        self._repairs = Repairs(self._tables, self._now, self._rows_of)
+        cells, columns = self._tables.trade.c, self._names.columns
+        self._id, self._no = cells[columns.trade_id], cells[columns.trade_no]
+        self._changed_at, self._version = cells[columns.changed_at], cells[columns.version]
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def check(self) -> str:
+        """Tables, columns and clock, read-only. Raises PortError that names what is missing."""
+        return describe(self._engine, self._names.schema, self._tables.expected, self._names.table, self.now)
+
+    def now(self) -> datetime:
+        """Production's clock, aware UTC."""
+        found = read(self._engine, "read the clock", select(self._now.label("now")))
+        at = moment(found[0][0])
+        if at is None:
+            raise PortError("the database's clock cannot be read")
+        return at
+
+    # ---- rows
+
+    def find(self, trade_no: str) -> list[Trade]:
+        """Rows with this number. Where case is ignored look-alikes may come too; alone they do not match."""
+        found = self._trades(self._select().where(self._no == trade_no).order_by(self._id))
+        return found if any(trade.trade_no == trade_no for trade in found) else []
+
+    def find_many(self, trade_nos: Sequence[str]) -> list[Trade]:
+        """Rows with any of these numbers."""
+        found: list[Trade] = []
+        for asked in in_batches(list(dict.fromkeys(trade_nos)), MOST_ASKED):
+            found += self._trades(self._select().where(self._no.in_(asked)).order_by(self._id))
+        return found
+
+    def suspects(self, patterns: Sequence[Pattern], window: Window, page: int) -> Iterator[list[Trade]]:
+        """Pages of rows that match a pattern or make no sense, ascending id."""
+        for trades in self._pages(self._narrow.clause(patterns), window, page):
+            wanted = [trade for trade in trades if self._narrow.wants(trade, patterns)]
+            if wanted:
+                yield wanted
+
+    def duplicates(self, window: Window, page: int) -> Iterator[list[Trade]]:
+        """Pages of rows of the window whose number another row has too, ascending id."""
+        other = self._tables.trade.alias("other")
+        columns = self._names.columns
+        is_shared = (
+            select(literal(1))
+            .select_from(other)
+            .where(other.c[columns.trade_no] == self._no, other.c[columns.trade_id] != self._id)
+            .exists()
+        )
+        yield from self._pages(is_shared, window, page)
+
+    def count(self, window: Window) -> int:
+        """Rows of the window, divided by its shards."""
+        return self._span(window)[2] // window.shards
+
+    # ---- bank requests
+
+    def bank_requests(self, trade_nos: Sequence[str]) -> Mapping[str, list[BankRequest]]:
+        """Every bank request of each trade, by seq."""
+        table, columns = self._tables.request, self._names.request_columns
+        number, seq = table.c[columns.trade_no], table.c[columns.seq]
+        by_trade: dict[str, list[BankRequest]] = {}
+        for asked in in_batches(list(dict.fromkeys(trade_nos)), MOST_ASKED):
+            statement = select(table).where(number.in_(asked)).order_by(number, seq)
+            for row in read(self._engine, "read the bank requests", statement):
+                request = _request_of(row)
+                by_trade.setdefault(request.trade_no, []).append(request)
+        return by_trade
+
+    def open_bank_request(self, request: BankRequest) -> None:
+        """Write a request line before the bank is called. Raises PortError when its place is another's."""
+        write(self._engine, "open a bank request", lambda connection: self._open(connection, request))
+
+    def note_bank_request(self, request_no: str, status: str) -> None:
+        """Keep what the bank last said beside the request."""
+        table, columns = self._tables.request, self._names.request_columns
+        noted = (
+            update(table)
+            .where(table.c[columns.request_no] == request_no)
+            .values({columns.status: status, columns.changed_at: self._now})
+        )
+        write(self._engine, "note a bank request", lambda connection: connection.execute(noted))
+
+    # ---- Piculus's own tables
+
+    def find_repair(self, trade_no: str) -> RepairRow | None:
+        """The newest repair of the trade with its steps, or None."""
+        return read_within(self._engine, "read the repair", lambda c: self._repairs.find(c, trade_no))
+
+    def claim_repair(self, claim: RepairRow) -> RepairRow:
+        """Begin a repair or take an open one over. Raises FencedError."""
+        return write(self._engine, "claim the repair", lambda c: self._repairs.claim(c, claim))
+
+    def record_step(self, claim: RepairRow, step: StepRow) -> None:
+        """Write a step before or after its effect. Raises FencedError."""
+
+        def record(connection: Connection) -> None:
+            self._repairs.hold(connection, claim)
+            self._repairs.record_step(connection, claim, step)
+
+        write(self._engine, "record a step", record)
+
+    def close_repair(self, claim: RepairRow, state: str) -> None:
+        """Set the repair done or abandoned. Raises FencedError."""
+        write(self._engine, "close the repair", lambda c: self._repairs.close(c, claim, state))
+
+    def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, step: StepRow) -> Trade:
+        """Correct the row by compare-and-set. Raises RowChangedError, FencedError: nothing was written."""
+
+        def correct(connection: Connection) -> Trade:
+            self._repairs.hold(connection, claim)
+            before = self._locked(connection, trade)
+            self._compare_and_set(connection, before, correction)
+            statement = self._select().where(self._id == trade.trade_id)
+            after = self._read_trade(connection.execute(statement).one())
+            self._repairs.keep_old_row(connection, claim, before, trade, after.row)
+            self._repairs.record_step(connection, claim, step)
+            return after
+
+        return write(self._engine, "write the trade row", correct)
+
+    # ---- inside
+
+    def _select(self) -> Select[*tuple[Any, ...]]:
+        return select(*self._tables.stored, self._now.label("read_at"))
+
+    def _trades(self, statement: Select[*tuple[Any, ...]]) -> list[Trade]:
+        return [self._read_trade(row) for row in read(self._engine, "read the trade table", statement)]
+
+    def _rows_of(self, connection: Connection, trade_no: str) -> list[Trade]:
+        found = connection.execute(self._select().where(self._no == trade_no))
+        return [self._read_trade(row) for row in found]
+
+    def _pages(self, wanted: ColumnElement[bool], window: Window, page: int) -> Iterator[list[Trade]]:
+        """The wanted rows of the window's shard, ascending id, each statement a transaction of its own.
+
+        The time range is first resolved to ids. Where it fills them well, the primary key is walked a slice
+        at a time and the planner kept off the index of change times; else the planner chooses, and is asked
+        for more rows at once, because every statement may cost it the whole window.
+        """
+        first, last, rows = self._span(window)
+        if not rows:
+            return
+        is_dense = isinstance(first, int) and isinstance(last, int) and last - first < DENSE * rows
+        conditions = [self._in_window(window, is_indexed=not is_dense), self._in_shard(window), wanted]
+        statement = self._select().where(*conditions).order_by(self._id)
+        for start in range(first, last + 1, SLICE) if is_dense else (first,):
+            end = min(start + SLICE - 1, last) if is_dense else last
+            yield from self._keyset(statement, start, end, page, page if is_dense else max(page, SLICE))
+
+    def _keyset(
+        self, statement: Select[*tuple[Any, ...]], start: Any, end: Any, page: int, at_once: int
+    ) -> Iterator[list[Trade]]:
+        """Rows with ids from ``start`` to ``end`` in pages, ``at_once`` rows a statement."""
+        from_here = self._id >= start
+        while True:
+            limited = statement.where(from_here, self._id <= end).limit(at_once)
+            found = read(self._engine, "read the trade table", limited)
+            for rows in in_batches(found, page):
+                yield [self._read_trade(row) for row in rows]
+            if len(found) < at_once:
+                return
+            from_here = self._id > found[-1][0]
+
+    def _span(self, window: Window) -> tuple[Any, Any, int]:
+        """(lowest id, highest id, rows) of the window over all shards, from the index of change times."""
+        statement = select(func.min(self._id), func.max(self._id), func.count())
+        statement = statement.select_from(self._tables.trade).where(self._in_window(window))
+        found = tuple(read(self._engine, "count the window", statement)[0])
+        return found[0], found[1], int(found[2])
+
+    def _in_window(self, window: Window, *, is_indexed: bool = True) -> ColumnElement[bool]:
+        changed_at = self._changed_at if is_indexed else unindexed(self._changed_at)
+        start, end = (literal(naive(at), DateTime()) for at in (window.start, window.end))
+        return and_(changed_at >= start, changed_at < end)
+
+    def _in_shard(self, window: Window) -> ColumnElement[bool]:
+        if window.shards == 1:
+            return literal(1) == literal(1)
+        # Twice, because the remainder of a negative id is negative.
+        return ((self._id % window.shards) + window.shards) % window.shards == window.shard
+
+    def _open(self, connection: Connection, request: BankRequest) -> None:
+        table, columns = self._tables.request, self._names.request_columns
+        standing = connection.execute(
+            select(table.c[columns.trade_no]).where(table.c[columns.request_no] == request.request_no)
+        ).first()
+        if standing is not None:
+            if standing[0] != request.trade_no:
+                raise PortError(f"bank request {request.request_no} belongs to another trade")
+            return
+        connection.execute(
+            insert(table).values(
+                {
+                    columns.request_no: request.request_no,
+                    columns.trade_no: request.trade_no,
+                    columns.seq: request.seq,
+                    columns.kind: request.kind,
+                    columns.status: request.status,
+                    columns.amount: request.amount_minor,
+                    columns.created_at: naive(request.created_at),
+                    columns.changed_at: self._now,
+                }
+            )
+        )
+
+    def _locked(self, connection: Connection, trade: Trade) -> dict[str, object]:
+        """Lock the trade row and return every column read, as stored. Raises RowChangedError."""
+        statement = self._select().where(self._id == trade.trade_id).with_for_update()
+        row = connection.execute(statement).first()
+        if row is None or self._read_trade(row).row_hash != trade.row_hash:
+            raise RowChangedError(f"the row of {trade.trade_no} is no longer what was read")
+        return dict(zip((cell.name for cell in self._tables.stored), row[:-1], strict=True))
+
+    def _compare_and_set(
+        self, connection: Connection, before: dict[str, object], correction: Correction
+    ) -> None:
+        table, columns = self._tables.trade, self._names.columns
+        codes = self._names.codes
+        values: dict[str, Any] = {
+            columns.status: status_code(codes, correction.status),
+            columns.message: correction.message,
+            columns.changed_at: self._now,
+            columns.version: self._version + 1,
+        }
+        if correction.acc_voucher is not None:
+            values |= {columns.acc_voucher: correction.acc_voucher, columns.acc_status: codes.booked}
+        if correction.e_acc_voucher is not None:
+            values |= {columns.e_acc_voucher: correction.e_acc_voucher, columns.e_acc_status: codes.booked}
+        # Null-safe over everything read: a lock that a database does not keep must not cost a row either.
+        as_read = [table.c[name].is_not_distinct_from(value) for name, value in before.items()]
+        if connection.execute(update(table).where(*as_read).values(values)).rowcount != 1:
+            raise RowChangedError(f"the row of {before[columns.trade_no]} is no longer what was read")
+
+
+def _request_of(row: Row[*tuple[Any, ...]]) -> BankRequest:
+    """A line in the order of RequestColumns."""
+    request_no, trade_no, seq, kind, status, amount, created_at = row[:7]
+    return BankRequest(
+        request_no=text(request_no),
+        trade_no=text(trade_no),
+        seq=seq if isinstance(seq, int) else 0,
+        kind=text(kind),
+        status=text(status),
+        amount_minor=parse_minor(plain(amount)),
+        created_at=moment(created_at) or UNDATED,
+    )
