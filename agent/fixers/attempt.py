@@ -1,0 +1,242 @@
+"""One attempt at a repair: what it has read, what it holds, and how its steps are written down."""
+
+from typing import Final
+
+import msgspec
+
+from agent.decision import REPAIRED_MESSAGE, corrected_row
+from agent.errors import AgentError, FencedError, PortError
+from agent.facts import Facts, Leg, LegFact, LegState, Row, Status
+from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
+from agent.fixers.plan import LEG_OF, PAY, WRITE_ROW
+from agent.ports import Cancellation, Correction, Ports, RepairRow, StepLog, StepRow, Trade
+from agent.protocol import Outcome
+
+OPEN: Final = "open"
+DONE: Final = "done"
+ABANDONED: Final = "abandoned"
+
+INTENDED: Final = "intended"
+FAILED: Final = "failed"
+SKIPPED: Final = "skipped"
+
+MONEY_STEPS: Final = frozenset({*LEG_OF, PAY})
+
+
+class AttemptEnded(AgentError):
+    """The attempt is over.
+
+    ``is_void``: this repair surely had no effect; it is closed as abandoned, so that nothing resumes it.
+    """
+
+    def __init__(self, outcome: Outcome, reason: str, *, is_void: bool = False) -> None:
+        super().__init__(reason)
+        self.outcome: Outcome = outcome
+        self.reason = reason
+        self.is_void = is_void
+
+
+class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a step left behind, as StepRow.result holds it in JSON."""
+
+    voucher_no: str | None = None
+    request_no: str | None = None
+    status: str = ""
+    code: str | None = None
+    detail: str = ""
+
+
+def result_of(step: StepRow) -> StepResult:
+    """Read a step's result; one that says nothing is empty."""
+    return msgspec.json.decode(step.result, type=StepResult) if step.result else StepResult()
+
+
+def is_half_done(repair: RepairRow) -> bool:
+    """Whether a repair must be resumed: it is open and has begun to move money, or has written the row."""
+    has_written = any(step.name == WRITE_ROW and step.state == "done" for step in repair.steps)
+    return repair.state == OPEN and (repair.money_moved or has_written)
+
+
+class Attempt:
+    """What one attempt knows. ``claim`` is set once production's own table says that the trade is ours.
+
+    ``vouchers`` holds the number of each leg that the ledger is known to have posted.
+    """
+
+    def __init__(
+        self,
+        order: RepairOrder,
+        ports: Ports,
+        settings: RepairSettings,
+        log: StepLog,
+        cancellation: Cancellation,
+    ) -> None:
+        self.order = order
+        self.ports = ports
+        self.settings = settings
+        self.claim: RepairRow | None = None
+        self.steps: dict[str, StepRow] = {}
+        self.trade: Trade | None = None
+        self.facts: Facts | None = None
+        self.facts_before: Facts | None = None
+        self.facts_after: Facts | None = None
+        self.before: Row | None = None
+        self.vouchers: dict[Leg, str] = {}
+        self._log = log
+        self._cancellation = cancellation
+
+    # ---- what it holds
+
+    @property
+    def held(self) -> RepairRow:
+        """The claim. Only asked after it was made."""
+        assert self.claim is not None, "no step runs before the claim"
+        return self.claim
+
+    @property
+    def seen(self) -> tuple[Trade, Facts]:
+        """The row and the facts as last read. Only asked after they were."""
+        assert self.trade is not None, "no step runs before the row is read"
+        assert self.facts is not None, "no step runs before the facts are read"
+        return self.trade, self.facts
+
+    @property
+    def money_moved(self) -> bool:
+        """Whether this repair, now or earlier, has begun a step that moves money."""
+        return any(step.moves_money and step.state in (INTENDED, DONE) for step in self.steps.values())
+
+    def see(self, trade: Trade) -> None:
+        """Keep the row as read."""
+        self.trade = trade
+        self.before = self.before or trade.row
+
+    def know(self, facts: Facts) -> None:
+        """Keep the facts as read, and the vouchers they prove."""
+        self.facts = facts
+        self.facts_before = self.facts_before or facts
+        for leg, fact in ((Leg.FIRST, facts.first), (Leg.SECOND, facts.second)):
+            self._know_voucher(leg, fact)
+
+    def _know_voucher(self, leg: Leg, fact: LegFact | None) -> None:
+        self.vouchers.pop(leg, None)
+        if fact is not None and fact.state is LegState.POSTED and fact.voucher_no:
+            self.vouchers[leg] = fact.voucher_no
+
+    def hold(self, claim: RepairRow) -> None:
+        """Take the claim as production's table has it; steps of earlier attempts are told again."""
+        self.claim = claim
+        self.before = claim.before
+        self.steps = {step.key: step for step in claim.steps}
+        for step in claim.steps:
+            self._log(step)
+
+    # ---- steps
+
+    def key_of(self, name: str, request_no: str | None = None) -> str:
+        """The idempotency key of a step: from the trade and its leg, payout number or round."""
+        prefix = f"PCL:{self.settings.sys_code}:{self.order.trade_no}"
+        if name in LEG_OF:
+            return f"{prefix}:{LEG_OF[name]}"
+        return f"{prefix}:{name}:{request_no or self.held.round}"
+
+    def find_step(self, name: str) -> StepRow | None:
+        """The newest step of this name in this round, or None."""
+        found = [step for step in self.steps.values() if step.name == name]
+        return found[-1] if found else None
+
+    def is_done(self, name: str) -> bool:
+        """Whether the step needs no more doing."""
+        step = self.find_step(name)
+        return step is not None and step.state in (DONE, SKIPPED)
+
+    def intend(self, name: str, request_no: str | None = None) -> StepRow:
+        """Write down that a step is about to have its effect; a cancel still stops it before any money.
+
+        Raises AttemptEnded when cancelled, FencedError, PortError: the effect must then not be begun.
+        """
+        self.stop_if_cancelled()
+        result = StepResult(request_no=request_no)
+        step = StepRow(
+            key=self.key_of(name, request_no),
+            seq=self.held.plan.index(name) + 1,
+            name=name,
+            state=INTENDED,
+            moves_money=name in MONEY_STEPS,
+            started_at=self.settings.clock(),
+            finished_at=None,
+            result=text_of(result),
+        )
+        self.record(step)
+        return step
+
+    def conclude(self, step: StepRow, state: str, result: StepResult) -> StepRow:
+        """Return the step as it ended."""
+        return msgspec.structs.replace(
+            step, state=state, finished_at=self.settings.clock(), result=text_of(result)
+        )
+
+    def record(self, step: StepRow) -> None:
+        """Write a step down in production's table, then tell it."""
+        self.ports.trades.record_step(self.held, step)
+        self.keep(step)
+
+    def keep(self, step: StepRow) -> None:
+        """Tell a step that production's table holds."""
+        self.steps[step.key] = step
+        self._log(step)
+
+    def stop_if_cancelled(self) -> None:
+        """End as cancelled, unless money has begun to move: then nothing stops half way."""
+        if self._cancellation.is_set() and not self.money_moved:
+            raise AttemptEnded("cancelled", "cancelled before the first effect", is_void=True)
+
+    # ---- the row
+
+    def wanted_row(self) -> Row:
+        """The row as this repair leaves it."""
+        _, facts = self.seen
+        vouchers = (self.vouchers.get(Leg.FIRST), self.vouchers.get(Leg.SECOND))
+        return corrected_row(self.held.before, facts.kind, self.held.target, vouchers, self.settings.codes)
+
+    def correction(self) -> Correction:
+        """What is written to the row; a row confirmed failed keeps its leg cells."""
+        _, facts = self.seen
+        is_success = self.held.target is Status.SUCCESS
+        return Correction(
+            status=self.held.target,
+            acc_voucher=self.vouchers.get(Leg.FIRST) if is_success else None,
+            e_acc_voucher=self.vouchers.get(Leg.SECOND) if is_success else None,
+            message=REPAIRED_MESSAGE[facts.kind],
+        )
+
+    # ---- the end
+
+    def report(self, outcome: Outcome, reason: str) -> RepairReport:
+        """The attempt's evidence."""
+        is_failed = self.claim is not None and self.claim.target is Status.FAILED
+        return RepairReport(
+            outcome=outcome,
+            reason=reason,
+            is_confirmed_failed=outcome == "repaired" and is_failed,
+            money_moved=self.money_moved,
+            before=self.before,
+            after=self.trade.row if self.trade else None,
+            facts_before=self.facts_before,
+            facts_after=self.facts_after,
+            steps=tuple(sorted(self.steps.values(), key=lambda step: step.seq)),
+            row_hash=self.trade.row_hash if self.trade else "",
+        )
+
+    def close_void(self) -> None:
+        """Close a repair that had no effect. Where that fails, the next attempt closes it."""
+        if self.claim is None:
+            return
+        try:
+            self.ports.trades.close_repair(self.claim, ABANDONED)
+        except (PortError, FencedError):
+            return
+
+
+def text_of(result: StepResult) -> str:
+    """A result as StepRow.result holds it."""
+    return msgspec.json.encode(result).decode()

@@ -1,0 +1,170 @@
+"""Repairing one trade, and looking at one without touching it.
+
+Read, decide, claim, post, pay, write, read back; a repair that has begun to move money is gone on with, never
+begun again. Nothing a production system does raises here: it ends the attempt with an outcome.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from agent.decision import decide, predict
+from agent.errors import FencedError, PortError
+from agent.facts import Status
+from agent.fixers import FIXERS, Fixer
+from agent.fixers.attempt import ABANDONED, OPEN, Attempt, AttemptEnded, is_half_done
+from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings
+from agent.fixers.payout import choose_number
+from agent.fixers.plan import PAY
+from agent.fixers.reading import IN_FLIGHT, MALFORMED, find_nonsense, is_in_flight, read_facts
+from agent.fixers.resuming import OVERTAKEN, judge_half_done, resume, target_of
+from agent.fixers.steps import STEPS, find_the_row
+from agent.ports import Cancellation, Ports, RepairRow, StepLog, Trade
+
+__all__ = [
+    "FIXERS",
+    "FactsReport",
+    "RepairOrder",
+    "RepairReport",
+    "RepairSettings",
+    "read_facts",
+    "repair",
+    "verify",
+]
+
+
+def repair(
+    order: RepairOrder,
+    ports: Ports,
+    settings: RepairSettings,
+    log: StepLog,
+    cancellation: Cancellation,
+    fixers: Mapping[str, Fixer] = FIXERS,
+) -> RepairReport:
+    """Carry out one attempt and report how it ended.
+
+    What ``log`` raises passes through: the repair then stands as it is and can be resumed.
+    """
+    attempt = Attempt(order, ports, settings, log, cancellation)
+    try:
+        standing = ports.trades.find_repair(order.trade_no)
+        if standing is not None and is_half_done(standing):
+            resume(attempt, standing, fixers)
+        else:
+            _begin(attempt, standing, fixers)
+        for name in attempt.held.plan:
+            STEPS[name](attempt)
+    except AttemptEnded as ended:
+        if ended.is_void:
+            attempt.close_void()
+        return attempt.report(ended.outcome, ended.reason)
+    except FencedError:
+        return attempt.report("refused", "fenced")
+    except PortError as error:
+        return attempt.report("unknown", str(error))
+    return attempt.report("repaired", "")
+
+
+# ---- a repair from its beginning
+
+
+def _begin(attempt: Attempt, standing: RepairRow | None, fixers: Mapping[str, Fixer]) -> None:
+    """Read, decide and claim. Raises AttemptEnded unless the order still holds."""
+    order, ports, settings = attempt.order, attempt.ports, attempt.settings
+    fixer = fixers.get(order.fixer_code)
+    if fixer is None:
+        raise AttemptEnded("refused", f"this agent does not offer {order.fixer_code}")
+    trade = find_the_row(order.trade_no, ports)
+    attempt.see(trade)
+    nonsense = find_nonsense(trade, settings)
+    if nonsense:
+        raise AttemptEnded("needs_human", nonsense)
+    if is_in_flight(trade, settings):
+        raise AttemptEnded("wait", IN_FLIGHT)
+    if trade.row_hash != order.row_hash:
+        raise AttemptEnded("refused", "the row has changed since it was reported")
+    facts = read_facts(trade, ports)
+    attempt.know(facts)
+    target = target_of(fixer.diagnose(facts), order.fixer_code)
+    plan = fixer.steps(facts)
+    if PAY in plan:
+        choose_number(order.trade_no, facts.bank)
+    attempt.stop_if_cancelled()
+    _claim(attempt, _claim_of(attempt, trade, plan, target), standing)
+
+
+def _claim_of(attempt: Attempt, trade: Trade, plan: tuple[str, ...], target: Status) -> RepairRow:
+    order = attempt.order
+    return RepairRow(
+        trade_no=order.trade_no,
+        round=1,
+        state=OPEN,
+        fence=order.fence,
+        fixer_code=order.fixer_code,
+        target=target,
+        plan=plan,
+        before=trade.row,
+        agent=order.agent,
+        boot_id=order.boot_id,
+    )
+
+
+def _claim(attempt: Attempt, claim: RepairRow, standing: RepairRow | None) -> None:
+    """Make the trade ours in production's table, in a round that is clean.
+
+    The facts were read before the claim. They are still good when no other repair of the trade was begun in
+    between; one that was, shows in the round or in its steps.
+    """
+    expected = 1 if standing is None else standing.round + (standing.state != OPEN)
+    claimed = attempt.ports.trades.claim_repair(claim)
+    attempt.hold(claimed)
+    if is_half_done(claimed) or claimed.round != expected:
+        is_void = not is_half_done(claimed)
+        raise AttemptEnded("refused", OVERTAKEN, is_void=is_void)
+    if claimed.steps or not _is_same_repair(claimed, claim):
+        attempt.ports.trades.close_repair(claimed, ABANDONED)
+        attempt.hold(attempt.ports.trades.claim_repair(claim))
+        if attempt.steps or not _is_same_repair(attempt.held, claim):
+            raise AttemptEnded("refused", OVERTAKEN)
+
+
+def _is_same_repair(claimed: RepairRow, claim: RepairRow) -> bool:
+    return (claimed.plan, claimed.target, claimed.before) == (claim.plan, claim.target, claim.before)
+
+
+# ---- looking only
+
+
+def verify(trade_no: str, ports: Ports, settings: RepairSettings) -> FactsReport:
+    """Read a trade's facts and say what they call for; nothing is written."""
+    try:
+        return _look(trade_no, ports, settings)
+    except PortError as error:
+        return FactsReport(outcome="error", reason=str(error))
+
+
+def _look(trade_no: str, ports: Ports, settings: RepairSettings) -> FactsReport:
+    standing = ports.trades.find_repair(trade_no)
+    rows = ports.trades.find(trade_no)
+    if not rows:
+        return FactsReport(outcome="missing", reason="no row has this trade number")
+    trade = rows[0]
+    nonsense = MALFORMED if len(rows) > 1 else find_nonsense(trade, settings)
+    seen = FactsReport(outcome="human", reason=nonsense or "", row=trade.row, row_hash=trade.row_hash)
+    if nonsense:
+        return seen
+    if not (standing and is_half_done(standing)) and is_in_flight(trade, settings):
+        return msgspec.structs.replace(seen, outcome="wait", reason=IN_FLIGHT)
+    facts = read_facts(trade, ports)
+    seen = msgspec.structs.replace(seen, facts=facts)
+    if standing and is_half_done(standing):
+        outcome, reason = judge_half_done(standing, facts)
+        return msgspec.structs.replace(seen, outcome=outcome, reason=reason, fixer_code=standing.fixer_code)
+    decision = decide(facts)
+    return msgspec.structs.replace(
+        seen,
+        outcome=decision.outcome,
+        reason=decision.reason,
+        fixer_code=decision.fixer_code,
+        after=predict(facts, trade.row, settings.codes),
+    )

@@ -1,0 +1,21 @@
+"""Recharge shows success, the account was never credited."""
+
+from agent.decision import INTER_RECHARGE
+from agent.facts import Facts, Kind, Status
+from agent.fixers.fixer import Fixer
+from agent.fixers.plan import FINISH, credit
+from agent.ports import Pattern
+
+
+def steps(facts: Facts) -> tuple[str, ...]:
+    """The bank has the money: credit the customer, then write the row."""
+    return credit(facts) + FINISH
+
+
+InterRecharge = Fixer(
+    code=INTER_RECHARGE,
+    zh="充值状态成功，但账户金额没有增加：银行已收款，补记账户",
+    en="Recharge shows success, account never credited: post the credit the bank has the money for",
+    patterns=(Pattern(kind=Kind.RECHARGE, status=Status.SUCCESS, is_acc=False),),
+    steps=steps,
+)

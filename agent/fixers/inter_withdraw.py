@@ -1,0 +1,21 @@
+"""Withdrawal shows success; neither debited nor paid."""
+
+from agent.decision import INTER_WITHDRAW
+from agent.facts import Facts, Kind, Status
+from agent.fixers.fixer import Fixer
+from agent.fixers.plan import FINISH, PAY, debit, settle
+from agent.ports import Pattern
+
+
+def steps(facts: Facts) -> tuple[str, ...]:
+    """Debit before pay; the second leg of a two-step withdrawal only after the bank has paid."""
+    return (*debit(facts), PAY, *settle(facts), *FINISH)
+
+
+InterWithdraw = Fixer(
+    code=INTER_WITHDRAW,
+    zh="提现状态成功，但账户未扣款、银行确认未到账：扣款后付款",
+    en="Withdrawal shows success, neither debited nor paid: debit, then pay",
+    patterns=(Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=False),),
+    steps=steps,
+)

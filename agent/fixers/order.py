@@ -1,0 +1,75 @@
+"""What a repair is told and what it answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from agent.decision import RowCodes
+from agent.facts import Facts, Row
+from agent.ports import StepRow
+from agent.protocol import Outcome
+
+VerifyOutcome = Literal["repair", "consistent", "wait", "human", "resume", "missing", "error"]
+
+
+def _host_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairSettings:
+    """What holds for a whole system group.
+
+    ``stuck_after``: a processing trade younger than this is in flight. ``quiet_for``: so is one whose row
+    changed less than this ago. ``number_pattern``: what a well-formed trade number matches. ``page``: rows
+    asked at a time. ``clock`` stamps steps with the agent's time, aware UTC; decisions use production's.
+    """
+
+    sys_code: str
+    stuck_after: timedelta = timedelta(minutes=30)
+    quiet_for: timedelta = timedelta(minutes=10)
+    number_pattern: str = r"^[A-Za-z0-9]{8,40}$"
+    codes: RowCodes = field(default_factory=RowCodes)
+    page: int = 500
+    clock: Callable[[], datetime] = _host_clock
+
+
+class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt: the server's Repair, and who carries it out."""
+
+    trade_no: str
+    fixer_code: str
+    row_hash: str
+    fence: int
+    agent: str
+    boot_id: str
+
+
+class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended, with its evidence; the fields of RepairFinished."""
+
+    outcome: Outcome
+    reason: str
+    is_confirmed_failed: bool
+    money_moved: bool
+    before: Row | None
+    after: Row | None
+    facts_before: Facts | None
+    facts_after: Facts | None
+    steps: tuple[StepRow, ...]
+    row_hash: str
+
+
+class FactsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a trade is in now; the fields of FactsRead. ``after`` is the row a repair would leave."""
+
+    outcome: VerifyOutcome
+    fixer_code: str | None = None
+    reason: str = ""
+    row: Row | None = None
+    row_hash: str = ""
+    facts: Facts | None = None
+    after: Row | None = None

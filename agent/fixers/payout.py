@@ -1,0 +1,205 @@
+"""Which number a payout goes out under, and what the bank's answers mean for it.
+
+Number 0 is production's own. Only an explicit failure that has settled opens the next number; whatever may
+still arrive late is submitted again under its own number, so that the bank de-duplicates it. At most one is
+ever not failed. A failure that may still turn into success is waited for, its step open.
+"""
+
+from typing import Final, NoReturn
+
+import msgspec
+
+from agent.errors import BankConflictError
+from agent.facts import BankFact, BankState, Leg, RequestFact
+from agent.fixers.attempt import (
+    DONE,
+    FAILED,
+    INTENDED,
+    SKIPPED,
+    Attempt,
+    AttemptEnded,
+    StepResult,
+    result_of,
+    text_of,
+)
+from agent.fixers.plan import LEG_OF, PAY
+from agent.money import Money
+from agent.ports import BankRequest, PayoutReply, StepRow
+
+OWN_DEBIT_UNPAID: Final = "debited, payout failed"
+
+
+class PayoutNumber(msgspec.Struct, frozen=True):
+    """A number to pay under; ``is_new`` when production's table does not hold it yet."""
+
+    request_no: str
+    seq: int
+    is_new: bool
+
+
+def choose_number(trade_no: str, bank: BankFact) -> PayoutNumber:
+    """Return the number to pay under, of a trade that the bank has certainly not paid.
+
+    Raises AttemptEnded: needs_human when more than one number may still be alive, wait when one may yet
+    turn out paid.
+    """
+    if any(request.verdict is BankState.UNKNOWN for request in bank.requests):
+        raise AttemptEnded("wait", "bank")
+    alive = [request for request in bank.requests if request.status != "failed"]
+    if len(alive) > 1:
+        raise AttemptEnded("needs_human", "more than one bank request may be alive")
+    if alive:
+        return PayoutNumber(alive[0].request_no, alive[0].seq, is_new=False)
+    seq = max((request.seq for request in bank.requests), default=0) + 1
+    return PayoutNumber(f"{trade_no}-P{seq}", seq, is_new=True)
+
+
+def pay(attempt: Attempt) -> None:
+    """Ask the bank to pay, or find out what became of having asked."""
+    if attempt.is_done(PAY):
+        return
+    _, facts = attempt.seen
+    if Leg.FIRST not in attempt.vouchers:
+        raise AttemptEnded("needs_human", "not debited, so not paid")
+    step = attempt.find_step(PAY)
+    if facts.bank.state is BankState.SUCCESS:
+        step = step or attempt.intend(
+            PAY, facts.bank.requests[-1].request_no if facts.bank.requests else None
+        )
+        attempt.record(attempt.conclude(step, SKIPPED, StepResult(status="success", detail="paid already")))
+    elif step is None:
+        _pay_first_time(attempt, facts.bank)
+    else:
+        _pay_again_where_lost(attempt, step, facts.bank)
+
+
+def _pay_first_time(attempt: Attempt, bank: BankFact) -> None:
+    if bank.state is not BankState.FAIL:
+        raise AttemptEnded("wait", "bank")
+    number = choose_number(attempt.order.trade_no, bank)
+    step = attempt.intend(PAY, number.request_no)
+    _submit(attempt, step, number)
+
+
+def _pay_again_where_lost(attempt: Attempt, step: StepRow, bank: BankFact) -> None:
+    """Look at the bank first; a number that never arrived is submitted again under the same number."""
+    request_no = result_of(step).request_no or ""
+    found = next((each for each in bank.requests if each.request_no == request_no), None)
+    if step.state == FAILED:
+        raise AttemptEnded("needs_human", OWN_DEBIT_UNPAID)
+    _settle_by_inquiry(attempt, step, found)
+    if attempt.is_done(PAY):
+        return
+    if found is not None and found.status != "not_found":
+        raise AttemptEnded("wait", "bank")
+    _require_deduplication(attempt)
+    number = PayoutNumber(request_no, found.seq if found else _seq_of(request_no), is_new=found is None)
+    _submit(attempt, step, number)
+
+
+def _seq_of(request_no: str) -> int:
+    """The sequence of a number Piculus opens, whose line was not yet written."""
+    return int(request_no.rpartition("-P")[2])
+
+
+def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
+    trade, facts = attempt.seen
+    if number.is_new:
+        attempt.ports.trades.open_bank_request(
+            BankRequest(
+                request_no=number.request_no,
+                trade_no=trade.trade_no,
+                seq=number.seq,
+                kind="payout",
+                status="created",
+                amount_minor=facts.amount_minor,
+                created_at=attempt.ports.trades.now(),
+            )
+        )
+    amount = Money(facts.amount_minor, facts.currency)
+    try:
+        reply = attempt.ports.bank.pay(number.request_no, amount, trade.bank_account_no)
+    except BankConflictError:
+        attempt.record(attempt.conclude(step, FAILED, StepResult(number.request_no, status="conflict")))
+        raise AttemptEnded(
+            "needs_human",
+            "the bank holds the number with another amount or payee",
+            is_void=not _has_own_posting(attempt),
+        ) from None
+    attempt.ports.trades.note_bank_request(number.request_no, reply.status)
+    _take_reply(attempt, step, reply)
+
+
+def _take_reply(attempt: Attempt, step: StepRow, reply: PayoutReply) -> None:
+    """A success or an acceptance is taken at its word; a failure is asked about: it may not have settled."""
+    if reply.status in ("success", "accepted"):
+        _settle(attempt, step, reply.status, reply.code)
+        return
+    if reply.status == "unknown":
+        _require_deduplication(attempt)
+    _settle_by_inquiry(attempt, step, _inquire(attempt, step))
+    if attempt.is_done(PAY):
+        return
+    if reply.status == "failed":
+        _wait_for_failure_to_settle(attempt, step, reply.code)
+    raise AttemptEnded("unknown", "the reply to the payout was lost")
+
+
+def _inquire(attempt: Attempt, step: StepRow) -> RequestFact | None:
+    """What the bank says of the step's number now. Raises PortError."""
+    trade, _ = attempt.seen
+    requests = attempt.ports.trades.bank_requests([trade.trade_no])
+    bank = attempt.ports.bank.facts([trade], requests).get(trade.trade_no)
+    request_no = result_of(step).request_no
+    return next((each for each in (bank.requests if bank else ()) if each.request_no == request_no), None)
+
+
+def _settle_by_inquiry(attempt: Attempt, step: StepRow, found: RequestFact | None) -> None:
+    """Conclude the step where the bank has made up its mind; otherwise leave it as it is.
+
+    Raises AttemptEnded unless the bank has paid or does not know the number.
+    """
+    if found is None:
+        return
+    if found.verdict is BankState.MISMATCH:
+        raise AttemptEnded("needs_human", "mismatch")
+    if found.status == "failed" and found.verdict is not BankState.FAIL:
+        _wait_for_failure_to_settle(attempt, step, found.code)
+    if found.status in ("success", "failed", "accepted"):
+        _settle(attempt, step, found.status, found.code)
+
+
+def _settle(attempt: Attempt, step: StepRow, status: str, code: str | None) -> None:
+    """Conclude the payout; raises AttemptEnded unless the bank has paid."""
+    result = StepResult(request_no=result_of(step).request_no, status=status, code=code)
+    if status == "success":
+        attempt.record(attempt.conclude(step, DONE, result))
+        return
+    if status == "failed":
+        attempt.record(attempt.conclude(step, FAILED, result))
+        if _has_own_posting(attempt):
+            raise AttemptEnded("needs_human", OWN_DEBIT_UNPAID)
+        raise AttemptEnded("failed", f"payout failed: {code}", is_void=True)
+    _keep_open(attempt, step, result)
+    raise AttemptEnded("wait", "the bank has accepted the payout and not yet finished it")
+
+
+def _wait_for_failure_to_settle(attempt: Attempt, step: StepRow, code: str | None) -> NoReturn:
+    """The step stays open: another number now, and a late success under this one, would pay twice."""
+    _keep_open(attempt, step, StepResult(request_no=result_of(step).request_no, status="failed", code=code))
+    raise AttemptEnded("wait", f"bank: payout failed: {code}")
+
+
+def _keep_open(attempt: Attempt, step: StepRow, result: StepResult) -> None:
+    """Write down what the bank has said so far of a payout it has not finished."""
+    if result_of(step) != result:
+        attempt.record(msgspec.structs.replace(step, state=INTENDED, result=text_of(result)))
+
+
+def _require_deduplication(attempt: Attempt) -> None:
+    if not attempt.ports.bank.deduplicates:
+        raise AttemptEnded("needs_human", "the reply to the payout was lost, the bank does not de-duplicate")
+
+
+def _has_own_posting(attempt: Attempt) -> bool:
+    return any(step.name in LEG_OF and step.state in (INTENDED, DONE) for step in attempt.steps.values())

@@ -1,0 +1,138 @@
+"""Reading a trade's facts from the three ports; telling rows that make no sense or are still in flight."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from agent.errors import PortError
+from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
+from agent.fixers.order import RepairSettings
+from agent.money import MAX_MINOR
+from agent.ports import BankRequest, Ports, Trade
+
+OUT_OF_RANGE: Final = "out_of_range"
+MEANINGLESS: Final = "meaningless"
+MALFORMED: Final = "malformed"
+IN_FLIGHT: Final = "in flight"
+
+Legs = tuple[LegFact, LegFact | None]
+
+
+def is_in_flight(trade: Trade, settings: RepairSettings) -> bool:
+    """Whether production may still be at work on the trade, by production's clock."""
+    if trade.changed_at is not None and trade.read_at - trade.changed_at < settings.quiet_for:
+        return True
+    if trade.status is not Status.PROCESSING or trade.created_at is None:
+        return False
+    return trade.read_at - trade.created_at < settings.stuck_after
+
+
+def find_nonsense(trade: Trade, settings: RepairSettings) -> str | None:
+    """Say how the row makes no sense (OUT_OF_RANGE, MEANINGLESS, MALFORMED), or None where it does."""
+    if not re.search(settings.number_pattern, trade.trade_no):
+        return MALFORMED
+    if trade.created_at is None or trade.changed_at is None:
+        return MALFORMED
+    if trade.amount_minor is None:
+        return _nonsense_of_amount(trade.raw_amount)
+    if trade.status is None or trade.is_acc is None:
+        return OUT_OF_RANGE
+    if trade.kind is None or not trade.account_no or not trade.bank_account_no:
+        return MEANINGLESS
+    if trade.kind is Kind.WITHDRAW and trade.is_e_acc is None:
+        return OUT_OF_RANGE
+    if trade.kind is Kind.WITHDRAW and trade.bookkeeping is None:
+        return MEANINGLESS
+    return None
+
+
+def _nonsense_of_amount(stored: object) -> str:
+    if stored is None:
+        return MEANINGLESS
+    number = re.fullmatch(r"-?[0-9]+", str(stored))
+    if isinstance(stored, bool | float) or number is None:
+        return MALFORMED
+    return OUT_OF_RANGE if int(number[0]) > MAX_MINOR else MEANINGLESS
+
+
+def read_facts(trade: Trade, ports: Ports) -> Facts:
+    """Read ledger and bank for a row that makes sense. Raises PortError."""
+    requests = ports.trades.bank_requests([trade.trade_no])
+    legs = ports.ledger.legs([trade])
+    bank = ports.bank.facts([trade], requests)
+    return make_facts(trade, legs, bank, requests)
+
+
+def read_legs(trades: Sequence[Trade], ports: Ports) -> Mapping[str, Legs]:
+    """Read the ledger for many trades; where it cannot be asked every leg is UNKNOWN."""
+    try:
+        return ports.ledger.legs(trades)
+    except PortError as error:
+        unknown = LegFact(LegState.UNKNOWN, detail=str(error))
+        return {each.trade_no: (unknown, unknown) for each in trades}
+
+
+def read_page(trades: Sequence[Trade], legs: Mapping[str, Legs], ports: Ports) -> dict[str, Facts]:
+    """Complete many trades' facts with what the bank says; UNKNOWN where it cannot be asked."""
+    requests: Mapping[str, list[BankRequest]] = {}
+    try:
+        requests = ports.trades.bank_requests([each.trade_no for each in trades])
+        bank = ports.bank.facts(trades, requests)
+    except PortError as error:
+        bank = {each.trade_no: BankFact(BankState.UNKNOWN, detail=str(error)) for each in trades}
+    return {each.trade_no: make_facts(each, legs, bank, requests) for each in trades}
+
+
+def make_facts(
+    trade: Trade,
+    legs: Mapping[str, Legs],
+    bank: Mapping[str, BankFact],
+    requests: Mapping[str, list[BankRequest]],
+) -> Facts:
+    """Put together what the ports said of one trade; what a port left out is UNKNOWN."""
+    if trade.kind is None or trade.status is None or trade.is_acc is None or trade.amount_minor is None:
+        raise ValueError(f"the row of {trade.trade_no} makes no sense")
+    unknown = LegFact(LegState.UNKNOWN, detail="the ledger did not answer for this trade")
+    first, second = legs.get(trade.trade_no, (unknown, unknown))
+    is_withdrawal = trade.kind is Kind.WITHDRAW
+    return Facts(
+        trade_no=trade.trade_no,
+        kind=trade.kind,
+        bookkeeping=trade.bookkeeping if is_withdrawal else None,
+        status=trade.status,
+        is_acc=trade.is_acc,
+        is_e_acc=bool(trade.is_e_acc) if is_withdrawal else None,
+        first=_beside_row(first, trade.is_acc, trade.row["ACC_TRD_NUM"]),
+        second=_beside_row(second or unknown, trade.is_e_acc, trade.row["E_ACC_TRD_NUM"])
+        if is_withdrawal
+        else None,
+        bank=_beside_requests(bank.get(trade.trade_no), trade, requests.get(trade.trade_no, [])),
+        amount_minor=trade.amount_minor,
+        currency=trade.currency,
+        row_hash=trade.row_hash,
+        read_at=trade.read_at.isoformat(),
+    )
+
+
+def _beside_row(leg: LegFact, is_booked: bool | None, voucher_on_row: object) -> LegFact:
+    """A voucher number on the row that is not the ledger's own is a contradiction for a person."""
+    if leg.state is LegState.POSTED and (is_booked or voucher_on_row) and voucher_on_row != leg.voucher_no:
+        detail = f"the row carries {voucher_on_row}, the ledger {leg.voucher_no}"
+        return msgspec.structs.replace(leg, state=LegState.MISMATCH, detail=detail)
+    if leg.state is LegState.NONE and voucher_on_row and not is_booked:
+        detail = f"the row carries {voucher_on_row}, which the ledger does not hold for it"
+        return msgspec.structs.replace(leg, state=LegState.MISMATCH, detail=detail)
+    return leg
+
+
+def _beside_requests(bank: BankFact | None, trade: Trade, requests: Sequence[BankRequest]) -> BankFact:
+    """A request line that asks for another amount than the row is a contradiction for a person."""
+    if bank is None:
+        return BankFact(BankState.UNKNOWN, detail="the bank did not answer for this trade")
+    for request in requests:
+        if request.amount_minor is not None and request.amount_minor != trade.amount_minor:
+            detail = f"request {request.request_no} asks for {request.amount_minor}"
+            return msgspec.structs.replace(bank, state=BankState.MISMATCH, detail=detail)
+    return bank

@@ -1,0 +1,21 @@
+"""Recharge stuck in processing."""
+
+from agent.decision import RECHARGE_TIMEOUT
+from agent.facts import BankState, Facts, Kind, Status
+from agent.fixers.fixer import Fixer
+from agent.fixers.plan import FINISH, credit
+from agent.ports import Pattern
+
+
+def steps(facts: Facts) -> tuple[str, ...]:
+    """With the bank's money: credit and set success. Certainly without it: only the row, set failed."""
+    return FINISH if facts.bank.state is BankState.FAIL else credit(facts) + FINISH
+
+
+RechargeTimeout = Fixer(
+    code=RECHARGE_TIMEOUT,
+    zh="充值长时间处理中：银行已扣款则补记账户并改为成功，确认未扣款则改为失败",
+    en="Recharge stuck in processing: credit and set success, or set failed where the bank took nothing",
+    patterns=(Pattern(kind=Kind.RECHARGE, status=Status.PROCESSING),),
+    steps=steps,
+)

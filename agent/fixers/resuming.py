@@ -1,0 +1,144 @@
+"""Going on with a repair half done: its plan and its keys stay, the world around it is looked at first."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from agent.decision import Decision, decide
+from agent.facts import BankState, Facts, LegState, Status
+from agent.fixers.attempt import FAILED, INTENDED, Attempt, AttemptEnded, result_of
+from agent.fixers.fixer import Fixer
+from agent.fixers.payout import OWN_DEBIT_UNPAID
+from agent.fixers.plan import LEG_OF, PAY, WRITE_ROW
+from agent.fixers.reading import find_nonsense, read_facts
+from agent.fixers.steps import ROW_CHANGED_AFTER_MONEY, find_the_row, is_as_wanted, missing_legs
+from agent.ports import RepairRow, StepRow
+
+REVERSED: Final = "an entry of this repair was reversed"
+OVERTAKEN: Final = "another repair of this trade came between"
+
+
+def judge_half_done(
+    standing: RepairRow, facts: Facts
+) -> tuple[Literal["resume", "wait", "human", "consistent"], str]:
+    """Say what a repair half done calls for: going on, unless its payout has finally failed.
+
+    While the bank has the payout and has not finished it, another attempt could do nothing.
+    """
+    if _is_with_the_bank(standing, facts):
+        return "wait", "bank"
+    is_unpaid = any(step.name == PAY and step.state == FAILED for step in standing.steps)
+    if not is_unpaid or facts.bank.state is BankState.SUCCESS:
+        return "resume", "resume"
+    if decide(facts).outcome == "consistent":
+        return "consistent", ""
+    return "human", OWN_DEBIT_UNPAID
+
+
+def _is_with_the_bank(standing: RepairRow, facts: Facts) -> bool:
+    asked = [result_of(step).request_no for step in standing.steps if _is_open_payout(step)]
+    found = [request for request in facts.bank.requests if request.request_no in asked]
+    return any(each.verdict is BankState.UNKNOWN and each.status != "not_found" for each in found)
+
+
+def _is_open_payout(step: StepRow) -> bool:
+    return step.name == PAY and step.state == INTENDED
+
+
+def _has_failed(step: StepRow, facts: Facts) -> bool:
+    """Whether the bank has failed a payout's number for good, though its step does not say so yet."""
+    request_no = result_of(step).request_no
+    return any(
+        each.request_no == request_no and (each.status, each.verdict) == ("failed", BankState.FAIL)
+        for each in facts.bank.requests
+    )
+
+
+def target_of(decision: Decision, fixer_code: str) -> Status:
+    """Return the status the row shall have. Raises AttemptEnded unless it is this fixer's to repair."""
+    if decision.outcome == "consistent":
+        raise AttemptEnded("already_consistent", "", is_void=True)
+    if decision.outcome == "wait":
+        raise AttemptEnded("wait", decision.reason)
+    if decision.outcome == "human" or decision.target is None:
+        raise AttemptEnded("needs_human", decision.reason, is_void=True)
+    if decision.fixer_code != fixer_code:
+        raise AttemptEnded("refused", f"the facts call for {decision.fixer_code}", is_void=True)
+    return decision.target
+
+
+def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -> None:
+    """Take over a repair half done, with its plan and its keys. Raises AttemptEnded where it cannot go on."""
+    order = attempt.order
+    claim = msgspec.structs.replace(
+        standing, fence=order.fence, agent=order.agent, boot_id=order.boot_id, steps=()
+    )
+    claimed = attempt.ports.trades.claim_repair(claim)
+    attempt.hold(claimed)
+    if claimed.round != standing.round:
+        raise AttemptEnded("refused", OVERTAKEN, is_void=True)
+    trade = find_the_row(order.trade_no, attempt.ports)
+    attempt.see(trade)
+    nonsense = find_nonsense(trade, attempt.settings)
+    if nonsense:
+        raise AttemptEnded("needs_human", nonsense)
+    attempt.know(read_facts(trade, attempt.ports))
+    if attempt.is_done(WRITE_ROW):
+        return
+    if _has_had_no_effect(attempt):
+        _decide_again(attempt, fixers)
+    else:
+        _check_world(attempt)
+
+
+def _has_had_no_effect(attempt: Attempt) -> bool:
+    """Whether all that was begun is a posting, and the ledger holds nothing for the trade."""
+    _, facts = attempt.seen
+    begun = [step for step in attempt.steps.values() if step.moves_money and step.state != FAILED]
+    is_only_intended = all(step.state == INTENDED and step.name in LEG_OF for step in begun)
+    legs = [facts.first] + ([facts.second] if facts.second else [])
+    return is_only_intended and all(leg.state is LegState.NONE for leg in legs)
+
+
+def _decide_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
+    """Nothing happened yet, so the facts are asked as for a new repair; they must call for the same one."""
+    claimed, (trade, facts) = attempt.held, attempt.seen
+    if trade.row != claimed.before:
+        raise AttemptEnded("refused", "the row has changed since it was reported", is_void=True)
+    fixer = fixers.get(claimed.fixer_code)
+    if fixer is None:
+        raise AttemptEnded("refused", f"this agent does not offer {claimed.fixer_code}")
+    target = target_of(fixer.diagnose(facts), claimed.fixer_code)
+    if (target, fixer.steps(facts)) != (claimed.target, claimed.plan):
+        raise AttemptEnded("refused", "the facts call for other steps", is_void=True)
+
+
+def _check_world(attempt: Attempt) -> None:
+    """Money has begun to move: the world must still be the one this repair left, or a person looks at it."""
+    trade, facts = attempt.seen
+    legs = [facts.first.state] + ([facts.second.state] if facts.second else [])
+    if LegState.MISMATCH in legs or facts.bank.state is BankState.MISMATCH:
+        raise AttemptEnded("needs_human", "mismatch")
+    if LegState.UNKNOWN in legs:
+        raise AttemptEnded("wait", "ledger")
+    if missing_legs(attempt):
+        # Negatives older than a payout whose reply was lost prove nothing: it may still arrive.
+        is_in_doubt = any(
+            _is_open_payout(step) and not _has_failed(step, facts) for step in attempt.steps.values()
+        )
+        is_undone = decide(facts).outcome == "consistent" and not is_in_doubt
+        raise AttemptEnded("already_consistent" if is_undone else "needs_human", REVERSED, is_void=is_undone)
+    if trade.row != attempt.held.before and not is_as_wanted(attempt, trade.row):
+        raise AttemptEnded("needs_human", ROW_CHANGED_AFTER_MONEY)
+    _check_bank(attempt, facts)
+
+
+def _check_bank(attempt: Attempt, facts: Facts) -> None:
+    """Where no payout of ours is still to come, success rests on the bank's own word."""
+    is_payout_due = PAY in attempt.held.plan and not attempt.is_done(PAY)
+    if is_payout_due or facts.bank.state is BankState.SUCCESS:
+        return
+    if facts.bank.state is BankState.UNKNOWN:
+        raise AttemptEnded("wait", "bank")
+    raise AttemptEnded("needs_human", "the bank no longer has the money where it had")

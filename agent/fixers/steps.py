@@ -1,0 +1,169 @@
+"""The steps every fixer is made of. Each is written down before and after its effect and may be replayed."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from agent.decision import decide
+from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, RowChangedError
+from agent.facts import Leg, LegState, Row, Status
+from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded, StepResult
+from agent.fixers.payout import pay
+from agent.fixers.plan import LEG_OF, PAY, POST_BOTH, POST_FIRST, POST_SECOND, READ_BACK, WRITE_ROW, legs_of
+from agent.fixers.reading import read_facts
+from agent.money import Money
+from agent.ports import Ports, Posting, StepRow, Trade
+
+ROW_CHANGED_AFTER_MONEY: Final = "row changed after money moved"
+
+
+def find_the_row(trade_no: str, ports: Ports) -> Trade:
+    """Return the only row with this number. Raises AttemptEnded(needs_human), PortError."""
+    found = ports.trades.find(trade_no)
+    if not found:
+        raise AttemptEnded("needs_human", "no row has this trade number")
+    if len(found) > 1:
+        raise AttemptEnded("needs_human", "more than one row has this trade number")
+    return found[0]
+
+
+def post_leg(attempt: Attempt, name: str) -> None:
+    """Post one entry; the same key gives the same voucher number, however often it is asked for."""
+    if attempt.is_done(name):
+        return
+    trade, facts = attempt.seen
+    step = attempt.intend(name)
+    posting = Posting(
+        key=step.key,
+        trade_no=trade.trade_no,
+        kind=facts.kind,
+        leg=LEG_OF[name],
+        account_no=trade.account_no,
+        amount=Money(facts.amount_minor, facts.currency),
+    )
+    try:
+        voucher = attempt.ports.ledger.post(posting)
+    except LegTakenError:
+        _take_over_posting(attempt, step)
+    except LedgerRejectedError as error:
+        _reject(attempt, step, error)
+    else:
+        attempt.vouchers |= dict.fromkeys(_slots(name), voucher)
+        attempt.record(attempt.conclude(step, DONE, StepResult(voucher_no=voucher)))
+
+
+def _slots(name: str) -> tuple[Leg, ...]:
+    return (Leg.FIRST, Leg.SECOND) if name == POST_BOTH else (LEG_OF[name],)
+
+
+def _reject(attempt: Attempt, step: StepRow, error: LedgerRejectedError) -> None:
+    """The ledger surely posted nothing for this step."""
+    attempt.record(attempt.conclude(step, FAILED, StepResult(detail=str(error))))
+    if attempt.money_moved:
+        raise AttemptEnded("needs_human", f"the ledger refused after money moved: {error}")
+    if isinstance(error, InsufficientBalanceError):
+        raise AttemptEnded("needs_human", "insufficient balance", is_void=True)
+    raise AttemptEnded("failed", f"the ledger refused: {error}", is_void=True)
+
+
+def _take_over_posting(attempt: Attempt, step: StepRow) -> None:
+    """Someone else posted this leg. Before money of ours that ends the attempt; after it, theirs will do."""
+    trade, _ = attempt.seen
+    attempt.record(attempt.conclude(step, FAILED, StepResult(detail="another entry holds the leg")))
+    if not attempt.money_moved:
+        raise AttemptEnded("refused", "another entry holds the leg", is_void=True)
+    attempt.know(read_facts(trade, attempt.ports))
+    slots = _slots(step.name)
+    if not all(slot in attempt.vouchers for slot in slots):
+        raise AttemptEnded("needs_human", "another entry holds the leg and does not fit the trade")
+    voucher = attempt.vouchers[slots[0]]
+    attempt.record(
+        attempt.conclude(step, SKIPPED, StepResult(voucher_no=voucher, detail="posted by another"))
+    )
+
+
+def write_row(attempt: Attempt) -> None:
+    """Correct the row by compare-and-set over what was read, with the record that keeps the old row."""
+    if attempt.is_done(WRITE_ROW):
+        return
+    trade, _ = attempt.seen
+    if attempt.held.target is Status.SUCCESS:
+        _require_vouchers(attempt)
+    step = attempt.intend(WRITE_ROW)
+    if is_as_wanted(attempt, trade.row):
+        _leave_row(attempt, step, trade)
+        return
+    done = attempt.conclude(step, DONE, StepResult())
+    try:
+        attempt.see(attempt.ports.trades.write_row(attempt.held, trade, attempt.correction(), done))
+    except RowChangedError:
+        _row_changed(attempt, step)
+    else:
+        attempt.keep(done)
+
+
+def _require_vouchers(attempt: Attempt) -> None:
+    _, facts = attempt.seen
+    missing = [leg for leg in legs_of(facts.kind) if leg not in attempt.vouchers]
+    if missing:
+        raise AttemptEnded("needs_human", f"the ledger holds no entry for leg {missing[0]}")
+
+
+def _row_changed(attempt: Attempt, step: StepRow) -> None:
+    trade = find_the_row(attempt.order.trade_no, attempt.ports)
+    if attempt.money_moved and is_as_wanted(attempt, trade.row):
+        _leave_row(attempt, step, trade)
+        return
+    attempt.record(attempt.conclude(step, FAILED, StepResult(detail="the row is no longer what was read")))
+    if attempt.money_moved:
+        raise AttemptEnded("needs_human", ROW_CHANGED_AFTER_MONEY)
+    raise AttemptEnded("refused", "the row is no longer what was read", is_void=True)
+
+
+def _leave_row(attempt: Attempt, step: StepRow, trade: Trade) -> None:
+    """Production itself wrote the row as this repair would; its own message stays."""
+    attempt.see(trade)
+    attempt.record(attempt.conclude(step, SKIPPED, StepResult(detail="production wrote the row")))
+
+
+def is_as_wanted(attempt: Attempt, row: Row) -> bool:
+    """Whether the row says what this repair would write, whatever its message."""
+    message = row["FAILED_MSG"]
+    return {**row} == {**attempt.wanted_row(), "FAILED_MSG": message}
+
+
+def read_back(attempt: Attempt) -> None:
+    """Read row, ledger and bank again: done only when they agree and the row is as predicted."""
+    step = attempt.find_step(READ_BACK) or attempt.intend(READ_BACK)
+    trade = find_the_row(attempt.order.trade_no, attempt.ports)
+    attempt.see(trade)
+    attempt.facts_after = read_facts(trade, attempt.ports)
+    decision = decide(attempt.facts_after)
+    if decision.outcome == "human":
+        raise AttemptEnded("needs_human", f"read back: {decision.reason}")
+    if decision.outcome != "consistent":
+        raise AttemptEnded("unknown", f"read back: {decision.reason or decision.outcome}")
+    written = attempt.find_step(WRITE_ROW)
+    is_ours = written is not None and written.state == DONE
+    if not is_as_wanted(attempt, trade.row) or (is_ours and trade.row != attempt.wanted_row()):
+        raise AttemptEnded("unknown", "read back: the row is not as it was written")
+    attempt.record(attempt.conclude(step, DONE, StepResult()))
+    attempt.ports.trades.close_repair(attempt.held, DONE)
+
+
+STEPS: Final[Mapping[str, Callable[[Attempt], None]]] = {
+    POST_FIRST: lambda attempt: post_leg(attempt, POST_FIRST),
+    POST_SECOND: lambda attempt: post_leg(attempt, POST_SECOND),
+    POST_BOTH: lambda attempt: post_leg(attempt, POST_BOTH),
+    PAY: pay,
+    WRITE_ROW: write_row,
+    READ_BACK: read_back,
+}
+"""Every step by its name in a plan."""
+
+
+def missing_legs(attempt: Attempt) -> list[LegState]:
+    """The ledger's word on each leg that this repair has posted, where that is no longer POSTED."""
+    _, facts = attempt.seen
+    states = {Leg.FIRST: facts.first.state, Leg.SECOND: facts.second.state if facts.second else LegState.NONE}
+    posted = [slot for name in LEG_OF if attempt.is_done(name) for slot in _slots(name)]
+    return [states[slot] for slot in posted if states[slot] is not LegState.POSTED]

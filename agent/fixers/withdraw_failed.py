@@ -1,0 +1,21 @@
+"""Single-step withdrawal shows failed; the ledger debited it, the bank never paid."""
+
+from agent.decision import WITHDRAW_FAILED
+from agent.facts import Facts, Kind, Status
+from agent.fixers.fixer import Fixer
+from agent.fixers.plan import FINISH, PAY
+from agent.ports import Pattern
+
+
+def steps(facts: Facts) -> tuple[str, ...]:
+    """The ledger is whole already: pay, then bring the row up to it."""
+    return (PAY, *FINISH)
+
+
+WithdrawFailed = Fixer(
+    code=WITHDRAW_FAILED,
+    zh="提现状态失败（一次性记账），账户已扣款但银行确认未到账：付款并改为成功",
+    en="Failed single-step withdrawal that was debited but never paid: pay, set success",
+    patterns=(Pattern(kind=Kind.WITHDRAW, status=Status.FAILED, is_acc=False),),
+    steps=steps,
+)

@@ -1,0 +1,21 @@
+"""Withdrawal stuck in processing."""
+
+from agent.decision import WITHDRAW_TIMEOUT
+from agent.facts import BankState, Facts, Kind, Status
+from agent.fixers.fixer import Fixer
+from agent.fixers.plan import FINISH, debit, settle
+from agent.ports import Pattern
+
+
+def steps(facts: Facts) -> tuple[str, ...]:
+    """Paid: post what the ledger lacks, set success. Unpaid and undebited: only the row, set failed."""
+    return FINISH if facts.bank.state is BankState.FAIL else debit(facts) + settle(facts) + FINISH
+
+
+WithdrawTimeout = Fixer(
+    code=WITHDRAW_TIMEOUT,
+    zh="提现长时间处理中：银行已付款则补记账并改为成功，确认未付款且未扣款则改为失败",
+    en="Withdrawal stuck in processing: post and set success where the bank paid, else set failed",
+    patterns=(Pattern(kind=Kind.WITHDRAW, status=Status.PROCESSING),),
+    steps=steps,
+)
