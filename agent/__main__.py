@@ -1,0 +1,219 @@
+"""``python -m agent``: arguments, configuration, adapters, run. The only place where an agent is wired."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import wraps
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from agent import __version__, log
+from agent.adapters.bank_http import HttpBank
+from agent.adapters.ddl import ddl as ddl_of
+from agent.adapters.ledger_db import SqlLedger
+from agent.adapters.names import Names
+from agent.adapters.narrow import number_pattern
+from agent.adapters.trade_db import SqlTrades
+from agent.check import as_table, look_at, open_journal, reach
+from agent.commands import Dispatcher, Identity
+from agent.config import CONFIG_VARIABLE, Configuration, load
+from agent.connection import Link, LinkSettings
+from agent.decision import RowCodes
+from agent.envelope import new_id
+from agent.errors import ConfigurationError, JournalError
+from agent.fixers import Fixer, with_entry_points
+from agent.fixers.order import RepairSettings
+from agent.journal import Journal
+from agent.outbox import Outbox
+from agent.pacing import Waker
+from agent.ports import Ports
+from agent.protocol import json_schema
+from agent.runner import Runner
+from agent.service import ExitCode, Service
+from agent.work import ProductionWork
+
+DIALECTS: Final = ("sqlite", "postgresql", "mysql", "mariadb")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def says_what_is_wrong(command: Callable[P, R]) -> Callable[P, R]:
+    """End a command with one line and its exit code when the configuration or the journal is wrong."""
+
+    @wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except ConfigurationError as error:
+            click.echo(f"agent: {error}", err=True)
+            sys.exit(ExitCode.MISCONFIGURED)
+        except JournalError as error:
+            click.echo(f"agent: {error}", err=True)
+            sys.exit(ExitCode.JOURNAL)
+
+    return guarded
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("agent.toml"),
+    envvar=CONFIG_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="The configuration; agent/agent.example.toml explains every key.",
+)
+@click.version_option(__version__, prog_name="piculus agent")
+@click.pass_context
+def main(context: click.Context, config: Path) -> None:
+    """The Piculus agent: collects broken trades beside a production system and repairs them.
+
+    Without a command it runs until it is stopped. Exit codes: 0 stopped, 1 failed, 2 wrong configuration,
+    3 another process took over the session, 4 the token was revoked, 5 the journal cannot be used.
+    """
+    context.obj = config
+    if context.invoked_subcommand is None:
+        context.invoke(run)
+
+
+@main.command()
+@click.pass_obj
+@says_what_is_wrong
+def run(config: Path) -> None:
+    """Connect to the server and do its commands (the default)."""
+    log.set_up()
+    sys.exit(assemble(load(config, os.environ)).run())
+
+
+@main.command()
+@click.pass_obj
+@says_what_is_wrong
+def check(config: Path) -> None:
+    """Try everything the agent needs, read-only, and say what is there."""
+    configuration = load(config, os.environ)
+    findings = list(
+        look_at(
+            [
+                ("fixers", lambda: ", ".join(offered_fixers(configuration))),
+                ("trades", lambda: trades_of(configuration).check()),
+                ("ledger", lambda: ledger_of(configuration).check()),
+                ("bank", lambda: bank_of(configuration).check()),
+                ("server", lambda: configuration.server_token() and reach(configuration.server_url)),
+                ("journal", lambda: open_journal(configuration.journal)),
+            ]
+        )
+    )
+    click.echo(as_table(findings))
+    sys.exit(ExitCode.STOPPED if all(finding.is_well for finding in findings) else ExitCode.FAILED)
+
+
+@main.command()
+@click.option(
+    "--dialect", type=click.Choice(DIALECTS), help="Default: the one of the configured trade database."
+)
+@click.option("--user", default="piculus", show_default=True, help="Who gets the grants; empty: none.")
+@click.pass_obj
+@says_what_is_wrong
+def ddl(config: Path, dialect: str | None, user: str) -> None:
+    """Print the tables and grants that a DBA reviews; the agent itself never runs them."""
+    if not config.exists() and dialect is not None:
+        click.echo(ddl_of(dialect, Names(), user))
+        return
+    configuration = load(config, os.environ)
+    tables = configuration.tables
+    names = Names(trades=tables.trades.names, ledger=tables.ledger.names)
+    click.echo(ddl_of(dialect or _dialect_of(configuration.trades_url()), names, user))
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of every message."""
+    click.echo(msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode())
+
+
+# ---- putting it together
+
+
+def assemble(configuration: Configuration) -> Service:
+    """Build an agent from its configuration. Raises ConfigurationError, JournalError."""
+    section = configuration.tables.agent
+    settings = LinkSettings(
+        url=configuration.server_url, token=configuration.server_token(), ca_file=configuration.ca_file
+    )
+    ports = Ports(trades_of(configuration), ledger_of(configuration), bank_of(configuration))
+    fixers = offered_fixers(configuration)
+    work = ProductionWork(section.name, ports, repair_settings(configuration), fixers)
+    journal = Journal(configuration.journal)
+    waker = Waker()
+    outbox = Outbox(journal, waker)
+    link = Link(settings, outbox, waker)
+    runner = Runner(journal, outbox, work, link.hint, link.is_live, workers=section.workers)
+    identity = Identity(name=section.name, boot_id=new_id(), version=__version__, host=socket.gethostname())
+    dispatcher = Dispatcher(identity, journal, outbox, runner, work.fixer_codes, link.hint)
+    return Service(journal, outbox, link, runner, dispatcher)
+
+
+def offered_fixers(configuration: Configuration) -> Mapping[str, Fixer]:
+    """Return the fixers this agent offers. Raises ConfigurationError for a code nobody has."""
+    section = configuration.tables.agent
+    known = with_entry_points(section.entry_points)
+    if section.fixers is None:
+        return known
+    if unknown := [code for code in section.fixers if code not in known]:
+        raise ConfigurationError(
+            f"{configuration.file}: agent.fixers: there is no fixer {', '.join(unknown)}"
+        )
+    return {code: known[code] for code in section.fixers}
+
+
+def repair_settings(configuration: Configuration) -> RepairSettings:
+    """Return what holds for every repair of this agent."""
+    tables = configuration.tables
+    codes = tables.trades.names.codes
+    return RepairSettings(
+        sys_code=tables.agent.sys_code,
+        stuck_after=timedelta(seconds=tables.guard.stuck_after),
+        quiet_for=timedelta(seconds=tables.guard.quiet_for),
+        number_pattern=rf"^(?:{number_pattern(codes).pattern})\Z",
+        codes=RowCodes(success=codes.success, failed=codes.failed, booked=codes.booked),
+    )
+
+
+def trades_of(configuration: Configuration) -> SqlTrades:
+    """Return the trade database. Raises ConfigurationError."""
+    url, names = configuration.trades_url(), configuration.tables.trades.names
+    return _built(configuration, "trades", lambda: SqlTrades(url, names))
+
+
+def ledger_of(configuration: Configuration) -> SqlLedger:
+    """Return the ledger. Raises ConfigurationError."""
+    url, names = configuration.ledger_url(), configuration.tables.ledger.names
+    return _built(configuration, "ledger", lambda: SqlLedger(url, names))
+
+
+def bank_of(configuration: Configuration) -> HttpBank:
+    """Return the bank. Raises ConfigurationError."""
+    section, token = configuration.tables.bank, configuration.bank_token()
+    return _built(configuration, "bank", lambda: HttpBank(section.base_url, token, section.names))
+
+
+def _built(configuration: Configuration, section: str, build: Callable[[], R]) -> R:
+    """Return the adapter; what it finds wrong in its configuration is said with file and section."""
+    try:
+        return build()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{configuration.file}: {section}: {error}") from error
+
+
+def _dialect_of(url: str) -> str:
+    return url.partition(":")[0].partition("+")[0]
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m agent")

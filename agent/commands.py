@@ -1,0 +1,232 @@
+"""What the agent does with each message: journal first, then Ack, then the work, then a durable result."""
+
+import logging
+from collections.abc import Callable
+from typing import Final, assert_never
+
+import msgspec
+
+from agent import clock
+from agent.envelope import new_id, rejected
+from agent.errors import JournalError
+from agent.jobs import describe
+from agent.journal import Journal
+from agent.orders import Entry, command_id_of, key_of
+from agent.outbox import Outbox
+from agent.protocol import (
+    Ack,
+    Cancel,
+    Collect,
+    Command,
+    Heartbeat,
+    Hello,
+    Log,
+    Message,
+    Rejected,
+    Repair,
+    Started,
+    ToAgent,
+    Verify,
+    Welcome,
+)
+from agent.runner import Runner
+
+log: Final = logging.getLogger("agent.commands")
+
+MAX_IN_HAND: Final = 256
+"""Commands accepted and not finished; more are refused, the server keeps at most 32 repairs in flight."""
+JOURNAL_UNREADABLE: Final = -1
+SERVER_FAILED: Final = "error"
+"""The code of a refusal that says nothing of the message."""
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who this agent is. ``boot_id`` changes with each start."""
+
+    name: str
+    boot_id: str
+    version: str
+    host: str
+
+
+class Dispatcher:
+    """The session behind the connection: takes the server's messages and answers them.
+
+    Called by the connection's thread only. ``hint`` sends a message that may be lost.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        journal: Journal,
+        outbox: Outbox,
+        runner: Runner,
+        fixer_codes: tuple[str, ...],
+        hint: Callable[[Message], None],
+    ) -> None:
+        self._identity = identity
+        self._journal = journal
+        self._outbox = outbox
+        self._runner = runner
+        self._fixer_codes = fixer_codes
+        self._hint = hint
+
+    # ---- the session's side
+
+    def hello(self) -> Hello:
+        """Return the first frame of a session."""
+        return Hello(
+            id=new_id(),
+            name=self._identity.name,
+            boot_id=self._identity.boot_id,
+            journal_id=self._journal.journal_id,
+            version=self._identity.version,
+            host=self._identity.host,
+            fixer_codes=self._fixer_codes,
+            unfinished=self._runner.in_hand(),
+            agent_time=clock.to_iso(clock.now()),
+        )
+
+    def heartbeat(self) -> Heartbeat:
+        """Return the sign of life, which renews the leases of what is in hand; also retries the journal."""
+        length = JOURNAL_UNREADABLE
+        try:
+            self._outbox.retry()
+            length = self._journal.outbox_length()
+        except JournalError as error:
+            self._complain(error)
+        return Heartbeat(
+            id=new_id(),
+            running=self._runner.in_hand(),
+            journal_length=length,
+            agent_time=clock.to_iso(clock.now()),
+        )
+
+    def handle(self, message: ToAgent) -> None:
+        """Take one message of the server."""
+        if isinstance(message, Ack):
+            self._outbox.acknowledge(message.of)
+        elif isinstance(message, Rejected):
+            self._drop(message)
+        elif (
+            not self._runner.is_stopping
+        ):  # else unanswered: the server sends it again, to whoever is there then
+            try:
+                self._obey(message)
+            except JournalError as error:
+                self._complain(error)
+                self._hint(rejected(message.id, "journal", str(error), message.command_id))
+
+    def _obey(self, message: Welcome | Cancel | Command) -> None:
+        match message:
+            case Welcome():
+                self._hint(rejected(message.id, "state", "a session has one Welcome, its first frame"))
+            case Cancel():
+                self._cancel(message)
+            case Collect() | Repair() | Verify():
+                self._take(message)
+            case _:
+                assert_never(message)
+
+    # ---- life
+
+    def resume(self) -> None:
+        """Take up what an earlier start left unfinished. Raises JournalError."""
+        for entry in self._journal.unfinished():
+            if isinstance(entry.command, Collect):
+                self._outbox.discard(command_id_of(entry.command))
+            log.info("taking up %s again", describe(entry.command))
+            self._runner.submit(entry, is_resumed=True)
+
+    # ---- commands
+
+    def _take(self, command: Command) -> None:
+        entry = self._journal.find(command_id_of(command))
+        fence = key_of(command)[1]
+        if entry is not None and key_of(entry.command)[1] >= fence:
+            self._take_again(command, entry)
+            return
+        if (refusal := self._refusal(command)) is not None:
+            code, reason = refusal
+            log.warning("refused %s: %s", describe(command), reason)
+            self._hint(rejected(command.id, code, reason, command_id_of(command)))
+            return
+        if entry is not None and self._runner.drop(key_of(entry.command)):
+            # An older order of the same command that still waits; one that has begun ends by itself, fenced.
+            self._journal.supersede(key_of(entry.command))
+        entry = self._journal.receive(command, self._identity.boot_id)
+        self._acknowledge(command.id, command_id_of(command))
+        self._runner.submit(entry, is_resumed=False)
+
+    def _take_again(self, command: Command, entry: Entry) -> None:
+        """Answer a duplicate from the journal; it is not run again."""
+        command_id = command_id_of(command)
+        if _essence(command) != _essence(entry.command):
+            reason = "this id stands for another command here, or for a newer fence of it"
+            self._hint(rejected(command.id, "conflict", reason, command_id))
+            return
+        self._acknowledge(command.id, command_id)
+        if entry.state == "finished":
+            self._outbox.repeat(entry)
+            return
+        # A collection's Started stands for its beginning, at which the server forgets the chunks it has.
+        if self._runner.is_running(key_of(entry.command)) and not isinstance(command, Collect):
+            self._hint(Started(id=new_id(), command_id=command_id))
+
+    def _refusal(self, command: Command) -> tuple[str, str] | None:
+        if len(self._runner.in_hand()) >= MAX_IN_HAND:
+            return "busy", f"{MAX_IN_HAND} commands are in hand"
+        asked: tuple[str, ...] = ()
+        if isinstance(command, Repair):
+            asked = (command.fixer_code,)
+        elif isinstance(command, Collect):
+            asked = command.fixer_codes
+        if unknown := [code for code in asked if code not in self._fixer_codes]:
+            return "fixer", f"this agent does not offer {', '.join(unknown)}"
+        return _range_refusal(command) if isinstance(command, Collect) else None
+
+    def _cancel(self, cancel: Cancel) -> None:
+        entry = self._journal.find(cancel.command_id or "")
+        if entry is None:
+            self._hint(rejected(cancel.id, "unknown_command", "no such command here", cancel.command_id))
+            return
+        key, reason = key_of(entry.command), cancel.reason or "cancelled"
+        if entry.state == "finished":
+            self._acknowledge(cancel.id, key[0])
+            self._outbox.repeat(entry)
+            return
+        self._journal.cancel(key, reason)
+        self._acknowledge(cancel.id, key[0])
+        self._runner.cancel(key, reason)
+
+    # ---- small answers
+
+    def _acknowledge(self, message_id: str, command_id: str) -> None:
+        self._hint(Ack(id=new_id(), command_id=command_id, of=message_id))
+
+    def _drop(self, message: Rejected) -> None:
+        """A refusal is final, for the message would be refused again; save where the server itself failed."""
+        log.warning("the server refused %s: %s (%s)", message.of or "a frame", message.reason, message.code)
+        if message.of is not None and message.code == SERVER_FAILED:
+            self._outbox.try_again(message.of)
+        elif message.of is not None:
+            self._outbox.acknowledge(message.of)
+
+    def _complain(self, error: Exception) -> None:
+        log.error("%s", error)
+        self._hint(Log(id=new_id(), level="error", text=str(error)))
+
+
+def _essence(command: Command) -> Command:
+    """A command without what differs each time it is sent: its frame's id and the time left."""
+    return msgspec.structs.replace(command, id="", deadline_ms=0)
+
+
+def _range_refusal(command: Collect) -> tuple[str, str] | None:
+    if not 0 <= command.shard < command.shards:
+        return "shard", f"there is no shard {command.shard} of {command.shards}"
+    try:
+        start, end = clock.from_iso(command.window_start), clock.from_iso(command.window_end)
+    except ValueError as error:
+        return "window", f"the window cannot be read: {error}"
+    return None if start < end else ("window", "the window ends before it begins")

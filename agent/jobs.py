@@ -1,0 +1,148 @@
+"""What the agent has in hand: the work it can ask for, one job an order, the answer of work that broke."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from agent import clock
+from agent.envelope import new_id
+from agent.orders import Entry, command_id_of, key_of
+from agent.ports import Cancellation
+from agent.protocol import (
+    Collect,
+    Command,
+    FactsRead,
+    Message,
+    Repair,
+    RepairFinished,
+    ReportedTrade,
+    StepRecord,
+    Verify,
+)
+from agent.reporting import Report
+
+Progress = Callable[[int, int, int], None]
+"""Rows scanned, rows that could not be verified, rows expected (0 where not known)."""
+
+
+class Work(Protocol):
+    """What commands ask of production, bound to its ports. Nothing here knows of sockets or journals."""
+
+    @property
+    def fixer_codes(self) -> tuple[str, ...]:
+        """The fixers this agent offers."""
+        ...
+
+    def collect(
+        self, command: Collect, progress: Progress, cancellation: Cancellation
+    ) -> Iterator[Sequence[ReportedTrade]]:
+        """Yield broken trades page by page; ends early when cancelled. Raises PortError."""
+        ...
+
+    def repair(
+        self,
+        command: Repair,
+        command_id: str,
+        boot_id: str,
+        note: Callable[[StepRecord], None],
+        cancellation: Cancellation,
+    ) -> RepairFinished:
+        """Repair one trade. ``boot_id`` is the agent's start that accepted the command."""
+        ...
+
+    def verify(self, command: Verify, command_id: str) -> FactsRead:
+        """Read one trade's facts and decide, writing nothing."""
+        ...
+
+
+class Job:
+    """A command in hand. It is the Cancellation of its own work: cancelled by a person, or past its deadline.
+
+    ``is_resumed``: an earlier start of the agent accepted it and may have worked on it.
+    """
+
+    def __init__(
+        self, entry: Entry, deadline: float, monotonic: Callable[[], float], is_resumed: bool
+    ) -> None:
+        self.command = entry.command
+        self.command_id = command_id_of(entry.command)
+        self.key = key_of(entry.command)
+        self.boot_id = entry.boot_id
+        self.is_resumed = is_resumed
+        self.cancel_reason = entry.cancel_reason
+        self.has_begun = False
+        self.money_begun = False
+        self._deadline = deadline
+        self._monotonic = monotonic
+
+    def is_set(self) -> bool:
+        """Whether the work is to stop before its next outside effect."""
+        return self.cancel_reason is not None or self.is_late()
+
+    def is_late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._monotonic() >= self._deadline
+
+    @property
+    def may_be_dropped(self) -> bool:
+        """Whether it can end unlooked at. A resumed repair cannot: it may have moved money."""
+        return not (self.is_resumed and isinstance(self.command, Repair))
+
+
+class Halt:
+    """The Cancellation of a collection: its job's own, or the agent leaving."""
+
+    def __init__(self, job: Job, stopping: threading.Event) -> None:
+        self._job = job
+        self._stopping = stopping
+
+    def is_set(self) -> bool:
+        return self._job.is_set() or self._stopping.is_set()
+
+
+def failure(job: Job, reason: str) -> Message:
+    """Return the result of work that broke off where nothing was expected to break."""
+    command, moment = job.command, clock.to_iso(clock.now())
+    if isinstance(command, Repair):
+        return RepairFinished(
+            id=new_id(),
+            command_id=job.command_id,
+            trade_no=command.trade_no,
+            fence=command.fence,
+            outcome="unknown",
+            reason=reason,
+            is_confirmed_failed=False,
+            money_moved=job.money_begun,
+            before=None,
+            after=None,
+            facts_before=None,
+            facts_after=None,
+            steps=(),
+            row_hash=command.row_hash,
+            started_at=moment,
+            duration_ms=0,
+        )
+    if isinstance(command, Verify):
+        return FactsRead(
+            id=new_id(),
+            command_id=job.command_id,
+            trade_no=command.trade_no,
+            outcome="error",
+            fixer_code=None,
+            reason=reason,
+            row=None,
+            row_hash="",
+            facts=None,
+        )
+    return Report(command, job.command_id, lambda _: None, lambda _: None, time.monotonic).trailer(reason)
+
+
+def describe(command: Command) -> str:
+    """Return a command in a few words for the log."""
+    if isinstance(command, Collect):
+        shard = f"shard {command.shard} of {command.shards}"
+        return f"Collect {command_id_of(command)} (run {command.run_id}, {shard})"
+    return (
+        f"{type(command).__name__} {command_id_of(command)} (trade {command.trade_no}, fence {command.fence})"
+    )

@@ -1,0 +1,35 @@
+"""Orders: a command as the agent keeps it, and the key it goes by."""
+
+import msgspec
+
+from agent.protocol import Collect, Command
+
+Key = tuple[str, int]
+"""A command's id and the fence of this order of it (0 where there is none): a repair whose lease ran out is
+ordered again under the same id with a higher fence, and that is new work."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A command as the journal holds it.
+
+    ``boot_id`` is the start of the agent that accepted it, ``received_at`` seconds since 1970 by this host's
+    clock, ``cancel_reason`` is set once a cancel was asked, ``result_id`` and ``result`` (a frame) at last.
+    """
+
+    command: Command
+    boot_id: str
+    state: str
+    received_at: float
+    cancel_reason: str | None = None
+    result_id: str | None = None
+    result: bytes | None = None
+
+
+def command_id_of(command: Command) -> str:
+    """Return the identity of a command: ``command_id``, or the frame's own id where that is left out."""
+    return command.command_id or command.id
+
+
+def key_of(command: Command) -> Key:
+    """Return the key under which the journal holds this order."""
+    return command_id_of(command), 0 if isinstance(command, Collect) else command.fence

@@ -1,0 +1,214 @@
+"""Runs the commands in hand on worker threads and leaves each result in the outbox."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from agent.envelope import new_id
+from agent.errors import JournalError, PortError, StoppedError
+from agent.jobs import Halt, Job, Work, describe, failure
+from agent.journal import Journal
+from agent.orders import Entry, Key
+from agent.outbox import Outbox
+from agent.protocol import Cancelled, Collect, Message, Repair, Started, StepRecord, StepRecorded, Verify
+from agent.reporting import Report, cut, fitted
+from agent.workers import Workers
+
+log: Final = logging.getLogger("agent.runner")
+
+CHUNK_WINDOW: Final = 16
+"""Chunks of one collection that may be unacknowledged: then the collection waits for the server."""
+POLL_SECONDS: Final = 0.5
+DEADLINE_PASSED: Final = "the deadline passed before the work began"
+
+
+class Runner:
+    """The commands in hand. Repairs and verifications share a pool, collections run one after the other.
+
+    ``hint`` sends a message that may be lost; ``is_live`` is set while there is a session to send it on.
+    ``monotonic`` and ``wall`` are clocks in seconds.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        outbox: Outbox,
+        work: Work,
+        hint: Callable[[Message], None],
+        is_live: threading.Event,
+        *,
+        workers: int = 4,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._journal = journal
+        self._outbox = outbox
+        self._work = work
+        self._hint = hint
+        self._is_live = is_live
+        self._monotonic = monotonic
+        self._wall = wall
+        self._jobs: dict[Key, Job] = {}
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._halting = threading.Event()
+        self._repairers = Workers("repair", workers)
+        self._collector = Workers("collect", 1)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the agent is leaving and takes nothing more."""
+        return self._stopping.is_set()
+
+    def in_hand(self) -> tuple[str, ...]:
+        """Return the ids of commands accepted and not finished."""
+        with self._changed:
+            return tuple(dict.fromkeys(command_id for command_id, _ in self._jobs))
+
+    def is_running(self, key: Key) -> bool:
+        """Whether work on this order has begun and not ended."""
+        with self._changed:
+            job = self._jobs.get(key)
+            return job is not None and job.has_begun
+
+    def submit(self, entry: Entry, *, is_resumed: bool) -> None:
+        """Queue an order that the journal holds. ``is_resumed``: an earlier start of the agent took it."""
+        allowed = entry.command.deadline_ms / 1000
+        used = max(0.0, self._wall() - entry.received_at) if is_resumed else 0.0
+        job = Job(entry, self._monotonic() + allowed - used, self._monotonic, is_resumed)
+        with self._changed:
+            self._jobs[job.key] = job
+        workers = self._collector if isinstance(entry.command, Collect) else self._repairers
+        workers.submit(lambda: self._run(job))
+
+    def cancel(self, key: Key, reason: str) -> None:
+        """Ask an order to stop before its next outside effect; one that waits ends at once."""
+        with self._changed:
+            job = self._jobs.get(key)
+            if job is None:
+                return
+            job.cancel_reason = reason
+            is_ours = not job.has_begun and job.may_be_dropped
+            job.has_begun = job.has_begun or is_ours
+        if is_ours:
+            self._end(job, Cancelled(id=new_id(), command_id=job.command_id, reason=reason))
+
+    def drop(self, key: Key) -> bool:
+        """Take an order back that has not begun; return whether that was so."""
+        with self._changed:
+            job = self._jobs.get(key)
+            if job is None or job.has_begun:
+                return False
+            job.has_begun = True
+            del self._jobs[key]
+            return True
+
+    def stop(self, grace: float, boundary: float) -> bool:
+        """Take nothing more; let work end within ``grace`` seconds, then stop repairs between two steps.
+
+        For the latter they have ``boundary`` seconds. What is left stays in the journal and in production's
+        step table, to be taken up again. Returns whether no work is running any more.
+        """
+        self._stopping.set()
+        if not (is_idle := self._wait_until_idle(grace)):
+            self._halting.set()
+            is_idle = self._wait_until_idle(boundary)
+        self._repairers.close()
+        self._collector.close()
+        return is_idle
+
+    def _wait_until_idle(self, seconds: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not any(job.has_begun for job in self._jobs.values()), timeout=seconds
+            )
+
+    # ---- on a worker thread
+
+    def _run(self, job: Job) -> None:
+        with self._changed:
+            if self._stopping.is_set() or job.has_begun:
+                return
+            job.has_begun = True
+        try:
+            result = self._begin(job)
+            result = fitted(result) if result else None
+        except StoppedError:
+            result = None
+        except Exception as error:
+            # The command dispatch edge: a fault in a fixer must end this command only, and say so.
+            log.exception("%s ended with an unexpected error", describe(job.command))
+            result = failure(job, f"internal error: {type(error).__name__}: {error}")
+        self._end(job, result)
+
+    def _begin(self, job: Job) -> Message | None:
+        if job.may_be_dropped and job.is_set():
+            reason = job.cancel_reason or DEADLINE_PASSED
+            return Cancelled(id=new_id(), command_id=job.command_id, reason=reason)
+        if isinstance(job.command, Collect):
+            self._await_session(job)
+        self._journal.start(job.key)
+        self._hint(Started(id=new_id(), command_id=job.command_id))
+        match job.command:
+            case Collect():
+                return self._collect(job, job.command)
+            case Repair():
+                note = self._noter(job, job.command)
+                return self._work.repair(job.command, job.command_id, job.boot_id, note, job)
+            case Verify():
+                return self._work.verify(job.command, job.command_id)
+
+    def _end(self, job: Job, result: Message | None) -> None:
+        """Leave the result in the outbox; None leaves the command for the next start of the agent."""
+        if result is not None:
+            self._outbox.finish(job.key, result)
+            outcome = getattr(result, "outcome", "")
+            log.info("%s: %s %s", describe(job.command), type(result).__name__, outcome)
+        with self._changed:
+            if result is None:
+                job.has_begun = False
+            else:
+                self._jobs.pop(job.key, None)
+            self._changed.notify_all()
+
+    def _await_session(self, job: Job) -> None:
+        """Wait for a session: Started must arrive before the first chunk, or old chunks would count."""
+        while not (job.is_set() or self._stopping.is_set() or self._is_live.wait(POLL_SECONDS)):
+            pass
+
+    def _collect(self, job: Job, command: Collect) -> Message | None:
+        halt = Halt(job, self._stopping)
+        report = Report(command, job.command_id, self._outbox.put, self._hint, self._monotonic)
+        error: str | None = None
+        try:
+            for rows in cut(self._work.collect(command, report.progress, halt)):
+                self._outbox.wait_for_room(job.command_id, CHUNK_WINDOW, halt.is_set)
+                if halt.is_set():
+                    break
+                report.add(rows)
+        except (PortError, JournalError) as problem:
+            error = str(problem)
+        if job.cancel_reason is not None:
+            return Cancelled(id=new_id(), command_id=job.command_id, reason=job.cancel_reason)
+        if self._stopping.is_set():
+            return None
+        return report.trailer(error or ("the deadline passed" if job.is_late() else None))
+
+    def _noter(self, job: Job, command: Repair) -> Callable[[StepRecord], None]:
+        def note(step: StepRecord) -> None:
+            job.money_begun = job.money_begun or (step.moves_money and step.state in ("intended", "done"))
+            self._hint(
+                StepRecorded(
+                    id=new_id(),
+                    command_id=job.command_id,
+                    trade_no=command.trade_no,
+                    fence=command.fence,
+                    step=step,
+                )
+            )
+            if self._halting.is_set() and step.state == "done":
+                raise StoppedError
+
+        return note

@@ -1,0 +1,125 @@
+"""Binds commands to production: an order becomes a repair, a look or a collection over the agent's ports."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from agent import clock
+from agent.collectors import collect
+from agent.envelope import new_id
+from agent.fixers import Fixer
+from agent.fixers.attempt import result_of
+from agent.fixers.base import repair, verify
+from agent.fixers.order import RepairOrder, RepairSettings
+from agent.jobs import Progress
+from agent.ports import Cancellation, Ports, StepRow, Window
+from agent.protocol import Collect, FactsRead, Repair, RepairFinished, ReportedTrade, StepRecord, Verify
+
+
+class ProductionWork:
+    """The work of one agent. ``fixers`` are those it offers; ``name`` is written beside each claim."""
+
+    def __init__(
+        self, name: str, ports: Ports, settings: RepairSettings, fixers: Mapping[str, Fixer]
+    ) -> None:
+        self._name = name
+        self._ports = ports
+        self._settings = settings
+        self._fixers = fixers
+
+    @property
+    def fixer_codes(self) -> tuple[str, ...]:
+        """The fixers this agent offers."""
+        return tuple(self._fixers)
+
+    def collect(
+        self, command: Collect, progress: Progress, cancellation: Cancellation
+    ) -> Iterator[Sequence[ReportedTrade]]:
+        """Yield the broken trades of the command's shard. Raises PortError."""
+        window = Window(
+            start=clock.from_iso(command.window_start),
+            end=clock.from_iso(command.window_end),
+            shard=command.shard,
+            shards=command.shards,
+        )
+        return collect(
+            command.fixer_codes, window, self._ports, self._settings, cancellation, progress, self._fixers
+        )
+
+    def repair(
+        self,
+        command: Repair,
+        command_id: str,
+        boot_id: str,
+        note: Callable[[StepRecord], None],
+        cancellation: Cancellation,
+    ) -> RepairFinished:
+        """Repair one trade and report how that ended."""
+        began = self._settings.clock()
+        order = RepairOrder(
+            trade_no=command.trade_no,
+            fixer_code=command.fixer_code,
+            row_hash=command.row_hash,
+            fence=command.fence,
+            agent=self._name,
+            boot_id=boot_id,
+        )
+
+        def tell(step: StepRow) -> None:
+            note(recorded(step))
+
+        report = repair(order, self._ports, self._settings, tell, cancellation, self._fixers)
+        return RepairFinished(
+            id=new_id(),
+            command_id=command_id,
+            trade_no=command.trade_no,
+            fence=command.fence,
+            outcome=report.outcome,
+            reason=report.reason,
+            is_confirmed_failed=report.is_confirmed_failed,
+            money_moved=report.money_moved,
+            before=report.before,
+            after=report.after,
+            facts_before=report.facts_before,
+            facts_after=report.facts_after,
+            steps=tuple(map(recorded, report.steps)),
+            row_hash=report.row_hash,
+            started_at=clock.to_iso(began),
+            duration_ms=_milliseconds(began, self._settings.clock()),
+        )
+
+    def verify(self, command: Verify, command_id: str) -> FactsRead:
+        """Read one trade's facts and decide, writing nothing."""
+        report = verify(command.trade_no, self._ports, self._settings)
+        return FactsRead(
+            id=new_id(),
+            command_id=command_id,
+            trade_no=command.trade_no,
+            outcome=report.outcome,
+            fixer_code=report.fixer_code,
+            reason=report.reason,
+            row=report.row,
+            row_hash=report.row_hash,
+            facts=report.facts,
+            after=report.after,
+        )
+
+
+def recorded(step: StepRow) -> StepRecord:
+    """Return a step of production's table as it travels: what it left behind is told in words."""
+    result = result_of(step)
+    told = (result.voucher_no, result.request_no, result.status, result.code, result.detail)
+    return StepRecord(
+        seq=step.seq,
+        name=step.name,
+        key=step.key,
+        state=step.state,  # type: ignore[arg-type]  # the table's words are the protocol's
+        moves_money=step.moves_money,
+        started_at=clock.to_iso(step.started_at),
+        finished_at=clock.to_iso(step.finished_at) if step.finished_at else None,
+        duration_ms=_milliseconds(step.started_at, step.finished_at) if step.finished_at else 0,
+        detail=" · ".join(filter(None, told)),
+    )
+
+
+def _milliseconds(start: datetime, end: datetime) -> int:
+    return max(0, round((end - start).total_seconds() * 1000))
