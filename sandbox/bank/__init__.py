@@ -1,0 +1,1 @@
+"""The bank: a process of its own, with its own books, reached over HTTP only."""

@@ -1,0 +1,68 @@
+"""The demo's content, loaded once: a half-loaded one is thrown away and loaded again."""
+
+from pathlib import Path
+
+from sqlalchemy import MetaData, func, inspect, select
+
+from sandbox.database import reading
+from sandbox.errors import SandboxError
+from sandbox.production import Production
+from sandbox.world import World
+
+HEALTHY = 20_000
+HEALTHY_SHARE = {"PBAP": 1, "PBMS": 10}
+BROKEN = {"PBAP": 200, "PBMS": 30}
+CASES_GROUP = "PBAP"
+
+
+def load_demo(world: World, healthy: int = HEALTHY) -> bool:
+    """Schema and everything of the demo; False when it is there already.
+
+    ``healthy`` trades in PBAP, a tenth of that in PBMS. Raises SandboxError when the databases hold trades
+    that no demo has loaded.
+    """
+    marker = world.directory / "demo"
+    if marker.exists() and marker.read_text() == "loaded\n":
+        return False
+    if marker.exists():
+        empty(world)
+    world.create()
+    if any(_holds_trades(world.production(code)) for code in world.groups):
+        raise SandboxError("the sandbox holds trades already; `python -m sandbox reset` empties it")
+    _write(marker, "loading\n")
+    for code in world.groups:
+        world.load_healthy(healthy // HEALTHY_SHARE[code], group=code)
+    world.load_cases(CASES_GROUP)
+    for code in world.groups:
+        world.load_broken(BROKEN[code], group=code)
+    _write(marker, "loaded\n")
+    return True
+
+
+def empty(world: World) -> None:
+    """Drops every table of the sandbox, and those Piculus keeps beside them, in all its databases."""
+    for code in world.groups:
+        production = world.production(code)
+        _drop(production, production.tables.metadata)
+        production.ledger.tables.metadata.drop_all(production.ledger.engine)
+    world.books.clear()
+    (world.directory / "demo").unlink(missing_ok=True)
+
+
+def _drop(production: Production, metadata: MetaData) -> None:
+    found = MetaData()
+    names = inspect(production.engine).get_table_names()
+    found.reflect(production.engine, only=[name for name in names if name.startswith("piculus_")])
+    found.drop_all(production.engine)
+    metadata.drop_all(production.engine)
+
+
+def _holds_trades(production: Production) -> bool:
+    with reading(production.engine) as connection:
+        count = connection.execute(select(func.count()).select_from(production.tables.trade)).scalar()
+    return bool(count)
+
+
+def _write(marker: Path, text: str) -> None:
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.write_text(text)
