@@ -1,0 +1,72 @@
+"""The audit page (审计): a person sees their groups' entries and their own, or all of all groups."""
+
+from datetime import datetime
+
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from app.audit import queries, words
+from app.audit.queries import AuditFilter, Sight
+from app.errors import InvalidError
+from app.extensions import db
+from app.forms import Form
+from app.i18n import choose_zone
+from app.keyset import Cut
+from app.rendering import render_detail, render_list
+
+blueprint = Blueprint("audit", __name__)
+
+
+@blueprint.get("/audit")
+def list_entries() -> ResponseReturnValue:
+    form = Form(request.args)
+    asked = AuditFilter(
+        actor_name=form.text("actor"),
+        action=form.text("action"),
+        object_type=form.text("object"),
+        object_text=form.text("q"),
+        sys_code=form.text("group"),
+        start=_moment(form, "start"),
+        end=_moment(form, "end"),
+    )
+    cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    page, count = queries.list_entries(db.session, asked, _sight(), cut)
+    return render_list(
+        "audit/index.html",
+        "audit/_table.html",
+        status=400 if form.errors else 200,
+        page=page,
+        count=count,
+        form=form,
+        action_words=words.action_words,
+        object_words=words.object_words,
+        actions=[(key, str(text)) for key, text in words.ACTIONS.items()],
+        objects=[(key, str(text)) for key, text in words.OBJECTS.items()],
+    )
+
+
+@blueprint.get("/audit/<int:entry_id>")
+def show_entry(entry_id: int) -> ResponseReturnValue:
+    entry = queries.get_entry(db.session, entry_id, _sight())
+    return render_detail(
+        "audit/detail.html",
+        entry=entry,
+        action_words=words.action_words,
+        object_words=words.object_words,
+    )
+
+
+def _sight() -> Sight:
+    sees_all = current_user.sees_all_groups or current_user.may("admin")
+    codes = None if sees_all else [group.sys_code for group in current_user.groups]
+    return Sight(current_user.id, codes)
+
+
+def _moment(form: Form, name: str) -> datetime | None:
+    """Read a time of the reader's zone; what is no time is told at its field and filters nothing."""
+    try:
+        return form.moment(name, choose_zone())
+    except InvalidError as error:
+        form.fail(error)
+        return None

@@ -1,0 +1,61 @@
+"""The words of audit actions (``plan.update``) and objects; an unknown one is shown as it is kept."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask_babel import lazy_gettext as _
+
+ACTIONS: Mapping[str, Any] = {
+    "user.login": _("登录"),
+    "user.logout": _("退出登录"),
+    "user.login_failed": _("登录失败"),
+    "user.locked": _("连续失败，锁定"),
+    "user.create": _("新建用户"),
+    "user.update": _("修改用户"),
+    "user.disable": _("停用用户"),
+    "user.enable": _("启用用户"),
+    "user.reset_password": _("重置密码"),
+    "user.change_password": _("修改自己的密码"),
+    "user.settings": _("修改个人设置"),
+    "group.create": _("新建系统组别"),
+    "group.update": _("修改系统组别"),
+    "agent.register": _("登记客户端"),
+    "agent.rotate": _("更换客户端令牌"),
+    "agent.revoke": _("吊销客户端"),
+    "plan.create": _("新建方案"),
+    "plan.update": _("修改方案"),
+    "plan.delete": _("删除方案"),
+    "schedule.set": _("设置定时收集"),
+    "schedule.delete": _("删除定时收集"),
+    "run.start": _("发起收集"),
+    "run.cancel": _("取消收集"),
+    "anomaly.ignore": _("忽略异常"),
+    "anomaly.verify": _("要求核实"),
+    "attempt.start": _("执行修复"),
+    "attempt.start_many": _("批量执行修复"),
+    "attempt.retry": _("再次执行修复"),
+    "attempt.cancel": _("取消执行"),
+}
+
+OBJECTS: Mapping[str, Any] = {
+    "user": _("用户"),
+    "group": _("系统组别"),
+    "agent": _("客户端"),
+    "plan": _("方案"),
+    "schedule": _("定时收集"),
+    "run": _("收集"),
+    "anomaly": _("异常"),
+    "execution": _("修复执行"),
+    "attempt": _("修复执行"),
+    "command": _("命令"),
+}
+
+
+def action_words(action: str) -> str:
+    """Return an action in words."""
+    return str(ACTIONS.get(action, action))
+
+
+def object_words(object_type: str) -> str:
+    """Return a kind of object in words."""
+    return str(OBJECTS.get(object_type, object_type))

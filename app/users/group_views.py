@@ -1,0 +1,75 @@
+"""The groups page (系统组别)."""
+
+from flask import request
+from flask.typing import ResponseReturnValue
+
+from app.clock import current_time
+from app.errors import PiculusError
+from app.extensions import db
+from app.forms import Form
+from app.i18n import DEFAULT_ZONE, ZONES
+from app.i18n import translate as _
+from app.rendering import finish, render_dialog, render_list
+from app.unit_of_work import unit_of_work
+from app.users import groups
+from app.users.access import current_actor, requires
+from app.users.blueprint import blueprint
+
+
+@blueprint.get("/users/groups")
+@requires("admin")
+def list_groups() -> ResponseReturnValue:
+    return render_list("users/groups.html", "users/_groups_table.html", groups=groups.list_groups(db.session))
+
+
+@blueprint.route("/users/groups/new", methods=["GET", "POST"])
+@requires("admin")
+def create_group() -> ResponseReturnValue:
+    if request.method == "GET":
+        return _dialog(Form({"zone": DEFAULT_ZONE}), None, 200)
+    form = Form(request.form)
+    try:
+        with unit_of_work() as work:
+            group = groups.create_group(
+                work,
+                actor=current_actor(),
+                sys_code=form.text("sys_code").upper(),
+                name=form.text("name"),
+                zone=form.text("zone"),
+                trade_table=form.text("trade_table"),
+                now=current_time(),
+            )
+    except PiculusError as error:
+        form.fail(error)
+        return _dialog(form, None, 400)
+    return finish(_("系统组别 %(code)s 已建立", code=group.sys_code), "/users/groups")
+
+
+@blueprint.route("/users/groups/<int:group_id>", methods=["GET", "POST"])
+@requires("admin")
+def edit_group(group_id: int) -> ResponseReturnValue:
+    group = groups.get_group(db.session, group_id)
+    if request.method == "GET":
+        names = ("sys_code", "name", "zone", "trade_table", "is_enabled")
+        return _dialog(Form({name: getattr(group, name) for name in names}), group_id, 200)
+    form = Form(request.form)
+    try:
+        with unit_of_work() as work:
+            groups.update_group(
+                work,
+                groups.get_group(work, group_id),
+                actor=current_actor(),
+                name=form.text("name"),
+                zone=form.text("zone"),
+                trade_table=form.text("trade_table"),
+                is_enabled=form.is_ticked("is_enabled"),
+                now=current_time(),
+            )
+    except PiculusError as error:
+        form.fail(error)
+        return _dialog(form, group_id, 400)
+    return finish(_("系统组别 %(code)s 已保存", code=group.sys_code), "/users/groups")
+
+
+def _dialog(form: Form, group_id: int | None, status: int) -> ResponseReturnValue:
+    return render_dialog("users/group_form.html", status, form=form, group_id=group_id, zones=ZONES)

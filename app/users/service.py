@@ -1,0 +1,317 @@
+"""People: made, changed, disabled, their passwords reset. Every write leaves an audit entry."""
+
+import re
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from app.audit import service as audit
+from app.audit.service import SYSTEM, Actor
+from app.errors import ConflictError, InvalidError, NotFoundError
+from app.i18n import LANGUAGES, is_zone
+from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
+from app.unit_of_work import WorkSession
+from app.users.models import ROLES, SystemGroup, User
+from app.users.passwords import check_strength, hash_password, make_one_time_password, matches
+
+ADMIN_NAME: Final = "admin"
+USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,39}")
+NAME_LIMIT: Final = 80
+
+
+class FormErrors(InvalidError):
+    """Everything wrong with a form, one error a field; reads as its first where one error is wanted."""
+
+    def __init__(self, errors: Sequence[InvalidError | ConflictError]) -> None:
+        first = errors[0]
+        super().__init__(first.code, field=first.field, **first.params)
+        self.errors = list(errors)
+
+
+def get_user(session: ReadSession, user_id: int) -> User:
+    """Return the person. Raises NotFoundError('user')."""
+    user = session.get(User, user_id)
+    if user is None:
+        raise NotFoundError("user")
+    return user
+
+
+def find_user(session: ReadSession, username: str) -> User | None:
+    """Return the person of that name, whatever its case; None where there is none."""
+    return session.scalars(select(User).where(func.lower(User.username) == username.strip().lower())).first()
+
+
+def get_user_by_name(session: ReadSession, username: str) -> User:
+    """Return the person of that name. Raises NotFoundError('user')."""
+    user = find_user(session, username)
+    if user is None:
+        raise NotFoundError("user", field="username", username=username)
+    return user
+
+
+def list_users(
+    session: ReadSession, *, text: str = "", role: str = "", state: str = "", cut: Cut | None = None
+) -> tuple[Page[User], CappedCount]:
+    """Return a page of people by name and how many match. ``text``: part of a name; ``state``: enabled …"""
+    filters: list[ColumnElement[bool]] = []
+    if text:
+        filters.append(
+            User.username.icontains(text, autoescape=True)
+            | User.display_name.icontains(text, autoescape=True)
+        )
+    if role:
+        filters.append(User.role == role)
+    if state:
+        filters.append(User.is_enabled == (state == "enabled"))
+    order = Order(value=User.username, identity=User.id, is_descending=False)
+    return page_of(session, User, filters, order, cut or Cut()), capped_count(session, User, filters)
+
+
+def visible_group_ids(user: User) -> list[int] | None:
+    """Return the ids of the groups this person may see; None: all."""
+    if user.sees_all_groups or user.may("admin"):
+        return None
+    return [group.id for group in user.groups]
+
+
+def create_user(
+    session: WorkSession,
+    *,
+    actor: Actor,
+    username: str,
+    role: str,
+    display_name: str = "",
+    group_codes: Collection[str] = (),
+    sees_all_groups: bool = False,
+    password: str | None = None,
+    locale: str = "zh",
+    zone: str = "Asia/Shanghai",
+    now: datetime,
+) -> tuple[User, str | None]:
+    """Make a person. Without ``password`` a one-time one is made and returned, to be changed at first login.
+
+    Raises InvalidError or FormErrors with the field of each error.
+    """
+    errors: list[InvalidError | ConflictError] = _username_errors(session, username)
+    errors += _profile_errors(role, display_name)
+    groups, group_errors = _find_groups(session, group_codes)
+    errors += group_errors
+    if password is not None:
+        errors += _password_errors(password, username)
+    if errors:
+        raise FormErrors(errors)
+    one_time = make_one_time_password() if password is None else None
+    user = User(
+        username=username,
+        display_name=display_name,
+        role=role,
+        sees_all_groups=sees_all_groups,
+        groups=groups,
+        password_hash=hash_password(password or one_time or ""),
+        must_change_password=one_time is not None,
+        locale=locale,
+        zone=zone,
+        created_at=now,
+    )
+    session.add(user)
+    session.flush()
+    _record(session, user, "user.create", actor, now, {"role": role, "groups": sorted(group_codes)})
+    return user, one_time
+
+
+def update_user(
+    session: WorkSession,
+    user: User,
+    *,
+    actor: Actor,
+    role: str,
+    display_name: str,
+    group_codes: Collection[str],
+    sees_all_groups: bool,
+    now: datetime,
+) -> None:
+    """Change role, name and groups. Raises FormErrors, and ConflictError('last_admin') for their role."""
+    groups, errors = _find_groups(session, group_codes)
+    errors = [*_profile_errors(role, display_name), *errors]
+    if errors:
+        raise FormErrors(errors)
+    if role != "admin":
+        _keep_an_admin(session, user, field="role")
+    before, after = _profile(user), (role, display_name, sees_all_groups, sorted(group_codes))
+    user.role, user.display_name, user.sees_all_groups = role, display_name, sees_all_groups
+    user.groups = groups
+    names = ("role", "display_name", "sees_all_groups", "groups")
+    changed: dict[str, object] = {
+        name: [was, is_now] for name, was, is_now in zip(names, before, after, strict=True) if was != is_now
+    }
+    _record(session, user, "user.update", actor, now, changed)
+
+
+def disable_user(session: WorkSession, user: User, *, actor: Actor, reason: str = "", now: datetime) -> None:
+    """Refuse this person from now on and end their sessions.
+
+    Raises ConflictError: last_admin, own_account.
+    """
+    if actor.id == user.id:
+        raise ConflictError("own_account")
+    _keep_an_admin(session, user)
+    user.is_enabled = False
+    user.session_version += 1
+    _record(session, user, "user.disable", actor, now, reason=reason)
+
+
+def enable_user(session: WorkSession, user: User, *, actor: Actor, reason: str = "", now: datetime) -> None:
+    """Let this person in again, with the password they had, unlocked."""
+    user.is_enabled = True
+    user.failed_logins, user.locked_until = 0, None
+    _record(session, user, "user.enable", actor, now, reason=reason)
+
+
+def reset_password(session: WorkSession, user: User, *, actor: Actor, reason: str = "", now: datetime) -> str:
+    """Give this person a one-time password, returned once and never stored; their sessions end."""
+    one_time = make_one_time_password()
+    user.password_hash = hash_password(one_time)
+    user.must_change_password = True
+    user.session_version += 1
+    user.failed_logins, user.locked_until = 0, None
+    _record(session, user, "user.reset_password", actor, now, reason=reason)
+    return one_time
+
+
+def change_password(
+    session: WorkSession, user: User, *, actor: Actor, current: str, new: str, repeated: str, now: datetime
+) -> None:
+    """Set a person's own password; their other sessions end. Raises FormErrors."""
+    errors: list[InvalidError | ConflictError] = []
+    if not matches(current, user.password_hash):
+        errors.append(InvalidError("password_wrong", field="current"))
+    errors += _password_errors(new, user.username, "new")
+    if new == current and not errors:
+        errors.append(InvalidError("password_same", field="new"))
+    if new != repeated:
+        errors.append(InvalidError("password_differs", field="repeated"))
+    if errors:
+        raise FormErrors(errors)
+    user.password_hash = hash_password(new)
+    user.must_change_password = False
+    user.session_version += 1
+    _record(session, user, "user.change_password", actor, now)
+
+
+def update_settings(
+    session: WorkSession,
+    user: User,
+    *,
+    actor: Actor,
+    display_name: str,
+    locale: str,
+    zone: str,
+    now: datetime,
+) -> None:
+    """Change what a person may change of themselves. Raises FormErrors."""
+    errors: list[InvalidError | ConflictError] = _profile_errors(user.role, display_name)
+    if locale not in LANGUAGES:
+        errors.append(InvalidError("unknown_locale", field="locale"))
+    if not is_zone(zone):
+        errors.append(InvalidError("unknown_zone", field="zone", zone=zone))
+    if errors:
+        raise FormErrors(errors)
+    user.display_name, user.locale, user.zone = display_name, locale, zone
+    _record(session, user, "user.settings", actor, now, {"locale": locale, "zone": zone})
+
+
+def ensure_admin(session: WorkSession, password: str | None, now: datetime) -> str | None:
+    """Make the first user, ``admin``, where there is nobody; return its one-time password.
+
+    None where nobody was made, or where ``password`` is theirs. Raises InvalidError for one that is too weak.
+    """
+    if session.scalars(select(User.id).limit(1)).first() is not None:
+        return None
+    _user, one_time = create_user(
+        session,
+        actor=SYSTEM,
+        username=ADMIN_NAME,
+        role="admin",
+        sees_all_groups=True,
+        password=password,
+        now=now,
+    )
+    return one_time
+
+
+def _username_errors(session: Session, username: str) -> list[InvalidError | ConflictError]:
+    if not username:
+        return [InvalidError("required", field="username")]
+    if not USERNAME.fullmatch(username):
+        return [InvalidError("username_format", field="username")]
+    if find_user(session, username) is not None:
+        return [ConflictError("username_taken", field="username", username=username)]
+    return []
+
+
+def _profile_errors(role: str, display_name: str) -> list[InvalidError | ConflictError]:
+    errors: list[InvalidError | ConflictError] = []
+    if role not in ROLES:
+        errors.append(InvalidError("unknown_role", field="role"))
+    if len(display_name) > NAME_LIMIT:
+        errors.append(InvalidError("too_long", field="display_name", limit=NAME_LIMIT))
+    return errors
+
+
+def _password_errors(
+    password: str, username: str, field: str = "password"
+) -> list[InvalidError | ConflictError]:
+    try:
+        check_strength(password, username, field)
+    except InvalidError as error:
+        return [error]
+    return []
+
+
+def _find_groups(
+    session: Session, codes: Collection[str]
+) -> tuple[list[SystemGroup], list[InvalidError | ConflictError]]:
+    groups = list(session.scalars(select(SystemGroup).where(SystemGroup.sys_code.in_(list(codes)))))
+    unknown = sorted(set(codes) - {group.sys_code for group in groups})
+    return groups, [InvalidError("unknown_group", field="groups", sys_code=code) for code in unknown]
+
+
+def _keep_an_admin(session: Session, user: User, field: str | None = None) -> None:
+    """Raise ConflictError('last_admin') where no other enabled admin would be left."""
+    if user.role != "admin" or not user.is_enabled:
+        return
+    others = select(User.id).where(User.role == "admin", User.is_enabled.is_(True), User.id != user.id)
+    if session.scalars(others.limit(1)).first() is None:
+        raise ConflictError("last_admin", field=field)
+
+
+def _profile(user: User) -> tuple[str, str, bool, list[str]]:
+    codes = sorted(group.sys_code for group in user.groups)
+    return user.role, user.display_name, user.sees_all_groups, codes
+
+
+def _record(
+    session: WorkSession,
+    user: User,
+    action: str,
+    actor: Actor,
+    now: datetime,
+    detail: dict[str, object] | None = None,
+    *,
+    reason: str = "",
+) -> None:
+    audit.record(
+        session,
+        actor=actor,
+        action=action,
+        object_type="user",
+        object_id=user.id,
+        object_name=user.username,
+        reason=reason,
+        detail=detail,
+        now=now,
+    )
+    session.touch("users", "audit")

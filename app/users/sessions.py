@@ -1,0 +1,74 @@
+"""Sessions: login is needed for everything but a few endpoints; a one-time password must be changed first."""
+
+from datetime import timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, make_response, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from app.extensions import db, login_manager
+from app.users.models import User
+
+OPEN_ENDPOINTS: Final = frozenset(
+    {"static", "health.healthz", "users.log_in", "users.set_locale", "sockets.agent", "sockets.ui"}
+)
+"""Used without login; the sockets check their own credentials, since a handshake is no page."""
+
+ONE_TIME_ENDPOINTS: Final = OPEN_ENDPOINTS | {"users.settings", "users.change_password", "users.log_out"}
+"""All that a person with a one-time password may use."""
+
+
+def init_app(app: Flask) -> None:
+    """Bind Flask-Login, and ask for a login before every request."""
+    app.config.setdefault("SESSION_COOKIE_SAMESITE", "Lax")
+    app.config.setdefault("PERMANENT_SESSION_LIFETIME", timedelta(hours=12))
+    app.config["WTF_CSRF_TIME_LIMIT"] = None  # the token lives as long as the session it belongs to
+    login_manager.init_app(app)
+    login_manager.user_loader(load_user)
+    app.before_request(require_login)
+
+
+def load_user(key: str) -> User | None:
+    """Return the person of a session key (``id:session_version``), None where that session has ended."""
+    user_id, _colon, version = key.partition(":")
+    user = db.session.get(User, int(user_id)) if user_id.isdigit() else None
+    if user is None or not user.is_enabled or str(user.session_version) != version:
+        return None
+    return user
+
+
+def require_login() -> ResponseReturnValue | None:
+    """Send whoever is not logged in to the login page, and a one-time password to its change."""
+    if request.endpoint in OPEN_ENDPOINTS:
+        return None
+    if not current_user.is_authenticated:
+        return _go(url_for("users.log_in", next=_wanted_url()))
+    if current_user.must_change_password and request.endpoint not in ONE_TIME_ENDPOINTS:
+        return _go(url_for("users.settings"))
+    return None
+
+
+def local_path(url: str) -> str:
+    """Return ``url`` where it is a path on this server, else ``/``: a login never leads to another site."""
+    parts = urlsplit(url.replace("\\", "/"))
+    is_local = not parts.scheme and not parts.netloc and url.startswith("/") and not url.startswith("//")
+    return url if is_local and url.isprintable() else "/"
+
+
+def _wanted_url() -> str | None:
+    if request.headers.get("HX-Request") == "true":
+        parts = urlsplit(request.headers.get("HX-Current-URL", ""))
+        return (parts.path + (f"?{parts.query}" if parts.query else "")) or None
+    if request.method != "GET" or request.path == "/":
+        return None
+    return request.full_path.rstrip("?")
+
+
+def _go(url: str) -> Response:
+    if request.headers.get("HX-Request") != "true":
+        return make_response(redirect(url))
+    # A page that already stands where it is sent would load itself again and again.
+    is_there = urlsplit(request.headers.get("HX-Current-URL", "")).path == urlsplit(url).path
+    return Response(status=401, headers={} if is_there else {"HX-Redirect": url})
