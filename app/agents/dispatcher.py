@@ -1,0 +1,254 @@
+"""Claims pending commands for the agents whose sockets this process holds, and sends them.
+
+It looks when something was issued (``look_now``) and every 250 ms, for what other processes wrote. A command
+is claimed by conditional update and committed before its frame leaves.
+"""
+
+import logging
+import threading
+import time
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from flask import Flask
+from sqlalchemy import func, or_, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from agent.errors import ProtocolError
+from agent.protocol import CLOSE_REPLACED, CLOSE_REVOKED, Cancel, Collect, Message, Repair, Verify
+from app.agents import commands, recovery
+from app.agents.claims import Claim, assign, claim
+from app.agents.hub import AgentSession, Hub
+from app.agents.models import IS_LIVE, Agent, Command
+from app.agents.presence import Presence
+from app.agents.writer import Job, Writer
+from app.clock import Clock
+from app.extensions import db
+from app.unit_of_work import unit_of_work
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 0.25
+LEAST_SECONDS: Final = 0.01
+"""The least time between two rounds: results that come in by the hundred ask for one look together."""
+PRESENCE_SECONDS: Final = 1.0
+ENDED_SECONDS: Final = 0.5
+PAGE: Final = 500
+
+_MESSAGES: Final[dict[str, type[Message]]] = {"Collect": Collect, "Repair": Repair, "Verify": Verify}
+
+
+class Dispatcher:
+    """The thread. ``in_flight_limit``: commands an agent holds at once."""
+
+    def __init__(
+        self, app: Flask, hub: Hub, writer: Writer, presence: Presence, clock: Clock, in_flight_limit: int
+    ) -> None:
+        self._app = app
+        self._hub = hub
+        self._writer = writer
+        self._presence = presence
+        self._clock = clock
+        self._limit = in_flight_limit
+        self._look = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._cancels_sent: dict[str, int] = {}
+        self._looked_at = 0.0
+        self._presence_due = 0.0
+        self._ended_due = 0.0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Claim nothing more and end."""
+        self._stopping.set()
+        self._look.set()
+        if self._thread is not None:
+            self._thread.join(10)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def look_now(self) -> None:
+        """Look without waiting for the next poll."""
+        self._look.set()
+
+    def _run(self) -> None:
+        with self._app.app_context():
+            while not self._stopping.is_set():
+                self._look.wait(POLL_SECONDS)
+                self._stopping.wait(self._looked_at + LEAST_SECONDS - time.monotonic())
+                self._look.clear()
+                self._looked_at = time.monotonic()
+                try:
+                    self.round()
+                except SQLAlchemyError as error:
+                    log.error("the dispatcher cannot read or write: %s", error)
+                    self._stopping.wait(POLL_SECONDS)
+                except Exception:
+                    # A background job's edge: whatever one round meets, the next one is tried.
+                    log.exception("a round of the dispatcher failed")
+                    self._stopping.wait(POLL_SECONDS)
+                finally:
+                    db.session.remove()
+
+    def round(self) -> None:
+        """Look once: sessions that ended elsewhere, cancels, pending commands.
+
+        Needs an application context.
+        """
+        now = time.monotonic()
+        if now >= self._presence_due:
+            self._presence_due = now + PRESENCE_SECONDS
+            self._write_presence()
+        if now >= self._ended_due:
+            self._ended_due = now + ENDED_SECONDS
+            self._close_ended()
+        self._send_cancels()
+        while self._dispatch() and not self._stopping.is_set():
+            pass
+
+    def _write_presence(self) -> None:
+        gathered = self._presence.take()
+        if gathered is not None:
+            self._writer.submit(Job(gathered.write, _log_lost_presence))
+
+    def _close_ended(self) -> None:
+        """Close sockets of agents revoked or replaced through another process, or given a new token."""
+        held = self._hub.sessions()
+        if not held:
+            return
+        rows = db.session.execute(
+            select(Agent.id, Agent.epoch).where(Agent.connected_at.is_not(None), Agent.revoked_at.is_(None))
+        )
+        current = {row.id: row.epoch for row in rows}
+        for session in held:
+            epoch = current.get(session.agent_id)
+            if session.peer is None or epoch == session.epoch:
+                continue
+            if epoch is None:
+                session.peer.close(CLOSE_REVOKED, "the token was revoked")
+            else:
+                session.peer.close(CLOSE_REPLACED, "a newer session of this agent took over")
+
+    # ---- cancels
+
+    def _send_cancels(self) -> None:
+        held = {session.agent_id: session for session in self._hub.sessions() if session.is_ready}
+        if not held:
+            return
+        asked = db.session.scalars(
+            select(Command).where(
+                IS_LIVE, Command.state != "pending", Command.cancel_requested_at.is_not(None)
+            )
+        ).all()
+        waiting = {command.id for command in asked}
+        self._cancels_sent = {one: epoch for one, epoch in self._cancels_sent.items() if one in waiting}
+        for command in asked:
+            session = held.get(command.agent_id or 0)
+            if session is None or self._cancels_sent.get(command.id) == session.epoch:
+                continue
+            cancel = Cancel(id=commands.cancel_id_of(command), command_id=command.id, reason=command.error)
+            if self._hub.send(session, cancel):
+                self._cancels_sent[command.id] = session.epoch
+
+    # ---- commands
+
+    def _dispatch(self) -> bool:
+        """Claim and send one page of each group; return whether there may be more."""
+        ready = [session for session in self._hub.sessions() if session.is_ready]
+        if not ready:
+            return False
+        room = self._room(ready)
+        wanted: list[Claim] = []
+        for group_id in sorted({session.group_id for session in ready}):
+            open_sessions = [one for one in ready if one.group_id == group_id and room[one.agent_id] > 0]
+            if open_sessions:
+                wanted += assign(self._pending(group_id, open_sessions), open_sessions, room)
+        if not wanted:
+            return False
+        with unit_of_work() as session:
+            claimed = claim(session, wanted, self._clock())
+        self._send(claimed)
+        return len(claimed) >= PAGE
+
+    def _room(self, sessions: list[AgentSession]) -> dict[int, int]:
+        """Return how many more commands each agent may be sent."""
+        counts = db.session.execute(
+            select(Command.agent_id, func.count())
+            .where(IS_LIVE, Command.agent_id.is_not(None), Command.state != "pending")
+            .group_by(Command.agent_id)
+        )
+        in_flight = {row[0]: row[1] for row in counts}
+        return {one.agent_id: self._limit - in_flight.get(one.agent_id, 0) for one in sessions}
+
+    def _pending(self, group_id: int, sessions: list[AgentSession]) -> list[Command]:
+        """Return pending commands that one of the sessions can take, the most important and oldest first."""
+        offered = sorted({code for session in sessions for code in session.fixer_codes})
+        ids = [session.agent_id for session in sessions]
+        return list(
+            db.session.scalars(
+                select(Command)
+                .where(
+                    Command.group_id == group_id,
+                    Command.state == "pending",
+                    or_(Command.fixer_code.is_(None), Command.fixer_code.in_(offered)),
+                    or_(Command.is_group_addressed, Command.agent_id.in_(ids)),
+                )
+                .order_by(Command.priority.desc(), Command.seq)
+                .limit(PAGE)
+            )
+        )
+
+    def _send(self, claimed: list[Claim]) -> None:
+        now = self._clock()
+        unsent: dict[int, list[str]] = {}
+        for one in claimed:
+            try:
+                is_sent = self._hub.send(one.session, message_of(one.command, now))
+            except (ProtocolError, msgspec.ValidationError) as error:
+                self._refuse(one.command, str(error))
+                continue
+            if not is_sent:
+                unsent.setdefault(one.session.agent_id, []).append(one.command.id)
+        if unsent:
+            with unit_of_work() as session:
+                for agent_id, command_ids in unsent.items():
+                    recovery.release_sent(session, agent_id, command_ids)
+
+    def _refuse(self, command: Command, reason: str) -> None:
+        """A command that is no message of the protocol can never be sent."""
+        log.error("command %s cannot be sent: %s", command.id, reason)
+        with unit_of_work() as session:
+            this = commands.find(session, command.id)
+            if this is not None:
+                commands.close(session, this, "rejected", self._clock(), reason)
+
+
+def _log_lost_presence(error: Exception) -> None:
+    log.error("signs of life were not kept: %s", error)
+
+
+def message_of(command: Command, now: datetime) -> Message:
+    """Return the command as its frame says it.
+
+    Raises msgspec.ValidationError when the row is no such message.
+    """
+    left_ms = max(1, int((command.deadline_at - now).total_seconds() * 1000))
+    content: dict[str, Any] = {
+        **command.message,
+        "type": command.type,
+        "id": commands.message_id_of(command),
+        "command_id": command.id,
+        "deadline_ms": left_ms,
+    }
+    if command.type in ("Repair", "Verify"):
+        content["fence"] = command.fence
+    return msgspec.convert(content, type=_MESSAGES[command.type])

@@ -1,0 +1,168 @@
+"""What is kept of every WebSocket message: its row for the monitor, masked before it is stored."""
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from agent.protocol import Message
+from app.clock import Clock
+
+Direction = Literal["in", "out"]
+"""``in``: from an agent; ``out``: to an agent."""
+
+UNREADABLE: Final = "unreadable"
+"""The type of a frame that is no message of the protocol."""
+CONVERSATIONS_KEPT: Final = 50_000
+BODY_CHARACTERS: Final = 256 * 1024
+
+_ACCOUNT_KEYS = (
+    "account|payee_account|payer_account|bank_account|bank_acc_no|acc_no|account_no|card_no|card|iban|pan"
+)
+_READABLE_KEYS = (
+    "id|of|v|type|command_id|key|trade_no|trade_id|TRD_NUM|TRD_ID|ACC_TRD_NUM|E_ACC_TRD_NUM|voucher_no|request_no"
+    "|row_hash|boot_id|journal_id|amount_minor|epoch|run_id|fence"
+)
+"""Numbers that people follow a trade by; they are never taken for a card."""
+
+_account = re.compile(rf'(\\*"(?:{_ACCOUNT_KEYS})\\*"\s*:\s*\\*"?)([^"\\,}}\]\s]+)', re.IGNORECASE)
+_readable = re.compile(rf'\\*"(?:{_READABLE_KEYS})\\*"\s*:\s*(?:\\*"[^"\\]*\\*"|[^",}}\]\s]+)')
+_digits = re.compile(r"(?<![0-9A-Za-z])\d{13,19}(?![0-9A-Za-z])")
+
+
+def mask(text: str) -> str:
+    """Return the frame with account and card numbers hidden but for the first and last four digits.
+
+    An account is known by its key; a card by 13 to 19 digits with a right check digit (Luhn) anywhere else.
+    Trade, request and voucher numbers stay readable.
+    """
+    masked = _account.sub(lambda found: found[1] + mask_number(found[2]), text)
+    if _digits.search(masked) is None:
+        return masked
+    pieces: list[str] = []
+    end = 0
+    for kept in _readable.finditer(masked):
+        pieces.append(_mask_cards(masked[end : kept.start()]))
+        pieces.append(kept[0])
+        end = kept.end()
+    pieces.append(_mask_cards(masked[end:]))
+    return "".join(pieces)
+
+
+def mask_number(number: str) -> str:
+    """Hide the middle of a number; of one shorter than twelve characters only the last two stay."""
+    if number in ("null", "None"):
+        return number
+    if len(number) >= 12:
+        return f"{number[:4]}****{number[-4:]}"
+    return f"****{number[-2:]}" if len(number) > 4 else "****"
+
+
+def _mask_cards(text: str) -> str:
+    return _digits.sub(lambda found: mask_number(found[0]) if _passes_luhn(found[0]) else found[0], text)
+
+
+def _passes_luhn(digits: str) -> bool:
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        value = int(digit) * (1 + place % 2)
+        total += value - 9 if value > 9 else value
+    return total % 10 == 0
+
+
+@dataclass(frozen=True)
+class Correspondent:
+    """Whose frame it is."""
+
+    agent_id: int
+    group_id: int
+
+
+class FrameLog:
+    """Turns messages into frame rows and hands them to ``keep`` (the writer). Safe from any thread.
+
+    It remembers when each command was sent and for which trade, so that an answer has its latency and its
+    trade.
+    """
+
+    def __init__(self, keep: Callable[[dict[str, Any]], None], clock: Clock) -> None:
+        self._keep = keep
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._conversations: OrderedDict[str, tuple[datetime, str | None]] = OrderedDict()
+
+    def now(self) -> datetime:
+        """The time frames are kept with."""
+        return self._clock()
+
+    def sent(self, whose: Correspondent, message: Message, frame: bytes) -> None:
+        """Keep a frame that goes to an agent."""
+        now = self._clock()
+        trade_no: str | None = getattr(message, "trade_no", None)
+        if message.command_id is not None and hasattr(message, "deadline_ms"):
+            self._begin(message.command_id, now, trade_no)
+        row = self._row(whose, "out", message, frame.decode(), now)
+        self._keep({**row, "latency_ms": None, "trade_no": trade_no or self._find(message)[1]})
+
+    def received(self, whose: Correspondent, message: Message, text: str, at: datetime) -> None:
+        """Keep a frame of an agent."""
+        sent_at, trade_no = self._find(message)
+        latency = None if sent_at is None else max(0, int((at - sent_at).total_seconds() * 1000))
+        row = self._row(whose, "in", message, text, at)
+        own: str | None = getattr(message, "trade_no", None)
+        self._keep({**row, "latency_ms": latency, "trade_no": (own or trade_no or "")[:64] or None})
+
+    def unreadable(self, whose: Correspondent, text: str, at: datetime, error: str) -> None:
+        """Keep a frame that could not be read, with the reason."""
+        self._keep(
+            {
+                "at": at,
+                "group_id": whose.group_id,
+                "agent_id": whose.agent_id,
+                "direction": "in",
+                "type": UNREADABLE,
+                "size": len(text.encode()),
+                "message_id": "",
+                "command_id": None,
+                "trade_no": None,
+                "latency_ms": None,
+                "body": _body(text),
+                "error": error[:300].replace("\0", ""),
+            }
+        )
+
+    def _row(
+        self, whose: Correspondent, direction: Direction, message: Message, text: str, at: datetime
+    ) -> dict[str, Any]:
+        return {
+            "at": at,
+            "group_id": whose.group_id,
+            "agent_id": whose.agent_id,
+            "direction": direction,
+            "type": type(message).__name__[:24],
+            "size": len(text) if text.isascii() else len(text.encode()),
+            "message_id": message.id[:40].replace("\0", ""),
+            "command_id": message.command_id and message.command_id[:32].replace("\0", ""),
+            "body": _body(text),
+            "error": "",
+        }
+
+    def _begin(self, command_id: str, now: datetime, trade_no: str | None) -> None:
+        with self._lock:
+            self._conversations[command_id] = (now, trade_no)
+            if len(self._conversations) > CONVERSATIONS_KEPT:
+                self._conversations.popitem(last=False)
+
+    def _find(self, message: Message) -> tuple[datetime | None, str | None]:
+        if message.command_id is None:
+            return None, None
+        with self._lock:
+            return self._conversations.get(message.command_id, (None, None))
+
+
+def _body(text: str) -> str:
+    # PostgreSQL stores no NUL.
+    return mask(text)[:BODY_CHARACTERS].replace("\0", "")

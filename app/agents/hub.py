@@ -1,0 +1,198 @@
+"""The agents connected to this process. It knows the protocol, sessions and a queue; no feature and no
+database.
+
+``Hub.send`` and ``Hub.close`` go out; what comes in is given to ``on_message`` and ``on_lost``, bound by
+create_app, on a few worker threads; the messages of one session keep their order.
+"""
+
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from agent.errors import ProtocolError
+from agent.protocol import CLOSE_REPLACED, Message, encode
+from app.agents.frames import Correspondent, FrameLog
+from app.agents.peer import Peer
+from app.agents.sockets import SocketLoop
+
+log = logging.getLogger(__name__)
+
+WORKERS: Final = 2
+INBOX_LIMIT: Final = 64
+"""Messages of one session waiting for a worker beyond which its socket is not read."""
+TURN: Final = 16
+"""Messages of one session handled before another session's turn."""
+REFUSED: Final = frozenset({1002, 1003, 1007, 1009})
+"""Close codes of a frame that never became a message: against the protocol, not text, not UTF-8, too big."""
+
+
+class AgentSession:
+    """One connection of one agent.
+
+    ``epoch`` is 0 until the session is known to the database; ``fixer_codes`` are set and ``is_ready`` is
+    true once its Hello is stored: only then are commands sent. ``has_said_hello`` guards the order of its
+    first messages.
+    """
+
+    def __init__(self, hub: "Hub", agent_id: int, group_id: int, sys_code: str, address: str) -> None:
+        self._hub = hub
+        self.agent_id = agent_id
+        self.group_id = group_id
+        self.sys_code = sys_code
+        self.address = address
+        self.whose = Correspondent(agent_id=agent_id, group_id=group_id)
+        self.peer: Peer | None = None
+        self.epoch = 0
+        self.fixer_codes: frozenset[str] = frozenset()
+        self.has_said_hello = False
+        self.is_ready = False
+        self.is_lost = False
+        self.inbox: deque[str] = deque()
+        self.is_scheduled = False
+        self.is_paused = False
+
+    def on_message(self, peer: Peer, text: str) -> None:
+        """From the socket loop."""
+        self._hub.receive(self, text)
+
+    def on_close(self, peer: Peer, code: int, reason: str) -> None:
+        """From the socket loop."""
+        self._hub.lose(self, code, reason)
+
+
+class Hub:
+    """Sessions by agent. Safe from any thread."""
+
+    def __init__(self, loop: SocketLoop, frame_log: FrameLog) -> None:
+        self._loop = loop
+        self._frame_log = frame_log
+        self._lock = threading.Lock()
+        self._sessions: dict[int, AgentSession] = {}
+        self._ready: queue.SimpleQueue[AgentSession | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self.on_message: Callable[[AgentSession, str], None] = lambda session, text: None
+        self.on_lost: Callable[[AgentSession], None] = lambda session: None
+
+    def start(self) -> None:
+        """Start the workers."""
+        for number in range(WORKERS):
+            thread = threading.Thread(target=self._work, name=f"hub-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """Handle what has arrived, then end the workers."""
+        for _ in self._threads:
+            self._ready.put(None)
+        for thread in self._threads:
+            thread.join(seconds)
+        self._threads.clear()
+
+    # ---- outwards
+
+    def send(self, session: AgentSession, message: Message) -> bool:
+        """Send and log a message; return False when the session is lost.
+
+        Raises ProtocolError when it is too large.
+        """
+        frame = encode(message)
+        if session.is_lost or session.peer is None:
+            return False
+        self._frame_log.sent(session.whose, message, frame)
+        session.peer.send(frame)
+        return True
+
+    def close(self, agent_id: int, code: int, reason: str) -> bool:
+        """Close the agent's socket; return whether this process held one."""
+        session = self.find(agent_id)
+        if session is None or session.peer is None:
+            return False
+        session.peer.close(code, reason)
+        return True
+
+    # ---- sessions
+
+    def register(self, session: AgentSession) -> None:
+        """The session has its epoch: it stands for its agent now; an older one is closed with 4001."""
+        with self._lock:
+            older = self._sessions.get(session.agent_id)
+            if session.is_lost:
+                return
+            if older is not None and older.epoch > session.epoch:
+                older, replaced = session, True
+            else:
+                replaced = older is not None and older is not session
+                self._sessions[session.agent_id] = session
+        if replaced and older is not None and older.peer is not None:
+            older.is_ready = False
+            older.peer.close(CLOSE_REPLACED, "a newer session of this agent took over")
+
+    def find(self, agent_id: int) -> AgentSession | None:
+        """Return the agent's session, or None."""
+        with self._lock:
+            return self._sessions.get(agent_id)
+
+    def sessions(self) -> list[AgentSession]:
+        """Return the sessions held now."""
+        with self._lock:
+            return list(self._sessions.values())
+
+    # ---- inwards
+
+    def receive(self, session: AgentSession, text: str) -> None:
+        """Queue a message of the session for the workers."""
+        with self._lock:
+            session.inbox.append(text)
+            must_pause = len(session.inbox) >= INBOX_LIMIT and not session.is_paused
+            session.is_paused = session.is_paused or must_pause
+            must_schedule = not session.is_scheduled
+            session.is_scheduled = True
+        if must_pause and session.peer is not None:
+            session.peer.pause()
+        if must_schedule:
+            self._ready.put(session)
+
+    def lose(self, session: AgentSession, code: int, reason: str) -> None:
+        """The session's socket is gone."""
+        log.info("agent %d: socket closed, %d %s", session.agent_id, code, reason)
+        if code in REFUSED:
+            self._frame_log.unreadable(session.whose, "", self._frame_log.now(), f"{code} {reason}")
+        with self._lock:
+            session.is_lost = True
+            session.is_ready = False
+            if self._sessions.get(session.agent_id) is session:
+                del self._sessions[session.agent_id]
+        self.on_lost(session)
+
+    def _work(self) -> None:
+        while (session := self._ready.get()) is not None:
+            for _ in range(TURN):
+                with self._lock:
+                    text = session.inbox.popleft() if session.inbox else None
+                if text is None:
+                    break
+                self._handle(session, text)
+            self._end_turn(session)
+
+    def _handle(self, session: AgentSession, text: str) -> None:
+        try:
+            self.on_message(session, text)
+        except ProtocolError as error:
+            log.error("an answer to agent %d could not be sent: %s", session.agent_id, error)
+        except Exception:
+            # The socket handler edge: one message must not end the worker of all.
+            log.exception("a message of agent %d failed", session.agent_id)
+
+    def _end_turn(self, session: AgentSession) -> None:
+        with self._lock:
+            has_more = bool(session.inbox)
+            session.is_scheduled = has_more
+            may_resume = session.is_paused and len(session.inbox) < INBOX_LIMIT // 2
+            session.is_paused = session.is_paused and not may_resume
+        if may_resume and session.peer is not None:
+            session.peer.resume()
+        if has_more:
+            self._ready.put(session)

@@ -1,0 +1,52 @@
+"""What becomes of an agent's commands when its socket is lost and when it comes back."""
+
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, select, update
+
+from agent.protocol import Hello
+from app.agents import commands
+from app.agents.models import IS_LIVE, LIVE, Agent, Command
+from app.unit_of_work import WorkSession
+
+
+def release_sent(session: WorkSession, agent_id: int, command_ids: list[str] | None = None) -> int:
+    """The socket is lost: sent commands go back to pending, under the same id. Returns how many.
+
+    ``agent_id`` stays on the row: whoever claims it next raises the fence unless it is that same agent,
+    because the lost one may hold it although its Ack never came.
+    """
+    condition = [IS_LIVE, Command.agent_id == agent_id, Command.state == "sent"]
+    if command_ids is not None:
+        condition.append(Command.id.in_(command_ids))
+    sent = session.scalars(select(Command.seq).where(*condition)).all()
+    still_sent = Command.seq.in_(sent), Command.state == "sent"
+    done = session.execute(update(Command).where(*still_sent).values(state="pending", sent_at=None))
+    commands.look_now(session)
+    return cast("CursorResult[Any]", done).rowcount
+
+
+def reconcile(
+    session: WorkSession, agent: Agent, hello: Hello, is_new_journal: bool, now: datetime
+) -> list[str]:
+    """Bring commands and the agent's journal together after Hello; return the ids the agent must be told to
+    cancel.
+
+    Sent ones the journal does not hold are sent again; held ones are accepted; accepted ones that a new
+    journal does not hold are superseded. What the journal holds and the server does not hold of this agent is
+    cancelled.
+    """
+    unfinished = {commands.command_id_of(one) for one in hello.unfinished}
+    live = session.scalars(select(Command).where(IS_LIVE, Command.agent_id == agent.id)).all()
+    for command in live:
+        if command.id in unfinished:
+            if command.state in ("pending", "sent"):
+                commands.accept(command, now)
+            command.lease_until = now + commands.lease()
+        elif command.state == "sent":
+            command.state, command.sent_at = "pending", None
+        elif command.state in commands.HELD and is_new_journal:
+            commands.close(session, command, "superseded", now, "the agent came back with another journal")
+    commands.look_now(session)
+    return sorted(unfinished - {command.id for command in live if command.state in LIVE})

@@ -1,0 +1,150 @@
+"""Agents (客户端): who is there, adding one, taking one's token away."""
+
+from dataclasses import dataclass
+
+from flask import Blueprint, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.agents import queries, service
+from app.agents.models import Agent
+from app.agents.service import AgentPresence
+from app.clock import current_time
+from app.errors import NotFoundError, PiculusError
+from app.extensions import db
+from app.forms import Form
+from app.i18n import translate as _
+from app.rendering import finish, render_detail, render_dialog, render_list, render_notice
+from app.unit_of_work import unit_of_work
+from app.users import groups
+from app.users.access import current_actor, current_group_ids, requires
+
+blueprint = Blueprint("agents", __name__, url_prefix="/agents")
+
+
+@dataclass(frozen=True)
+class AgentFilter:
+    """The filters of the list, as the URL has them."""
+
+    group: str
+    state: str
+    text: str
+
+    def takes(self, one: AgentPresence) -> bool:
+        """Whether the list shows this agent; revoked ones only when asked for."""
+        agent = one.agent
+        is_named = self.text.lower() in f"{agent.name} {agent.host} {agent.address}".lower()
+        is_of_group = self.group in ("", agent.group.sys_code)
+        is_in_state = one.presence == self.state if self.state else one.presence != "revoked"
+        return is_named and is_of_group and is_in_state
+
+
+@blueprint.get("")
+def list_agents() -> ResponseReturnValue:
+    asked = request.args
+    wanted = AgentFilter(asked.get("group", ""), asked.get("state", ""), asked.get("q", "").strip())
+    known = service.list_agents(db.session, group_ids=current_group_ids())
+    shown = [one for one in known if wanted.takes(one)]
+    return render_list(
+        "agents/index.html",
+        "agents/_table.html",
+        agents=shown,
+        running=queries.running_counts(db.session, [one.agent.id for one in shown]),
+        group_choices=sorted({(one.agent.group.sys_code, one.agent.group.sys_code) for one in known}),
+        asked=asked,
+        is_filtered=any((wanted.group, wanted.state, wanted.text)),
+    )
+
+
+@blueprint.get("/<int:agent_id>")
+def show_agent(agent_id: int) -> ResponseReturnValue:
+    agent = _visible(agent_id)
+    return render_detail(
+        "agents/detail.html",
+        agent=agent,
+        presence=service.presence_of(agent, current_time()),
+        live=queries.live_commands(db.session, agent.id),
+        recent=queries.recent_commands(db.session, agent.id),
+    )
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@requires("admin")
+def add_agent() -> ResponseReturnValue:
+    if request.method == "GET":
+        return _new_dialog(Form({"group": request.args.get("group", "")}), 200)
+    form = Form(request.form)
+    try:
+        with unit_of_work() as work:
+            group = groups.find_group(work, form.text("group"))
+            agent, token = service.register(
+                work,
+                name=form.text("name"),
+                group_id=group.id if group else 0,
+                actor=current_actor(),
+                now=current_time(),
+            )
+    except PiculusError as error:
+        form.fail(error)
+        return _new_dialog(form, 400)
+    return _token_notice(agent.id, token)
+
+
+@blueprint.route("/<int:agent_id>/<any(rotate, revoke):action>", methods=["GET", "POST"])
+@requires("admin")
+def act_on_agent(agent_id: int, action: str) -> ResponseReturnValue:
+    agent = _visible(agent_id)
+    form = Form(request.form)
+    if request.method == "GET":
+        return render_dialog("agents/action.html", form=form, agent=agent, action=action)
+    actor, reason, now = current_actor(), form.text("reason"), current_time()
+    token = ""
+    try:
+        with unit_of_work() as work:
+            if action == "rotate":
+                _agent, token = service.rotate(work, agent_id, actor=actor, reason=reason, now=now)
+            else:
+                service.revoke(work, agent_id, actor=actor, reason=reason, now=now)
+    except PiculusError as error:
+        form.fail(error)
+        return render_dialog("agents/action.html", 409, form=form, agent=agent, action=action)
+    if token:
+        return _token_notice(agent_id, token)
+    return finish(_("客户端 %(name)s 已吊销，连接随即断开", name=agent.name), url_for("agents.list_agents"))
+
+
+@blueprint.get("/<int:agent_id>/connection")
+def connection(agent_id: int) -> ResponseReturnValue:
+    """The line of the token notice that turns green when the agent connects."""
+    agent = _visible(agent_id)
+    presence = service.presence_of(agent, current_time())
+    return render_list("agents/detail.html", "agents/_connection.html", agent=agent, presence=presence)
+
+
+def _visible(agent_id: int) -> Agent:
+    """Return the agent if this person may see its group, else raise NotFoundError('agent')."""
+    agent = service.get(db.session, agent_id)
+    allowed = current_group_ids()
+    if allowed is not None and agent.group_id not in allowed:
+        raise NotFoundError("agent", id=agent_id)
+    return agent
+
+
+def _new_dialog(form: Form, status: int) -> ResponseReturnValue:
+    known = groups.list_groups(db.session)
+    return render_dialog(
+        "agents/new.html",
+        status,
+        form=form,
+        group_choices=[(group.sys_code, f"{group.sys_code} {group.name}") for group in known],
+    )
+
+
+def _token_notice(agent_id: int, token: str) -> ResponseReturnValue:
+    scheme = "wss" if request.is_secure else "ws"
+    return render_notice(
+        "agents/token.html",
+        agent=service.get(db.session, agent_id),
+        token=token,
+        presence="offline",
+        server_url=f"{scheme}://{request.host}/agent",
+    )
