@@ -1,0 +1,1 @@
+"""Collection runs and the anomalies they found."""

@@ -1,0 +1,59 @@
+"""Reading collection runs and their tasks."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import ColumnElement, select
+
+from app.anomalies.models import CollectionRun, CollectionTask
+from app.anomalies.service import GroupIds
+from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
+
+NEWEST_FIRST: Final = Order(CollectionRun.id, CollectionRun.id)
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """What the list of runs shows; an empty field does not narrow. ``group_ids`` None: all groups."""
+
+    group_ids: GroupIds = None
+    states: tuple[str, ...] = ()
+    trigger: str = ""
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+
+
+def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.group_ids is not None:
+        found.append(CollectionRun.group_id.in_(list(wanted.group_ids)))
+    if wanted.states:
+        found.append(CollectionRun.state.in_(wanted.states))
+    if wanted.trigger:
+        found.append(CollectionRun.trigger == wanted.trigger)
+    if wanted.created_from is not None:
+        found.append(CollectionRun.created_at >= wanted.created_from)
+    if wanted.created_to is not None:
+        found.append(CollectionRun.created_at < wanted.created_to)
+    return found
+
+
+def list_runs(session: ReadSession, wanted: RunFilter, cut: Cut) -> Page[CollectionRun]:
+    """Return one page of runs, newest first. Raises InvalidError('cursor')."""
+    return page_of(session, CollectionRun, _conditions(wanted), NEWEST_FIRST, cut)
+
+
+def count_runs(session: ReadSession, wanted: RunFilter) -> CappedCount:
+    """Count a filter, capped."""
+    return capped_count(session, CollectionRun, _conditions(wanted))
+
+
+def list_tasks(session: ReadSession, run_id: int) -> list[CollectionTask]:
+    """Return every task of a run, by shard; a shard given on has several, the last one counts."""
+    statement = (
+        select(CollectionTask)
+        .where(CollectionTask.run_id == run_id)
+        .order_by(CollectionTask.shard, CollectionTask.id)
+    )
+    return list(session.scalars(statement).unique())

@@ -1,0 +1,288 @@
+"""Reading anomalies: filtered lists by keyset, capped counts, histories, rows for a CSV, figures."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, false, func, literal_column, not_, or_, select
+from sqlalchemy.orm import defer
+
+from app.anomalies.models import OPEN_SQL, OPEN_STATES, Anomaly, AnomalyEvent
+from app.anomalies.service import GroupIds
+from app.errors import InvalidError
+from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
+from app.users.models import SystemGroup
+
+TAB_STATES: Final[dict[str, tuple[str, ...]]] = {
+    "executable": ("open", "waiting", "exhausted"),
+    "human": ("needs_human",),
+}
+"""The tabs of 异常处理: 待执行, repairable by a click, and 待人工核查 (and what no plan goes on with)."""
+
+ORDERS: Final[dict[str, Order]] = {
+    "id": Order(Anomaly.id, Anomaly.id),
+    "amount": Order(func.coalesce(Anomaly.amount_minor, -1), Anomaly.id),
+    "last_seen": Order(Anomaly.last_seen_at, Anomaly.id),
+}
+CSV_BATCH: Final = 1000
+Pairs = tuple[tuple[int, str], ...]
+"""(group id, fixer code) of plans."""
+
+NO_ID: Final = 2**62
+"""Greater than any id."""
+
+
+@dataclass(frozen=True)
+class AnomalyFilter:
+    """What a list shows; an empty field does not narrow.
+
+    ``group_ids`` are those its reader may see, None for all; ``fixer_code`` '' is any. ``pairs`` keeps only
+    anomalies whose (group id, fixer code) is among them, ``without_pairs`` those whose is not: so a caller
+    that knows the plans selects by plan; in the tab ``human`` they hold for what is not with a person
+    already. ``seen_from`` / ``seen_to`` bound when it was first reported, amounts are in minor units.
+    ``ids`` are the rows ticked in a list; ``until_id`` leaves out what was reported after someone looked.
+    """
+
+    group_ids: GroupIds = None
+    states: tuple[str, ...] = ()
+    tab: str = ""
+    fixer_code: str = ""
+    kind: str = ""
+    reason: str = ""
+    outcome: str = ""
+    trade_no: str = ""
+    amount_from: int | None = None
+    amount_to: int | None = None
+    seen_from: datetime | None = None
+    seen_to: datetime | None = None
+    run_id: int | None = None
+    ids: tuple[int, ...] = ()
+    until_id: int | None = None
+    pairs: Pairs | None = None
+    without_pairs: Pairs | None = None
+
+
+@dataclass(frozen=True)
+class AnomalySort:
+    """``by`` is a key of ORDERS."""
+
+    by: str = "id"
+    is_descending: bool = True
+
+    def order(self) -> Order:
+        """Return the keyset order. Raises InvalidError('sort')."""
+        if self.by not in ORDERS:
+            raise InvalidError("sort", field="sort")
+        order = ORDERS[self.by]
+        return Order(order.value, order.identity, self.is_descending)
+
+
+NEWEST_FIRST: Final = AnomalySort()
+
+
+def conditions(session: ReadSession, wanted: AnomalyFilter) -> list[ColumnElement[bool]]:
+    """Return the WHERE conditions of a filter; its time range is resolved to ids first."""
+    found: list[ColumnElement[bool]] = []
+    if wanted.group_ids is not None:
+        found.append(Anomaly.group_id.in_(list(wanted.group_ids)))
+    for column, value in (
+        (Anomaly.fixer_code, wanted.fixer_code),
+        (Anomaly.kind, wanted.kind),
+        (Anomaly.reason, wanted.reason),
+        (Anomaly.outcome, wanted.outcome),
+    ):
+        if value:
+            found.append(column == value)
+    found += _by_state(wanted) + _ranges(session, wanted)
+    if wanted.run_id is not None:
+        found.append(or_(Anomaly.last_run_id == wanted.run_id, Anomaly.first_run_id == wanted.run_id))
+    if wanted.ids:
+        found.append(Anomaly.id.in_(wanted.ids))
+    if wanted.until_id is not None:
+        found.append(Anomaly.id <= wanted.until_id)
+    return found
+
+
+def _by_state(wanted: AnomalyFilter) -> list[ColumnElement[bool]]:
+    """Which states, and whether a plan goes on with it."""
+    found: list[ColumnElement[bool]] = []
+    if wanted.states:
+        found.append(Anomaly.state.in_(wanted.states))
+    if wanted.tab:
+        # Said as the partial indexes have it, for the planner; every tab lies within.
+        found.append(literal_column(OPEN_SQL))
+    if wanted.tab == "executable":
+        found += [Anomaly.state.in_(TAB_STATES["executable"]), Anomaly.fixer_code.is_not(None)]
+    if wanted.tab == "human":
+        is_with_person = Anomaly.state.in_(TAB_STATES["human"])
+        by_pairs = _by_pairs(wanted)
+        is_stuck = and_(Anomaly.state.in_(TAB_STATES["executable"]), *by_pairs)
+        return [*found, or_(is_with_person, is_stuck) if by_pairs else is_with_person]
+    return found + _by_pairs(wanted)
+
+
+def _ranges(session: ReadSession, wanted: AnomalyFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.trade_no:
+        prefix = wanted.trade_no.strip()
+        # A range serves the index where LIKE would not.
+        found.append(and_(Anomaly.trade_no >= prefix, Anomaly.trade_no < prefix + "\uffff"))
+    if wanted.amount_from is not None:
+        found.append(Anomaly.amount_minor >= wanted.amount_from)
+    if wanted.amount_to is not None:
+        found.append(Anomaly.amount_minor <= wanted.amount_to)
+    # Ids rise with first_seen_at: both are given when the row is written.
+    if wanted.seen_from is not None:
+        first = (
+            select(Anomaly.id)
+            .where(Anomaly.first_seen_at >= wanted.seen_from)
+            .order_by(Anomaly.first_seen_at, Anomaly.id)
+        )
+        found.append(Anomaly.id >= (session.scalars(first.limit(1)).first() or NO_ID))
+    if wanted.seen_to is not None:
+        last = (
+            select(Anomaly.id)
+            .where(Anomaly.first_seen_at < wanted.seen_to)
+            .order_by(Anomaly.first_seen_at.desc(), Anomaly.id.desc())
+        )
+        found.append(Anomaly.id <= (session.scalars(last.limit(1)).first() or 0))
+    return found
+
+
+def _by_pairs(wanted: AnomalyFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.pairs is not None:
+        found.append(is_among(wanted.pairs))
+    if wanted.without_pairs is not None:
+        found.append(or_(Anomaly.fixer_code.is_(None), not_(is_among(wanted.without_pairs))))
+    return found
+
+
+def is_among(pairs: Pairs) -> ColumnElement[bool]:
+    """Return the condition that an anomaly's (group id, fixer code) is one of ``pairs``, group by group."""
+    codes: dict[int, list[str]] = {}
+    for group_id, fixer_code in pairs:
+        codes.setdefault(group_id, []).append(fixer_code)
+    in_groups = (and_(Anomaly.group_id == one, Anomaly.fixer_code.in_(some)) for one, some in codes.items())
+    return or_(false(), *in_groups)
+
+
+def list_anomalies(
+    session: ReadSession, wanted: AnomalyFilter, cut: Cut, sort: AnomalySort = NEWEST_FIRST
+) -> Page[Anomaly]:
+    """Return one page of a filter. Raises InvalidError (cursor, sort)."""
+    return page_of(session, Anomaly, conditions(session, wanted), sort.order(), cut)
+
+
+def count_anomalies(session: ReadSession, wanted: AnomalyFilter) -> CappedCount:
+    """Count a filter, capped."""
+    return capped_count(session, Anomaly, conditions(session, wanted))
+
+
+@dataclass(frozen=True)
+class OpenCount:
+    """How many anomalies of a group and a fixer (None: rows that make no sense) are in a state."""
+
+    group_id: int
+    state: str
+    fixer_code: str | None
+    count: int
+
+
+def open_counts(session: ReadSession, group_ids: GroupIds) -> list[OpenCount]:
+    """Return the counts of anomalies that are not closed, by the covering index of those."""
+    keys = (Anomaly.group_id, Anomaly.state, Anomaly.fixer_code)
+    # Equality on its first column leads every planner to the index.
+    seen = Anomaly.group_id.in_(select(SystemGroup.id) if group_ids is None else list(group_ids))
+    statement = select(*keys, func.count()).where(literal_column(OPEN_SQL), seen).group_by(*keys)
+    return [OpenCount(*row) for row in session.execute(statement)]
+
+
+def by_state(counts: Iterable[OpenCount]) -> dict[str, int]:
+    """Return how many of ``counts`` are in each state."""
+    found: Counter[str] = Counter()
+    for one in counts:
+        found[one.state] += one.count
+    return dict(found)
+
+
+def newest_id(session: ReadSession) -> int:
+    """Return the id of the anomaly reported last, 0 where there is none."""
+    return session.scalars(select(func.max(Anomaly.id))).one() or 0
+
+
+def list_events(session: ReadSession, anomaly_id: int) -> list[AnomalyEvent]:
+    """Return an anomaly's history, oldest first."""
+    statement = select(AnomalyEvent).where(AnomalyEvent.anomaly_id == anomaly_id).order_by(AnomalyEvent.id)
+    return list(session.scalars(statement))
+
+
+def list_of_trade(session: ReadSession, group_id: int, trade_no: str) -> list[Anomaly]:
+    """Return every anomaly a trade has had, newest first."""
+    statement = (
+        select(Anomaly)
+        .where(Anomaly.group_id == group_id, Anomaly.trade_no == trade_no)
+        .order_by(Anomaly.id.desc())
+    )
+    return list(session.scalars(statement).unique())
+
+
+def csv_rows(session: ReadSession, wanted: AnomalyFilter) -> Iterator[Anomaly]:
+    """Yield every row of a filter, newest first, by CSV_BATCH; ``facts`` and ``after`` are not loaded."""
+    where = conditions(session, wanted)
+    lean = (defer(Anomaly.facts, raiseload=True), defer(Anomaly.after, raiseload=True))
+    last_id: int | None = None
+    while True:
+        beyond = [] if last_id is None else [Anomaly.id < last_id]
+        statement = select(Anomaly).where(*where, *beyond).order_by(Anomaly.id.desc()).limit(CSV_BATCH)
+        batch = list(session.scalars(statement.options(*lean)).unique())
+        yield from batch
+        if len(batch) < CSV_BATCH:
+            return
+        last_id = batch[-1].id
+        session.expunge_all()
+
+
+@dataclass(frozen=True)
+class OpenFigure:
+    """Open anomalies of one group, kind and state, and the amount at stake."""
+
+    group_id: int
+    kind: str | None
+    state: str
+    count: int
+    amount_minor: int
+
+
+@dataclass(frozen=True)
+class OpenFigures:
+    """All open anomalies, cut by group, kind and state."""
+
+    figures: tuple[OpenFigure, ...] = field(default=())
+
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return sum(figure.count for figure in self.figures)
+
+    @property
+    def amount_minor(self) -> int:
+        """The amount at stake."""
+        return sum(figure.amount_minor for figure in self.figures)
+
+
+def open_figures(session: ReadSession, group_ids: GroupIds) -> OpenFigures:
+    """Return counts and amounts of open anomalies. Reads the open ones only, by the state index."""
+    statement = select(
+        Anomaly.group_id,
+        Anomaly.kind,
+        Anomaly.state,
+        func.count(),
+        func.coalesce(func.sum(Anomaly.amount_minor), 0),
+    ).where(Anomaly.state.in_(OPEN_STATES))
+    if group_ids is not None:
+        statement = statement.where(Anomaly.group_id.in_(list(group_ids)))
+    rows = session.execute(statement.group_by(Anomaly.group_id, Anomaly.kind, Anomaly.state))
+    return OpenFigures(tuple(OpenFigure(row[0], row[1], row[2], row[3], row[4] or 0) for row in rows))

@@ -1,0 +1,195 @@
+"""Taking a chunk of reported trades into the anomalies, in one pass.
+
+A repeated report updates facts and last-seen time, changes the fixer only while the anomaly is open or
+waiting, and never resets attempts. *Ignored* holds while the row is unchanged. A trade that was closed after
+the collection began is not opened again: the report is older than the repair.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import insert, select
+
+from agent.protocol import ReportedTrade
+from app.anomalies.models import OPEN_STATES, TERMINAL_STATES, Anomaly, AnomalyEvent, CollectionTask
+from app.anomalies.states import change_state, count
+from app.audit.service import SYSTEM
+from app.unit_of_work import WorkSession
+
+STATE_OF_OUTCOME = {"repair": "open", "wait": "waiting", "human": "needs_human"}
+"""The state a decision of the collector puts a new anomaly into."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Which run reports, and since when its task has been reading."""
+
+    group_id: int
+    run_id: int
+    began_at: datetime
+    now: datetime
+
+
+def take_rows(
+    session: WorkSession, task: CollectionTask, trades: Sequence[ReportedTrade], now: datetime
+) -> int:
+    """Store the chunk's trades; return how many anomalies are new. A trade number counts once a chunk."""
+    sighting = Sighting(task.run.group_id, task.run_id, task.started_at or task.created_at, now)
+    by_number = {trade.trade_no[:64]: trade for trade in trades}
+    known = _open_anomalies(session, sighting.group_id, by_number)
+    for number, anomaly in known.items():
+        see_again(session, anomaly, by_number[number], sighting)
+    unknown = {number: trade for number, trade in by_number.items() if number not in known}
+    closed = _last_closed(session, sighting.group_id, unknown)
+    fresh = [trade for number, trade in unknown.items() if _is_news(closed.get(number), trade, sighting)]
+    _insert(session, fresh, sighting)
+    return len(fresh)
+
+
+def see_again(session: WorkSession, anomaly: Anomaly, trade: ReportedTrade, sighting: Sighting) -> None:
+    """Apply a repeated report to an anomaly that is not closed."""
+    if anomaly.last_run_id != sighting.run_id:
+        anomaly.times_seen += 1
+    anomaly.last_run_id = sighting.run_id
+    anomaly.last_seen_at = sighting.now
+    was = anomaly.outcome
+    keeps_outcome = anomaly.state == "needs_human" and was != "human"
+    for name, value in _fact_columns(trade).items():
+        setattr(anomaly, name, value)
+    if anomaly.state in ("open", "waiting"):
+        anomaly.fixer_code = trade.fixer_code
+    if keeps_outcome:
+        return
+    anomaly.outcome = trade.outcome
+    if anomaly.state not in ("repairing", "exhausted"):
+        anomaly.reason = trade.reason[:200]
+    apply_decision(session, anomaly, trade.outcome, trade.reason, sighting.now)
+
+
+def apply_decision(session: WorkSession, anomaly: Anomaly, outcome: str, reason: str, now: datetime) -> None:
+    """Move an anomaly to the state its newest decision asks for, where that may happen without a person.
+
+    A repair under way goes on; exhausted stays so, but for a decision that only a person can act on; what a
+    person was asked to look at comes back only where the *decision* asked for them, and no money has moved.
+    """
+    to = STATE_OF_OUTCOME[outcome]
+    if anomaly.state == "repairing" or (anomaly.state == "exhausted" and to != "needs_human"):
+        return
+    if anomaly.state == "needs_human" and anomaly.has_moved_money:
+        return
+    change_state(session, anomaly, to, code=f"decided_{outcome}", reason=reason, actor=SYSTEM, now=now)
+
+
+def _open_anomalies(session: WorkSession, group_id: int, numbers: Iterable[str]) -> dict[str, Anomaly]:
+    rows = session.scalars(
+        select(Anomaly).where(
+            Anomaly.group_id == group_id, Anomaly.trade_no.in_(list(numbers)), Anomaly.state.in_(OPEN_STATES)
+        )
+    )
+    return {anomaly.trade_no: anomaly for anomaly in rows.unique()}
+
+
+@dataclass(frozen=True)
+class _Closed:
+    state: str
+    row_hash: str
+    closed_at: datetime | None
+
+
+def _last_closed(session: WorkSession, group_id: int, numbers: Iterable[str]) -> dict[str, _Closed]:
+    rows = session.execute(
+        select(Anomaly.trade_no, Anomaly.state, Anomaly.row_hash, Anomaly.closed_at)
+        .where(
+            Anomaly.group_id == group_id,
+            Anomaly.trade_no.in_(list(numbers)),
+            Anomaly.state.in_(TERMINAL_STATES),
+        )
+        .order_by(Anomaly.id)
+    )
+    return {number: _Closed(state, row_hash, closed_at) for number, state, row_hash, closed_at in rows}
+
+
+def _is_news(closed: _Closed | None, trade: ReportedTrade, sighting: Sighting) -> bool:
+    if closed is None:
+        return True
+    if closed.state == "ignored":
+        return closed.row_hash != trade.row_hash
+    return closed.closed_at is None or closed.closed_at < sighting.began_at
+
+
+def _insert(session: WorkSession, trades: Sequence[ReportedTrade], sighting: Sighting) -> None:
+    if not trades:
+        return
+    rows = [_new_row(trade, sighting) for trade in trades]
+    statement = insert(Anomaly).returning(Anomaly.id, sort_by_parameter_order=True)
+    identities = session.scalars(statement, rows).all()
+    events = [_first_event(identity, row, sighting) for identity, row in zip(identities, rows, strict=True)]
+    session.execute(insert(AnomalyEvent), events)
+    amount = sum(trade.amount_minor or 0 for trade in trades)
+    count(session, sighting.group_id, "new", sighting.now, by=len(trades), amount_minor=amount)
+    people = [row for row in rows if row["state"] == "needs_human"]
+    if people:
+        amount = sum(row["amount_minor"] or 0 for row in people)
+        count(session, sighting.group_id, "needs_human", sighting.now, by=len(people), amount_minor=amount)
+    session.touch("anomalies", "home")
+
+
+def _new_row(trade: ReportedTrade, sighting: Sighting) -> dict[str, Any]:
+    state = STATE_OF_OUTCOME[trade.outcome]
+    return _fact_columns(trade) | {
+        "group_id": sighting.group_id,
+        "trade_no": trade.trade_no[:64],
+        "fixer_code": trade.fixer_code,
+        "outcome": trade.outcome,
+        "reason": trade.reason[:200],
+        "state": state,
+        "waiting_since": sighting.now if state == "waiting" else None,
+        "first_run_id": sighting.run_id,
+        "last_run_id": sighting.run_id,
+        "first_seen_at": sighting.now,
+        "last_seen_at": sighting.now,
+        "changed_at": sighting.now,
+    }
+
+
+def _first_event(identity: int, row: dict[str, Any], sighting: Sighting) -> dict[str, Any]:
+    return {
+        "anomaly_id": identity,
+        "at": sighting.now,
+        "from_state": None,
+        "to_state": row["state"],
+        "code": "reported",
+        "reason": row["reason"],
+        "actor_name": SYSTEM.name,
+        "command_id": None,
+    }
+
+
+def _fact_columns(trade: ReportedTrade) -> dict[str, Any]:
+    return {
+        "trade_id": trade.trade_id,
+        "kind": trade.kind,
+        "bookkeeping": trade.bookkeeping,
+        "channel": trade.channel,
+        "amount_minor": trade.amount_minor,
+        "currency": trade.currency[:3],
+        "row": trade.row,
+        "after": trade.after,
+        "facts": msgspec.to_builtins(trade.facts),
+        "row_hash": trade.row_hash,
+        "row_changed_at": parse_moment(trade.row_changed_at),
+    }
+
+
+def parse_moment(text: str | None) -> datetime | None:
+    """Read an ISO 8601 time as aware UTC, None where it is missing or no time. Without a zone it is UTC."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

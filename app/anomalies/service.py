@@ -1,0 +1,258 @@
+"""What is done with one anomaly: looked up, ignored by a person, verified afresh."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+from sqlalchemy import select
+
+from agent.protocol import FactsRead
+from app.agents import commands
+from app.agents.issuing import TradeOrder, issue_many
+from app.agents.models import Agent, Command
+from app.anomalies.models import OPEN_STATES, Anomaly, AnomalyEvent
+from app.anomalies.reports import apply_decision
+from app.anomalies.states import (
+    RESOLUTION_CONFIRMED_FAILED,
+    RESOLUTION_SUCCESS,
+    change_state,
+    note,
+)
+from app.audit import service as audit
+from app.audit.service import SYSTEM, Actor
+from app.errors import ConflictError, InvalidError, NotFoundError
+from app.keyset import ReadSession
+from app.unit_of_work import WorkSession
+
+VERIFY_DEADLINE: Final = timedelta(minutes=5)
+STATUS_FAILED: Final = 9
+"""TRD_STATUS of a failed trade as the product document writes it."""
+
+GroupIds = Collection[int] | None
+"""The groups a person may see; None: all."""
+
+
+def get_anomaly(session: ReadSession, anomaly_id: int, group_ids: GroupIds) -> Anomaly:
+    """Return the anomaly. Raises NotFoundError('anomaly') where it is absent or of a group not to be seen."""
+    anomaly = session.get(Anomaly, anomaly_id)
+    if anomaly is None or (group_ids is not None and anomaly.group_id not in group_ids):
+        raise NotFoundError("anomaly")
+    return anomaly
+
+
+def find_open(session: ReadSession, group_id: int, trade_no: str) -> Anomaly | None:
+    """Return the trade's anomaly that is not closed, None where there is none."""
+    return session.scalars(
+        select(Anomaly).where(
+            Anomaly.group_id == group_id, Anomaly.trade_no == trade_no, Anomaly.state.in_(OPEN_STATES)
+        )
+    ).first()
+
+
+def required_reason(reason: str) -> str:
+    """Return the reason, stripped. Raises InvalidError where it is missing or longer than 500 characters."""
+    reason = reason.strip()
+    if not reason:
+        raise InvalidError("reason_required", field="reason")
+    if len(reason) > 500:
+        raise InvalidError("too_long", field="reason", limit=500)
+    return reason
+
+
+def ignore(
+    session: WorkSession, anomaly_id: int, *, reason: str, actor: Actor, group_ids: GroupIds, now: datetime
+) -> Anomaly:
+    """Close an anomaly by a person's word.
+
+    Raises NotFoundError, InvalidError, ConflictError: state, or money_begun while a repair that has moved
+    money is gone on with by itself; once it is with a person that person may close it.
+    """
+    reason = required_reason(reason)
+    anomaly = get_anomaly(session, anomaly_id, group_ids)
+    before = anomaly.state
+    if anomaly.has_moved_money and before in ("open", "waiting"):
+        # Closed here, a debit would stay without its payout and nobody would look again.
+        raise ConflictError("money_begun", trade_no=anomaly.trade_no)
+    change_state(session, anomaly, "ignored", code="ignored", reason=reason, actor=actor, now=now)
+    if before == anomaly.state:
+        raise ConflictError("state", from_state=before, to_state="ignored")
+    _audit(session, anomaly, "anomaly.ignore", reason, actor, now)
+    return anomaly
+
+
+def verify(
+    session: WorkSession, anomaly_id: int, *, reason: str, actor: Actor, group_ids: GroupIds, now: datetime
+) -> Command:
+    """Order fresh facts of one anomaly for a person.
+
+    Raises NotFoundError, InvalidError for the reason, ConflictError (state, trade_busy).
+    """
+    reason = required_reason(reason)
+    anomaly = get_anomaly(session, anomaly_id, group_ids)
+    if anomaly.state not in OPEN_STATES:
+        raise ConflictError("state", from_state=anomaly.state, to_state="verify")
+    command = order_verify(session, anomaly, now)
+    note(
+        session,
+        anomaly,
+        code="verify_ordered",
+        reason=reason,
+        actor=actor,
+        now=now,
+        command_id=command.id,
+    )
+    _audit(session, anomaly, "anomaly.verify", reason, actor, now)
+    return command
+
+
+def order_verify(session: WorkSession, anomaly: Anomaly, now: datetime, *, priority: int = 0) -> Command:
+    """Issue a Verify of the trade. Raises ConflictError (trade_busy) while a command of it lives."""
+    return commands.issue(
+        session,
+        type="Verify",
+        group_id=anomaly.group_id,
+        message={"trade_no": anomaly.trade_no},
+        deadline=VERIFY_DEADLINE,
+        now=now,
+        trade_no=anomaly.trade_no,
+        priority=priority,
+    )
+
+
+def order_verifies(
+    session: WorkSession, anomalies: Sequence[Anomaly], now: datetime, *, priority: int = 0
+) -> int:
+    """Issue a Verify for each anomaly, all of one group, whose trade has no live command; return how many."""
+    if not anomalies:
+        return 0
+    issued = issue_many(
+        session,
+        type="Verify",
+        group_id=anomalies[0].group_id,
+        orders=[TradeOrder(anomaly.trade_no, {"trade_no": anomaly.trade_no}) for anomaly in anomalies],
+        deadline=VERIFY_DEADLINE,
+        now=now,
+        priority=priority,
+    )
+    return len(issued)
+
+
+def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: datetime) -> Anomaly | None:
+    """Apply the answer of a Verify; return the anomaly it concerns, None where that is closed by now.
+
+    Only ``consistent`` heals. An answer that comes while a repair runs changes nothing: the repair reads
+    afresh.
+    """
+    anomaly = find_open(session, agent.group_id, message.trade_no)
+    if anomaly is None or anomaly.state == "repairing" or message.outcome == "error":
+        return anomaly
+    _take_facts(anomaly, message, now)
+    session.touch("anomalies")
+    command_id = message.command_id
+    match message.outcome:
+        case "consistent":
+            close_consistent(session, anomaly, now, command_id)
+        case "missing":
+            _to_person(session, anomaly, "missing", now, command_id)
+        case "human":
+            anomaly.outcome, anomaly.reason = "human", message.reason[:200]
+            _to_person(session, anomaly, message.reason, now, command_id)
+        case "wait":
+            _decide(session, anomaly, "wait", message, now)
+        case "repair" | "resume":
+            _decide(session, anomaly, "repair", message, now)
+    return anomaly
+
+
+def close_consistent(session: WorkSession, anomaly: Anomaly, now: datetime, command_id: str | None) -> None:
+    """Row, ledger and bank agree: healed by itself, or repaired where one of our repairs has moved money."""
+    if anomaly.has_moved_money:
+        is_failed = anomaly.row.get("TRD_STATUS") == STATUS_FAILED
+        anomaly.resolution = RESOLUTION_CONFIRMED_FAILED if is_failed else RESOLUTION_SUCCESS
+    to = "repaired" if anomaly.has_moved_money else "healed"
+    change_state(
+        session,
+        anomaly,
+        to,
+        code="consistent",
+        reason="consistent",
+        actor=SYSTEM,
+        now=now,
+        command_id=command_id,
+    )
+
+
+def _decide(session: WorkSession, anomaly: Anomaly, outcome: str, message: FactsRead, now: datetime) -> None:
+    if anomaly.state == "needs_human" and _was_ordered(session, anomaly, message.command_id):
+        # A person asked after looking at it: the trade goes back to the machine, with a new 24 hours.
+        anomaly.outcome = outcome
+        anomaly.money_moved_at = now if anomaly.has_moved_money else None
+        to = "waiting" if outcome == "wait" else "open"
+        change_state(
+            session,
+            anomaly,
+            to,
+            code=f"decided_{outcome}",
+            reason=message.reason,
+            actor=SYSTEM,
+            now=now,
+            command_id=message.command_id,
+        )
+    elif anomaly.state != "needs_human" or anomaly.outcome == "human":
+        anomaly.outcome = outcome
+        apply_decision(session, anomaly, outcome, message.reason, now)
+    if anomaly.state in ("open", "waiting"):
+        anomaly.reason = message.reason[:200]
+        anomaly.fixer_code = message.fixer_code or anomaly.fixer_code
+
+
+def _was_ordered(session: WorkSession, anomaly: Anomaly, command_id: str | None) -> bool:
+    order = select(AnomalyEvent.id).where(
+        AnomalyEvent.anomaly_id == anomaly.id,
+        AnomalyEvent.command_id == command_id,
+        AnomalyEvent.code == "verify_ordered",
+    )
+    return session.scalars(order).first() is not None
+
+
+def _take_facts(anomaly: Anomaly, message: FactsRead, now: datetime) -> None:
+    anomaly.last_seen_at = now
+    if message.row is not None:
+        anomaly.row = message.row
+        anomaly.row_hash = message.row_hash
+    if message.facts is not None:
+        anomaly.facts = msgspec.to_builtins(message.facts)
+    anomaly.after = message.after
+
+
+def _to_person(
+    session: WorkSession, anomaly: Anomaly, reason: str, now: datetime, command_id: str | None
+) -> None:
+    anomaly.reason = reason[:200]
+    change_state(
+        session,
+        anomaly,
+        "needs_human",
+        code="decided_human",
+        reason=reason,
+        actor=SYSTEM,
+        now=now,
+        command_id=command_id,
+    )
+
+
+def _audit(
+    session: WorkSession, anomaly: Anomaly, action: str, reason: str, actor: Actor, now: datetime
+) -> None:
+    audit.record(
+        session,
+        actor=actor,
+        action=action,
+        object_type="anomaly",
+        object_id=anomaly.id,
+        object_name=anomaly.trade_no,
+        sys_code=anomaly.group.sys_code,
+        reason=reason,
+        now=now,
+    )

@@ -1,0 +1,132 @@
+"""How an anomaly's state changes: the allowed transitions, its history, and the kept counts."""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent, HourlyCount
+from app.audit.service import Actor
+from app.errors import ConflictError
+from app.unit_of_work import WorkSession
+
+ALLOWED: Final[dict[str, frozenset[str]]] = {
+    "open": frozenset({"repairing", "waiting", "exhausted", "needs_human", "repaired", "healed", "ignored"}),
+    "repairing": frozenset({"open", "waiting", "exhausted", "needs_human", "repaired", "healed"}),
+    "waiting": frozenset({"open", "repairing", "exhausted", "needs_human", "repaired", "healed", "ignored"}),
+    "exhausted": frozenset({"repairing", "needs_human", "repaired", "healed", "ignored"}),
+    "needs_human": frozenset({"open", "waiting", "repairing", "repaired", "healed", "ignored"}),
+    "repaired": frozenset(),
+    "healed": frozenset(),
+    "ignored": frozenset(),
+}
+"""From a state to the states it may change to; from open or waiting, a result comes late."""
+
+RESOLUTION_SUCCESS: Final = "success"
+RESOLUTION_CONFIRMED_FAILED: Final = "confirmed_failed"
+
+
+def change_state(
+    session: WorkSession,
+    anomaly: Anomaly,
+    to: str,
+    *,
+    code: str,
+    reason: str,
+    actor: Actor,
+    now: datetime,
+    command_id: str | None = None,
+) -> None:
+    """Move an anomaly to another state and write the change down; the same state changes nothing.
+
+    ``code`` is a stable word for the cause, ``reason`` its sentence. Raises ConflictError('state') where
+    ALLOWED does not have the transition.
+    """
+    before = anomaly.state
+    if before == to:
+        return
+    if to not in ALLOWED[before]:
+        raise ConflictError("state", from_state=before, to_state=to)
+    anomaly.state = to
+    anomaly.changed_at = now
+    if to == "waiting":
+        anomaly.waiting_since = anomaly.waiting_since or now
+    if to in TERMINAL_STATES:
+        anomaly.closed_at = now
+        anomaly.waiting_since = None
+    _write_event(session, anomaly, before, code, reason, actor, now, command_id)
+    if to in COUNTED_STATES:
+        count(
+            session, anomaly.group_id, counted_name(anomaly, to), now, amount_minor=anomaly.amount_minor or 0
+        )
+
+
+COUNTED_STATES: Final = ("repaired", "healed", "ignored", "exhausted", "needs_human")
+
+
+def counted_name(anomaly: Anomaly, state: str) -> str:
+    """Return the HourlyCount name of reaching ``state``: 确认失败 is counted apart from 修复为成功."""
+    if state == "repaired" and anomaly.resolution == RESOLUTION_CONFIRMED_FAILED:
+        return "confirmed_failed"
+    return state
+
+
+def note(
+    session: WorkSession,
+    anomaly: Anomaly,
+    *,
+    code: str,
+    reason: str,
+    actor: Actor,
+    now: datetime,
+    command_id: str | None = None,
+) -> None:
+    """Write down something that happened without a change of state."""
+    _write_event(session, anomaly, anomaly.state, code, reason, actor, now, command_id)
+
+
+def _write_event(
+    session: WorkSession,
+    anomaly: Anomaly,
+    before: str | None,
+    code: str,
+    reason: str,
+    actor: Actor,
+    now: datetime,
+    command_id: str | None,
+) -> None:
+    session.add(
+        AnomalyEvent(
+            anomaly_id=anomaly.id,
+            at=now,
+            from_state=before,
+            to_state=anomaly.state,
+            code=code,
+            reason=reason[:500],
+            actor_name=actor.name,
+            command_id=command_id,
+        )
+    )
+    session.touch("anomalies", "home")
+
+
+def count(
+    session: WorkSession, group_id: int, name: str, now: datetime, *, by: int = 1, amount_minor: int = 0
+) -> None:
+    """Add to the kept count ``name`` of the group's current hour (UTC).
+
+    Names: ``new``, the states of COUNTED_STATES, ``confirmed_failed``, and ``attempt_<outcome>``.
+    """
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    values = {"group_id": group_id, "hour": hour, "name": name, "count": by, "amount_minor": amount_minor}
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = insert(HourlyCount).values(values)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["group_id", "hour", "name"],
+            set_={
+                "count": HourlyCount.count + statement.excluded.count,
+                "amount_minor": HourlyCount.amount_minor + statement.excluded.amount_minor,
+            },
+        )
+    )
