@@ -1,0 +1,1 @@
+"""Repair plans: which fixer mends which system group's trades, how often, and when."""

@@ -1,0 +1,163 @@
+"""The broadcast (发起收集广播): who would be asked, sending it; recurring collections."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.agents import service as agent_service
+from app.agents.service import AgentPresence
+from app.anomalies import collections
+from app.anomalies.models import CollectionRun
+from app.anomalies.service import GroupIds
+from app.audit.service import Actor
+from app.errors import InvalidError, NotFoundError
+from app.forms import Form
+from app.keyset import ReadSession
+from app.plans import schedules
+from app.plans.fixer_codes import fixer_choices, require_known
+from app.plans.models import CollectionSchedule
+from app.plans.schedules import ScheduleValues
+from app.unit_of_work import WorkSession
+from app.users import groups
+from app.users.models import SystemGroup
+
+NEW_SCHEDULE_CRON = "0 0/10 * * * ?"
+
+
+@dataclass(frozen=True)
+class GroupOffer:
+    """A group and its agents; ``codes`` are the fixer codes an online agent offers."""
+
+    group: SystemGroup
+    agents: tuple[AgentPresence, ...]
+
+    @property
+    def online(self) -> tuple[AgentPresence, ...]:
+        """The agents that would be asked."""
+        return tuple(one for one in self.agents if one.is_online)
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """What can be found now."""
+        return frozenset(code for one in self.online for code in one.agent.fixer_codes)
+
+
+@dataclass(frozen=True)
+class ScheduleRow:
+    """A group and its recurring collection, None where it has none."""
+
+    group: SystemGroup
+    schedule: CollectionSchedule | None
+
+
+def visible_groups(session: ReadSession, group_ids: GroupIds) -> list[SystemGroup]:
+    """Return the groups a person may see, by sysCode."""
+    return groups.list_groups(session, None if group_ids is None else list(group_ids))
+
+
+def group_choices(session: ReadSession, group_ids: GroupIds) -> list[tuple[str, str]]:
+    """Return (sysCode, words) of the groups a person may see."""
+    return [
+        (group.sys_code, f"{group.sys_code} {group.name}".strip())
+        for group in visible_groups(session, group_ids)
+    ]
+
+
+def narrow(session: ReadSession, sys_code: str, group_ids: GroupIds) -> GroupIds:
+    """Return ``group_ids`` narrowed to one group; all for ''; none for a group unknown or not to be seen."""
+    if not sys_code:
+        return group_ids
+    return [group.id for group in visible_groups(session, group_ids) if group.sys_code == sys_code]
+
+
+def codes(session: ReadSession, group_ids: GroupIds) -> list[str]:
+    """Return every fixer code a broadcast can name: the known ones first."""
+    return fixer_choices(session, group_ids)
+
+
+def offers(session: ReadSession, group_ids: GroupIds, now: datetime) -> list[GroupOffer]:
+    """Return each visible enabled group with its agents, revoked ones left out."""
+    known = [
+        one
+        for one in agent_service.list_agents(
+            session, group_ids=None if group_ids is None else list(group_ids), now=now
+        )
+        if one.presence != "revoked"
+    ]
+    return [
+        GroupOffer(group, tuple(one for one in known if one.agent.group_id == group.id))
+        for group in visible_groups(session, group_ids)
+        if group.is_enabled
+    ]
+
+
+def send(
+    session: WorkSession,
+    *,
+    sys_codes: Sequence[str],
+    codes: Sequence[str],
+    window: tuple[datetime, datetime],
+    actor: Actor,
+    reason: str,
+    group_ids: GroupIds,
+    now: datetime,
+) -> list[CollectionRun]:
+    """Start one run a group. Raises InvalidError (groups, fixer_codes), and as collections.start_run."""
+    if not sys_codes:
+        raise InvalidError("required", field="groups")
+    by_code = {group.sys_code: group for group in visible_groups(session, group_ids)}
+    for sys_code in sys_codes:
+        if sys_code not in by_code:
+            raise InvalidError("unknown_group", field="groups", sys_code=sys_code)
+        require_known(session, by_code[sys_code].id, codes)
+    return [
+        collections.start_run(
+            session,
+            group=by_code[sys_code],
+            codes=codes,
+            window=window,
+            trigger="click",
+            actor=actor,
+            reason=reason,
+            now=now,
+        )
+        for sys_code in dict.fromkeys(sys_codes)
+    ]
+
+
+def schedule_rows(session: ReadSession, group_ids: GroupIds) -> list[ScheduleRow]:
+    """Return every visible group with its recurring collection."""
+    known = {one.group_id: one for one in schedules.list_schedules(session, group_ids)}
+    return [ScheduleRow(group, known.get(group.id)) for group in visible_groups(session, group_ids)]
+
+
+def schedule_form(session: ReadSession, sys_code: str, group_ids: GroupIds) -> Form:
+    """Return the form of a group's recurring collection as it stands. Raises NotFoundError('group')."""
+    group = next((one for one in visible_groups(session, group_ids) if one.sys_code == sys_code), None)
+    if group is None:
+        raise NotFoundError("group")
+    schedule = schedules.find_schedule(session, group.id)
+    if schedule is None:
+        return Form({"cron": NEW_SCHEDULE_CRON, "zone": group.zone, "window_hours": 168, "is_enabled": True})
+    return Form(
+        {
+            "cron": schedule.cron,
+            "zone": schedule.zone,
+            "window_hours": schedule.window_hours,
+            "codes": schedule.fixer_codes,
+            "is_enabled": schedule.is_enabled,
+        }
+    )
+
+
+def schedule_values(form: Form, sys_code: str) -> ScheduleValues:
+    """Read the form; a window that is no number becomes 0, which is out of range."""
+    hours = form.text("window_hours")
+    return ScheduleValues(
+        sys_code=sys_code,
+        cron=form.text("cron"),
+        zone=form.text("zone"),
+        fixer_codes=tuple(form.many("codes")),
+        window_hours=int(hours) if hours.isdecimal() and len(hours) < 6 else 0,
+        is_enabled=form.is_ticked("is_enabled"),
+    )

@@ -1,0 +1,216 @@
+"""Collections: the broadcast (发起收集广播), its runs (收集命令), and recurring collections (定时收集).
+
+They stand here because a broadcast shows what fixers can be asked for, which plans know.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from flask import Blueprint, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.anomalies import collection_course, collection_queries, collections
+from app.anomalies.collection_queries import RunFilter
+from app.anomalies.models import CollectionRun
+from app.clock import current_time
+from app.errors import InvalidError, PiculusError
+from app.extensions import db
+from app.forms import Form
+from app.i18n import choose_zone
+from app.i18n import translate as _
+from app.keyset import Cut
+from app.plans import broadcast, schedules
+from app.rendering import finish, render_detail, render_dialog, render_list
+from app.unit_of_work import unit_of_work
+from app.users import groups
+from app.users.access import current_actor, current_group_ids, requires
+
+blueprint = Blueprint("collections", __name__, url_prefix="/collections")
+
+PRESETS: Final = {
+    "1": timedelta(hours=1),
+    "24": timedelta(days=1),
+    "168": timedelta(days=7),
+    "720": timedelta(days=30),
+}
+CUSTOM: Final = "custom"
+
+
+@blueprint.get("")
+def list_runs() -> ResponseReturnValue:
+    form = Form(request.args)
+    allowed = current_group_ids()
+    status, wanted = 200, RunFilter(group_ids=allowed)
+    try:
+        wanted = _run_filter(form, allowed)
+    except PiculusError as error:
+        form.fail(error)
+        status = 400
+    cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    return render_list(
+        "collections/index.html",
+        "collections/_table.html",
+        status,
+        page=collection_queries.list_runs(db.session, wanted, cut),
+        count=collection_queries.count_runs(db.session, wanted),
+        form=form,
+        group_choices=broadcast.group_choices(db.session, allowed),
+        is_filtered=any(form.text(name) for name in ("group", "state", "trigger", "start", "end")),
+    )
+
+
+@blueprint.get("/<int:run_id>")
+def show_run(run_id: int) -> ResponseReturnValue:
+    run = collections.get_run(db.session, run_id, current_group_ids())
+    tasks = collection_queries.list_tasks(db.session, run.id)
+    return render_detail("collections/detail.html", run=run, tasks=tasks, is_live=_is_live(run))
+
+
+@blueprint.route("/<int:run_id>/<any(cancel, again):action>", methods=["GET", "POST"])
+@requires("operator")
+def act_on_run(run_id: int, action: str) -> ResponseReturnValue:
+    run = collections.get_run(db.session, run_id, current_group_ids())
+    form = Form(request.form)
+    if request.method == "GET":
+        return render_dialog("collections/action.html", form=form, run=run, action=action)
+    try:
+        started = _act(run, action, form.text("reason"))
+    except PiculusError as error:
+        form.fail(error)
+        return render_dialog("collections/action.html", 409, form=form, run=run, action=action)
+    if started:
+        url = url_for("collections.show_run", run_id=started.id)
+        return finish(_("收集 #%(id)s 已发起", id=started.id), url, moves=True)
+    return finish(_("收集 #%(id)s 已取消", id=run.id), url_for("collections.list_runs"), level="warning")
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@requires("operator")
+def new_broadcast() -> ResponseReturnValue:
+    allowed = current_group_ids()
+    if request.method == "GET":
+        asked = Form(request.args)
+        values = {
+            "groups": asked.many("group"),
+            "codes": broadcast.codes(db.session, allowed),
+            "window": "168",
+        }
+        return _broadcast_page(Form(values), 200)
+    form = Form(request.form)
+    try:
+        with unit_of_work() as work:
+            runs = broadcast.send(
+                work,
+                sys_codes=form.many("groups"),
+                codes=form.many("codes"),
+                window=_window(form),
+                actor=current_actor(),
+                reason=form.text("reason"),
+                group_ids=allowed,
+                now=current_time(),
+            )
+    except PiculusError as error:
+        form.fail(error)
+        return _broadcast_page(form, 400)
+    if len(runs) == 1:
+        url = url_for("collections.show_run", run_id=runs[0].id)
+    else:
+        url = url_for("collections.list_runs")
+    return finish(_("已向 %(n)s 个系统组别发出收集命令", n=len(runs)), url, moves=True)
+
+
+@blueprint.get("/fleet")
+@requires("operator")
+def fleet() -> ResponseReturnValue:
+    """Who is online and what each can fix, refetched on ticks of the agents."""
+    offers = broadcast.offers(db.session, current_group_ids(), current_time())
+    return render_list("collections/fleet.html", "collections/_fleet.html", offers=offers)
+
+
+@blueprint.route("/schedules/<sys_code>", methods=["GET", "POST"])
+@requires("operator")
+def edit_schedule(sys_code: str) -> ResponseReturnValue:
+    if request.method == "GET":
+        return _schedule_dialog(
+            broadcast.schedule_form(db.session, sys_code, current_group_ids()), sys_code, 200
+        )
+    form = Form(request.form)
+    try:
+        with unit_of_work() as work:
+            schedules.set_schedule(
+                work,
+                broadcast.schedule_values(form, sys_code),
+                actor=current_actor(),
+                now=current_time(),
+                reason=form.text("reason"),
+                group_ids=current_group_ids(),
+            )
+    except PiculusError as error:
+        form.fail(error)
+        return _schedule_dialog(form, sys_code, 400)
+    return finish(_("%(group)s 的定时收集已保存", group=sys_code), url_for("collections.new_broadcast"))
+
+
+@blueprint.get("/schedules")
+@requires("operator")
+def list_schedules() -> ResponseReturnValue:
+    rows = broadcast.schedule_rows(db.session, current_group_ids())
+    return render_list("collections/schedules.html", "collections/_schedules.html", rows=rows)
+
+
+def _act(run: CollectionRun, action: str, reason: str) -> CollectionRun | None:
+    """Cancel the run, or start it again and return the new one."""
+    actor, now, allowed = current_actor(), current_time(), current_group_ids()
+    with unit_of_work() as work:
+        if action == "again":
+            return collections.run_again(work, run.id, actor=actor, reason=reason, group_ids=allowed, now=now)
+        collection_course.cancel_run(work, run.id, actor=actor, reason=reason, group_ids=allowed, now=now)
+    return None
+
+
+def _is_live(run: CollectionRun) -> bool:
+    return run.state in collections.LIVE_RUN_STATES
+
+
+def _broadcast_page(form: Form, status: int) -> ResponseReturnValue:
+    allowed, now = current_group_ids(), current_time()
+    return render_list(
+        "collections/new.html",
+        "collections/_form.html",
+        status,
+        form=form,
+        offers=broadcast.offers(db.session, allowed, now),
+        rows=broadcast.schedule_rows(db.session, allowed),
+        group_choices=broadcast.group_choices(db.session, allowed),
+        codes=broadcast.codes(db.session, allowed),
+    )
+
+
+def _schedule_dialog(form: Form, sys_code: str, status: int) -> ResponseReturnValue:
+    group = groups.find_group(db.session, sys_code)
+    codes = broadcast.codes(db.session, current_group_ids())
+    return render_dialog("collections/schedule.html", status, form=form, group=group, codes=codes)
+
+
+def _run_filter(form: Form, allowed: list[int] | None) -> RunFilter:
+    wanted = broadcast.narrow(db.session, form.text("group"), allowed)
+    state = form.text("state")
+    return RunFilter(
+        group_ids=wanted,
+        states=(state,) if state else (),
+        trigger=form.text("trigger"),
+        created_from=form.moment("start", choose_zone()),
+        created_to=form.moment("end", choose_zone()),
+    )
+
+
+def _window(form: Form) -> tuple[datetime, datetime]:
+    """Return the window chosen: a preset back from now, or two times of the person's zone."""
+    chosen = form.text("window")
+    if chosen in PRESETS:
+        now = current_time()
+        return now - PRESETS[chosen], now
+    start, end = form.moment("start", choose_zone()), form.moment("end", choose_zone())
+    if chosen != CUSTOM or start is None or end is None:
+        raise InvalidError("required", field="start" if start is None else "end")
+    return start, end

@@ -1,0 +1,104 @@
+"""Repair plans, their versions, recurring collections, and the ticks of both."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.columns import UtcDateTime
+from app.extensions import Base
+from app.users.models import SystemGroup
+
+DEFAULT_CRON = "0 0/2 * * * ?"
+MODES = ("auto", "manual")
+STATES = ("normal", "disabled")
+LEVELS = (0, 1, 2, 3)
+"""不重要, 一般, 重要, 非常重要."""
+
+
+class Plan(Base):
+    """How the anomalies of one fixer in one group are repaired. Parameters as the product document has them.
+
+    ``next_due_at`` is None for a manual or disabled plan.
+    """
+
+    __tablename__ = "plan"
+    __table_args__ = (
+        UniqueConstraint("group_id", "fixer_code"),
+        CheckConstraint("max_retries BETWEEN 0 AND 99", name="max_retries"),
+        CheckConstraint("mode IN ('auto', 'manual')", name="mode"),
+        CheckConstraint("state IN ('normal', 'disabled')", name="state"),
+        CheckConstraint("level BETWEEN 0 AND 3", name="level"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    group_id: Mapped[int] = mapped_column(ForeignKey("system_group.id"))
+    fixer_code: Mapped[str] = mapped_column(String(80))
+    max_retries: Mapped[int] = mapped_column(default=0)
+    retry_cron: Mapped[str] = mapped_column(String(120), default=DEFAULT_CRON)
+    mode: Mapped[str] = mapped_column(String(8), default="auto")
+    state: Mapped[str] = mapped_column(String(8), default="normal")
+    level: Mapped[int] = mapped_column(default=3)
+    description: Mapped[str] = mapped_column(String(500), default="")
+    zone: Mapped[str] = mapped_column(String(40), default="Asia/Shanghai")
+    version: Mapped[int] = mapped_column(default=1)
+    next_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_by: Mapped[str] = mapped_column(String(80))
+
+    group: Mapped[SystemGroup] = relationship(lazy="joined")
+
+
+class PlanVersion(Base):
+    """A plan as it stood after one change."""
+
+    __tablename__ = "plan_version"
+    __table_args__ = (UniqueConstraint("plan_id", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    plan_id: Mapped[int] = mapped_column(ForeignKey("plan.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    actor_name: Mapped[str] = mapped_column(String(80))
+    reason: Mapped[str] = mapped_column(String(500), default="")
+    values: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class CollectionSchedule(Base):
+    """The recurring collection of a group (定时收集). No ``fixer_codes``: all.
+
+    It looks ``window_hours`` back from the tick.
+    """
+
+    __tablename__ = "collection_schedule"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    group_id: Mapped[int] = mapped_column(ForeignKey("system_group.id"), unique=True)
+    cron: Mapped[str] = mapped_column(String(120))
+    zone: Mapped[str] = mapped_column(String(40), default="Asia/Shanghai")
+    fixer_codes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    window_hours: Mapped[int] = mapped_column(default=168)
+    is_enabled: Mapped[bool] = mapped_column(default=True)
+    runs_on_first_connect: Mapped[bool] = mapped_column(default=False)
+    next_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_by: Mapped[str] = mapped_column(String(80))
+
+    group: Mapped[SystemGroup] = relationship(lazy="joined")
+
+
+class Tick(Base):
+    """One due time of a plan or a schedule, claimed once; ``missed`` due times before it were skipped."""
+
+    __tablename__ = "tick"
+    __table_args__ = (UniqueConstraint("subject", "subject_id", "due_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(String(12))
+    subject_id: Mapped[int]
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    missed: Mapped[int] = mapped_column(default=0)
+    commands: Mapped[int] = mapped_column(default=0)

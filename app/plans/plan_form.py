@@ -1,0 +1,63 @@
+"""The form of a plan: its fields are named as the parameters of PlanValues."""
+
+from dataclasses import asdict
+
+from app.errors import InvalidError
+from app.forms import Form
+from app.i18n import DEFAULT_ZONE
+from app.plans.models import Plan
+from app.plans.product_plans import PlanValues
+from app.plans.service import values_of
+from app.plans.validation import MAX_REASON
+
+NOT_A_NUMBER = -1
+"""Out of every range, so that the service names the field at fault."""
+
+
+def new_form(sys_code: str, fixer_code: str) -> Form:
+    """Return an empty form with the defaults of the product document."""
+    return Form(asdict(PlanValues(sys_code=sys_code, fixer_code=fixer_code)))
+
+
+def form_of(plan: Plan) -> Form:
+    """Return the form of a plan as it stands, with the version it shows."""
+    return Form({**asdict(values_of(plan)), "version": plan.version})
+
+
+def copy_form(plan: Plan) -> Form:
+    """Return the form of a new plan with the values of another; one of the two keys is to be changed."""
+    return Form(asdict(values_of(plan)))
+
+
+def read_values(form: Form) -> PlanValues:
+    """Read what was typed; what is no number is out of range. The service says what is wrong."""
+    return PlanValues(
+        sys_code=form.text("sys_code"),
+        fixer_code=form.text("fixer_code"),
+        max_retries=read_number(form.text("max_retries")),
+        retry_cron=" ".join(form.text("retry_cron").split()),
+        mode=form.text("mode"),
+        state=form.text("state"),
+        level=read_number(form.text("level")),
+        description=form.text("description"),
+        zone=form.text("zone", DEFAULT_ZONE),
+    )
+
+
+def optional_reason(form: Form) -> str:
+    """Return the reason, '' for none. Raises InvalidError where it is too long."""
+    reason = form.text("reason")
+    if len(reason) > MAX_REASON:
+        raise InvalidError("too_long", field="reason", limit=MAX_REASON)
+    return reason
+
+
+def read_version(form: Form) -> int | None:
+    """Return the version the form was opened on, None where it does not say."""
+    text = form.text("version")
+    return read_number(text) if text else None
+
+
+def read_number(text: str) -> int:
+    """Return a whole number, NOT_A_NUMBER for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else NOT_A_NUMBER

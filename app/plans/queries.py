@@ -1,0 +1,100 @@
+"""Reading plans and their versions."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import ColumnElement, select
+
+from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
+from app.plans.models import LEVELS, Plan, PlanVersion, Tick
+from app.plans.service import GroupIds
+from app.users.models import SystemGroup
+
+BY_GROUP_AND_LEVEL: Final = Order(Plan.group_id * len(LEVELS) - Plan.level, Plan.id, is_descending=False)
+"""Group by group, the most important first."""
+
+
+@dataclass(frozen=True)
+class PlanFilter:
+    """What the list shows; an empty field does not narrow. ``group_ids`` None: all groups."""
+
+    group_ids: GroupIds = None
+    fixer_code: str = ""
+    mode: str = ""
+    state: str = ""
+    level: int | None = None
+
+
+def page_plans(session: ReadSession, wanted: PlanFilter, cut: Cut) -> Page[Plan]:
+    """Return one page of plans. Raises InvalidError('cursor')."""
+    return page_of(session, Plan, _conditions(wanted), BY_GROUP_AND_LEVEL, cut)
+
+
+def count_plans(session: ReadSession, wanted: PlanFilter) -> CappedCount:
+    """Count a filter, capped."""
+    return capped_count(session, Plan, _conditions(wanted))
+
+
+def _conditions(wanted: PlanFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.group_ids is not None:
+        found.append(Plan.group_id.in_(list(wanted.group_ids)))
+    if wanted.level is not None:
+        found.append(Plan.level == wanted.level)
+    for column, value in (
+        (Plan.fixer_code, wanted.fixer_code),
+        (Plan.mode, wanted.mode),
+        (Plan.state, wanted.state),
+    ):
+        if value:
+            found.append(column == value)
+    return found
+
+
+def list_plans(
+    session: ReadSession,
+    group_ids: GroupIds,
+    *,
+    group_id: int | None = None,
+    mode: str = "",
+    state: str = "",
+    level: int | None = None,
+) -> list[Plan]:
+    """Return plans by group, the most important first, then by fixer. Empty arguments do not narrow."""
+    statement = select(Plan).join(SystemGroup)
+    if group_ids is not None:
+        statement = statement.where(Plan.group_id.in_(list(group_ids)))
+    if group_id is not None:
+        statement = statement.where(Plan.group_id == group_id)
+    if level is not None:
+        statement = statement.where(Plan.level == level)
+    if mode:
+        statement = statement.where(Plan.mode == mode)
+    if state:
+        statement = statement.where(Plan.state == state)
+    statement = statement.order_by(SystemGroup.sys_code, Plan.level.desc(), Plan.id)
+    return list(session.scalars(statement).unique())
+
+
+def list_versions(session: ReadSession, plan_id: int) -> list[PlanVersion]:
+    """Return a plan's versions, newest first."""
+    statement = select(PlanVersion).where(PlanVersion.plan_id == plan_id).order_by(PlanVersion.version.desc())
+    return list(session.scalars(statement))
+
+
+def pairs(session: ReadSession, group_ids: GroupIds, *, mode: str = "") -> tuple[tuple[int, str], ...]:
+    """Return (group id, fixer code) of plans in state normal, for anomalies.queries.AnomalyFilter."""
+    return tuple(
+        (plan.group_id, plan.fixer_code) for plan in list_plans(session, group_ids, mode=mode, state="normal")
+    )
+
+
+def list_ticks(session: ReadSession, subject: str, subject_id: int, count: int) -> list[Tick]:
+    """Return the newest ``count`` ticks of a ``plan`` or a ``schedule``."""
+    statement = (
+        select(Tick)
+        .where(Tick.subject == subject, Tick.subject_id == subject_id)
+        .order_by(Tick.due_at.desc())
+        .limit(count)
+    )
+    return list(session.scalars(statement))

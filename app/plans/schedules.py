@@ -1,0 +1,136 @@
+"""Recurring collections (定时收集): at most one a group."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from app.audit import service as audit
+from app.audit.service import Actor
+from app.errors import InvalidError, NotFoundError
+from app.keyset import ReadSession
+from app.plans.models import CollectionSchedule
+from app.plans.service import GroupIds
+from app.plans.validation import (
+    MAX_WINDOW_HOURS,
+    cron_errors,
+    fixer_code_errors,
+    next_due,
+    zone_errors,
+)
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
+from app.users.service import FormErrors
+
+
+@dataclass(frozen=True)
+class ScheduleValues:
+    """A recurring collection. ``fixer_codes`` empty: every code; the window reaches back from the tick."""
+
+    sys_code: str
+    cron: str
+    zone: str = "Asia/Shanghai"
+    fixer_codes: tuple[str, ...] = ()
+    window_hours: int = 168
+    is_enabled: bool = True
+    runs_on_first_connect: bool = False
+
+
+def list_schedules(session: ReadSession, group_ids: GroupIds) -> list[CollectionSchedule]:
+    """Return the schedules a person may see, by group."""
+    statement = select(CollectionSchedule).join(SystemGroup).order_by(SystemGroup.sys_code)
+    if group_ids is not None:
+        statement = statement.where(CollectionSchedule.group_id.in_(list(group_ids)))
+    return list(session.scalars(statement).unique())
+
+
+def find_schedule(session: ReadSession, group_id: int) -> CollectionSchedule | None:
+    """Return the schedule of a group, or None."""
+    statement = select(CollectionSchedule).where(CollectionSchedule.group_id == group_id)
+    return session.scalars(statement).first()
+
+
+def set_schedule(
+    session: WorkSession,
+    values: ScheduleValues,
+    *,
+    actor: Actor,
+    now: datetime,
+    reason: str = "",
+    group_ids: GroupIds = None,
+) -> CollectionSchedule:
+    """Make or change the schedule of a group. Raises FormErrors with every field at fault."""
+    group = _check(session, values, group_ids, now)
+    schedule = find_schedule(session, group.id)
+    if schedule is None:
+        schedule = CollectionSchedule(group_id=group.id, group=group)
+        session.add(schedule)
+    schedule.cron, schedule.zone = values.cron, values.zone
+    schedule.fixer_codes = sorted(set(values.fixer_codes))
+    schedule.window_hours = values.window_hours
+    schedule.is_enabled = values.is_enabled
+    schedule.runs_on_first_connect = values.runs_on_first_connect
+    schedule.next_due_at = next_due(values.cron, values.zone, now) if values.is_enabled else None
+    schedule.updated_at, schedule.updated_by = now, actor.name
+    session.flush()
+    _audit(session, schedule, "schedule.set", actor, reason, asdict(values), now)
+    return schedule
+
+
+def delete_schedule(
+    session: WorkSession,
+    group_id: int,
+    *,
+    actor: Actor,
+    now: datetime,
+    reason: str = "",
+    group_ids: GroupIds = None,
+) -> None:
+    """Delete the schedule of a group. Raises NotFoundError('schedule')."""
+    schedule = find_schedule(session, group_id)
+    if schedule is None or (group_ids is not None and group_id not in group_ids):
+        raise NotFoundError("schedule")
+    _audit(session, schedule, "schedule.delete", actor, reason, {"cron": schedule.cron}, now)
+    session.delete(schedule)
+    session.flush()
+
+
+def _check(session: WorkSession, values: ScheduleValues, group_ids: GroupIds, now: datetime) -> SystemGroup:
+    errors = cron_errors(values.cron, "cron", now) + zone_errors(values.zone)
+    errors += [
+        InvalidError(error.code, field="fixer_codes", **error.params)
+        for code in values.fixer_codes
+        for error in fixer_code_errors(code)
+    ]
+    if not 1 <= values.window_hours <= MAX_WINDOW_HOURS:
+        errors.append(InvalidError("range", field="window_hours", low=1, high=MAX_WINDOW_HOURS))
+    group = session.scalars(select(SystemGroup).where(SystemGroup.sys_code == values.sys_code)).first()
+    if group is None or (group_ids is not None and group.id not in group_ids):
+        raise FormErrors([InvalidError("unknown_group", field="sys_code", sys_code=values.sys_code), *errors])
+    if errors:
+        raise FormErrors(errors)
+    return group
+
+
+def _audit(
+    session: WorkSession,
+    schedule: CollectionSchedule,
+    action: str,
+    actor: Actor,
+    reason: str,
+    detail: dict[str, object],
+    now: datetime,
+) -> None:
+    audit.record(
+        session,
+        actor=actor,
+        action=action,
+        object_type="schedule",
+        object_id=schedule.id,
+        object_name=schedule.group.sys_code,
+        sys_code=schedule.group.sys_code,
+        reason=reason,
+        detail=detail,
+        now=now,
+    )
+    session.touch("plans", "collections", "audit")

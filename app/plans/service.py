@@ -1,0 +1,299 @@
+"""Repair plans: made, changed, copied, enabled, disabled, deleted, with a version for each change."""
+
+from collections.abc import Collection
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from app.agents import commands
+from app.agents.models import IS_LIVE, Command
+from app.anomalies.models import Anomaly
+from app.audit import service as audit
+from app.audit.service import Actor
+from app.errors import ConflictError, InvalidError, NotFoundError
+from app.keyset import ReadSession
+from app.plans.models import Plan, PlanVersion
+from app.plans.product_plans import PlanValues
+from app.plans.validation import next_due, value_errors
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
+from app.users.service import FormErrors
+
+CHANGED_BY_EDIT: Final = (
+    "fixer_code",
+    "max_retries",
+    "retry_cron",
+    "mode",
+    "state",
+    "level",
+    "description",
+    "zone",
+)
+GroupIds = Collection[int] | None
+"""The groups a person may see; None: all."""
+
+
+def get_plan(session: ReadSession, plan_id: int, group_ids: GroupIds) -> Plan:
+    """Return the plan. Raises NotFoundError('plan') where it is absent or of a group not to be seen."""
+    plan = session.get(Plan, plan_id)
+    if plan is None or (group_ids is not None and plan.group_id not in group_ids):
+        raise NotFoundError("plan")
+    return plan
+
+
+def find_plan(session: ReadSession, group_id: int, fixer_code: str | None) -> Plan | None:
+    """Return the plan of a fixer in a group, None where there is none (无方案)."""
+    if fixer_code is None:
+        return None
+    statement = select(Plan).where(Plan.group_id == group_id, Plan.fixer_code == fixer_code)
+    return session.scalars(statement).first()
+
+
+def values_of(plan: Plan) -> PlanValues:
+    """Return the plan's parameters."""
+    return PlanValues(sys_code=plan.group.sys_code, **{name: getattr(plan, name) for name in CHANGED_BY_EDIT})
+
+
+def create_plan(
+    session: WorkSession,
+    values: PlanValues,
+    *,
+    actor: Actor,
+    now: datetime,
+    reason: str = "",
+    group_ids: GroupIds = None,
+) -> Plan:
+    """Make a plan. Raises FormErrors with every field at fault: group unknown, plan_exists among them."""
+    group = _check(session, values, group_ids, plan_id=None, now=now)
+    plan = Plan(
+        group_id=group.id,
+        group=group,
+        created_at=now,
+        updated_at=now,
+        updated_by=actor.name,
+        version=1,
+        **_columns(values),
+    )
+    plan.next_due_at = due_after(plan, now)
+    session.add(plan)
+    session.flush()
+    _keep_version(session, plan, "plan.create", actor, reason, now, detail={})
+    return plan
+
+
+def update_plan(
+    session: WorkSession,
+    plan_id: int,
+    values: PlanValues,
+    *,
+    actor: Actor,
+    now: datetime,
+    reason: str = "",
+    group_ids: GroupIds = None,
+    version: int | None = None,
+) -> Plan:
+    """Change a plan; the same values change nothing. Disabling cancels its pending commands.
+
+    ``version`` is the one the change was made on, None for whichever stands. Raises NotFoundError('plan'),
+    FormErrors; ConflictError: plan_changed since that version, plan_in_use for another group or fixer while
+    it is in use.
+    """
+    plan = get_plan(session, plan_id, group_ids)
+    if version is not None and version != plan.version:
+        raise ConflictError("plan_changed", name=plan.updated_by)
+    before = values_of(plan)
+    group = _check(session, values, group_ids, plan_id=plan.id, now=now)
+    changed = _changed(before, values)
+    if not changed:
+        return plan
+    if {"sys_code", "fixer_code"} & changed.keys() and is_in_use(session, plan):
+        raise ConflictError("plan_in_use", field="fixer_code", plan=plan.fixer_code)
+    if values.state == "disabled" and before.state == "normal":
+        _cancel_pending(session, plan, now)
+    plan.group_id, plan.group = group.id, group
+    for name, value in _columns(values).items():
+        setattr(plan, name, value)
+    if {"retry_cron", "zone", "mode", "state"} & changed.keys():
+        plan.next_due_at = due_after(plan, now)
+    plan.version += 1
+    plan.updated_at, plan.updated_by = now, actor.name
+    session.flush()
+    _keep_version(session, plan, "plan.update", actor, reason, now, detail={"changed": changed})
+    return plan
+
+
+def copy_plan(
+    session: WorkSession,
+    plan_id: int,
+    *,
+    sys_code: str,
+    fixer_code: str,
+    actor: Actor,
+    now: datetime,
+    reason: str = "",
+    group_ids: GroupIds = None,
+) -> Plan:
+    """Make a plan with the values of another, for another group or fixer. Raises as create_plan."""
+    values = replace(
+        values_of(get_plan(session, plan_id, group_ids)), sys_code=sys_code, fixer_code=fixer_code
+    )
+    return create_plan(session, values, actor=actor, now=now, reason=reason, group_ids=group_ids)
+
+
+def enable_plan(
+    session: WorkSession,
+    plan_id: int,
+    *,
+    actor: Actor,
+    now: datetime,
+    reason: str = "",
+    group_ids: GroupIds = None,
+) -> Plan:
+    """Set a plan to 正常. Raises NotFoundError('plan')."""
+    values = replace(values_of(get_plan(session, plan_id, group_ids)), state="normal")
+    return update_plan(session, plan_id, values, actor=actor, now=now, reason=reason, group_ids=group_ids)
+
+
+def disable_plan(
+    session: WorkSession,
+    plan_id: int,
+    *,
+    actor: Actor,
+    now: datetime,
+    reason: str = "",
+    group_ids: GroupIds = None,
+) -> Plan:
+    """Set a plan to 失效: its pending commands are cancelled, running ones finish.
+
+    Raises NotFoundError('plan').
+    """
+    values = replace(values_of(get_plan(session, plan_id, group_ids)), state="disabled")
+    return update_plan(session, plan_id, values, actor=actor, now=now, reason=reason, group_ids=group_ids)
+
+
+def delete_plan(
+    session: WorkSession,
+    plan_id: int,
+    *,
+    actor: Actor,
+    now: datetime,
+    reason: str = "",
+    group_ids: GroupIds = None,
+) -> None:
+    """Delete a plan and its versions. Raises NotFoundError('plan'), ConflictError('plan_in_use')."""
+    plan = get_plan(session, plan_id, group_ids)
+    if is_in_use(session, plan):
+        raise ConflictError("plan_in_use", plan=plan.fixer_code)
+    _audit(session, plan, "plan.delete", actor, reason, now, {"values": asdict(values_of(plan))})
+    session.delete(plan)
+    session.flush()
+
+
+def is_in_use(session: ReadSession, plan: Plan) -> bool:
+    """Return whether a repair of the plan is under way or resumable: repairing, or money has moved."""
+    live = select(Command.seq).where(
+        IS_LIVE,
+        Command.group_id == plan.group_id,
+        Command.fixer_code == plan.fixer_code,
+        Command.type == "Repair",
+    )
+    repairing = select(Anomaly.id).where(
+        Anomaly.group_id == plan.group_id, Anomaly.fixer_code == plan.fixer_code, Anomaly.state == "repairing"
+    )
+    return any(session.scalars(one.limit(1)).first() is not None for one in (live, repairing))
+
+
+def due_after(plan: Plan, now: datetime) -> datetime | None:
+    """Return the plan's next due time; None for a manual or disabled one."""
+    if plan.mode != "auto" or plan.state != "normal":
+        return None
+    return next_due(plan.retry_cron, plan.zone, now)
+
+
+def _check(
+    session: WorkSession, values: PlanValues, group_ids: GroupIds, *, plan_id: int | None, now: datetime
+) -> SystemGroup:
+    errors = value_errors(values, now)
+    sys_code, fixer_code = values.sys_code, values.fixer_code
+    group = session.scalars(select(SystemGroup).where(SystemGroup.sys_code == sys_code)).first()
+    if group is None or (group_ids is not None and group.id not in group_ids):
+        unknown = InvalidError("unknown_group", field="sys_code", sys_code=sys_code)
+        raise FormErrors([unknown, *errors])
+    other = find_plan(session, group.id, fixer_code)
+    if other is not None and other.id != plan_id:
+        errors.insert(
+            0, ConflictError("plan_exists", field="fixer_code", sys_code=sys_code, fixer_code=fixer_code)
+        )
+    if errors:
+        raise FormErrors(errors)
+    return group
+
+
+def _columns(values: PlanValues) -> dict[str, Any]:
+    return {name: getattr(values, name) for name in CHANGED_BY_EDIT}
+
+
+def _changed(before: PlanValues, after: PlanValues) -> dict[str, list[Any]]:
+    old, new = asdict(before), asdict(after)
+    return {name: [old[name], new[name]] for name in old if old[name] != new[name]}
+
+
+def _cancel_pending(session: WorkSession, plan: Plan, now: datetime) -> None:
+    pending = session.scalars(
+        select(Command).where(
+            Command.group_id == plan.group_id,
+            Command.fixer_code == plan.fixer_code,
+            Command.type == "Repair",
+            Command.state == "pending",
+        )
+    )
+    for command in list(pending):
+        commands.request_cancel(session, command, "plan_disabled", now)
+
+
+def _keep_version(
+    session: WorkSession,
+    plan: Plan,
+    action: str,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    detail: dict[str, Any],
+) -> None:
+    session.add(
+        PlanVersion(
+            plan_id=plan.id,
+            version=plan.version,
+            at=now,
+            actor_name=actor.name,
+            reason=reason,
+            values=asdict(values_of(plan)),
+        )
+    )
+    _audit(session, plan, action, actor, reason, now, {"version": plan.version, **detail})
+
+
+def _audit(
+    session: WorkSession,
+    plan: Plan,
+    action: str,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    detail: dict[str, Any],
+) -> None:
+    audit.record(
+        session,
+        actor=actor,
+        action=action,
+        object_type="plan",
+        object_id=plan.id,
+        object_name=plan.fixer_code,
+        sys_code=plan.group.sys_code,
+        reason=reason,
+        detail=detail,
+        now=now,
+    )
+    session.touch("plans", "audit")

@@ -1,0 +1,69 @@
+"""What a plan or a schedule may say, checked field by field."""
+
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from app.errors import ConflictError, InvalidError
+from app.i18n import is_zone
+from app.plans.models import LEVELS, MODES, STATES
+from app.plans.product_plans import PlanValues
+from app.plans.quartz import QuartzError, next_fire_times
+
+Invalid = InvalidError | ConflictError
+"""One thing wrong with a form."""
+
+MAX_RETRIES: Final = 99
+MAX_DESCRIPTION: Final = 500
+MAX_REASON: Final = 500
+MAX_WINDOW_HOURS: Final = 24 * 366
+
+
+def value_errors(values: PlanValues, now: datetime) -> list[Invalid]:
+    """Return what is wrong with the values of a plan, but for its group and uniqueness."""
+    errors = fixer_code_errors(values.fixer_code)
+    if not 0 <= values.max_retries <= MAX_RETRIES:
+        errors.append(InvalidError("retries", field="max_retries", low=0, high=MAX_RETRIES))
+    errors += cron_errors(values.retry_cron, "retry_cron", now)
+    for field, value, allowed in (
+        ("mode", values.mode, MODES),
+        ("state", values.state, STATES),
+        ("level", values.level, LEVELS),
+    ):
+        if value not in allowed:
+            errors.append(InvalidError("choice", field=field, value=value))
+    if len(values.description) > MAX_DESCRIPTION:
+        errors.append(InvalidError("too_long", field="description", limit=MAX_DESCRIPTION))
+    return errors + zone_errors(values.zone)
+
+
+def fixer_code_errors(code: str) -> list[Invalid]:
+    """A code is a name of letters, digits and underscores that starts lower-case, at most 80 long."""
+    if not code:
+        return [InvalidError("required", field="fixer_code")]
+    is_name = code.isascii() and code.replace("_", "a").isalnum() and len(code) <= 80
+    if not is_name or not code[0].islower():
+        return [InvalidError("fixer_code_format", field="fixer_code", fixer_code=code)]
+    return []
+
+
+def cron_errors(expression: str, field: str, now: datetime) -> list[Invalid]:
+    """Return the error of a Quartz expression; ``params`` has the QuartzError as ``quartz``."""
+    if len(expression) > 120:
+        return [InvalidError("too_long", field=field, limit=120)]
+    try:
+        times = next_fire_times(expression, now, 1)
+    except QuartzError as error:
+        return [InvalidError("cron", field=field, quartz=error, cron_field=error.field, reason=error.reason)]
+    return [] if times else [InvalidError("cron_never", field=field)]
+
+
+def zone_errors(zone: str) -> list[Invalid]:
+    """A zone is an IANA name."""
+    return [] if is_zone(zone) else [InvalidError("unknown_zone", field="zone", zone=zone)]
+
+
+def next_due(expression: str, zone: str, after: datetime) -> datetime | None:
+    """Return the first due time after ``after`` in UTC, None where the expression never fires again."""
+    times = next_fire_times(expression, after.astimezone(ZoneInfo(zone)), 1)
+    return times[0].astimezone(UTC) if times else None

@@ -1,0 +1,200 @@
+"""Repair plans (方案配置): shown to everyone, configured by operators; a cron expression explained."""
+
+from flask import Blueprint, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.anomalies.service import required_reason
+from app.clock import current_time
+from app.errors import ConflictError, PiculusError
+from app.extensions import db
+from app.forms import Form
+from app.i18n import DEFAULT_ZONE, ZONES
+from app.i18n import translate as _
+from app.keyset import Cut
+from app.plans import broadcast, overview, plan_form, queries, service
+from app.plans.explaining import explain, zone_or
+from app.plans.fixer_codes import fixer_choices
+from app.plans.models import Plan
+from app.plans.product_setup import create_product_plans
+from app.plans.queries import PlanFilter
+from app.rendering import finish, is_fragment_request, render_detail, render_dialog, render_list
+from app.unit_of_work import unit_of_work
+from app.users.access import current_actor, current_group_ids, requires
+
+blueprint = Blueprint("plans", __name__, url_prefix="/plans")
+
+TICKS_SHOWN = 20
+FILTERS = ("group", "fixer", "mode", "state", "level")
+
+
+@blueprint.get("")
+def list_plans() -> ResponseReturnValue:
+    form, allowed = Form(request.args), current_group_ids()
+    level = form.text("level")
+    wanted = PlanFilter(
+        group_ids=broadcast.narrow(db.session, form.text("group"), allowed),
+        fixer_code=form.text("fixer"),
+        mode=form.text("mode"),
+        state=form.text("state"),
+        level=plan_form.read_number(level) if level else None,
+    )
+    page = queries.page_plans(
+        db.session, wanted, Cut(after=request.args.get("after"), before=request.args.get("before"))
+    )
+    return render_list(
+        "plans/index.html",
+        "plans/_table.html",
+        page=page,
+        rows=overview.plan_rows(db.session, page.rows, current_time()),
+        count=queries.count_plans(db.session, wanted),
+        form=form,
+        group_choices=broadcast.group_choices(db.session, allowed),
+        codes=fixer_choices(db.session, allowed),
+        bare_groups=overview.groups_without_plans(db.session, allowed),
+        is_filtered=any(form.text(name) for name in FILTERS),
+    )
+
+
+@blueprint.get("/cron")
+def explain_cron() -> ResponseReturnValue:
+    """What an expression says and when it fires next, for a form that is being typed."""
+    asked = Form(request.args)
+    expression = asked.text("expression") or asked.text("retry_cron") or asked.text("cron")
+    told = explain(expression, asked.text("zone", DEFAULT_ZONE), current_time())
+    # Half an expression is the usual thing while typing, not a failed request.
+    status = 400 if told.error and not is_fragment_request() else 200
+    return render_list("plans/_cron.html", "plans/_cron.html", status, told=told)
+
+
+@blueprint.get("/<int:plan_id>")
+def show_plan(plan_id: int) -> ResponseReturnValue:
+    plan = service.get_plan(db.session, plan_id, current_group_ids())
+    now = current_time()
+    (row,) = overview.plan_rows(db.session, [plan], now)
+    return render_detail(
+        "plans/detail.html",
+        plan=plan,
+        row=row,
+        told=explain(plan.retry_cron, plan.zone, now),
+        history=overview.changes_of(queries.list_versions(db.session, plan.id)),
+        ticks=queries.list_ticks(db.session, "plan", plan.id, TICKS_SHOWN),
+    )
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@requires("operator")
+def create_plan() -> ResponseReturnValue:
+    if request.method == "GET":
+        asked = Form(request.args)
+        return _plan_dialog(plan_form.new_form(asked.text("group"), asked.text("fixer")), None, 200)
+    form = Form(request.form)
+    try:
+        with unit_of_work() as work:
+            plan = service.create_plan(
+                work,
+                plan_form.read_values(form),
+                actor=current_actor(),
+                now=current_time(),
+                reason=plan_form.optional_reason(form),
+                group_ids=current_group_ids(),
+            )
+    except PiculusError as error:
+        form.fail(error)
+        return _plan_dialog(form, None, 400)
+    return finish(_("方案 %(name)s 已建立", name=plan.fixer_code), url_for("plans.list_plans"))
+
+
+@blueprint.get("/<int:plan_id>/copy")
+@requires("operator")
+def copy_plan(plan_id: int) -> ResponseReturnValue:
+    """The form of a new plan, filled in from another."""
+    plan = service.get_plan(db.session, plan_id, current_group_ids())
+    return _plan_dialog(plan_form.copy_form(plan), None, 200, copied=plan)
+
+
+@blueprint.route("/<int:plan_id>/edit", methods=["GET", "POST"])
+@requires("operator")
+def edit_plan(plan_id: int) -> ResponseReturnValue:
+    plan = service.get_plan(db.session, plan_id, current_group_ids())
+    if request.method == "GET":
+        return _plan_dialog(plan_form.form_of(plan), plan, 200)
+    form = Form(request.form)
+    try:
+        with unit_of_work() as work:
+            saved = service.update_plan(
+                work,
+                plan_id,
+                plan_form.read_values(form),
+                actor=current_actor(),
+                now=current_time(),
+                reason=plan_form.optional_reason(form),
+                group_ids=current_group_ids(),
+                version=plan_form.read_version(form),
+            )
+    except PiculusError as error:
+        form.fail(error)
+        return _plan_dialog(form, plan, 409 if isinstance(error, ConflictError) else 400)
+    return finish(_("方案 %(name)s 已保存", name=saved.fixer_code), url_for("plans.list_plans"))
+
+
+@blueprint.route("/<int:plan_id>/<any(enable, disable, delete):action>", methods=["GET", "POST"])
+@requires("operator")
+def act_on_plan(plan_id: int, action: str) -> ResponseReturnValue:
+    plan = service.get_plan(db.session, plan_id, current_group_ids())
+    form = Form(request.form)
+    if request.method == "GET":
+        return render_dialog("plans/action.html", form=form, plan=plan, action=action)
+    act = {"enable": service.enable_plan, "disable": service.disable_plan, "delete": service.delete_plan}
+    try:
+        reason = required_reason(form.text("reason"))
+        with unit_of_work() as work:
+            act[action](
+                work,
+                plan_id,
+                actor=current_actor(),
+                now=current_time(),
+                reason=reason,
+                group_ids=current_group_ids(),
+            )
+    except PiculusError as error:
+        form.fail(error)
+        status = 409 if isinstance(error, ConflictError) else 400
+        return render_dialog("plans/action.html", status, form=form, plan=plan, action=action)
+    done = {
+        "enable": _("方案 %(name)s 已启用", name=plan.fixer_code),
+        "disable": _("方案 %(name)s 已失效，待发送的命令已取消", name=plan.fixer_code),
+        "delete": _("方案 %(name)s 已删除", name=plan.fixer_code),
+    }
+    return finish(done[action], url_for("plans.list_plans"), moves=action == "delete")
+
+
+@blueprint.post("/product")
+@requires("operator")
+def add_product_plans() -> ResponseReturnValue:
+    """The eight plans of the product document, for a group that has none."""
+    sys_code = request.form.get("sys_code", "")
+    with unit_of_work() as work:
+        made = create_product_plans(
+            work, sys_code, actor=current_actor(), now=current_time(), group_ids=current_group_ids()
+        )
+    return finish(
+        _("已为 %(group)s 建立 %(n)s 个方案", group=sys_code, n=len(made)), url_for("plans.list_plans")
+    )
+
+
+def _plan_dialog(
+    form: Form, plan: Plan | None, status: int, *, copied: Plan | None = None
+) -> ResponseReturnValue:
+    allowed = current_group_ids()
+    zone = zone_or(form.text("zone"), DEFAULT_ZONE)
+    return render_dialog(
+        "plans/plan_form.html",
+        status,
+        form=form,
+        plan=plan,
+        copied=copied,
+        told=explain(form.text("retry_cron"), zone, current_time()),
+        group_choices=broadcast.group_choices(db.session, allowed),
+        codes=fixer_choices(db.session, allowed),
+        zones=ZONES,
+    )
