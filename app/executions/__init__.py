@@ -1,0 +1,1 @@
+"""Executions, their attempts and steps, and the scheduler that drives them."""

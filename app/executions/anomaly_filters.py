@@ -1,0 +1,158 @@
+"""What the filters of anomalies mean, as they stand in a URL: of their list, its CSV, and 异常处理."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
+
+from app.anomalies.models import ANOMALY_STATES
+from app.anomalies.queries import AnomalyFilter, AnomalySort, Pairs
+from app.anomalies.service import GroupIds
+from app.errors import InvalidError
+from app.forms import Form
+from app.keyset import ReadSession
+from app.plans.broadcast import narrow
+from app.plans.models import LEVELS, MODES
+from app.plans.queries import list_plans
+
+FIRST_FILTERS: Final = ("trade_no", "group", "state", "fixer", "kind")
+FURTHER_FILTERS: Final = (
+    "cause",
+    "outcome",
+    "plan",
+    "level",
+    "amount_from",
+    "amount_to",
+    "start",
+    "end",
+    "run",
+)
+FILTERS: Final = (*FIRST_FILTERS, *FURTHER_FILTERS)
+
+PLAN_CHOICES: Final = ("none", *MODES, "disabled")
+"""无方案, then the plans in force by mode, then the plans that are 失效."""
+
+CAUSES: Final = (
+    "bank",
+    "ledger",
+    "mismatch",
+    "credited without bank money",
+    "row says posted, ledger does not",
+    "success without bank money",
+    "failed but credited",
+    "single-step posting is half present",
+    "second segment without first",
+    "processing, debited, bank failed",
+    "settled in ledger, not at bank",
+    "processing with a posted leg",
+    "both legs on row, status or bank disagrees",
+    "paid, ledger or row behind",
+    "row behind ledger",
+    "failed but bank paid",
+    "debited, payout failed",
+    "insufficient balance",
+    "out_of_range",
+    "meaningless",
+    "malformed",
+    "waited_too_long",
+    "money_moved_too_long",
+)
+"""The reasons offered as the filter ``cause``; any other may stand in the URL."""
+
+MAX_ID: Final = 2**31 - 1
+_AMOUNT: Final = re.compile(r"\d{1,15}(\.\d{1,2})?")
+
+T = TypeVar("T")
+
+
+def read_filter(session: ReadSession, form: Form, zone: str, group_ids: GroupIds) -> AnomalyFilter:
+    """Return the filter. A wrong value is told at its field in ``form.errors`` and does not narrow.
+
+    Times without an offset are of ``zone``; amounts are typed in yuan.
+    """
+    pairs, without_pairs = _by_plan(session, form)
+    return AnomalyFilter(
+        group_ids=_groups(session, form, group_ids),
+        states=tuple(state for state in form.many("state") if _choice(form, "state", state, ANOMALY_STATES)),
+        fixer_code=form.text("fixer"),
+        kind=_choice(form, "kind", form.text("kind"), ("recharge", "withdraw")),
+        reason=form.text("cause"),
+        outcome=_choice(form, "outcome", form.text("outcome"), ("repair", "wait", "human")),
+        trade_no=form.text("trade_no"),
+        amount_from=_or_none(form, lambda: _amount(form, "amount_from")),
+        amount_to=_or_none(form, lambda: _amount(form, "amount_to")),
+        seen_from=_or_none(form, lambda: form.moment("start", zone)),
+        seen_to=_or_none(form, lambda: form.moment("end", zone)),
+        run_id=_or_none(form, lambda: _number(form, "run")),
+        pairs=pairs,
+        without_pairs=without_pairs,
+    )
+
+
+def read_sort(form: Form, default: AnomalySort) -> AnomalySort:
+    """Return the sort of the URL, ``default`` where it names none. Raises InvalidError('sort') on use."""
+    by = form.text("sort")
+    return AnomalySort(by, form.text("by") != "asc") if by else default
+
+
+def is_filtered(form: Form, names: Iterable[str] = FILTERS) -> bool:
+    """Return whether any of the named filters is set."""
+    return any(form.text(name) for name in names)
+
+
+def _groups(session: ReadSession, form: Form, group_ids: GroupIds) -> GroupIds:
+    found = narrow(session, form.text("group"), group_ids)
+    if form.text("group") and not found:
+        form.fail(InvalidError("unknown_group", field="group"))
+        return group_ids
+    return found
+
+
+def _by_plan(session: ReadSession, form: Form) -> tuple[Pairs | None, Pairs | None]:
+    """Return the (group, fixer) pairs wanted and those not wanted, None where plans do not matter."""
+    plan = _choice(form, "plan", form.text("plan"), PLAN_CHOICES)
+    level = _choice(form, "level", form.text("level"), [str(level) for level in LEVELS])
+    if not plan and not level:
+        return None, None
+    wanted = list_plans(
+        session,
+        None,
+        mode=plan if plan in MODES else "",
+        state={"": "", "none": "", "disabled": "disabled"}.get(plan, "normal"),
+        level=int(level) if level and plan != "none" else None,
+    )
+    pairs = tuple((one.group_id, one.fixer_code) for one in wanted)
+    return (None, pairs) if plan == "none" else (pairs, None)
+
+
+def _choice(form: Form, name: str, value: str, allowed: Iterable[str]) -> str:
+    if value and value not in allowed:
+        form.fail(InvalidError("choice", field=name, value=value))
+        return ""
+    return value
+
+
+def _amount(form: Form, name: str) -> int | None:
+    text = form.text(name).replace(",", "").removeprefix("¥")
+    if not text:
+        return None
+    if not _AMOUNT.fullmatch(text):
+        raise InvalidError("amount_format", field=name)
+    yuan, _point, fen = text.partition(".")
+    return int(yuan) * 100 + int(fen.ljust(2, "0"))
+
+
+def _number(form: Form, name: str) -> int | None:
+    text = form.text(name).removeprefix("#")
+    if not text:
+        return None
+    if not text.isdecimal() or int(text[:12]) > MAX_ID:
+        raise InvalidError("number_format", field=name)
+    return int(text)
+
+
+def _or_none(form: Form, read: Callable[[], T | None]) -> T | None:
+    try:
+        return read()
+    except InvalidError as error:
+        form.fail(error)
+        return None

@@ -1,0 +1,184 @@
+"""Anomalies (检查异常查询): the list, its CSV, one anomaly with its evidence, and what a person does with it.
+
+They stand here because an anomaly shows its plan and its attempts, which only executions know together.
+"""
+
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, redirect, request, stream_with_context, url_for
+from flask.typing import ResponseReturnValue
+
+from app.anomalies import queries
+from app.anomalies import service as anomaly_service
+from app.anomalies.models import ANOMALY_STATES, TERMINAL_STATES
+from app.clock import current_time
+from app.errors import ConflictError, NotFoundError, PiculusError
+from app.executions import anomaly_filters, service
+from app.executions.anomaly_csv import csv_parts
+from app.executions.case_file import CaseFile, predicted_row, read_case, select_statement
+from app.extensions import db
+from app.forms import Form
+from app.i18n import choose_zone
+from app.i18n import translate as _
+from app.keyset import Cut
+from app.plans.broadcast import group_choices
+from app.plans.fixer_codes import fixer_choices, offered_by
+from app.plans.models import Plan
+from app.plans.queries import list_plans
+from app.presentation import fixer_name
+from app.reasons import reason_words
+from app.rendering import finish, render_detail, render_dialog, render_list
+from app.unit_of_work import WorkSession, unit_of_work
+from app.users.access import current_actor, current_group_ids, requires
+from app.words import choices, word
+
+blueprint = Blueprint("anomalies", __name__, url_prefix="/anomalies")
+
+
+@blueprint.get("")
+def list_anomalies() -> ResponseReturnValue:
+    form, allowed = Form(request.args), current_group_ids()
+    wanted = anomaly_filters.read_filter(db.session, form, choose_zone(), allowed)
+    sort = anomaly_filters.read_sort(form, queries.NEWEST_FIRST)
+    cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    return render_list(
+        "anomalies/index.html",
+        "anomalies/_table.html",
+        400 if form.errors else 200,
+        page=queries.list_anomalies(db.session, wanted, cut, sort),
+        count=queries.count_anomalies(db.session, wanted),
+        open_states=queries.by_state(queries.open_counts(db.session, allowed)),
+        plans=plans_by_pair(),
+        form=form,
+        sort=sort,
+        export_url=_export_url(),
+        states=ANOMALY_STATES,
+        closed_states=TERMINAL_STATES,
+        is_filtered=anomaly_filters.is_filtered(form),
+        is_further_filtered=anomaly_filters.is_filtered(form, anomaly_filters.FURTHER_FILTERS),
+        **filter_choices(form),
+    )
+
+
+@blueprint.get("/export.csv")
+def export() -> ResponseReturnValue:
+    """Send every row of the filter; a wrong filter sends none, so that no file holds too much."""
+    form = Form(request.args)
+    wanted = anomaly_filters.read_filter(db.session, form, choose_zone(), current_group_ids())
+    if form.errors:
+        return redirect(url_for("anomalies.list_anomalies", **request.args.to_dict(flat=False)))  # type: ignore[arg-type]
+    parts: Iterator[str] = csv_parts(queries.csv_rows(db.session, wanted), plans_by_pair())
+    name = f"anomalies-{current_time():%Y%m%d-%H%M%S}.csv"
+    return Response(
+        stream_with_context(parts),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+    )
+
+
+@blueprint.get("/<int:anomaly_id>")
+def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
+    case = read_case(db.session, anomaly_id, current_group_ids())
+    return render_detail(
+        "anomalies/detail.html",
+        case=case,
+        anomaly=case.anomaly,
+        predicted=predicted_row(case.anomaly, _("记账时分配")),
+        statement=select_statement(case.anomaly.group, case.anomaly.trade_no),
+    )
+
+
+@blueprint.route(
+    "/<int:anomaly_id>/<any(repair, retry, verify, ignore, cancel):action>", methods=["GET", "POST"]
+)
+@requires("operator")
+def act_on_anomaly(anomaly_id: int, action: str) -> ResponseReturnValue:
+    form = Form(request.form)
+    if request.method == "GET":
+        return _dialog(form, anomaly_id, action, 200)
+    try:
+        with unit_of_work() as work:
+            _act(work, anomaly_id, action, form.text("reason"))
+    except NotFoundError:
+        raise
+    except PiculusError as error:
+        form.fail(error)
+        return _dialog(form, anomaly_id, action, 409 if isinstance(error, ConflictError) else 400)
+    anomaly = anomaly_service.get_anomaly(db.session, anomaly_id, current_group_ids())
+    done = {
+        "repair": _("已发出修复命令：%(number)s", number=anomaly.trade_no),
+        "retry": _("已发出修复命令：%(number)s", number=anomaly.trade_no),
+        "verify": _("已要求重新核实：%(number)s", number=anomaly.trade_no),
+        "ignore": _("已忽略：%(number)s", number=anomaly.trade_no),
+        "cancel": _("已要求取消：%(number)s；在下一个外部动作之前停下", number=anomaly.trade_no),
+    }[action]
+    return finish(done, url_for("anomalies.show_anomaly", anomaly_id=anomaly_id))
+
+
+def _export_url() -> str:
+    filters = {name: form for name, form in request.args.lists() if name in anomaly_filters.FILTERS}
+    return url_for("anomalies.export", **filters)  # type: ignore[arg-type]
+
+
+def _act(work: WorkSession, anomaly_id: int, action: str, reason: str) -> None:
+    """Do what was asked, once. Raises NotFoundError, InvalidError for the reason, ConflictError."""
+    actor, allowed, now = current_actor(), current_group_ids(), current_time()
+    order = service.Order("click", actor, reason, now)
+    if action == "repair":
+        service.attempt_one(work, anomaly_id, order, group_ids=allowed)
+    elif action == "retry":
+        service.retry_now(work, anomaly_id, order, group_ids=allowed)
+    elif action == "verify":
+        anomaly_service.verify(work, anomaly_id, reason=reason, actor=actor, group_ids=allowed, now=now)
+    elif action == "ignore":
+        anomaly_service.ignore(work, anomaly_id, reason=reason, actor=actor, group_ids=allowed, now=now)
+    else:
+        attempt = read_case(work, anomaly_id, allowed).attempt
+        if attempt is None:
+            raise ConflictError("command_closed")
+        service.cancel_attempt(work, attempt.id, reason=reason, actor=actor, group_ids=allowed, now=now)
+
+
+def _dialog(form: Form, anomaly_id: int, action: str, status: int) -> ResponseReturnValue:
+    case = read_case(db.session, anomaly_id, current_group_ids())
+    return render_dialog(
+        "anomalies/action.html",
+        status,
+        form=form,
+        case=case,
+        anomaly=case.anomaly,
+        action=action,
+        agents=_agents_for(case),
+    )
+
+
+def _agents_for(case: CaseFile) -> tuple[str, ...]:
+    """Return the names of the online agents that offer the fixer."""
+    offers = offered_by(db.session, case.anomaly.group_id, current_time())
+    return offers.get(case.anomaly.fixer_code or "", ())
+
+
+def plans_by_pair() -> dict[tuple[int, str], Plan]:
+    """Return every plan by (group id, fixer code)."""
+    return {(plan.group_id, plan.fixer_code): plan for plan in list_plans(db.session, None)}
+
+
+def filter_choices(form: Form) -> dict[str, list[tuple[str, str]]]:
+    """Return the choices of the filters of anomalies, what the URL holds beside what is offered."""
+    allowed = current_group_ids()
+    fixers = [(code, fixer_name(code)) for code in fixer_choices(db.session, allowed)]
+    reasons = [(reason, reason_words(reason)) for reason in anomaly_filters.CAUSES]
+    for name, offered, words in (("fixer", fixers, fixer_name), ("cause", reasons, reason_words)):
+        chosen = form.text(name)
+        if chosen and chosen not in dict(offered):
+            offered.append((chosen, words(chosen)))
+    plan_words = {"none": _("无方案"), "disabled": _("方案失效")}
+    return {
+        "group_choices": group_choices(db.session, allowed),
+        "fixer_choices": fixers,
+        "reason_choices": reasons,
+        "plan_choices": [
+            (one, plan_words.get(one) or word("mode", one)) for one in anomaly_filters.PLAN_CHOICES
+        ],
+        "outcome_choices": [pair for pair in choices("decision") if pair[0] != "consistent"],
+    }

@@ -1,0 +1,107 @@
+"""One anomaly as its page shows it: evidence, prediction, plan, history, and what a person may do with it."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agent.facts import ROW_COLUMNS
+from app.agents import commands
+from app.agents.models import Command
+from app.anomalies.models import OPEN_STATES, Anomaly, AnomalyEvent
+from app.anomalies.queries import list_of_trade
+from app.anomalies.service import GroupIds
+from app.executions.models import Attempt, Execution
+from app.executions.queries import anomaly_detail
+from app.executions.service import CLICKABLE_STATES, RETRYABLE_STATES, has_begun_money, refusal
+from app.keyset import ReadSession
+from app.plans.models import Plan
+from app.users.models import SystemGroup
+
+VOUCHER_OF: Final = {"ACC_TRD_STATUS": "ACC_TRD_NUM", "E_ACC_TRD_STATUS": "E_ACC_TRD_NUM"}
+"""Which cell holds the voucher number of a leg that is booked."""
+
+
+@dataclass(frozen=True)
+class CaseFile:
+    """What is known of an anomaly.
+
+    ``refusal`` is the code why no click repairs it now, None where one does. ``command`` is the trade's live
+    command, ``attempt`` the attempt under way, ``has_begun_money`` whether that is past cancelling.
+    ``actions``: of repair, retry, verify, ignore, cancel, those its state allows. ``others``: further
+    anomalies of the same trade. ``attempts`` are found by the command that events name.
+    """
+
+    anomaly: Anomaly
+    events: list[AnomalyEvent]
+    plan: Plan | None
+    execution: Execution | None
+    attempts: dict[str, Attempt]
+    command: Command | None
+    attempt: Attempt | None
+    has_begun_money: bool
+    refusal: str | None
+    actions: tuple[str, ...]
+    others: list[Anomaly]
+
+
+def read_case(session: ReadSession, anomaly_id: int, group_ids: GroupIds) -> CaseFile:
+    """Return all that is known of an anomaly. Raises NotFoundError('anomaly')."""
+    detail = anomaly_detail(session, anomaly_id, group_ids)
+    anomaly, execution = detail.anomaly, detail.execution
+    attempts = execution.attempts if execution is not None else []
+    running = next((one for one in attempts if one.outcome is None), None)
+    command = commands.find_live(session, anomaly.group_id, anomaly.trade_no)
+    has_begun = (
+        running is not None and command is not None and has_begun_money(session, running, anomaly, command)
+    )
+    is_cancellable = running is not None and command is not None and not has_begun
+    return CaseFile(
+        anomaly=anomaly,
+        events=detail.events,
+        plan=detail.plan,
+        execution=execution,
+        attempts={one.command_id: one for one in attempts},
+        command=command,
+        attempt=running,
+        has_begun_money=has_begun,
+        refusal=_refusal(anomaly, detail.plan),
+        actions=allowed_actions(anomaly, detail.plan, is_cancellable=is_cancellable),
+        others=[
+            one for one in list_of_trade(session, anomaly.group_id, anomaly.trade_no) if one.id != anomaly.id
+        ],
+    )
+
+
+def allowed_actions(anomaly: Anomaly, plan: Plan | None, *, is_cancellable: bool = False) -> tuple[str, ...]:
+    """Return what a person may do with an anomaly in its state, the first being what it asks for most."""
+    if anomaly.state not in OPEN_STATES:
+        return ()
+    if anomaly.state == "repairing":
+        return ("cancel",) if is_cancellable else ()
+    attempt = "repair" if anomaly.state in ("open", "waiting") else "retry"
+    can_attempt = _refusal(anomaly, plan, RETRYABLE_STATES) is None
+    is_under_way = anomaly.has_moved_money and anomaly.state in ("open", "waiting")
+    return (*((attempt,) if can_attempt else ()), "verify", *(() if is_under_way else ("ignore",)))
+
+
+def predicted_row(anomaly: Anomaly, to_come: str) -> dict[str, Any] | None:
+    """Return the row a repair would leave, None where none is foreseen.
+
+    A voucher number that the ledger has yet to allocate reads ``to_come``.
+    """
+    if anomaly.after is None or anomaly.state not in OPEN_STATES:
+        return None
+    after = dict(anomaly.after)
+    for status, number in VOUCHER_OF.items():
+        if after.get(status) != anomaly.row.get(status) and after.get(number) is None:
+            after[number] = to_come
+    return after
+
+
+def select_statement(group: SystemGroup, trade_no: str) -> str:
+    """Return the SELECT of the product document for one trade of a group."""
+    number = trade_no.replace("'", "''")
+    return f"SELECT {','.join(ROW_COLUMNS)} FROM {group.trade_table} WHERE TRD_NUM='{number}';"
+
+
+def _refusal(anomaly: Anomaly, plan: Plan | None, allowed: tuple[str, ...] = CLICKABLE_STATES) -> str | None:
+    return refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled, allowed)

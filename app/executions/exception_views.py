@@ -1,0 +1,163 @@
+"""Exceptions (异常处理): repairing by click what may be repaired, and what waits for a person."""
+
+from dataclasses import replace
+
+from flask import Blueprint, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.anomalies import queries
+from app.anomalies.queries import AnomalyFilter
+from app.clock import current_time
+from app.errors import ConflictError, InvalidError, PiculusError
+from app.executions import anomaly_filters, exceptions, selection
+from app.executions.anomaly_views import filter_choices, plans_by_pair
+from app.executions.case_file import allowed_actions
+from app.executions.service import Order
+from app.extensions import db
+from app.forms import Form
+from app.i18n import choose_zone
+from app.i18n import translate as _
+from app.keyset import Cut
+from app.messages import words
+from app.plans.fixer_codes import offered_by
+from app.rendering import finish, render_dialog, render_list
+from app.unit_of_work import unit_of_work
+from app.users.access import current_actor, current_group_ids, requires
+from app.words import word
+
+blueprint = Blueprint("exceptions", __name__, url_prefix="/exceptions")
+
+FILTERS = (
+    "trade_no",
+    "group",
+    "fixer",
+    "kind",
+    "state",
+    "plan",
+    "level",
+    "cause",
+    "amount_from",
+    "amount_to",
+)
+IDS_LIMIT = 500
+
+
+@blueprint.get("")
+def list_exceptions() -> ResponseReturnValue:
+    form, allowed = Form(request.args), current_group_ids()
+    tab = _tab(form)
+    wanted = exceptions.tab_filter(db.session, _read(form), tab)
+    sort = anomaly_filters.read_sort(form, exceptions.DEFAULT_SORTS[tab])
+    cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    return render_list(
+        "exceptions/index.html",
+        "exceptions/_table.html",
+        400 if form.errors else 200,
+        page=exceptions.list_exceptions(db.session, wanted, cut, sort),
+        count=queries.count_anomalies(db.session, wanted),
+        counts=exceptions.count_tabs(db.session, allowed),
+        plans=plans_by_pair(),
+        allowed_actions=allowed_actions,
+        form=form,
+        tab=tab,
+        repair_all_url=_repair_all_url(),
+        sort=sort,
+        filters=FILTERS,
+        is_filtered=anomaly_filters.is_filtered(form, FILTERS),
+        state_choices=[(state, word("anomaly", state)) for state in queries.TAB_STATES["executable"]],
+        **filter_choices(form),
+    )
+
+
+@blueprint.route("/repair", methods=["GET", "POST"])
+@requires("operator")
+def repair_many() -> ResponseReturnValue:
+    """Show what a click on the ticked rows, or on all of a filter, would send; then send it."""
+    if request.method == "GET":
+        form = Form(request.args)
+        return _preview(form, 200, until=queries.newest_id(db.session))
+    form = Form(request.form)
+    until = int(form.text("until")) if form.text("until").isdecimal() else queries.newest_id(db.session)
+    try:
+        sent, skipped = _send(_selected(form, until), form.text("reason"))
+    except PiculusError as error:
+        form.fail(error)
+        return _preview(form, 400, until=until)
+    if not sent:
+        return finish(
+            _("没有发出：%(n)s 笔都已跳过", n=skipped), url_for("exceptions.list_exceptions"), level="warning"
+        )
+    told = _("已发出 %(n)s 笔修复", n=sent) + (_("，跳过 %(n)s 笔", n=skipped) if skipped else "")
+    return finish(told, url_for("exceptions.list_exceptions"))
+
+
+def _send(wanted: AnomalyFilter, reason: str) -> tuple[int, int]:
+    """Attempt a selection, each page in a unit of work of its own; return how many were sent and skipped."""
+    order = Order("click", current_actor(), reason, current_time())
+    sent, skipped, last_id = 0, 0, 0
+    while True:
+        with unit_of_work() as work:
+            batch = selection.attempt_page(work, wanted, order, after_id=last_id)
+        sent, skipped = sent + batch.sent, skipped + batch.skipped
+        if batch.last_id is None:
+            return sent, skipped
+        last_id = batch.last_id
+
+
+def _selected(form: Form, until: int) -> AnomalyFilter:
+    """Return what was ticked, or all of the filter. Raises InvalidError (filter, ids_required, too_many)."""
+    allowed = current_group_ids()
+    if form.is_ticked("all"):
+        wanted = exceptions.tab_filter(db.session, _read(form), exceptions.EXECUTABLE)
+        if form.errors.keys() & set(FILTERS):
+            # What a wrong filter leaves out of account must not be repaired.
+            raise InvalidError("filter")
+        return replace(wanted, until_id=until)
+    ids = tuple(int(one) for one in form.many("ids") if one.isdecimal() and len(one) < 19)
+    if not ids:
+        raise InvalidError("ids_required")
+    if len(ids) > IDS_LIMIT:
+        raise InvalidError("too_many", limit=IDS_LIMIT)
+    return AnomalyFilter(group_ids=allowed, ids=ids)
+
+
+def _preview(form: Form, status: int, *, until: int) -> ResponseReturnValue:
+    try:
+        foreseen = selection.preview(db.session, _selected(form, until))
+    except InvalidError as error:
+        form.fail(error)
+        foreseen, status = selection.Preview((), ()), 400
+    now = current_time()
+    return render_dialog(
+        "exceptions/repair.html",
+        status,
+        form=form,
+        foreseen=foreseen,
+        until=until,
+        filters=FILTERS,
+        skip_words=_skip_words,
+        offers={
+            share.plan.id: offered_by(db.session, share.plan.group_id, now).get(share.plan.fixer_code, ())
+            for share in foreseen.by_plan
+        },
+    )
+
+
+def _repair_all_url() -> str:
+    kept = {name: values for name, values in request.args.lists() if name in FILTERS}
+    return url_for("exceptions.repair_many", all=1, **kept)  # type: ignore[arg-type]
+
+
+def _skip_words(code: str) -> str:
+    """Return why some of a selection are left out; not all codes name a single trade or group here."""
+    of_many = {"trade_busy": _("正有命令在执行。"), "group_disabled": _("系统组别已停用。")}
+    return of_many.get(code) or words(ConflictError(code))
+
+
+def _read(form: Form) -> AnomalyFilter:
+    return anomaly_filters.read_filter(db.session, form, choose_zone(), current_group_ids())
+
+
+def _tab(form: Form) -> str:
+    tab = form.text("tab")
+    return tab if tab in exceptions.TABS else exceptions.EXECUTABLE

@@ -1,0 +1,78 @@
+"""异常处理: what a click can repair (待执行), and what only a person can bring on (待人工核查)."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sqlalchemy import case
+
+from app.anomalies.models import Anomaly
+from app.anomalies.queries import (
+    NEWEST_FIRST,
+    AnomalyFilter,
+    AnomalySort,
+    conditions,
+    is_among,
+    open_counts,
+)
+from app.anomalies.service import GroupIds
+from app.keyset import Cut, Order, Page, ReadSession, page_of
+from app.plans import queries as plan_queries
+
+EXECUTABLE: Final = "executable"
+HUMAN: Final = "human"
+TABS: Final = (EXECUTABLE, HUMAN)
+
+MANUAL_FIRST: Final = AnomalySort("manual")
+"""Manual plans before automatic ones: those wait for a click. The newest first in each."""
+DEFAULT_SORTS: Final = {EXECUTABLE: MANUAL_FIRST, HUMAN: NEWEST_FIRST}
+
+
+@dataclass(frozen=True)
+class TabCounts:
+    """How many stand in each tab before any filter, and how many are being repaired."""
+
+    executable: int
+    human: int
+    repairing: int
+
+
+def tab_filter(session: ReadSession, wanted: AnomalyFilter, tab: str) -> AnomalyFilter:
+    """Return ``wanted`` narrowed to a tab.
+
+    待执行: open, waiting or exhausted, and a plan in force.
+    待人工核查: with a person, or without such a plan.
+    """
+    in_force = plan_queries.pairs(session, None)
+    if tab == HUMAN:
+        return replace(wanted, tab=HUMAN, pairs=None, without_pairs=in_force)
+    asked = in_force if wanted.pairs is None else tuple(set(in_force) & set(wanted.pairs))
+    return replace(wanted, tab=EXECUTABLE, pairs=asked, without_pairs=None)
+
+
+def list_exceptions(
+    session: ReadSession, wanted: AnomalyFilter, cut: Cut, sort: AnomalySort = MANUAL_FIRST
+) -> Page[Anomaly]:
+    """Return one page of a tab. Raises InvalidError (cursor, sort)."""
+    order = sort.order() if sort.by != MANUAL_FIRST.by else _manual_first(session)
+    return page_of(session, Anomaly, conditions(session, wanted), order, cut)
+
+
+def count_tabs(session: ReadSession, group_ids: GroupIds) -> TabCounts:
+    """Count both tabs, in one read of the open anomalies' index."""
+    in_force = set(plan_queries.pairs(session, None))
+    found: Counter[str] = Counter()
+    for one in open_counts(session, group_ids):
+        is_covered = (one.group_id, one.fixer_code) in in_force
+        if one.state == "repairing":
+            found["repairing"] += one.count
+        elif one.state == "needs_human" or not is_covered:
+            found[HUMAN] += one.count
+        else:
+            found[EXECUTABLE] += one.count
+    return TabCounts(found[EXECUTABLE], found[HUMAN], found["repairing"])
+
+
+def _manual_first(session: ReadSession) -> Order:
+    manual = plan_queries.pairs(session, None, mode="manual")
+    return Order(case((is_among(manual), 1), else_=0), Anomaly.id)

@@ -1,0 +1,149 @@
+"""What the server does by itself, once a second: due plans and collections, time limits, overdue commands.
+
+Each part is its own unit of work; one that fails is logged and the others go on. Missed seconds are made up
+by the next one: every part looks at what is due by now, not at the second it runs in.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from flask import Flask, current_app
+
+from app.agents import commands
+from app.anomalies import collection_course
+from app.clock import current_time
+from app.executions import limits, retention, ticking
+from app.extensions import db
+from app.plans import ticks
+from app.unit_of_work import unit_of_work
+
+log = logging.getLogger(__name__)
+
+SLOW_EVERY: Final = timedelta(seconds=60)
+RETENTION_BATCHES: Final = 10
+"""At most so many batches of a kind a round: the rest waits for the next."""
+
+Part = Callable[[datetime], None]
+
+
+class Scheduler:
+    """Runs the parts every second in one background thread, from ``start`` until ``stop``."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._jobs: BackgroundScheduler | None = None
+        self._slow_at: datetime | None = None
+
+    def start(self) -> None:
+        """Begin. A round that takes longer than a second delays the next, it never overlaps it."""
+        # It warns whenever a round takes longer than a second, which is no trouble here.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        self._jobs = BackgroundScheduler(timezone="UTC", daemon=True)
+        self._jobs.add_job(
+            self.run_round, "interval", seconds=1, coalesce=True, max_instances=1, misfire_grace_time=None
+        )
+        self._jobs.start()
+
+    def stop(self) -> None:
+        """End, waiting for the round in hand."""
+        if self._jobs is not None:
+            self._jobs.shutdown(wait=True)
+            self._jobs = None
+
+    def run_round(self) -> None:
+        """Do everything that is due now, once."""
+        with self._app.app_context():
+            now = current_time()
+            for part in self._due_parts(now):
+                try:
+                    part(now)
+                except Exception:
+                    # The scheduler-job edge: one part's failure must not stop the others or the next round.
+                    log.exception("the scheduler's part %s failed", part.__name__)
+                finally:
+                    db.session.remove()
+
+    def _due_parts(self, now: datetime) -> tuple[Part, ...]:
+        if self._slow_at is not None and now - self._slow_at < SLOW_EVERY:
+            return EVERY_SECOND
+        self._slow_at = now
+        return (*EVERY_SECOND, *EVERY_MINUTE)
+
+
+def sweep_commands(now: datetime) -> None:
+    """End overdue leases and deadlines."""
+    with unit_of_work() as session:
+        commands.sweep(session, now)
+
+
+def start_first_collections(now: datetime) -> None:
+    """Collect once where a group's agents have connected for the first time."""
+    with unit_of_work() as session:
+        ticking.start_first_collections(session, now)
+
+
+def tend_runs(now: datetime) -> None:
+    """Carry live collection runs on."""
+    with unit_of_work() as session:
+        collection_course.tend_runs(session, now)
+
+
+def run_due_schedules(now: datetime) -> None:
+    """Start the recurring collections that are due."""
+    for due in ticks.due_schedules(db.session, now):
+        with unit_of_work() as session:
+            ticking.run_schedule_tick(session, due, now)
+
+
+def run_due_plans(now: datetime) -> None:
+    """Give the anomalies of each due plan their attempt, page by page, the most important plan first."""
+    for due in ticks.due_plans(db.session, now):
+        with unit_of_work() as session:
+            page = ticking.begin_plan_tick(session, due, now)
+            if page is not None:
+                # In the same unit of work: under load each one waits its turn behind the writer's batches.
+                page = ticking.attempt_tick_page(session, page, now)
+        while page is not None and page.last_id is not None:
+            page = _next_page(page, now)
+
+
+def _next_page(page: ticking.TickPage, now: datetime) -> ticking.TickPage:
+    with unit_of_work() as session:
+        return ticking.attempt_tick_page(session, page, now)
+
+
+def resume_clicked(now: datetime) -> None:
+    """Go on with repairs of manual plans that have moved money."""
+    with unit_of_work() as session:
+        ticking.resume_clicked(session, now)
+
+
+def apply_limits(now: datetime) -> None:
+    """Hand to a person what has waited too long."""
+    while limits.has_overdue(db.session, now):
+        db.session.remove()
+        with unit_of_work() as session:
+            limits.apply_limits(session, now)
+
+
+def delete_old_rows(now: datetime) -> None:
+    """Delete what is too old, in batches."""
+    for sweep in retention.sweeps(current_app.extensions["settings"], now):
+        for _batch in range(RETENTION_BATCHES):
+            with unit_of_work() as session:
+                deleted = sweep(session)
+            if deleted < retention.BATCH:
+                break
+
+
+EVERY_SECOND: Final[tuple[Part, ...]] = (
+    sweep_commands,
+    start_first_collections,
+    tend_runs,
+    run_due_schedules,
+    run_due_plans,
+)
+EVERY_MINUTE: Final[tuple[Part, ...]] = (resume_clicked, apply_limits, delete_old_rows)

@@ -1,0 +1,150 @@
+"""Attempting many anomalies: what would be sent, and sending it page by page."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sqlalchemy import ColumnElement, exists, func, select
+
+from app.agents.models import LIVE, Command
+from app.anomalies.models import Anomaly
+from app.anomalies.queries import AnomalyFilter, conditions
+from app.anomalies.service import required_reason
+from app.audit import service as audit
+from app.executions.service import Order, refusal, start_attempts
+from app.keyset import ReadSession
+from app.plans.models import Plan
+from app.plans.queries import list_plans
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
+
+PAGE: Final = 500
+
+
+@dataclass(frozen=True)
+class PlanShare:
+    """What of a selection goes by one plan."""
+
+    plan: Plan
+    count: int
+    amount_minor: int
+
+
+@dataclass(frozen=True)
+class Skip:
+    """How many of a selection are left out, and why (a code of executions.service.refusal, or trade_busy)."""
+
+    code: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a click on the whole selection would send."""
+
+    by_plan: tuple[PlanShare, ...]
+    skipped: tuple[Skip, ...]
+
+    @property
+    def count(self) -> int:
+        """How many repairs would be sent."""
+        return sum(share.count for share in self.by_plan)
+
+    @property
+    def amount_minor(self) -> int:
+        """The amount of their trades."""
+        return sum(share.amount_minor for share in self.by_plan)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one page sent. ``last_id`` begins the next page, None after the last."""
+
+    sent: int
+    skipped: int
+    last_id: int | None
+
+
+def preview(session: ReadSession, wanted: AnomalyFilter) -> Preview:
+    """Count a selection by plan, and what would be skipped, without loading it."""
+    is_busy = _is_busy()
+    amount_at_stake = func.coalesce(func.sum(Anomaly.amount_minor), 0)
+    statement = (
+        select(Anomaly.group_id, Anomaly.fixer_code, Anomaly.state, is_busy, func.count(), amount_at_stake)
+        .where(*conditions(session, wanted))
+        .group_by(Anomaly.group_id, Anomaly.fixer_code, Anomaly.state, is_busy)
+    )
+    plans, enabled = _plans(session), _enabled_groups(session)
+    shares: dict[int, PlanShare] = {}
+    skipped: dict[str, int] = {}
+    for group_id, fixer_code, state, busy, count, amount in session.execute(statement):
+        plan = plans.get((group_id, fixer_code or ""))
+        code = refusal(state, fixer_code, plan, group_id in enabled) or ("trade_busy" if busy else None)
+        if code is not None or plan is None:
+            skipped[code or "no_plan"] = skipped.get(code or "no_plan", 0) + count
+            continue
+        share = shares.get(plan.id, PlanShare(plan, 0, 0))
+        shares[plan.id] = replace(
+            share, count=share.count + count, amount_minor=share.amount_minor + (amount or 0)
+        )
+    return Preview(
+        by_plan=tuple(shares.values()),
+        skipped=tuple(Skip(code, count) for code, count in sorted(skipped.items())),
+    )
+
+
+def attempt_page(session: WorkSession, wanted: AnomalyFilter, order: Order, *, after_id: int = 0) -> Batch:
+    """Attempt up to PAGE anomalies of a selection, by rising id; what cannot be attempted is skipped.
+
+    The caller goes on with ``after_id=batch.last_id``, each page in its own unit of work, until it is None.
+    Raises InvalidError for the reason.
+    """
+    required_reason(order.reason)
+    anomalies = list(
+        session.scalars(
+            select(Anomaly)
+            .where(*conditions(session, wanted), Anomaly.id > after_id)
+            .order_by(Anomaly.id)
+            .limit(PAGE)
+        ).unique()
+    )
+    plans, enabled = _plans(session), _enabled_groups(session)
+    by_plan: dict[int, tuple[Plan, list[Anomaly]]] = {}
+    for anomaly in anomalies:
+        plan = plans.get((anomaly.group_id, anomaly.fixer_code or ""))
+        code = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group_id in enabled)
+        if code is None and plan is not None:
+            by_plan.setdefault(plan.id, (plan, []))[1].append(anomaly)
+    sent = sum(len(start_attempts(session, some, plan, order)) for plan, some in by_plan.values())
+    if sent:
+        _audit(session, order, sent, len(anomalies) - sent)
+    is_last = len(anomalies) < PAGE
+    return Batch(sent=sent, skipped=len(anomalies) - sent, last_id=None if is_last else anomalies[-1].id)
+
+
+def _is_busy() -> ColumnElement[bool]:
+    return exists().where(
+        Command.group_id == Anomaly.group_id,
+        Command.trade_no == Anomaly.trade_no,
+        Command.state.in_(LIVE),
+    )
+
+
+def _plans(session: ReadSession) -> dict[tuple[int, str], Plan]:
+    return {(plan.group_id, plan.fixer_code): plan for plan in list_plans(session, None)}
+
+
+def _enabled_groups(session: ReadSession) -> set[int]:
+    return set(session.scalars(select(SystemGroup.id).where(SystemGroup.is_enabled)))
+
+
+def _audit(session: WorkSession, order: Order, sent: int, skipped: int) -> None:
+    audit.record(
+        session,
+        actor=order.actor,
+        action="attempt.start_many",
+        object_type="attempt",
+        object_id="",
+        reason=order.reason.strip(),
+        detail={"sent": sent, "skipped": skipped, "trigger": order.trigger},
+        now=order.now,
+    )

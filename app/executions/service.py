@@ -1,0 +1,265 @@
+"""Starting, retrying and cancelling repairs: what a tick and a click have in common."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from app.agents import commands
+from app.agents.issuing import TradeOrder, issue_many
+from app.agents.models import Command
+from app.anomalies.models import TERMINAL_STATES, Anomaly
+from app.anomalies.service import GroupIds, get_anomaly, required_reason
+from app.anomalies.states import change_state, note
+from app.audit import service as audit
+from app.audit.service import Actor
+from app.errors import ConflictError, NotFoundError
+from app.executions.models import Attempt, Execution, Step
+from app.keyset import ReadSession
+from app.plans.models import Plan
+from app.plans.service import find_plan
+from app.unit_of_work import WorkSession
+
+REPAIR_DEADLINE: Final = timedelta(minutes=10)
+CLICKABLE_STATES: Final = ("open", "waiting", "exhausted")
+RETRYABLE_STATES: Final = (*CLICKABLE_STATES, "needs_human")
+
+
+@dataclass(frozen=True)
+class Order:
+    """Who asks for attempts, and why. ``trigger``: tick, click, command_line."""
+
+    trigger: str
+    actor: Actor
+    reason: str
+    now: datetime
+
+
+def get_attempt(session: ReadSession, attempt_id: int, group_ids: GroupIds) -> Attempt:
+    """Return the attempt. Raises NotFoundError('attempt')."""
+    attempt = session.get(Attempt, attempt_id)
+    if attempt is None or (group_ids is not None and attempt.group_id not in group_ids):
+        raise NotFoundError("attempt")
+    return attempt
+
+
+def find_execution(session: ReadSession, anomaly_id: int) -> Execution | None:
+    """Return the execution of an anomaly, None before its first attempt."""
+    return session.scalars(select(Execution).where(Execution.anomaly_id == anomaly_id)).unique().first()
+
+
+def refusal(
+    state: str,
+    fixer_code: str | None,
+    plan: Plan | None,
+    is_group_enabled: bool,
+    allowed: Iterable[str] = CLICKABLE_STATES,
+) -> str | None:
+    """Return the code why an anomaly cannot be attempted, None where it can."""
+    if state in TERMINAL_STATES:
+        return "closed"
+    if state == "repairing":
+        return "repairing"
+    if fixer_code is None:
+        return "no_fixer"
+    if plan is None:
+        return "no_plan"
+    if plan.state == "disabled":
+        return "plan_disabled"
+    if not is_group_enabled:
+        return "group_disabled"
+    return None if state in allowed else state
+
+
+def attempt_one(session: WorkSession, anomaly_id: int, order: Order, *, group_ids: GroupIds) -> Attempt:
+    """Attempt one anomaly by a person's word.
+
+    Raises NotFoundError('anomaly'), InvalidError for the reason, ConflictError: no_plan, plan_disabled,
+    group_disabled, no_fixer, needs_human, repairing, closed, trade_busy.
+    """
+    return _by_person(session, anomaly_id, order, group_ids, CLICKABLE_STATES, "attempt.start")
+
+
+def retry_now(session: WorkSession, anomaly_id: int, order: Order, *, group_ids: GroupIds) -> Attempt:
+    """Make one further attempt whatever the count, also of an anomaly that waits for a person.
+
+    Raises as attempt_one, but for needs_human.
+    """
+    return _by_person(session, anomaly_id, order, group_ids, RETRYABLE_STATES, "attempt.retry")
+
+
+def _by_person(
+    session: WorkSession,
+    anomaly_id: int,
+    order: Order,
+    group_ids: GroupIds,
+    allowed: Iterable[str],
+    action: str,
+) -> Attempt:
+    required_reason(order.reason)
+    anomaly = get_anomaly(session, anomaly_id, group_ids)
+    plan = find_plan(session, anomaly.group_id, anomaly.fixer_code)
+    code = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled, allowed)
+    if code is not None or plan is None:
+        raise ConflictError(code, trade_no=anomaly.trade_no, fixer_code=anomaly.fixer_code)
+    attempt = start_attempt(session, anomaly, plan, order)
+    _audit(session, attempt, anomaly, action, order)
+    return attempt
+
+
+def start_attempt(session: WorkSession, anomaly: Anomaly, plan: Plan, order: Order) -> Attempt:
+    """Command a repair of the anomaly by its plan. Raises ConflictError('trade_busy').
+
+    The caller has asked ``refusal``.
+    """
+    attempts = start_attempts(session, [anomaly], plan, order)
+    if not attempts:
+        raise ConflictError("trade_busy", trade_no=anomaly.trade_no)
+    return attempts[0]
+
+
+def start_attempts(
+    session: WorkSession, anomalies: Sequence[Anomaly], plan: Plan, order: Order
+) -> list[Attempt]:
+    """Command repairs of anomalies by their plan; those whose trade has a live command are left out.
+
+    The caller has asked ``refusal`` of each. A command carries neither amount nor payee: the agent reads
+    those.
+    """
+    issued = issue_many(
+        session,
+        type="Repair",
+        group_id=plan.group_id,
+        orders=[TradeOrder(anomaly.trade_no, _message(anomaly, plan)) for anomaly in anomalies],
+        deadline=REPAIR_DEADLINE,
+        now=order.now,
+        fixer_code=plan.fixer_code,
+        priority=plan.level,
+    )
+    earlier = _executions_of(session, [one.id for one in anomalies if one.attempts])
+    attempts = [
+        _begin(session, anomaly, plan, order, issued[anomaly.trade_no], earlier.get(anomaly.id))
+        for anomaly in anomalies
+        if anomaly.trade_no in issued
+    ]
+    session.flush()
+    session.touch("executions", "home")
+    return attempts
+
+
+def _message(anomaly: Anomaly, plan: Plan) -> dict[str, Any]:
+    return {"trade_no": anomaly.trade_no, "fixer_code": plan.fixer_code, "row_hash": anomaly.row_hash}
+
+
+def _begin(
+    session: WorkSession,
+    anomaly: Anomaly,
+    plan: Plan,
+    order: Order,
+    command_id: str,
+    execution: Execution | None,
+) -> Attempt:
+    if execution is None:
+        execution = Execution(
+            group_id=anomaly.group_id,
+            anomaly=anomaly,
+            trade_no=anomaly.trade_no,
+            created_at=order.now,
+        )
+    execution.plan_id, execution.plan_version = plan.id, plan.version
+    execution.fixer_code, execution.finished_at = plan.fixer_code, None
+    anomaly.attempts += 1
+    attempt = Attempt(
+        execution=execution,
+        anomaly_id=anomaly.id,
+        group_id=anomaly.group_id,
+        number=anomaly.attempts,
+        command_id=command_id,
+        trigger=order.trigger,
+        actor_name=order.actor.name,
+        reason=order.reason.strip(),
+        created_at=order.now,
+    )
+    session.add(attempt)
+    change_state(
+        session,
+        anomaly,
+        "repairing",
+        code=f"attempt_{order.trigger}",
+        reason=attempt.reason,
+        actor=order.actor,
+        now=order.now,
+        command_id=command_id,
+    )
+    return attempt
+
+
+def _executions_of(session: WorkSession, anomaly_ids: list[int]) -> dict[int, Execution]:
+    if not anomaly_ids:
+        return {}
+    rows = session.scalars(select(Execution).where(Execution.anomaly_id.in_(anomaly_ids))).unique()
+    return {execution.anomaly_id: execution for execution in rows}
+
+
+def cancel_attempt(
+    session: WorkSession,
+    attempt_id: int,
+    *,
+    reason: str,
+    actor: Actor,
+    group_ids: GroupIds,
+    now: datetime,
+) -> Attempt:
+    """Ask that an attempt stop before its next outside effect; one not yet sent is cancelled at once.
+
+    Raises NotFoundError('attempt'), InvalidError for the reason, ConflictError('money_moved') once a step
+    that moves money was begun, ConflictError('command_closed') when it has ended.
+    """
+    reason = required_reason(reason)
+    attempt = get_attempt(session, attempt_id, group_ids)
+    anomaly = get_anomaly(session, attempt.anomaly_id, group_ids)
+    command = commands.find(session, attempt.command_id)
+    if command is None or attempt.outcome is not None:
+        raise ConflictError("command_closed")
+    if has_begun_money(session, attempt, anomaly, command):
+        raise ConflictError("money_moved", trade_no=anomaly.trade_no)
+    note(
+        session,
+        anomaly,
+        code="cancel_requested",
+        reason=reason,
+        actor=actor,
+        now=now,
+        command_id=command.id,
+    )
+    commands.request_cancel(session, command, reason, now)
+    _audit(session, attempt, anomaly, "attempt.cancel", Order("click", actor, reason, now))
+    session.touch("executions")
+    return attempt
+
+
+def has_begun_money(session: ReadSession, attempt: Attempt, anomaly: Anomaly, command: Command) -> bool:
+    """Return whether a step that moves money was begun, in this attempt or before: too late to cancel."""
+    if attempt.money_moved or anomaly.has_moved_money:
+        return command.state != "pending"
+    begun = select(Step.id).where(
+        Step.attempt_id == attempt.id, Step.moves_money, Step.state.in_(("intended", "done"))
+    )
+    return session.scalars(begun.limit(1)).first() is not None
+
+
+def _audit(session: WorkSession, attempt: Attempt, anomaly: Anomaly, action: str, order: Order) -> None:
+    audit.record(
+        session,
+        actor=order.actor,
+        action=action,
+        object_type="attempt",
+        object_id=attempt.id,
+        object_name=anomaly.trade_no,
+        sys_code=anomaly.group.sys_code,
+        reason=order.reason.strip(),
+        detail={"number": attempt.number, "anomaly_id": anomaly.id, "trigger": order.trigger},
+        now=order.now,
+    )

@@ -1,0 +1,190 @@
+"""What a due time sets off: attempts of a plan's anomalies, a group's recurring collection, its first one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Select, and_, exists, or_, select
+
+from app.agents.models import LIVE, Agent, Command
+from app.anomalies import collections, fleet
+from app.anomalies.models import Anomaly, CollectionRun
+from app.anomalies.service import order_verifies
+from app.audit.service import SYSTEM
+from app.executions.results import exhaust, has_attempts_left
+from app.executions.service import Order, start_attempts
+from app.keyset import ReadSession
+from app.plans.fixer_codes import KNOWN_FIXERS
+from app.plans.models import CollectionSchedule, Plan, Tick
+from app.plans.ticks import Due, claim
+from app.unit_of_work import WorkSession
+
+PAGE: Final = 500
+FIRST_CONNECT_PATIENCE: Final = timedelta(seconds=5)
+"""The first collection waits so long, from the first agent's connection, for the group's other agents."""
+
+
+VERIFY_AGAIN_AFTER: Final = timedelta(seconds=30)
+"""A cron of every few seconds does not ask production about the same waiting trade each time."""
+
+
+@dataclass(frozen=True)
+class TickPage:
+    """Where a plan's tick stands: the next page begins after anomaly ``last_id``; None: nothing is left."""
+
+    tick_id: int
+    plan_id: int
+    last_id: int | None
+
+
+def begin_plan_tick(session: WorkSession, due: Due, now: datetime) -> TickPage | None:
+    """Claim a plan's due time; None where another server was quicker or nothing is to be done.
+
+    Nothing is attempted, and nothing spent, where no online agent of the group offers the fixer.
+    """
+    tick = claim(session, due, now)
+    plan = session.get(Plan, due.subject_id)
+    if tick is None or plan is None or not plan.group.is_enabled:
+        return None
+    if not fleet.is_offered(session, plan.group_id, plan.fixer_code, now):
+        return None
+    return TickPage(tick_id=tick.id, plan_id=plan.id, last_id=0)
+
+
+def attempt_tick_page(session: WorkSession, page: TickPage, now: datetime) -> TickPage:
+    """Go through the next PAGE anomalies of a claimed tick.
+
+    Open ones get an attempt, or are exhausted when none is left; waiting ones get a Verify.
+    """
+    plan, tick = session.get(Plan, page.plan_id), session.get(Tick, page.tick_id)
+    if plan is None or tick is None or page.last_id is None or plan.state != "normal":
+        return TickPage(page.tick_id, page.plan_id, None)
+    anomalies = list(session.scalars(_repairable(plan, page.last_id, now)).unique())
+    tick.commands += _attempt(session, plan, anomalies, now)
+    is_last = len(anomalies) < PAGE
+    return TickPage(page.tick_id, page.plan_id, None if is_last else anomalies[-1].id)
+
+
+def _attempt(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now: datetime) -> int:
+    """Attempt what is open, verify what waits; return how many commands that made."""
+    waiting = [anomaly for anomaly in anomalies if anomaly.state == "waiting"]
+    verifies = order_verifies(session, waiting, now, priority=plan.level)
+    ready = []
+    for anomaly in anomalies:
+        if anomaly.state == "open" and has_attempts_left(anomaly, plan.max_retries):
+            ready.append(anomaly)
+        elif anomaly.state == "open":
+            exhaust(session, anomaly, now)
+    return verifies + len(start_attempts(session, ready, plan, Order("tick", SYSTEM, "", now)))
+
+
+def resume_clicked(session: WorkSession, now: datetime) -> int:
+    """Go on with repairs that a click began and that have moved money; return how many commands that made.
+
+    A manual plan has no ticks, but money on its way does not wait for a second click. A disabled plan repairs
+    nothing.
+    """
+    begun = exists().where(
+        Anomaly.group_id == Plan.group_id,
+        Anomaly.fixer_code == Plan.fixer_code,
+        Anomaly.state.in_(("open", "waiting")),
+        Anomaly.has_moved_money,
+    )
+    plans = session.scalars(select(Plan).where(Plan.mode == "manual", Plan.state == "normal", begun)).unique()
+    made = 0
+    for plan in list(plans):
+        if plan.group.is_enabled and fleet.is_offered(session, plan.group_id, plan.fixer_code, now):
+            half_done = _repairable(plan, 0, now).where(Anomaly.has_moved_money)
+            made += _attempt(session, plan, list(session.scalars(half_done).unique()), now)
+    return made
+
+
+def _repairable(plan: Plan, after_id: int, now: datetime) -> Select[Anomaly]:
+    of_trade = and_(Command.group_id == Anomaly.group_id, Command.trade_no == Anomaly.trade_no)
+    is_busy = exists().where(of_trade, Command.state.in_(LIVE))
+    was_asked = exists().where(
+        of_trade, Command.type == "Verify", Command.created_at > now - VERIFY_AGAIN_AFTER
+    )
+    return (
+        select(Anomaly)
+        .where(
+            Anomaly.group_id == plan.group_id,
+            Anomaly.fixer_code == plan.fixer_code,
+            or_(Anomaly.state == "open", and_(Anomaly.state == "waiting", ~was_asked)),
+            Anomaly.id > after_id,
+            ~is_busy,
+        )
+        .order_by(Anomaly.id)
+        .limit(PAGE)
+    )
+
+
+def run_schedule_tick(session: WorkSession, due: Due, now: datetime) -> CollectionRun | None:
+    """Claim a schedule's due time and collect; None where it was claimed, disabled, or a run still lives."""
+    tick = claim(session, due, now)
+    schedule = session.get(CollectionSchedule, due.subject_id)
+    if tick is None or schedule is None or not schedule.group.is_enabled:
+        return None
+    if collections.has_live_run(session, schedule.group_id):
+        return None
+    tick.commands = 1
+    return _collect(session, schedule, "cron", now)
+
+
+def start_first_collections(session: WorkSession, now: datetime) -> int:
+    """Collect once in each group whose agents have connected for the first time; return how many began.
+
+    A group that is being collected, or was, by cron or click, needs no first collection.
+    """
+    has_begun = or_(
+        CollectionRun.trigger == "first_start",
+        CollectionRun.state.in_((*collections.LIVE_RUN_STATES, "finished", "incomplete")),
+    )
+    schedules = session.scalars(
+        select(CollectionSchedule).where(
+            CollectionSchedule.is_enabled,
+            CollectionSchedule.runs_on_first_connect,
+            ~exists().where(CollectionRun.group_id == CollectionSchedule.group_id, has_begun),
+        )
+    ).unique()
+    ready = [one for one in schedules if one.group.is_enabled and _are_connected(session, one.group_id, now)]
+    for schedule in ready:
+        _collect(session, schedule, "first_start", now)
+    return len(ready)
+
+
+def _are_connected(session: ReadSession, group_id: int, now: datetime) -> bool:
+    """Every registered agent has said Hello, or FIRST_CONNECT_PATIENCE has passed since the first did."""
+    online = [agent for agent in fleet.online_agents(session, group_id, now) if agent.fixer_codes]
+    if not online:
+        return False
+    registered = session.scalars(
+        select(Agent.id).where(Agent.group_id == group_id, Agent.revoked_at.is_(None))
+    ).all()
+    first = min(agent.connected_at or now for agent in online)
+    return len(online) == len(registered) or now - first >= FIRST_CONNECT_PATIENCE
+
+
+def _collect(
+    session: WorkSession, schedule: CollectionSchedule, trigger: str, now: datetime
+) -> CollectionRun:
+    return collections.start_run(
+        session,
+        group=schedule.group,
+        codes=schedule.fixer_codes or codes_of(session, schedule.group_id),
+        window=(now - timedelta(hours=schedule.window_hours), now),
+        trigger=trigger,
+        actor=SYSTEM,
+        reason="",
+        now=now,
+    )
+
+
+def codes_of(session: ReadSession, group_id: int) -> list[str]:
+    """Return what "every code" means for a group: all that its agents offer, else all known ones."""
+    offers = session.scalars(
+        select(Agent.fixer_codes).where(Agent.group_id == group_id, Agent.revoked_at.is_(None))
+    )
+    offered = {code for codes in offers for code in codes}
+    return sorted(offered or KNOWN_FIXERS.keys())

@@ -1,0 +1,147 @@
+"""Executions (修复执行): every repair with its attempts, steps and evidence; retry now, cancel."""
+
+from typing import Final
+
+from flask import Blueprint, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.clock import current_time
+from app.errors import ConflictError, PiculusError
+from app.executions import queries, service
+from app.executions.models import OUTCOMES
+from app.executions.queries import NO_ID, RUNNING, ExecutionDetail, ExecutionFilter
+from app.extensions import db
+from app.forms import Form
+from app.i18n import choose_zone
+from app.i18n import translate as _
+from app.keyset import Cut
+from app.messages import words
+from app.plans import broadcast
+from app.plans.fixer_codes import fixer_choices
+from app.rendering import finish, render_detail, render_dialog, render_list
+from app.unit_of_work import unit_of_work
+from app.users.access import current_actor, current_group_ids, requires
+from app.words import word
+
+blueprint = Blueprint("executions", __name__, url_prefix="/executions")
+
+FILTERS: Final = ("trade_no", "group", "outcome", "fixer", "agent", "trigger", "start", "end")
+RESOLUTIONS: Final = ("success", "confirmed_failed")
+SILENT_REFUSALS: Final = ("closed", "repairing")
+"""Why there is no retry that needs no words: the page shows it."""
+
+
+@blueprint.get("")
+def list_executions() -> ResponseReturnValue:
+    form, allowed = Form(request.args), current_group_ids()
+    status, wanted = 200, ExecutionFilter(group_ids=allowed)
+    try:
+        wanted = _read_filter(form, allowed)
+    except PiculusError as error:
+        form.fail(error)
+        status = 400
+    cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    page = queries.list_executions(db.session, wanted, cut)
+    return render_list(
+        "executions/index.html",
+        "executions/_table.html",
+        status,
+        page=page,
+        last=queries.last_attempts(db.session, page.rows),
+        count=queries.count_executions(db.session, wanted),
+        form=form,
+        group_choices=broadcast.group_choices(db.session, allowed),
+        outcome_choices=_outcome_choices(),
+        codes=fixer_choices(db.session, allowed),
+        agent_choices=queries.agent_choices(db.session, allowed),
+        is_filtered=any(form.text(name) for name in FILTERS),
+    )
+
+
+@blueprint.get("/<int:execution_id>")
+def show_execution(execution_id: int) -> ResponseReturnValue:
+    detail = queries.execution_detail(db.session, execution_id, current_group_ids())
+    return render_detail("executions/detail.html", detail=detail, retry_words=_retry_words(detail))
+
+
+@blueprint.route("/<int:execution_id>/<any(retry, cancel):action>", methods=["GET", "POST"])
+@requires("operator")
+def act_on_execution(execution_id: int, action: str) -> ResponseReturnValue:
+    detail = queries.execution_detail(db.session, execution_id, current_group_ids())
+    form = Form(request.form)
+    if request.method == "GET":
+        if action == "cancel" and detail.is_past_cancel:
+            form.fail(ConflictError("money_moved"))
+        return render_dialog("executions/action.html", form=form, detail=detail, action=action)
+    try:
+        act = _retry if action == "retry" else _cancel
+        done = act(detail, form.text("reason"))
+    except PiculusError as error:
+        form.fail(error)
+        status = 409 if isinstance(error, ConflictError) else 400
+        return render_dialog("executions/action.html", status, form=form, detail=detail, action=action)
+    return finish(done, url_for("executions.show_execution", execution_id=execution_id))
+
+
+def _retry(detail: ExecutionDetail, reason: str) -> str:
+    order = service.Order("click", current_actor(), reason, current_time())
+    with unit_of_work() as work:
+        attempt = service.retry_now(work, detail.execution.anomaly_id, order, group_ids=current_group_ids())
+    return _("第 %(n)s 次执行已发出", n=attempt.number)
+
+
+def _cancel(detail: ExecutionDetail, reason: str) -> str:
+    """Ask that the running attempt stop and say how far it had come."""
+    if detail.running is None:
+        raise ConflictError("command_closed")
+    with unit_of_work() as work:
+        attempt = service.cancel_attempt(
+            work,
+            detail.running.id,
+            reason=reason,
+            actor=current_actor(),
+            group_ids=current_group_ids(),
+            now=current_time(),
+        )
+        was_held_back = attempt.outcome is not None
+    if was_held_back:
+        return _("第 %(n)s 次执行已取消：还没有发给客户端，没有移动资金", n=attempt.number)
+    return _("已要求停止第 %(n)s 次执行：客户端在下一个外部动作之前停下，至今没有移动资金", n=attempt.number)
+
+
+def _read_filter(form: Form, allowed: list[int] | None) -> ExecutionFilter:
+    outcome, agent = form.text("outcome"), form.text("agent")
+    is_resolution = outcome in RESOLUTIONS
+    return ExecutionFilter(
+        group_ids=broadcast.narrow(db.session, form.text("group"), allowed),
+        resolution=outcome if is_resolution else "",
+        outcome="" if is_resolution else outcome,
+        fixer_code=form.text("fixer"),
+        agent_id=_read_id(agent) if agent else None,
+        trigger=form.text("trigger"),
+        trade_no=form.text("trade_no"),
+        created_from=form.moment("start", choose_zone()),
+        created_to=form.moment("end", choose_zone()),
+    )
+
+
+def _read_id(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else NO_ID
+
+
+def _outcome_choices() -> list[tuple[str, str]]:
+    """Outcomes for a select; beside 已修复 stands what it was repaired to."""
+    return [
+        *((one, word("outcome", one)) for one in (RUNNING, "repaired")),
+        *((one, word("resolution", one)) for one in RESOLUTIONS),
+        *((one, word("outcome", one)) for one in OUTCOMES if one != "repaired"),
+    ]
+
+
+def _retry_words(detail: ExecutionDetail) -> str:
+    """Why there is no retry, where the page does not show it already."""
+    code = detail.retry_refusal
+    if code is None or code in SILENT_REFUSALS:
+        return ""
+    anomaly = detail.execution.anomaly
+    return words(ConflictError(code, sys_code=anomaly.group.sys_code, trade_no=anomaly.trade_no))
