@@ -1,0 +1,1 @@
+"""What people watch: frames, the home figures, and the live ticks of the pages."""

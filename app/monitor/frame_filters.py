@@ -1,0 +1,61 @@
+"""What the filters of the frame monitor mean, as they stand in its URL."""
+
+from sqlalchemy import select
+
+from app.agents.models import Agent
+from app.errors import InvalidError
+from app.forms import Form
+from app.keyset import ReadSession
+from app.monitor.frames import FrameCut, FrameFilter, GroupIds
+
+AGENTS_OFFERED = 200
+FILTERS = ("agent", "type", "direction", "trade_no", "command_id", "start", "end", "faulty")
+MAX_ID = 2**63 - 1
+
+
+def read_filter(form: Form, zone: str) -> FrameFilter:
+    """Return the filter. Times without an offset are of ``zone``. Raises InvalidError at the wrong field."""
+    return FrameFilter(
+        agent_id=_number(form, "agent"),
+        type=form.text("type"),
+        direction=form.text("direction"),
+        trade_no=form.text("trade_no"),
+        command_id=form.text("command_id").lower(),
+        start=form.moment("start", zone),
+        end=form.moment("end", zone),
+        is_faulty=form.is_ticked("faulty"),
+    )
+
+
+def read_cut(form: Form) -> FrameCut:
+    """Return the page wanted. Raises InvalidError('cursor')."""
+    try:
+        return FrameCut(after=_number(form, "after"), before=_number(form, "before"))
+    except InvalidError as error:
+        raise InvalidError("cursor") from error
+
+
+def is_filtered(form: Form) -> bool:
+    """Return whether any filter is set."""
+    return any(form.text(name) for name in FILTERS)
+
+
+def agent_choices(session: ReadSession, groups: GroupIds, chosen: str) -> list[tuple[str, str]]:
+    """Return (id, name) of the first AGENTS_OFFERED agents by name, and of the chosen one."""
+    statement = select(Agent.id, Agent.name).order_by(Agent.name)
+    if groups is not None:
+        statement = statement.where(Agent.group_id.in_(groups))
+    offered = [(str(identity), name) for identity, name in session.execute(statement.limit(AGENTS_OFFERED))]
+    if chosen.isdecimal() and len(chosen) < 19 and chosen not in dict(offered):
+        rest = session.execute(statement.where(Agent.id == int(chosen)))
+        offered += [(str(identity), name) for identity, name in rest]
+    return offered
+
+
+def _number(form: Form, field: str) -> int | None:
+    text = form.text(field)
+    if not text:
+        return None
+    if not text.isdecimal() or int(text[:20]) > MAX_ID:
+        raise InvalidError(field=field)
+    return int(text)

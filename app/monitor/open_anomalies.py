@@ -1,0 +1,163 @@
+"""Open anomalies by group, state, kind and fixer, and which of them wait for a person.
+
+Counted over a covering index of the open ones only. ``groups`` None means every group.
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import ClassVar
+from urllib.parse import urlencode
+
+from sqlalchemy import func, literal_column, select
+
+from app.anomalies.models import OPEN_SQL, OPEN_STATES, Anomaly
+from app.keyset import ReadSession
+from app.monitor.frames import GroupIds
+from app.plans.models import Plan
+from app.users.models import SystemGroup
+
+OPEN_QUERY = urlencode([("state", state) for state in OPEN_STATES])
+"""The filter of the anomalies' list that shows what is counted here."""
+
+
+@dataclass(frozen=True)
+class OpenCell:
+    """Open anomalies of one group, state, kind and fixer."""
+
+    group_id: int
+    state: str
+    kind: str | None
+    fixer_code: str | None
+    count: int
+    amount_minor: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """Open anomalies under one name; ``percent`` of all of them, rounded."""
+
+    name: str
+    count: int
+    amount_minor: int
+    percent: int = 0
+
+
+@dataclass(frozen=True)
+class GroupShare(Share):
+    """Open anomalies of a group, those of recharges and withdrawals apart."""
+
+    title: str = ""
+    recharges: int = 0
+    withdrawals: int = 0
+
+
+@dataclass(frozen=True)
+class OpenFigures:
+    """What is open, and what of it no automatic plan goes on with.
+
+    ``manual`` waits for a click, ``human`` needs a person's judgement (or a plan), ``exhausted`` has no
+    attempts left; no anomaly is in two of them.
+    """
+
+    count: int
+    amount_minor: int
+    waiting: int
+    manual: int
+    human: int
+    exhausted: int
+    by_group: list[GroupShare]
+    by_fixer: list[Share]
+    query: ClassVar[str] = OPEN_QUERY
+
+    @property
+    def for_person(self) -> int:
+        """How many wait for a person."""
+        return self.manual + self.human + self.exhausted
+
+
+def open_cells(session: ReadSession, groups: GroupIds) -> list[OpenCell]:
+    """Return the counts and amounts of open anomalies, cell by cell."""
+    keys = (Anomaly.group_id, Anomaly.state, Anomaly.kind, Anomaly.fixer_code)
+    amount = func.coalesce(func.sum(Anomaly.amount_minor), 0)
+    statement = select(*keys, func.count(), amount).where(literal_column(OPEN_SQL)).group_by(*keys)
+    # Equality on the first column leads every planner to the covering index.
+    seen = Anomaly.group_id.in_(select(SystemGroup.id) if groups is None else groups)
+    return [
+        OpenCell(group_id, state, kind, fixer_code, count, int(amount_minor or 0))
+        for group_id, state, kind, fixer_code, count, amount_minor in session.execute(statement.where(seen))
+    ]
+
+
+def open_figures(session: ReadSession, groups: GroupIds) -> OpenFigures:
+    """Return what is open now, and what of it waits for a person."""
+    cells = open_cells(session, groups)
+    needs = _needs(session, cells)
+    return OpenFigures(
+        count=sum(cell.count for cell in cells),
+        amount_minor=sum(cell.amount_minor for cell in cells),
+        waiting=sum(cell.count for cell in cells if cell.state == "waiting"),
+        manual=needs["manual"],
+        human=needs["human"],
+        exhausted=needs["exhausted"],
+        by_group=_by_group(session, cells),
+        by_fixer=_by_fixer(cells),
+    )
+
+
+def count_for_person(session: ReadSession, groups: GroupIds) -> int:
+    """Return how many open anomalies no automatic plan goes on with."""
+    return _needs(session, open_cells(session, groups)).total()
+
+
+def _needs(session: ReadSession, cells: list[OpenCell]) -> Counter[str]:
+    plans = session.execute(select(Plan.group_id, Plan.fixer_code, Plan.mode).where(Plan.state == "normal"))
+    modes = {(group_id, fixer_code): mode for group_id, fixer_code, mode in plans}
+    needs: Counter[str] = Counter()
+    for cell in cells:
+        need = _need(cell.state, modes.get((cell.group_id, cell.fixer_code or "")))
+        if need is not None:
+            needs[need] += cell.count
+    return needs
+
+
+def _need(state: str, mode: str | None) -> str | None:
+    """Return what an anomaly needs of a person; ``mode`` of its plan in force, None without one."""
+    if state == "exhausted":
+        return "exhausted"
+    if state == "needs_human" or (state == "open" and mode is None):
+        return "human"
+    return "manual" if state == "open" and mode == "manual" else None
+
+
+def _by_group(session: ReadSession, cells: list[OpenCell]) -> list[GroupShare]:
+    by_group: dict[int, list[OpenCell]] = defaultdict(list)
+    for cell in cells:
+        by_group[cell.group_id].append(cell)
+    names = select(SystemGroup).where(SystemGroup.id.in_(by_group)).order_by(SystemGroup.sys_code)
+    total = sum(cell.count for cell in cells)
+    return [
+        GroupShare(
+            name=group.sys_code,
+            title=group.name,
+            count=(count := sum(cell.count for cell in by_group[group.id])),
+            amount_minor=sum(cell.amount_minor for cell in by_group[group.id]),
+            percent=_percent(count, total),
+            recharges=sum(cell.count for cell in by_group[group.id] if cell.kind == "recharge"),
+            withdrawals=sum(cell.count for cell in by_group[group.id] if cell.kind == "withdraw"),
+        )
+        for group in session.scalars(names)
+    ]
+
+
+def _by_fixer(cells: list[OpenCell]) -> list[Share]:
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for cell in cells:
+        counts[cell.fixer_code or ""][0] += cell.count
+        counts[cell.fixer_code or ""][1] += cell.amount_minor
+    total = sum(count for count, _amount in counts.values())
+    shares = [Share(name, count, amount, _percent(count, total)) for name, (count, amount) in counts.items()]
+    return sorted(shares, key=lambda share: (-share.count, share.name))
+
+
+def _percent(part: int, whole: int) -> int:
+    return round(100 * part / whole) if whole else 0

@@ -1,0 +1,175 @@
+"""Home and the counters of the menu, the frame monitor, the global search."""
+
+from datetime import timedelta
+
+from flask import Blueprint, Response, abort, current_app, make_response, redirect, render_template, request
+from flask_babel import gettext as _
+from werkzeug.wrappers import Response as BaseResponse
+
+from app.agents.frames import UNREADABLE
+from app.agents.models import Agent, Command
+from app.anomalies.models import Anomaly
+from app.clock import current_time
+from app.errors import InvalidError
+from app.executions.models import Execution
+from app.extensions import db
+from app.forms import Form
+from app.i18n import choose_zone, language
+from app.monitor import charts, conversation, fleet, frame_filters, frame_types, frames, home, open_anomalies
+from app.monitor import search as searching
+from app.monitor.frames import FramePage, GroupIds
+from app.monitor.latest import latest_attempts
+from app.monitor.search import Hit
+from app.plans.models import Plan
+from app.rendering import is_fragment_request, render_detail, render_list
+from app.users.access import current_group_ids
+
+blueprint = Blueprint("monitor", __name__)
+
+RANGES = {"24h": 24, "7d": 168}
+"""Hours of the trend by its name in the URL."""
+PAGES = {Anomaly: "/anomalies", Execution: "/executions", Agent: "/agents", Plan: "/plans"}
+"""Where the page of a search hit begins."""
+PARTS = {
+    "figures": "home/_figures.html",
+    "trend": "home/_trend.html",
+    "kinds": "home/_kinds.html",
+    "latest": "home/_latest.html",
+    "urgent": "home/_urgent.html",
+}
+
+
+@blueprint.get("/")
+def index() -> Response:
+    """Show home; every part refetches itself on ticks."""
+    context: dict[str, object] = {}
+    for part in PARTS:
+        context |= _part_context(part)
+    steps = fleet.first_steps(db.session, current_group_ids())
+    return make_response(render_template("home/index.html", steps=steps, **context))
+
+
+@blueprint.get("/home/<part>")
+def home_part(part: str) -> Response:
+    """Return one part of home as a fragment."""
+    if part not in PARTS:
+        abort(404)
+    return make_response(render_template(PARTS[part], **_part_context(part)))
+
+
+def _part_context(part: str) -> dict[str, object]:
+    groups, now = current_group_ids(), current_time()
+    chosen = request.args.get("range", "24h")
+    chosen = chosen if chosen in RANGES else "24h"
+    if part == "figures":
+        return {"now": now, **_figures(groups)}
+    if part == "trend":
+        return {"trend": home.trend(db.session, groups, now, RANGES[chosen]), "range": chosen}
+    if part == "kinds":
+        return {"open": open_anomalies.open_figures(db.session, groups)}
+    if part == "latest":
+        return {"attempts": latest_attempts(db.session, groups)}
+    return {
+        "urgent": home.list_urgent(db.session, groups),
+        "open": open_anomalies.open_figures(db.session, groups),
+    }
+
+
+def _figures(groups: GroupIds) -> dict[str, object]:
+    now = current_time()
+    since = home.midnight(now, choose_zone())
+    day = home.trend(db.session, groups, now, RANGES["24h"])
+    opened = open_anomalies.open_figures(db.session, groups)
+    return {
+        "open": opened,
+        "open_amount": charts.short_amount(opened.amount_minor, language()),
+        "today": home.today(db.session, groups, since),
+        "today_start": since.strftime("%Y-%m-%dT%H:%M"),
+        "repair_time": home.repair_time(db.session, groups, since),
+        "fleet": fleet.fleet(db.session, groups, now, _heartbeat()),
+        "sparks": {
+            "found": charts.spark(day.found),
+            "repaired": charts.spark(day.repaired),
+            "amount": charts.spark(day.found_amount_minor),
+        },
+        "found_day": sum(day.found),
+    }
+
+
+def _heartbeat() -> timedelta:
+    return timedelta(seconds=current_app.extensions["settings"].heartbeat_seconds)
+
+
+@blueprint.get("/menu-counts")
+def menu_counts() -> Response:
+    """Return the counters of the menu, to be put in their places out of band."""
+    groups = current_group_ids()
+    return make_response(
+        render_template(
+            "home/_menu_counts.html",
+            waiting=open_anomalies.count_for_person(db.session, groups),
+            fleet=fleet.fleet(db.session, groups, current_time(), _heartbeat()),
+        )
+    )
+
+
+@blueprint.get("/frames")
+def frame_list() -> Response:
+    """List frames, newest first, by the filters in the URL."""
+    groups = current_group_ids()
+    form = Form(request.args)
+    listing, status = FramePage(), 200
+    try:
+        wanted = frame_filters.read_filter(form, choose_zone())
+        listing = frames.list_frames(db.session, groups, wanted, frame_filters.read_cut(form))
+    except InvalidError as error:
+        form.fail(error)
+        status = 400
+    return render_list(
+        "frames/index.html",
+        "frames/_table.html",
+        status,
+        listing=listing,
+        form=form,
+        agents=frame_filters.agent_choices(db.session, groups, form.text("agent")),
+        types=[(name, _frame_type(name)) for name in frame_types.TYPES],
+        type_counts=frames.count_types(db.session, groups),
+        is_filtered=frame_filters.is_filtered(form),
+        settings=current_app.extensions["settings"],
+    )
+
+
+def _frame_type(name: str) -> str:
+    return _("无法读取") if name == UNREADABLE else name
+
+
+@blueprint.get("/frames/<int:frame_id>")
+def frame_detail(frame_id: int) -> Response:
+    """Show one frame with its content."""
+    frame, line = frames.get_frame(db.session, frame_id, current_group_ids())
+    return render_detail(
+        "frames/detail.html", entry=frame, line=line, content=frame_types.content_of(frame.body)
+    )
+
+
+@blueprint.get("/frames/commands/<command_id>")
+def command_conversation(command_id: str) -> Response:
+    """Show the whole conversation of a command, in order."""
+    after = request.args.get("after", type=int)
+    found = conversation.get_conversation(db.session, command_id, current_group_ids(), after)
+    return render_list("frames/conversation.html", "frames/_conversation.html", conversation=found)
+
+
+@blueprint.get("/search")
+def search() -> BaseResponse:
+    """Search everything; the only hit is opened at once."""
+    found = searching.search(db.session, current_group_ids(), request.args.get("q", ""))
+    if found.only_hit is not None and not is_fragment_request():
+        return redirect(_page_of(found.only_hit))
+    return render_list("search/index.html", "search/_results.html", found=found)
+
+
+def _page_of(hit: Hit) -> str:
+    if isinstance(hit, Command):
+        return f"/frames/commands/{hit.id}"
+    return f"{PAGES[type(hit)]}/{hit.id}"
