@@ -1,0 +1,147 @@
+"""Piculus's server. ``create_app`` is the one place where its parts are joined."""
+
+from typing import Final
+
+from flask import Flask, Response
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from agent.protocol import (
+    Ack,
+    AnomaliesReported,
+    Cancelled,
+    CollectFinished,
+    CollectProgress,
+    FactsRead,
+    Message,
+    Rejected,
+    RepairFinished,
+    Started,
+    StepRecorded,
+)
+from app import cli, error_pages, evidence, health, i18n, presentation
+from app.agents import commands, endpoint
+from app.agents import views as agent_views
+from app.agents.inbox import Handler
+from app.anomalies import collecting, collection_course
+from app.audit import views as audit_views
+from app.clock import Clock, utc_now
+from app.config import Settings, read_secret_key, read_settings
+from app.executions import anomaly_views, exception_views, results
+from app.executions import views as execution_views
+from app.executions.scheduler import Scheduler
+from app.extensions import csrf, db, limiter, migrate
+from app.monitor import views as monitor_views
+from app.plans import collection_views, cron_words
+from app.plans import views as plan_views
+from app.runtime import Runtime
+from app.users import sessions
+from app.users import views as user_views
+
+BLUEPRINTS: Final = (
+    health.blueprint,
+    endpoint.blueprint,
+    user_views.blueprint,
+    audit_views.blueprint,
+    agent_views.blueprint,
+    collection_views.blueprint,
+    plan_views.blueprint,
+    execution_views.blueprint,
+    anomaly_views.blueprint,
+    exception_views.blueprint,
+    monitor_views.blueprint,
+)
+
+HANDLERS: Final[dict[type[Message], tuple[Handler, ...]]] = {
+    Ack: (commands.acknowledge,),
+    Started: (commands.start, collecting.record_started, results.record_started),
+    CollectProgress: (collecting.record_progress,),
+    AnomaliesReported: (collecting.record_anomalies,),
+    CollectFinished: (collecting.record_finished,),
+    StepRecorded: (results.record_step,),
+    FactsRead: (results.record_facts,),
+    RepairFinished: (results.record_result,),
+    Rejected: (commands.reject,),
+    Cancelled: (commands.cancelled,),
+}
+"""Which functions hear which message, in order, in one transaction."""
+
+COMMAND_CLOSED: Final[tuple[commands.CommandClosed, ...]] = (
+    collection_course.command_closed,
+    results.command_closed,
+)
+"""Who hears of a command that closed without a result."""
+
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flask:
+    """Make the application; nothing runs beside it until ``extensions["runtime"].start()``.
+
+    ``settings`` None: from the environment. Raises ConfigurationError.
+    """
+    settings = settings or read_settings()
+    app = Flask("app", instance_path=str(settings.instance), root_path=__path__[0])
+    _configure(app, settings)
+    app.extensions["settings"] = settings
+    app.extensions["clock"] = clock
+    app.extensions["command_closed"] = COMMAND_CLOSED
+    _bind_extensions(app, settings)
+    _bind_runtime(app, settings, clock)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    cli.init_app(app)
+    app.after_request(_add_security_headers)
+    return app
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    settings.instance.mkdir(parents=True, exist_ok=True)
+    app.config.update(
+        SECRET_KEY=read_secret_key(settings),
+        SQLALCHEMY_DATABASE_URI=settings.url,
+        SESSION_COOKIE_NAME="piculus",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.is_cookie_secure,
+        MAX_CONTENT_LENGTH=2 * 1024 * 1024,
+        BABEL_DEFAULT_LOCALE=settings.locale,
+        BABEL_DEFAULT_TIMEZONE=settings.zone,
+        ENVIRONMENT_NAME=settings.environment_name,
+        SOCK_SERVER_OPTIONS=endpoint.SERVER_OPTIONS,
+        RATELIMIT_HEADERS_ENABLED=True,
+        WTF_CSRF_TIME_LIMIT=None,
+    )
+    if settings.is_behind_proxy:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
+
+
+def _bind_extensions(app: Flask, settings: Settings) -> None:
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(health.MIGRATIONS))
+    csrf.init_app(app)
+    limiter.init_app(app)
+    for part in (i18n, presentation, evidence, error_pages, sessions, cron_words):
+        part.init_app(app)
+
+
+def _bind_runtime(app: Flask, settings: Settings, clock: Clock) -> None:
+    runtime = Runtime(app, settings, clock, HANDLERS, Scheduler(app))
+    app.extensions["runtime"] = runtime
+    app.extensions["dispatcher"] = runtime.dispatcher
+    app.extensions["ticker"] = runtime.ticker
+
+
+def _add_security_headers(response: Response) -> Response:
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

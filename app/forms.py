@@ -1,0 +1,70 @@
+"""What a person typed, and what is wrong with it: kept together so that nothing typed is lost."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from werkzeug.datastructures import MultiDict
+
+from app.errors import InvalidError, PiculusError
+from app.messages import words
+
+WHOLE = ""
+"""The key of an error that belongs to the form as a whole."""
+
+
+class Form:
+    """The values of a form, as text, and the errors by field name."""
+
+    def __init__(self, values: MultiDict[str, str] | Mapping[str, object] | None = None) -> None:
+        """``values``: ``request.form``, or what to begin with (a list gives several, True a ticked box)."""
+        self.errors: dict[str, str] = {}
+        self._values: MultiDict[str, str] = MultiDict()
+        if isinstance(values, MultiDict):
+            self._values = values
+            return
+        for name, value in (values or {}).items():
+            items = value if isinstance(value, list | tuple) else [value]
+            self._values.setlist(
+                name, [_text(item) for item in items if item is not None and item is not False]
+            )
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return what was typed in a field, without the blanks around it."""
+        return self._values.get(name, default).strip()
+
+    def raw(self, name: str) -> str:
+        """Return what was typed, blanks included (passwords)."""
+        return self._values.get(name, "")
+
+    def many(self, name: str) -> list[str]:
+        """Return every value of a field that may have several."""
+        return self._values.getlist(name)
+
+    def is_ticked(self, name: str) -> bool:
+        """Return whether a check box was ticked."""
+        return bool(self._values.get(name))
+
+    def moment(self, name: str, zone: str) -> datetime | None:
+        """Return the time typed in a datetime-local field as aware UTC, None for an empty field.
+
+        A time without an offset is of ``zone``. Raises InvalidError('time_format') at the field.
+        """
+        text = self.text(name)
+        if not text:
+            return None
+        try:
+            typed = datetime.fromisoformat(text)
+            aware = typed if typed.tzinfo else typed.replace(tzinfo=ZoneInfo(zone))
+            return aware.astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise InvalidError("time_format", field=name) from error
+
+    def fail(self, error: PiculusError) -> None:
+        """Put an error, or each of its ``errors``, at its field; the first error of a field stays."""
+        for one in getattr(error, "errors", None) or [error]:
+            self.errors.setdefault(one.field or WHOLE, words(one))
+
+
+def _text(value: object) -> str:
+    return "on" if value is True else str(value)

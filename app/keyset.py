@@ -1,0 +1,140 @@
+"""Keyset paging: a page is found by the last key of the one before it, never by an offset.
+
+A cursor is the sort value and the id of an edge row as text; it is safe to put in a URL. Rows are found in
+two steps, ids first, so that sorting never carries the wide columns.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, type_coerce
+from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
+
+from app.errors import InvalidError
+
+ReadSession = Session | scoped_session[Any]
+"""What a query accepts: a page's ``db.session`` or a unit of work."""
+
+COUNT_CAP = 10_000
+PAGE_SIZE = 50
+
+T = TypeVar("T", bound=DeclarativeBase)
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Rows in display order, and the cursors of the next (``after``) and previous page, None at an end."""
+
+    rows: list[T]
+    after: str | None
+    before: str | None
+
+
+@dataclass(frozen=True)
+class CappedCount:
+    """How many rows match; ``is_capped`` says that there are more than ``count``."""
+
+    count: int
+    is_capped: bool
+
+    def __str__(self) -> str:
+        return f"{self.count:,}{'+' if self.is_capped else ''}"
+
+
+@dataclass(frozen=True)
+class Order:
+    """A sort: ``value`` must never be NULL (coalesce it), ``identity`` is the unique tie-break."""
+
+    value: Any
+    identity: Any
+    is_descending: bool = True
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which page is wanted. At most one of the two cursors is set; neither: the first page."""
+
+    after: str | None = None
+    before: str | None = None
+    size: int = PAGE_SIZE
+
+
+def page_of(
+    session: ReadSession, model: type[T], filters: Sequence[ColumnElement[bool]], order: Order, cut: Cut
+) -> Page[T]:
+    """Return one page of the rows of ``model`` that pass all ``filters``. Raises InvalidError('cursor')."""
+    is_backward = cut.before is not None
+    found = _edges(session, filters, order, cut, is_backward)
+    has_more = len(found) > cut.size
+    found = found[: cut.size]
+    if is_backward:
+        found.reverse()
+    rows = _load(session, model, order, [identity for _value, identity in found])
+    if not found:
+        return Page(rows=[], after=None, before=None)
+    has_next = has_more if not is_backward else True
+    has_previous = cut.after is not None if not is_backward else has_more
+    return Page(
+        rows=rows,
+        after=_encode(found[-1]) if has_next else None,
+        before=_encode(found[0]) if has_previous else None,
+    )
+
+
+def capped_count(session: ReadSession, model: type[T], filters: Sequence[ColumnElement[bool]]) -> CappedCount:
+    """Count matching rows, never looking at more than COUNT_CAP + 1 of them."""
+    matching = select(literal(1)).select_from(model).where(*filters).limit(COUNT_CAP + 1).subquery()
+    count = session.execute(select(func.count()).select_from(matching)).scalar_one()
+    return CappedCount(count=min(count, COUNT_CAP), is_capped=count > COUNT_CAP)
+
+
+def _edges(
+    session: ReadSession, filters: Sequence[ColumnElement[bool]], order: Order, cut: Cut, is_backward: bool
+) -> list[tuple[Any, int]]:
+    statement: Select[Any] = select(order.value, order.identity).where(*filters)
+    goes_down = order.is_descending is not is_backward
+    cursor = cut.before if is_backward else cut.after
+    if cursor is not None:
+        statement = statement.where(_beyond(order, cursor, goes_down))
+    if goes_down:
+        statement = statement.order_by(order.value.desc(), order.identity.desc())
+    else:
+        statement = statement.order_by(order.value.asc(), order.identity.asc())
+    return [(row[0], row[1]) for row in session.execute(statement.limit(cut.size + 1))]
+
+
+def _beyond(order: Order, cursor: str, goes_down: bool) -> ColumnElement[bool]:
+    value, identity = _decode(cursor)
+    if order.value is order.identity:
+        condition: ColumnElement[bool] = order.identity < identity if goes_down else order.identity > identity
+        return condition
+    bound = type_coerce(value, order.value.type)
+    if goes_down:
+        return or_(order.value < bound, and_(order.value == bound, order.identity < identity))
+    return or_(order.value > bound, and_(order.value == bound, order.identity > identity))
+
+
+def _load(session: ReadSession, model: type[T], order: Order, identities: list[int]) -> list[T]:
+    if not identities:
+        return []
+    rows = session.scalars(select(model).where(order.identity.in_(identities))).unique().all()
+    by_identity = {getattr(row, order.identity.key): row for row in rows}
+    return [by_identity[identity] for identity in identities if identity in by_identity]
+
+
+def _encode(edge: tuple[Any, int]) -> str:
+    return urlsafe_b64encode(msgspec.json.encode(edge)).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> tuple[Any, int]:
+    try:
+        value, identity = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if isinstance(value, str) and value[10:11] == "T":
+            value = datetime.fromisoformat(value).astimezone(UTC)
+        return value, int(identity)
+    except (ValueError, TypeError, msgspec.DecodeError) as error:
+        raise InvalidError("cursor") from error

@@ -1,0 +1,116 @@
+"""The words of app.errors for a person: one sentence a code, filled in with the error's parameters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask_babel import lazy_gettext as _
+
+from app.errors import PiculusError
+from app.i18n import language
+from app.plans.quartz_errors import QuartzError, translate_reason
+
+TEXTS: Mapping[str, Any] = {
+    "error": _("操作没有成功。"),
+    # what is not there, or not allowed
+    "not_found": _("没有找到，或没有权限查看。"),
+    "user": _("没有这个用户。"),
+    "group": _("没有这个系统组别。"),
+    "agent": _("没有这个客户端。"),
+    "anomaly": _("没有这笔异常，或没有权限查看。"),
+    "run": _("没有这次收集。"),
+    "task": _("没有这个收集任务。"),
+    "frame": _("没有这条消息。"),
+    "command": _("没有这条命令。"),
+    "plan": _("没有这个方案。"),
+    "execution": _("没有这次修复执行。"),
+    "attempt": _("没有这次执行。"),
+    "schedule": _("没有这个定时收集。"),
+    "forbidden": _("没有权限执行这个操作。"),
+    # values
+    "invalid": _("内容不正确。"),
+    "required": _("必填。"),
+    "reason_required": _("请写明原因。"),
+    "too_long": _("最多 %(limit)s 个字符。"),
+    "cursor": _("分页位置已失效，请从第一页重新查看。"),
+    "sort": _("不能按这一列排序。"),
+    "unknown_group": _("没有这个系统组别。"),
+    "unknown_role": _("没有这个角色。"),
+    "unknown_zone": _("没有这个时区，请写 IANA 名称，例如 Asia/Shanghai。"),
+    "unknown_locale": _("不支持这种语言。"),
+    "unknown_direction": _("方向只能是收或发。"),
+    "unknown_frame_type": _("没有这种消息类型。"),
+    "time_format": _("请按“年-月-日 时:分”填写时间。"),
+    "amount_format": _("请填写金额（元），最多两位小数，例如 1200 或 88.50。"),
+    "number_format": _("请填写编号（数字）。"),
+    "filter": _("筛选条件有误，请返回改正。"),
+    "ids_required": _("请先勾选要修复的异常。"),
+    "too_many": _("一次最多勾选 %(limit)s 笔。"),
+    "window_order": _("结束时间早于开始时间。"),
+    "window": _("时间范围不正确：开始须早于结束，最长 %(days)s 天。"),
+    "choice": _("没有这个选项：%(value)s。"),
+    "retries": _("重试次数须为 %(low)s 到 %(high)s 的整数。"),
+    "range": _("须为 %(low)s 到 %(high)s 的整数。"),
+    "zone": _("没有这个时区，请写 IANA 名称，例如 Asia/Shanghai。"),
+    "cron_never": _("这个表达式不会再有触发时间。"),
+    "fixer_codes_required": _("请至少选择一个修复代号。"),
+    "fixer_code": _("没有修复代号 %(fixer_code)s。"),
+    "fixer_code_format": _("修复代号为字母、数字或下划线，首字符小写，最长 80 个字符。"),
+    "username_format": _("用户名为 2 到 40 个字符：字母、数字、点、横线、下划线，以字母或数字开头。"),
+    "username_taken": _("用户名 %(username)s 已经有人使用。"),
+    "password_short": _("密码至少 %(limit)s 个字符。"),
+    "password_long": _("密码最多 %(limit)s 个字符。"),
+    "password_same": _("新密码不能与当前密码相同。"),
+    "password_is_name": _("密码不能与用户名相同。"),
+    "password_wrong": _("当前密码不正确。"),
+    "password_differs": _("两次输入的密码不一致。"),
+    "sys_code_format": _("系统组别代码为 2 到 40 个大写字母、数字或下划线，以字母开头。"),
+    "sys_code_taken": _("系统组别 %(sys_code)s 已经存在。"),
+    "table_format": _("表名只能含字母、数字和下划线，以字母开头。"),
+    # states
+    "conflict": _("当前状态不允许这个操作。"),
+    "state": _("当前状态不允许这个操作，请刷新后再看。"),
+    "login_refused": _("用户名或密码不正确；连续 10 次失败会锁定 5 分钟。"),
+    "last_admin": _("这是最后一个可用的管理员，不能停用或降级。"),
+    "own_account": _("不能停用自己的账号。"),
+    "agent_exists": _("客户端 %(name)s 已经存在。"),
+    "agent_revoked": _("客户端 %(name)s 已被吊销。"),
+    "trade_busy": _("交易 %(trade_no)s 正有命令在执行。"),
+    "command_closed": _("命令已经结束。"),
+    "run_ended": _("这次收集已经结束。"),
+    "money_moved": _("资金已经移动，不能取消；修复会继续到完成。"),
+    "money_begun": _("修复已经移动资金，会自动继续；转到待人工之后才能忽略。"),
+    "plan_exists": _("系统组别 %(sys_code)s 的 %(fixer_code)s 已有方案。"),
+    "plan_in_use": _("方案 %(plan)s 正在执行，结束后才能删除或改换系统组别、修复代号。"),
+    "plan_changed": _("您打开之后，%(name)s 已改过这个方案。请在另一页核对，再重新打开修改。"),
+    "group_has_plans": _("系统组别 %(sys_code)s 已经有方案。"),
+    "no_plan": _("没有匹配的方案，不能执行；请先配置方案。"),
+    "plan_disabled": _("方案已失效，不能执行。"),
+    "no_fixer": _("数据不合法，没有修复代号，只能人工处理。"),
+    "needs_human": _("待人工核查，不能直接执行。"),
+    "repairing": _("正在修复。"),
+    "closed": _("这笔异常已经结束。"),
+    "shard": _("分片不属于这次收集。"),
+    "group_disabled": _("系统组别 %(sys_code)s 已停用。"),
+}
+
+
+def words(error: PiculusError) -> str:
+    """Return the sentence of an error; a code without one gets the sentence of its class.
+
+    An error of a cron expression brings its own sentence as ``quartz`` (app.plans.quartz_errors).
+    """
+    quartz = error.params.get("quartz")
+    if isinstance(quartz, QuartzError):
+        return translate_reason(quartz, "zh" if language() == "zh" else "en")
+    text = TEXTS.get(error.code) or TEXTS.get(type(error).code) or TEXTS["error"]
+    try:
+        return str(text) % _Known(error.params)
+    except (TypeError, ValueError):
+        return str(text)
+
+
+class _Known(dict[str, Any]):
+    """Parameters of a text; one that the error does not have shows as an empty place."""
+
+    def __missing__(self, key: str) -> str:
+        return ""

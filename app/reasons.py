@@ -1,0 +1,149 @@
+"""Why a trade is as it is, in the reader's language: reasons of decisions and outcomes, fixers' names.
+
+The agent writes stable English words; a reason that is not known here is shown as it came.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask_babel import lazy_gettext as _
+
+from app.i18n import language
+from app.words import word
+
+FIXERS: Mapping[str, Any] = {
+    "interRechargeFixServiceImpl": _("充值成功，账户未入账"),
+    "interWithdrawFixServiceImpl": _("提现成功，账户未扣款，银行未出款"),
+    "interWithdrawAccFixServiceImpl": _("提现成功，账户已扣款，银行未出款"),
+    "rechargeFailedFixServiceImpl": _("充值失败，银行已扣款，账户未入账"),
+    "rechargeTimeoutFixServiceImpl": _("充值长时间处理中"),
+    "withdrawFailedFixServiceImpl": _("提现失败，账户已扣款，银行未出款（一次性记账）"),
+    "withdrawFailedAccFixServiceImpl": _("提现失败，账户已扣款，银行未出款（分段式记账）"),
+    "withdrawTimeoutFixServiceImpl": _("提现长时间处理中"),
+}
+
+REASONS: Mapping[str, Any] = {
+    # the decision (design, section 6)
+    "mismatch": _("账务或银行的金额、账号与交易不相符，需人工核查"),
+    "bank": _("银行尚未给出确定结果，等待银行"),
+    "ledger": _("账务暂时查询不到，等待账务系统"),
+    "credited without bank money": _("账户已入账，但银行没有收到款项"),
+    "row says posted, ledger does not": _("交易记录显示已记账，账务中却没有"),
+    "success without bank money": _("交易显示成功，但银行没有扣款"),
+    "failed but credited": _("交易显示失败，但账户已经入账"),
+    "single-step posting is half present": _("一次性记账只记了一半"),
+    "second segment without first": _("账务有第二段记账，却没有第一段"),
+    "processing, debited, bank failed": _("处理中，账户已扣款，银行明确失败：需人工选择再付或冲正"),
+    "settled in ledger, not at bank": _("账务已结清，银行没有出款"),
+    "processing with a posted leg": _("处理中，但交易记录上已有记账"),
+    "both legs on row, status or bank disagrees": _("两段记账都在交易记录上，状态或银行结果不一致"),
+    "paid, ledger or row behind": _("银行已出款，账务或交易记录未跟上"),
+    "row behind ledger": _("账务已扣款，交易记录未跟上"),
+    "failed but bank paid": _("交易显示失败，但银行已经出款"),
+    # rows that make no sense
+    "out_of_range": _("越界：数值超出允许范围"),
+    "meaningless": _("无意义：取值没有含义"),
+    "malformed": _("格式非法"),
+    # how an attempt ended
+    "in flight": _("生产系统仍在处理，暂不修复"),
+    "insufficient balance": _("账户余额不足，未扣款"),
+    "debited, payout failed": _("已扣款，银行出款失败：需人工选择再付或冲正"),
+    "not debited, so not paid": _("账户未扣款，因此不出款"),
+    "the bank has accepted the payout and not yet finished it": _("银行已受理出款，尚未完成"),
+    "the reply to the payout was lost": _("出款请求没有收到应答，稍后用同一编号再查"),
+    "the reply to the payout was lost, the bank does not de-duplicate": _(
+        "出款请求没有收到应答，而银行不去重，需人工核查"
+    ),
+    "more than one bank request may be alive": _("可能有多笔银行请求同时有效，需人工核查"),
+    "the bank no longer has the money where it had": _("银行结果与先前不同，需人工核查"),
+    "row changed after money moved": _("资金已动之后交易记录被改动，需人工核查"),
+    "the row has changed since it was reported": _("交易记录在上报之后已经改变"),
+    "the row is no longer what was read": _("交易记录在读取之后已经改变"),
+    "the facts call for other steps": _("现在的情况需要另外的修复步骤"),
+    "another repair of this trade came between": _("这笔交易已由另一次修复接手"),
+    "another entry holds the leg": _("这一段已有另一笔记账"),
+    "another entry holds the leg and does not fit the trade": _("这一段已有另一笔记账，且与交易不相符"),
+    "an entry of this repair was reversed": _("这次修复的记账已被冲正"),
+    "no row has this trade number": _("生产系统中没有这个交易号"),
+    "more than one row has this trade number": _("生产系统中有多条记录使用这个交易号"),
+    "cancelled before the first effect": _("在第一个外部动作之前取消"),
+    "consistent": _("记录、账务、银行一致"),
+    # what time alone decides
+    "waited_too_long": _("等待银行超过期限"),
+    "money_moved_too_long": _("资金已动，24 小时内未能完成"),
+    # a collection
+    "no_agent_online": _("没有在线的客户端"),
+    "codes_not_offered": _("没有在线客户端提供的修复代号"),
+    "trailer": _("汇总与收到的明细不符"),
+    "expired": _("命令已过期"),
+    "rejected": _("客户端拒绝了命令"),
+    "cancelled": _("已取消"),
+    "indeterminate": _("结果不明"),
+    "its deadline passed": _("已过期限"),
+    "the agent stopped answering": _("客户端没有应答"),
+    "the agent stopped answering while it was cancelled": _("取消期间客户端没有应答"),
+    "superseded": _("已被取代"),
+    # parts of the reasons above, before a detail
+    "read back": _("修复后回读"),
+    "payout failed": _("银行出款失败"),
+    "the ledger refused": _("账务拒绝记账"),
+    "the ledger refused after money moved": _("资金已动之后账务拒绝记账"),
+    "the row is not as it was written": _("交易记录与写入的不同"),
+}
+
+OPENINGS: Mapping[str, Any] = {
+    "this agent does not offer ": _("客户端不提供修复代号 %(rest)s"),
+    "the facts call for ": _("现在的情况应由 %(rest)s 修复"),
+    "the ledger holds no entry for leg ": _("账务没有第 %(rest)s 段的记账"),
+}
+"""Reasons that end in a name."""
+
+EVENTS: Mapping[str, Any] = {
+    "reported": _("客户端上报"),
+    "ignored": _("已忽略"),
+    "verify_ordered": _("要求重新核实"),
+    "consistent": _("核实一致，自愈"),
+    "decided_repair": _("核实：可修复"),
+    "decided_wait": _("核实：等待"),
+    "decided_human": _("核实：需人工"),
+    "attempt_tick": _("定时执行"),
+    "attempt_click": _("手动执行"),
+    "attempt_command_line": _("命令行执行"),
+    "cancel_requested": _("要求取消"),
+    "no_attempts_left": _("重试耗尽"),
+    "late_result": _("迟到的结果，作为证据保留"),
+    "waited_too_long": _("等待银行超过期限"),
+    "money_moved_too_long": _("资金已动，24 小时内未能完成"),
+}
+"""What an AnomalyEvent's code says; ``outcome_…`` and ``command_…`` end in a word of words.LOOKS."""
+
+
+def fixer_name(code: str) -> str:
+    """Return what the fixer mends; a fixer this server does not know is its code."""
+    return str(FIXERS.get(code, code))
+
+
+def reason_words(reason: str | None) -> str:
+    """Return a reason in words. ``word: detail`` translates the word and keeps the detail; '' stays ''."""
+    if not reason:
+        return ""
+    if reason in REASONS:
+        return str(REASONS[reason])
+    for opening, text in OPENINGS.items():
+        if reason.startswith(opening):
+            return str(text) % {"rest": reason.removeprefix(opening)}
+    head, colon, detail = reason.partition(": ")
+    if colon and head in REASONS:
+        detail = reason_words(detail)
+        return f"{REASONS[head]}（{detail}）" if language() == "zh" else f"{REASONS[head]} ({detail})"
+    return reason
+
+
+def event_words(code: str) -> str:
+    """Return what an event of an anomaly was; a code that is not known here is itself."""
+    for kind in ("outcome", "command"):
+        if code.startswith(f"{kind}_"):
+            what = _("执行结果") if kind == "outcome" else _("命令")
+            colon = "：" if language() == "zh" else ": "
+            return f"{what}{colon}{word(kind, code.removeprefix(f'{kind}_'))}"
+    return str(EVENTS.get(code, code))

@@ -1,0 +1,62 @@
+"""The one way to write: process lock, BEGIN IMMEDIATE, re-read, write, commit.
+
+Opened by a view, the command line, the scheduler or a message handler; a service takes the session and never
+commits. Nothing is rendered and no I/O is done inside. On PostgreSQL it is a plain transaction.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import current_app
+from sqlalchemy.orm import Session
+
+from app.extensions import db
+
+_lock = threading.RLock()
+
+TOPICS = ("home", "frames", "collections", "anomalies", "executions", "plans", "agents", "users", "audit")
+"""What a page can follow live; a tick names one of them."""
+
+
+class WorkSession(Session):
+    """A session that tells, once its work is durable, who should look: callbacks and touched topics."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.callbacks: list[Callable[[], None]] = []
+        self.topics: set[str] = set()
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Run ``callback`` after a successful commit, outside the lock; dropped on rollback."""
+        self.callbacks.append(callback)
+
+    def touch(self, *topics: str) -> None:
+        """Name the topics (TOPICS) whose pages this work changes."""
+        self.topics.update(topics)
+
+
+@contextmanager
+def unit_of_work() -> Iterator[WorkSession]:
+    """Yield a session; commit at the end, roll back on any error. Needs an application context.
+
+    After the commit the callbacks run, and the touched topics go to ``app.extensions["ticker"]`` if bound.
+    """
+    session = WorkSession(bind=db.engine.execution_options(is_unit_of_work=True), expire_on_commit=False)
+    with _lock:
+        try:
+            session.begin()
+            session.connection()
+            yield session
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
+        finally:
+            session.close()
+    for callback in session.callbacks:
+        callback()
+    ticker = current_app.extensions.get("ticker")
+    if ticker is not None and session.topics:
+        ticker.publish(session.topics)

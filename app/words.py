@@ -1,0 +1,212 @@
+"""The words a person reads for the stable words the code keeps: states, levels, roles, kinds."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from flask_babel import lazy_gettext as _
+
+
+class Look(NamedTuple):
+    """How a state is shown: a colour of tables.css, an icon of the sprite, its words."""
+
+    color: str
+    icon: str
+    words: Any
+
+
+LOOKS: Mapping[str, Mapping[str, Look]] = {
+    "anomaly": {
+        "open": Look("red", "alert-circle", _("待修复")),
+        "repairing": Look("blue", "loader-2", _("修复中")),
+        "repaired": Look("green", "check", _("已修复")),
+        "waiting": Look("amber", "clock", _("等待银行")),
+        "exhausted": Look("red", "repeat", _("重试耗尽")),
+        "needs_human": Look("violet", "user-exclamation", _("待人工")),
+        "healed": Look("green", "sparkles", _("已自愈")),
+        "ignored": Look("grey", "ban", _("已忽略")),
+    },
+    "resolution": {
+        "success": Look("green", "circle-check", _("修复为成功")),
+        "confirmed_failed": Look("amber", "circle-x", _("确认失败")),
+    },
+    "command": {
+        "pending": Look("grey", "clock-pause", _("待发送")),
+        "sent": Look("blue", "send", _("已发送")),
+        "accepted": Look("blue", "inbox", _("已接收")),
+        "running": Look("blue", "loader-2", _("执行中")),
+        "finished": Look("green", "check", _("已完成")),
+        "rejected": Look("red", "x", _("被拒绝")),
+        "cancelled": Look("grey", "ban", _("已取消")),
+        "expired": Look("amber", "clock-x", _("已过期")),
+        "indeterminate": Look("violet", "help-circle", _("结果不明")),
+        "superseded": Look("grey", "arrow-narrow-right", _("已被取代")),
+    },
+    "run": {
+        "waiting": Look("amber", "clock", _("等待客户端")),
+        "running": Look("blue", "loader-2", _("收集中")),
+        "finished": Look("green", "check", _("已完成")),
+        "incomplete": Look("amber", "alert-triangle", _("不完整")),
+        "failed": Look("red", "x", _("失败")),
+        "cancelled": Look("grey", "ban", _("已取消")),
+    },
+    "task": {
+        "pending": Look("grey", "clock", _("待开始")),
+        "running": Look("blue", "loader-2", _("收集中")),
+        "finished": Look("green", "check", _("已完成")),
+        "incomplete": Look("amber", "alert-triangle", _("不完整")),
+        "failed": Look("red", "x", _("失败")),
+        "cancelled": Look("grey", "ban", _("已取消")),
+    },
+    "outcome": {
+        "running": Look("blue", "loader-2", _("执行中")),
+        "repaired": Look("green", "check", _("已修复")),
+        "already_consistent": Look("green", "sparkles", _("本已一致")),
+        "failed": Look("red", "x", _("失败")),
+        "unknown": Look("amber", "help-circle", _("结果未知")),
+        "wait": Look("amber", "clock", _("等待")),
+        "refused": Look("amber", "refresh", _("数据已变，未执行")),
+        "needs_human": Look("violet", "user-exclamation", _("待人工")),
+        "cancelled": Look("grey", "ban", _("已取消")),
+        "rejected": Look("red", "x", _("被拒绝")),
+        "expired": Look("amber", "clock-x", _("已过期")),
+        "superseded": Look("grey", "arrow-narrow-right", _("已被取代")),
+    },
+    "step": {
+        "intended": Look("blue", "loader-2", _("进行中")),
+        "done": Look("green", "check", _("完成")),
+        "failed": Look("red", "x", _("失败")),
+        "skipped": Look("grey", "minus", _("跳过")),
+    },
+    "plan": {
+        "normal": Look("green", "check", _("正常")),
+        "disabled": Look("grey", "ban", _("失效")),
+    },
+    "mode": {
+        "auto": Look("blue", "robot", _("自动")),
+        "manual": Look("violet", "hand-click", _("手动")),
+    },
+    "agent": {
+        "online": Look("green", "plug", _("在线")),
+        "stale": Look("amber", "clock", _("无响应")),
+        "offline": Look("red", "plug-connected-x", _("离线")),
+        "revoked": Look("grey", "ban", _("已吊销")),
+    },
+    "user": {
+        "enabled": Look("green", "check", _("正常")),
+        "disabled": Look("grey", "ban", _("已停用")),
+    },
+    "group": {
+        "enabled": Look("green", "check", _("正常")),
+        "disabled": Look("grey", "ban", _("已停用")),
+    },
+    "direction": {
+        "in": Look("green", "arrow-down", _("收")),
+        "out": Look("blue", "arrow-up", _("发")),
+    },
+    "ledger": {
+        "NONE": Look("grey", "minus", _("未记账")),
+        "POSTED": Look("green", "check", _("已记账")),
+        "MISMATCH": Look("red", "alert-triangle", _("不相符")),
+        "UNKNOWN": Look("amber", "help-circle", _("未知")),
+    },
+    "bank": {
+        "SUCCESS": Look("green", "check", _("银行成功")),
+        "FAIL": Look("red", "x", _("银行失败")),
+        "MISMATCH": Look("red", "alert-triangle", _("不相符")),
+        "UNKNOWN": Look("amber", "help-circle", _("未知")),
+    },
+    "bank_request": {
+        "accepted": Look("blue", "clock", _("已受理")),
+        "success": Look("green", "check", _("成功")),
+        "failed": Look("red", "x", _("失败")),
+        "not_found": Look("grey", "minus", _("查无此单")),
+        "unknown": Look("amber", "help-circle", _("未知")),
+    },
+    "trade_status": {
+        "processing": Look("amber", "clock", _("处理中")),
+        "success": Look("green", "check", _("成功")),
+        "failed": Look("red", "x", _("失败")),
+    },
+    "decision": {
+        "repair": Look("blue", "tool", _("可修复")),
+        "wait": Look("amber", "clock", _("等待")),
+        "human": Look("violet", "user-exclamation", _("需人工")),
+        "consistent": Look("green", "check", _("一致")),
+    },
+}
+
+WORDS: Mapping[str, Mapping[str, Any]] = {
+    "level": {"0": _("不重要"), "1": _("一般"), "2": _("重要"), "3": _("非常重要")},
+    "weekday": {
+        "1": _("周一"),
+        "2": _("周二"),
+        "3": _("周三"),
+        "4": _("周四"),
+        "5": _("周五"),
+        "6": _("周六"),
+        "7": _("周日"),
+    },
+    "plan_parameter": {
+        "sys_code": _("系统组别"),
+        "fixer_code": _("修复代号"),
+        "max_retries": _("最大重试次数"),
+        "retry_cron": _("重试间隔"),
+        "mode": _("执行方式"),
+        "state": _("方案状态"),
+        "level": _("方案等级"),
+        "description": _("描述"),
+        "zone": _("时区"),
+    },
+    "environment": {"sandbox": _("沙箱"), "production": _("生产")},
+    "role": {"viewer": _("查看者"), "operator": _("操作员"), "admin": _("管理员")},
+    "kind": {"recharge": _("充值"), "withdraw": _("提现")},
+    "bookkeeping": {"single_step": _("一次性记账"), "two_step": _("分段式记账")},
+    "run_trigger": {
+        "click": _("手动发起"),
+        "command_line": _("命令行"),
+        "cron": _("定时"),
+        "first_start": _("首次启动"),
+    },
+    "attempt_trigger": {"tick": _("定时"), "click": _("手动"), "command_line": _("命令行")},
+    "step_name": {
+        "post_first": _("第一段记账"),
+        "post_second": _("第二段记账"),
+        "post_both": _("一次性记账"),
+        "pay": _("银行出款"),
+        "write_row": _("写交易记录"),
+        "read_back": _("回读核对"),
+    },
+    "column": {
+        "TRD_ID": _("交易编号"),
+        "TRD_NUM": _("交易号"),
+        "TRD_STATUS": _("交易状态"),
+        "ACC_TRD_NUM": _("账户记账号"),
+        "ACC_TRD_STATUS": _("账户记账状态"),
+        "E_ACC_TRD_NUM": _("第二段记账号"),
+        "E_ACC_TRD_STATUS": _("第二段记账状态"),
+        "FAILED_MSG": _("失败信息"),
+    },
+}
+
+UNKNOWN_LOOK = Look("grey", "help-circle", "")
+
+
+def look(kind: str, state: object) -> Look:
+    """Return how ``state`` of ``kind`` is shown; an unknown state shows its raw word in grey."""
+    known = LOOKS[kind].get(str(state))
+    return known or UNKNOWN_LOOK._replace(words=str(state))
+
+
+def word(kind: str, value: object) -> str:
+    """Return the words for a value of WORDS or LOOKS; None is a dash, an unknown value is itself."""
+    if value is None:
+        return "—"
+    if kind in WORDS:
+        return str(WORDS[kind].get(str(value), value))
+    return str(look(kind, value).words)
+
+
+def choices(kind: str) -> list[tuple[str, str]]:
+    """Return (value, words) of every value of a kind, in its order, for a select."""
+    values = WORDS.get(kind) or {value: one.words for value, one in LOOKS[kind].items()}
+    return [(value, str(words)) for value, words in values.items()]
