@@ -1,0 +1,1 @@
+"""Sets up and starts Piculus with its sandbox on one machine."""

@@ -1,0 +1,157 @@
+"""Starts every process of the demo, watches over them, and stops them all together."""
+
+import fcntl
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import click
+
+from deploy import demo, places
+from deploy.child import Child
+
+STOP_SECONDS = 30
+BANK_PORT = "PICULUS_SANDBOX_BANK_PORT"
+REVOKED = 4
+"""Exit code of an agent whose token the server takes no longer (agent/service.py)."""
+
+
+def is_running() -> bool:
+    """Whether a server holds the lock of this instance."""
+    lock = places.INSTANCE / "server.lock"
+    if not lock.exists():
+        return False
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def run() -> int:
+    """Set up, start everything, and stay until a signal. Returns the exit code."""
+    refusal = _refusal()
+    if refusal:
+        click.echo(refusal, err=True)
+        return 1
+    ports = places.bank_port(), places.server_port()
+    password = demo.set_up(*ports)
+    stop = _StopRequest()
+    children = demo.children(*ports)
+    try:
+        unready = _start_in_order(children, stop)
+        if unready is not None:
+            return 0 if stop.is_set else _explain(unready)
+        _greet(password)
+        return watch([child for child, _ in children], stop)
+    finally:
+        _stop_all([child for child, _ in children])
+
+
+def _refusal() -> str | None:
+    if is_running():
+        return f"Piculus is running on {places.INSTANCE} already; Ctrl-C there stops it."
+    try:
+        wanted = {"PORT": [places.server_port()], BANK_PORT: [places.bank_port(), places.bank_port() + 1]}
+    except places.PortError as error:
+        return str(error)
+    if wanted["PORT"][0] in wanted[BANK_PORT]:
+        return f"PORT is one of the bank's two ports; name another: make run {BANK_PORT}=…"
+    for variable, ports in wanted.items():
+        for port in filter(places.is_taken, ports):
+            return f"Port {port} is taken by another program; name a free one: make run {variable}=…"
+    return None
+
+
+class _StopRequest:
+    """Set by SIGINT or SIGTERM."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._set)
+
+    def _set(self, _number: int, _frame: FrameType | None) -> None:
+        self.is_set = True
+
+
+def _start_in_order(children: list[demo.Listed], stop: _StopRequest) -> Child | None:
+    """Start what others wait for side by side, then the rest; return the first that did not get ready."""
+    awaited = [(child, is_ready) for child, is_ready in children if is_ready is not None]
+    for child, _ in awaited:
+        child.start()
+    for child, is_ready in awaited:
+        if not _wait_ready(child, is_ready, stop):
+            return child
+    for child, check in children:
+        if check is None:
+            child.start()
+    return None
+
+
+def _wait_ready(child: Child, is_ready: Callable[[], bool], stop: _StopRequest) -> bool:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and child.is_alive() and not stop.is_set:
+        if is_ready():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _explain(child: Child) -> int:
+    click.echo(f"{child.name} did not start; the end of {child.log}:", err=True)
+    click.echo("".join(child.log.read_text(errors="replace").splitlines(keepends=True)[-15:]), err=True)
+    return 1
+
+
+def _greet(password: str | None) -> None:
+    click.echo("")
+    click.secho(f"  Piculus   http://127.0.0.1:{places.server_port()}", bold=True)
+    if password:
+        click.echo("  User      admin")
+        click.echo(f"  Password  {password}    (shown this once; you choose your own at the first login)")
+    click.echo(f"  Logs      {places.LOGS}")
+    click.echo("  Ctrl-C stops everything; `make reset` throws the demo's data away.\n")
+    sys.stdout.flush()
+
+
+def watch(children: list[Child], stop: _StopRequest) -> int:
+    """Start again what ends until a stop, or until a needed child cannot live; return the exit code."""
+    while not stop.is_set:
+        for child in children:
+            if child.process is None or child.is_alive() or child.is_given_up:
+                continue
+            _revive(child, child.process.returncode)
+            if child.is_given_up and child.is_needed:
+                return _explain(child)
+        time.sleep(0.3)
+    click.echo("Stopping …")
+    return 0
+
+
+def _revive(child: Child, code: int) -> None:
+    """Start a child again, or give it up: one that ends too often, and an agent revoked on the page."""
+    if code == REVOKED and not child.is_needed:
+        click.echo(f"{child.name} stays stopped: the server no longer takes its token.", err=True)
+        child.is_given_up = True
+    elif child.may_start_again():
+        click.echo(f"{child.name} ended with exit code {code}; starting it again.", err=True)
+        child.start()
+    else:
+        click.echo(f"{child.name} ends again and again (exit code {code}); see {child.log}.", err=True)
+        child.is_given_up = True
+
+
+def _stop_all(children: list[Child]) -> None:
+    """Agents first, so that they finish the step in hand while server and bank still answer."""
+    until = time.monotonic() + STOP_SECONDS
+    agents = [child for child in children if child.name.startswith(("agent", "traffic"))]
+    others = [child for child in reversed(children) if child not in agents]
+    for group in (agents, others):
+        for child in group:
+            child.ask_to_stop()
+        for child in group:
+            child.wait(until)
