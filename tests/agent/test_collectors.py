@@ -1,0 +1,279 @@
+"""Collections on a production system in memory: what is reported, what is not, and what never ends one."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agent.collectors import COLLECTORS, collect, index_collectors
+from agent.errors import ConfigurationError, PortError
+from agent.facts import Kind, Leg
+from agent.fixers import FIXERS
+from agent.money import MAX_MINOR
+from agent.ports import Window
+from agent.protocol import MAX_CHUNK_ROWS, ReportedTrade
+from tests.agent.world import CASES, Desk, load_case, wait_for_failures_to_settle
+from tests.fakes.production import blank_row
+
+EVER = Window(start=datetime(2020, 1, 1, tzinfo=UTC), end=datetime(2030, 1, 1, tzinfo=UTC))
+RECHARGE = "CO160724154936100036"
+WITHDRAWAL = "WD160731140732100269"
+
+
+class Collected:
+    """What one collection reported, and how it counted."""
+
+    def __init__(
+        self, desk: Desk, codes: list[str] | None = None, window: Window = EVER, page: int = 500
+    ) -> None:
+        self.counts = (0, 0, 0)
+        settings = replace(desk.settings, page=page)
+        self.chunks = list(
+            collect(
+                codes or list(COLLECTORS),
+                window,
+                desk.production.ports,
+                settings,
+                desk.cancellation,
+                self._note,
+            )
+        )
+        self.rows: list[ReportedTrade] = [row for chunk in self.chunks for row in chunk]
+
+    def _note(self, *counts: int) -> None:
+        self.counts = (counts[0], counts[1], counts[2])
+
+    @property
+    def brief(self) -> list[tuple[str | None, str, str]]:
+        """Fixer code, outcome and reason of each row."""
+        return [(row.fixer_code, row.outcome, row.reason) for row in self.rows]
+
+
+def add_recharge(desk: Desk, trade_id: int, status: int, bank: str | None, *, amount: object = 10_050) -> str:
+    """An unbooked recharge."""
+    number = f"CO{trade_id:018d}"
+    desk.production.add_trade(blank_row(trade_id, number, status, Kind.RECHARGE), "recharge", amount=amount)
+    desk.production.request(number, bank, "E1001" if bank == "failed" else None)
+    return number
+
+
+def test_the_collectors_are_the_fixers() -> None:
+    assert set(COLLECTORS) == set(FIXERS)
+    collector = next(iter(COLLECTORS.values()))
+    with pytest.raises(ConfigurationError, match="registered twice"):
+        index_collectors(collector, collector)
+
+
+@pytest.mark.parametrize("case_id", CASES)
+def test_each_case_is_reported_with_its_fixer_and_the_row_to_come(case_id: str) -> None:
+    desk = Desk()
+    number, code = load_case(desk, case_id)
+    collected = Collected(desk)
+    assert collected.brief == [(code, "repair", "")]
+    row = collected.rows[0]
+    assert (row.trade_no, row.row_hash) == (number, desk.row_hash(number))
+    assert row.after is not None
+    assert row.after["TRD_STATUS"] == CASES[case_id]["after"]["TRD_STATUS"]
+    assert row.facts is not None
+
+
+@pytest.mark.parametrize("case_id", CASES)
+def test_a_repaired_trade_is_not_reported_again(case_id: str) -> None:
+    desk = Desk()
+    desk.attempt(*load_case(desk, case_id))
+    desk.production.clock.advance(hours=1)
+    assert Collected(desk).rows == []
+
+
+def test_only_the_codes_asked_for_are_collected() -> None:
+    desk = Desk()
+    load_case(desk, "S1")
+    load_case(desk, "S2")
+    collected = Collected(desk, ["interWithdrawFixServiceImpl", "aCodeThisAgentDoesNotOffer"])
+    assert [row.fixer_code for row in collected.rows] == ["interWithdrawFixServiceImpl"]
+
+
+def test_trades_in_flight_are_left_alone() -> None:
+    desk = Desk()
+    number, _ = load_case(desk, "S1")
+    desk.production.trades.change(number)
+    assert Collected(desk).rows == []
+    desk.production.clock.advance(minutes=10)
+    assert len(Collected(desk).rows) == 1
+
+
+def test_a_failed_withdrawal_with_nothing_in_the_ledger_is_not_even_asked_about() -> None:
+    desk = Desk()
+    desk.production.add_trade(blank_row(1, WITHDRAWAL, 9, Kind.WITHDRAW), "withdraw", "single_step")
+    assert Collected(desk).rows == []
+    assert "bank.facts" not in desk.production.faults.calls
+
+
+def test_a_disagreement_no_fixer_may_mend_is_reported_for_a_person() -> None:
+    desk = Desk()
+    add_recharge(desk, 1, 8, "failed")
+    code = "interRechargeFixServiceImpl"
+    assert Collected(desk).brief == [(code, "human", "success without bank money")]
+
+
+def test_what_only_the_bank_leaves_open_is_counted_as_unverified() -> None:
+    desk = Desk()
+    add_recharge(desk, 1, 9, "accepted")
+    collected = Collected(desk)
+    assert (collected.rows, collected.counts) == ([], (1, 1, 1))
+
+
+def test_an_overdue_processing_trade_is_reported_while_the_bank_is_unclear() -> None:
+    desk = Desk()
+    add_recharge(desk, 1, 0, "accepted")
+    assert Collected(desk).brief == [("rechargeTimeoutFixServiceImpl", "wait", "bank")]
+
+
+def test_a_row_behind_its_ledger_is_reported_while_the_bank_is_unclear() -> None:
+    desk = Desk()
+    number = add_recharge(desk, 1, 9, "accepted")
+    desk.production.book(number, Leg.FIRST)
+    assert Collected(desk).brief == [("rechargeFailedFixServiceImpl", "wait", "bank")]
+
+
+@pytest.mark.parametrize("port", ["bank.facts", "ledger.legs", "trades.bank_requests"])
+def test_a_system_that_is_down_makes_rows_unverified_and_ends_nothing(port: str) -> None:
+    desk = Desk()
+    for trade_id in range(1, 8):
+        add_recharge(desk, trade_id, 9, "success")
+    add_recharge(desk, 8, 0, "success")
+    desk.production.faults.down(port)
+    collected = Collected(desk, page=3)
+    assert [row.outcome for row in collected.rows] == ["wait"]
+    assert collected.counts == (8, 7, 8)
+
+
+def test_a_trade_database_that_is_down_is_said_not_hidden() -> None:
+    desk = Desk()
+    load_case(desk, "S1")
+    desk.production.faults.down("trades.suspects")
+    with pytest.raises(PortError):
+        Collected(desk)
+
+
+@pytest.mark.parametrize(
+    ("amount", "reason"),
+    [
+        (None, "meaningless"),
+        (0, "meaningless"),
+        (-5, "meaningless"),
+        ("-5", "meaningless"),
+        (MAX_MINOR + 1, "out_of_range"),
+        ("12,50", "malformed"),
+        ("", "malformed"),
+        (12.5, "malformed"),
+    ],
+)
+def test_an_amount_that_makes_no_sense_is_reported_for_a_person(amount: object, reason: str) -> None:
+    desk = Desk()
+    desk.production.add_trade(blank_row(1, RECHARGE, 8, Kind.RECHARGE), "recharge", amount=amount)
+    collected = Collected(desk)
+    assert collected.brief == [(None, "human", reason)]
+    assert collected.rows[0].amount_minor is None
+
+
+def test_an_unknown_status_kind_and_number_are_reported_for_a_person() -> None:
+    desk = Desk()
+    desk.production.add_trade(blank_row(1, RECHARGE, 7, Kind.RECHARGE), "recharge")
+    desk.production.add_trade(blank_row(2, WITHDRAWAL, 8, Kind.WITHDRAW), "transfer")
+    desk.production.add_trade(blank_row(3, "CO 16; DROP", 8, Kind.RECHARGE), "recharge")
+    desk.production.add_trade(
+        blank_row(4, "WD160731140732100270", 8, Kind.WITHDRAW), "withdraw", "three_step"
+    )
+    assert [row.reason for row in Collected(desk).rows] == [
+        "out_of_range",
+        "meaningless",
+        "malformed",
+        "meaningless",
+    ]
+
+
+def test_a_duplicate_number_is_reported_once_and_judged_no_further() -> None:
+    desk = Desk()
+    load_case(desk, "S1")
+    number, _ = load_case(desk, "S1")
+    desk.production.add_trade(blank_row(76, number, 8, Kind.RECHARGE), "recharge")
+    for page in (1, 500):
+        collected = Collected(desk, page=page)
+        assert collected.brief == [(None, "human", "malformed")]
+        assert collected.rows[0].trade_id == 75
+
+
+def test_one_bad_row_among_many_hides_none_of_them() -> None:
+    desk = Desk()
+    for trade_id in range(1, 21):
+        add_recharge(desk, trade_id, 8, "success", amount="broken" if trade_id == 10 else 10_050)
+    assert [row.outcome for row in Collected(desk, page=7).rows].count("repair") == 19
+
+
+def test_every_row_of_the_window_is_reached_whatever_the_page() -> None:
+    desk = Desk()
+    for trade_id in range(1, 251):
+        add_recharge(desk, trade_id, 8, "success")
+    collected = Collected(desk, page=40)
+    assert [row.trade_id for row in collected.rows] == list(range(1, 251))
+    assert [len(chunk) for chunk in collected.chunks] == [MAX_CHUNK_ROWS, MAX_CHUNK_ROWS, 50]
+    assert collected.counts == (250, 0, 250)
+
+
+def test_shards_cover_every_row_exactly_once() -> None:
+    desk = Desk()
+    for trade_id in range(1, 31):
+        add_recharge(desk, trade_id, 8, "success")
+    shards = [Window(start=EVER.start, end=EVER.end, shard=shard, shards=3) for shard in range(3)]
+    found = [row.trade_id for window in shards for row in Collected(desk, window=window).rows]
+    assert sorted(found) == list(range(1, 31))
+
+
+def test_rows_changed_outside_the_window_are_not_collected() -> None:
+    desk = Desk()
+    load_case(desk, "S1")
+    changed_at = desk.production.clock() - timedelta(days=2, seconds=1)
+    before = Window(start=EVER.start, end=changed_at)
+    after = Window(start=changed_at, end=EVER.end)
+    assert (len(Collected(desk, window=before).rows), len(Collected(desk, window=after).rows)) == (0, 1)
+
+
+def test_a_cancelled_collection_ends_at_the_next_page() -> None:
+    desk = Desk()
+    for trade_id in range(1, 21):
+        add_recharge(desk, trade_id, 8, "success")
+    desk.production.faults.on("bank.facts", lambda: setattr(desk.cancellation, "is_on", True))
+    assert len(Collected(desk, page=5).rows) == 5
+
+
+@pytest.mark.parametrize("case_id", ["S2", "S3", "S7a", "S7b"])
+def test_a_repair_half_done_is_reported_to_be_resumed(case_id: str) -> None:
+    desk = Desk()
+    number, code = load_case(desk, case_id)
+    desk.production.bank.default_reply = "accepted"
+    desk.attempt(number, code)
+    assert Collected(desk).brief == [(code, "wait", "bank")]
+    desk.production.bank.settle(desk.production.bank.asked[0])
+    assert Collected(desk).brief == [(code, "repair", "resume")]
+
+
+def test_a_repair_whose_payout_failed_is_reported_for_a_person() -> None:
+    desk = Desk()
+    number, code = load_case(desk, "S2")
+    desk.production.bank.default_reply = "failed:E1001"
+    desk.attempt(number, code)
+    assert Collected(desk).brief == [(code, "wait", "bank")]
+    wait_for_failures_to_settle(desk)
+    assert Collected(desk).brief == [(code, "repair", "resume")]
+    desk.attempt(number, code)
+    assert Collected(desk).brief == [(code, "human", "debited, payout failed")]
+
+
+def test_a_step_table_that_is_down_sends_nobody_a_repair_half_done() -> None:
+    desk = Desk()
+    desk.production.bank.default_reply = "accepted"
+    desk.attempt(*load_case(desk, "S2"))
+    desk.production.faults.down("trades.find_repair")
+    collected = Collected(desk)
+    assert (collected.rows, collected.counts[1]) == ([], 1)

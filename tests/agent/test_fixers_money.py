@@ -1,0 +1,342 @@
+"""What a repair does when the ledger or the bank says no, says nothing, or says it late."""
+
+import pytest
+
+from agent.facts import BankFact, BankState, Leg, RequestFact
+from agent.fixers.attempt import AttemptEnded
+from agent.fixers.base import verify
+from agent.fixers.payout import choose_number
+from tests.agent.world import (
+    AMOUNT,
+    BALANCE,
+    Desk,
+    book,
+    load_case,
+    numbers,
+    wait_for_days_to_close,
+    wait_for_failures_to_settle,
+)
+
+WITHDRAWALS_PAID = ("S2", "S3", "S7a", "S7b")
+
+
+# ---- the ledger says no
+
+
+def test_an_insufficient_balance_is_for_a_person_and_pays_nothing() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2", amount=BALANCE + 1)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", "insufficient balance")
+    assert not report.money_moved
+    assert (numbers(desk), desk.production.balance(trade_no)) == ([], BALANCE)
+    assert desk.production.trades.repairs[trade_no].state == "abandoned"
+
+
+def test_a_balance_that_was_insufficient_is_debited_once_it_suffices() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2", amount=BALANCE + 1)
+    desk.attempt(trade_no, code)
+    desk.production.ledger.balances[f"CUST-{trade_no}"] += 1
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert desk.production.balance(trade_no) == 0
+
+
+def test_an_account_the_ledger_does_not_know_fails_the_attempt() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S1")
+    del desk.production.ledger.balances[f"CUST-{trade_no}"]
+    assert desk.attempt(trade_no, code).outcome == "failed"
+    assert desk.production.trades.repairs[trade_no].state == "abandoned"
+
+
+def test_a_leg_that_production_takes_first_is_refused() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.production.faults.on("ledger.post", lambda: book(desk, trade_no, Leg.BOTH))
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.money_moved) == ("refused", False)
+    assert numbers(desk) == []
+    assert desk.production.balance(trade_no) == BALANCE - AMOUNT
+
+
+def test_a_second_leg_that_production_posts_after_our_payout_is_taken_over() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S3")
+    desk.production.faults.on("ledger.post", lambda: book(desk, trade_no, Leg.SECOND))
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert len(desk.production.ledger.of_trade(trade_no)) == 2
+    assert numbers(desk) == [f"{trade_no}-0"]
+
+
+# ---- payouts
+
+
+@pytest.mark.parametrize("case_id", ["S2", "S3"])
+def test_after_two_negatives_number_0_is_submitted_again(case_id: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    desk.attempt(trade_no, code)
+    assert numbers(desk) == [f"{trade_no}-0"]
+    assert len(desk.production.trades.requests) == 1
+
+
+def test_an_explicit_failure_opens_the_next_number_before_the_call() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S7a")
+    desk.production.request(trade_no, "failed", "E1002", seq=1)
+    held: list[str] = []
+    requests = desk.production.trades.requests
+    desk.production.faults.on("bank.pay", lambda: held.extend(each.request_no for each in requests))
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert numbers(desk) == [f"{trade_no}-P2"]
+    assert held[-1] == f"{trade_no}-P2"
+    assert (requests[-1].seq, requests[-1].amount_minor) == (2, AMOUNT)
+
+
+def test_a_trade_without_any_request_is_paid_under_p1() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.production.trades.requests.clear()
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert numbers(desk) == [f"{trade_no}-P1"]
+
+
+@pytest.mark.parametrize("case_id", WITHDRAWALS_PAID)
+def test_a_payout_the_bank_only_accepted_is_waited_for_and_then_resumed(case_id: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    desk.production.bank.default_reply = "accepted"
+    assert desk.attempt(trade_no, code).outcome == "wait"
+    assert desk.attempt(trade_no, code).outcome == "wait"
+    seen = verify(trade_no, desk.production.ports, desk.settings)
+    assert (seen.outcome, seen.reason, seen.fixer_code) == ("wait", "bank", code)
+    desk.production.bank.settle(desk.production.bank.asked[0])
+    assert verify(trade_no, desk.production.ports, desk.settings).outcome == "resume"
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert len(desk.production.bank.asked) == 1
+
+
+@pytest.mark.parametrize("case_id", WITHDRAWALS_PAID)
+@pytest.mark.parametrize("loss", ["lost_before", "lost_after", "lost_accepted"])
+def test_a_lost_reply_is_asked_again_under_the_same_number(case_id: str, loss: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    desk.production.bank.replies.append(loss)
+    first = desk.attempt(trade_no, code)
+    assert (
+        first.outcome == {"lost_before": "unknown", "lost_after": "repaired", "lost_accepted": "wait"}[loss]
+    )
+    if loss == "lost_accepted":
+        desk.production.bank.settle(desk.production.bank.asked[0])
+    if loss != "lost_after":
+        assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert len(set(desk.production.bank.asked)) == 1
+    assert len(numbers(desk)) == 1
+
+
+@pytest.mark.parametrize("loss", ["lost_before", "lost_after"])
+@pytest.mark.parametrize("case_id", WITHDRAWALS_PAID)
+def test_a_bank_that_does_not_deduplicate_is_never_asked_twice(case_id: str, loss: str) -> None:
+    desk = Desk()
+    desk.production.bank.deduplicates = False
+    desk.production.bank.replies.append(loss)
+    trade_no, code = load_case(desk, case_id)
+    assert desk.attempt(trade_no, code).outcome == "needs_human"
+    wait_for_days_to_close(desk)
+    second = desk.attempt(trade_no, code).outcome
+    assert second == ("needs_human" if loss == "lost_before" else "repaired")
+    assert len(desk.production.bank.asked) == 1
+
+
+def test_a_payout_that_fails_after_our_debit_is_for_a_person_and_keeps_its_steps() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.production.bank.default_reply = "failed:E1001"
+    assert desk.attempt(trade_no, code).outcome == "wait"
+    wait_for_failures_to_settle(desk)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason, report.money_moved) == (
+        "needs_human",
+        "debited, payout failed",
+        True,
+    )
+    assert desk.attempt(trade_no, code).reason == "debited, payout failed"
+    assert desk.production.bank.asked == [f"{trade_no}-0"]
+    assert [step.state for step in report.steps] == ["done", "failed"]
+    assert verify(trade_no, desk.production.ports, desk.settings).reason == "debited, payout failed"
+
+
+def test_a_late_success_after_our_failed_payout_is_resumed() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.production.bank.default_reply = "failed:E1001"
+    desk.attempt(trade_no, code)
+    wait_for_failures_to_settle(desk)
+    assert desk.attempt(trade_no, code).outcome == "needs_human"
+    desk.production.bank.settle(f"{trade_no}-0", "success")
+    assert verify(trade_no, desk.production.ports, desk.settings).outcome == "resume"
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert numbers(desk) == [f"{trade_no}-0"]
+
+
+def test_a_payout_that_fails_on_productions_debit_spends_a_retry_and_then_takes_the_next_number() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S7b")
+    desk.production.bank.replies.append("failed:E1002")
+    assert desk.attempt(trade_no, code).outcome == "wait"
+    wait_for_failures_to_settle(desk)
+    settled = desk.attempt(trade_no, code)
+    assert (settled.outcome, settled.money_moved) == ("failed", False)
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert numbers(desk) == [f"{trade_no}-P2"]
+
+
+# ---- a failure that may still turn into success
+
+
+@pytest.mark.parametrize("case_id", WITHDRAWALS_PAID)
+def test_a_failed_payout_is_waited_for_under_its_number_until_it_has_settled(case_id: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    desk.production.bank.replies.append("failed:E1001")
+    first = desk.attempt(trade_no, code)
+    assert (first.outcome, first.reason) == ("wait", "bank: payout failed: E1001")
+    desk.production.clock.advance(seconds=299)
+    assert desk.attempt(trade_no, code).outcome == "wait"
+    seen = verify(trade_no, desk.production.ports, desk.settings)
+    assert (seen.outcome, seen.reason, seen.fixer_code) == ("wait", "bank", code)
+    assert len(desk.production.bank.asked) == 1
+    assert desk.production.trades.repairs[trade_no].state == "open"
+    desk.production.clock.advance(seconds=1)
+    assert verify(trade_no, desk.production.ports, desk.settings).outcome == "resume"
+
+
+@pytest.mark.parametrize("case_id", WITHDRAWALS_PAID)
+def test_a_failed_payout_that_succeeds_before_it_settles_is_never_paid_twice(case_id: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    desk.production.bank.replies.append("failed:E1001")
+    desk.attempt(trade_no, code)
+    assert desk.attempt(trade_no, code).outcome == "wait"
+    desk.production.bank.settle(desk.production.bank.asked[0], "success")
+    wait_for_failures_to_settle(desk)
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert len(desk.production.bank.asked) == len(numbers(desk)) == 1
+
+
+@pytest.mark.parametrize("case_id", ["S7a", "S7b"])
+def test_productions_own_failed_request_is_waited_for_until_it_has_settled(case_id: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    desk.production.bank.settle(f"{trade_no}-0", "failed", "E1001")
+    assert (desk.attempt(trade_no, code).outcome, desk.production.bank.asked) == ("wait", [])
+    wait_for_failures_to_settle(desk)
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert numbers(desk) == [f"{trade_no}-P1"]
+
+
+def test_a_failure_whose_time_the_bank_does_not_tell_never_opens_the_next_number() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S7a")
+    desk.production.bank.records[f"{trade_no}-0"].completed_at = None
+    desk.production.clock.advance(days=1)
+    assert (desk.attempt(trade_no, code).outcome, desk.production.bank.asked) == ("wait", [])
+
+
+def test_a_bank_whose_failures_are_final_is_believed_at_once() -> None:
+    desk = Desk()
+    desk.production.bank.failure_settles_s = 0
+    trade_no, code = load_case(desk, "S7a")
+    desk.production.bank.replies.append("failed:E1001")
+    assert [desk.attempt(trade_no, code).outcome for _ in range(2)] == ["failed", "repaired"]
+    assert numbers(desk) == [f"{trade_no}-P2"]
+
+
+@pytest.mark.parametrize("kind", ["failed", "odd"])
+def test_a_failure_the_bank_cannot_be_asked_about_is_not_taken_at_its_word(kind: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S7a")
+    desk.production.bank.replies.append(f"{kind}:E1001")
+    desk.production.faults.on("bank.pay", lambda: desk.production.faults.down("bank.facts"))
+    assert desk.attempt(trade_no, code).outcome == "unknown"
+    desk.production.faults.heal()
+    assert desk.attempt(trade_no, code).outcome == "wait"
+    assert desk.production.bank.asked == [f"{trade_no}-P1"]
+
+
+def test_a_number_that_may_yet_turn_out_paid_is_never_paid_beside() -> None:
+    settled = RequestFact("WD1-0", 0, "failed", BankState.FAIL)
+    young = RequestFact("WD1-P1", 1, "failed", BankState.UNKNOWN)
+    assert choose_number("WD1", BankFact(BankState.FAIL, (settled,))).request_no == "WD1-P1"
+    with pytest.raises(AttemptEnded, match="bank") as ended:
+        choose_number("WD1", BankFact(BankState.UNKNOWN, (settled, young)))
+    assert ended.value.outcome == "wait"
+
+
+# ---- odd answers
+
+
+def test_a_failure_code_of_no_list_is_unknown_and_no_new_number_is_opened() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S7a")
+    desk.production.bank.replies.append("odd:E9999")
+    assert desk.attempt(trade_no, code).outcome == "unknown"
+    assert desk.attempt(trade_no, code).outcome == "wait"
+    assert desk.production.bank.asked == [f"{trade_no}-P1"]
+
+
+def test_a_number_the_bank_holds_with_another_payee_is_for_a_person() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+
+    def take_number() -> None:
+        trade = desk.production.trade(trade_no)
+        desk.production.bank.default_reply = "success"
+        desk.production.request(trade_no, "success", seq=0, amount=AMOUNT)
+        desk.production.bank.records[f"{trade_no}-0"].account = trade.account_no
+
+    desk.production.faults.on("bank.pay", take_number)
+    assert desk.attempt(trade_no, code).outcome == "needs_human"
+    assert numbers(desk) == []
+    assert desk.production.trades.repairs[trade_no].state == "open"
+    desk.production.faults.heal()
+    assert desk.attempt(trade_no, code).reason == "mismatch"
+
+
+def test_a_lost_payout_that_the_bank_holds_with_another_amount_is_for_a_person() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S7a")
+    desk.production.bank.replies.append("lost_wrong_amount")
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", "mismatch")
+
+
+def test_a_second_leg_the_ledger_refuses_after_the_payout_is_for_a_person() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S3")
+    balances = desk.production.ledger.balances
+    desk.production.faults.on("bank.pay", lambda: balances.__delitem__(f"CUST-{trade_no}"))
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.money_moved) == ("needs_human", True)
+    assert desk.production.trades.repairs[trade_no].state == "open"
+
+
+def test_two_step_withdrawals_settle_their_second_leg_only_after_the_bank_has_paid() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2", bookkeeping="two_step")
+    desk.production.bank.default_reply = "accepted"
+    desk.attempt(trade_no, code)
+    assert [entry.leg for entry in desk.production.ledger.of_trade(trade_no)] == [Leg.FIRST]
+    desk.production.bank.settle(f"{trade_no}-0")
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    row = desk.production.trades.row(trade_no)
+    assert row["ACC_TRD_NUM"] != row["E_ACC_TRD_NUM"]
+
+
+def test_a_single_step_withdrawal_keeps_one_voucher_in_both_cells() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S8")
+    desk.attempt(trade_no, code)
+    row = desk.production.trades.row(trade_no)
+    assert row["ACC_TRD_NUM"] == row["E_ACC_TRD_NUM"]

@@ -1,0 +1,182 @@
+"""Rows that change under a repair, attempts that overtake each other, and reading back what was written."""
+
+import pytest
+
+from agent.facts import Row
+from agent.ports import StepRow
+from tests.agent.world import AMOUNT, BALANCE, Desk, load_case, numbers
+
+# ---- the row changes under our hands
+
+
+@pytest.mark.parametrize("status", [0, 9])
+@pytest.mark.parametrize("case_id", ["S6", "S9"])
+def test_a_row_that_changes_before_any_money_is_refused(case_id: str, status: int) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    trades = desk.production.trades
+    desk.production.faults.on(
+        "trades.write_row", lambda: trades.change(trade_no, TRD_STATUS=status, FAILED_MSG="人工")
+    )
+    assert desk.attempt(trade_no, code).outcome == "refused"
+    assert (trades.corrections, trades.repairs[trade_no].state) == ([], "abandoned")
+
+
+def test_a_row_that_changes_after_money_moved_is_for_a_person() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    trades = desk.production.trades
+    desk.production.faults.on("trades.write_row", lambda: trades.change(trade_no, TRD_STATUS=9))
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", "row changed after money moved")
+    assert trades.repairs[trade_no].state == "open"
+
+
+def test_a_row_production_finished_itself_after_money_moved_is_accepted() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S8")
+
+    def finish() -> None:
+        voucher = desk.production.ledger.of_trade(trade_no)[0].voucher_no
+        legs: Row = {
+            "ACC_TRD_NUM": voucher,
+            "ACC_TRD_STATUS": 1,
+            "E_ACC_TRD_NUM": voucher,
+            "E_ACC_TRD_STATUS": 1,
+        }
+        desk.production.trades.change(trade_no, **{**legs, "TRD_STATUS": 8, "FAILED_MSG": None})
+
+    desk.production.faults.on("trades.write_row", finish)
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert desk.production.trades.corrections == []
+
+
+# ---- other attempts
+
+
+def test_an_attempt_with_an_older_fence_is_fenced() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.production.bank.default_reply = "accepted"
+    desk.attempt(trade_no, code, fence=7)
+    report = desk.attempt(trade_no, code, fence=6)
+    assert (report.outcome, report.reason) == ("refused", "fenced")
+
+
+def test_an_attempt_overtaken_between_its_steps_is_fenced_before_it_pays() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+
+    def overtake() -> None:
+        desk.production.faults.heal()
+        desk.production.bank.default_reply = "accepted"
+        desk.attempt(trade_no, code, fence=9)
+
+    desk.production.faults.on("ledger.post", overtake)
+    report = desk.attempt(trade_no, code, fence=1)
+    assert (report.outcome, report.reason) == ("refused", "fenced")
+    assert desk.production.bank.asked == [f"{trade_no}-0"]
+    assert desk.production.balance(trade_no) == BALANCE - AMOUNT
+
+
+def test_a_whole_repair_that_came_between_reading_and_claiming_is_noticed() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S7a")
+    desk.production.bank.deduplicates = False
+
+    def overtake() -> None:
+        desk.production.faults.heal()
+        assert desk.attempt(trade_no, code, fence=2).outcome == "repaired"
+
+    desk.production.faults.on("trades.claim_repair", overtake)
+    assert desk.attempt(trade_no, code, fence=3).outcome == "refused"
+    assert numbers(desk) == [f"{trade_no}-P1"]
+
+
+def test_repairing_twice_moves_money_once() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.attempt(trade_no, code)
+    desk.production.clock.advance(hours=1)
+    assert desk.attempt(trade_no, code).outcome == "already_consistent"
+    assert desk.production.balance(trade_no) == BALANCE - AMOUNT
+    assert len(numbers(desk)) == 1
+
+
+# ---- reading back
+
+
+def test_nothing_is_repaired_that_does_not_read_back() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S1")
+    record = desk.production.bank.records[f"{trade_no}-0"]
+    desk.production.faults.on("trades.write_row", lambda: setattr(record, "status", "accepted"))
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.money_moved) == ("unknown", True)
+    desk.production.faults.heal()
+    record.status = "success"
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
+def test_what_contradicts_itself_when_read_back_is_for_a_person() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S1")
+    record = desk.production.bank.records[f"{trade_no}-0"]
+    desk.production.faults.on("trades.write_row", lambda: setattr(record, "amount", AMOUNT + 1))
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", "read back: mismatch")
+
+
+def test_a_row_that_reads_back_otherwise_than_written_is_not_repaired() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S1")
+    trades = desk.production.trades
+
+    def overwrite() -> None:
+        if trades.corrections:
+            trades.change(trade_no, FAILED_MSG="人工")
+
+    desk.production.faults.on("trades.find", overwrite)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("unknown", "read back: the row is not as it was written")
+
+
+def test_a_confirmed_failed_trade_is_written_without_moving_money() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S9")
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.is_confirmed_failed, report.money_moved) == ("repaired", True, False)
+    assert [step.name for step in report.steps] == ["write_row", "read_back"]
+    assert desk.production.bank.asked == []
+
+
+def test_steps_are_written_before_and_after_each_effect() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2", bookkeeping="two_step")
+    desk.attempt(trade_no, code)
+    assert [(step.name, step.state) for step in desk.told] == [
+        (name, state)
+        for name in ("post_first", "pay", "post_second", "write_row", "read_back")
+        for state in ("intended", "done")
+    ]
+    assert f"PCL:PBAP:{trade_no}:1" in desk.production.trades.repair_steps
+
+
+def test_what_the_step_log_raises_leaves_a_repair_that_can_be_resumed() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+
+    class Leaving(Exception):
+        pass
+
+    class Log(list[StepRow]):
+        def append(self, step: StepRow) -> None:
+            if step.name == "pay" and step.state == "done":
+                raise Leaving
+
+    desk.told = Log()
+    with pytest.raises(Leaving):
+        desk.attempt(trade_no, code)
+    desk.told = []
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert len(numbers(desk)) == 1

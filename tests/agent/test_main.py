@@ -1,0 +1,111 @@
+"""``python -m agent`` from the outside: its commands, their words and exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from agent.__main__ import main
+from agent.journal import Journal
+
+CONFIGURATION = """
+[agent]
+name = "pbap-1"
+sys_code = "PBAP"
+journal = "journal.db"
+[server]
+url = "ws://127.0.0.1:9"
+token = "secret-of-the-agent"
+[trades]
+url = "sqlite:///{folder}/trades.db"
+[ledger]
+url = "sqlite:///{folder}/ledger.db"
+[bank]
+base_url = "http://127.0.0.1:9"
+token = "secret-of-the-bank"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "agent.toml"
+    file.write_text(CONFIGURATION.format(folder=tmp_path))
+    return file
+
+
+def call(*arguments: object, **environment: str) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], env=environment)
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["check"], ["ddl"]])
+def test_a_wrong_configuration_is_one_line_and_exit_2(file: Path, command: list[str]) -> None:
+    file.write_text(file.read_text().replace("sys_code", "sysCode"))
+    done = call("--config", file, *command)
+    assert done.exit_code == 2
+    assert done.stderr.splitlines() == [f"agent: {file}: agent.sysCode: there is no such key"]
+
+
+def test_a_missing_secret_is_one_line_and_exit_2(file: Path) -> None:
+    file.write_text(file.read_text().replace('token = "secret-of-the-bank"', ""))
+    done = call("--config", file)
+    assert done.exit_code == 2
+    assert done.stderr.splitlines() == [f"agent: {file}: bank.token (or bank.token_file) is missing"]
+
+
+def test_a_fixer_nobody_has_is_named(file: Path) -> None:
+    done = call("--config", file, PICULUS_AGENT_AGENT__FIXERS='["nobody"]')
+    assert done.exit_code == 2
+    assert "agent.fixers: there is no fixer nobody" in done.stderr
+
+
+def test_a_database_that_is_none_is_named(file: Path) -> None:
+    done = call("--config", file, PICULUS_AGENT_TRADES__URL="oracle://db")
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"agent: {file}: trades: ")
+
+
+def test_a_journal_in_use_is_one_line_and_exit_5(file: Path) -> None:
+    journal = Journal(file.parent / "journal.db")
+    done = call("--config", file)
+    journal.close()
+    assert done.exit_code == 5
+    assert "in use by another agent process" in done.stderr
+
+
+def test_check_names_everything_that_is_wrong_and_no_secret(file: Path) -> None:
+    done = call("--config", file, "check")
+    assert done.exit_code == 1
+    lines = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
+    assert lines == {
+        "fixers": "ok",
+        "trades": "FAIL",
+        "ledger": "FAIL",
+        "bank": "FAIL",
+        "server": "FAIL",
+        "journal": "ok",
+    }
+    assert "secret" not in done.output
+    assert not (file.parent / "journal.db").exists()
+    assert not (file.parent / "trades.db").exists()
+
+
+def test_ddl_speaks_the_dialect_of_the_trade_database_and_uses_its_names(file: Path) -> None:
+    done = call("--config", file, "ddl", PICULUS_AGENT_TRADES__NAMES__STEP="our_steps")
+    assert done.exit_code == 0
+    assert "our_steps" in done.stdout
+    assert "GRANT" not in done.stdout.replace("-- ", "")
+    other = call("--config", file, "ddl", "--dialect", "postgresql", "--user", "mender")
+    assert "mender" in other.stdout
+
+
+def test_ddl_needs_no_configuration_when_the_dialect_is_named(tmp_path: Path) -> None:
+    done = call("--config", tmp_path / "none.toml", "ddl", "--dialect", "mysql")
+    assert done.exit_code == 0
+    assert "piculus_repair" in done.stdout
+
+
+def test_the_schema_is_json(tmp_path: Path) -> None:
+    definitions = json.loads(call("schema").stdout)["$defs"]
+    assert {"ToAgent", "ToServer", "Repair", "RepairFinished"} <= definitions.keys()

@@ -1,0 +1,314 @@
+"""The states of a command."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import update
+
+from agent.protocol import Ack, Cancelled, Rejected, Started
+from app.agents import claims, commands, issuing, recovery, service
+from app.agents.models import Agent, Command
+from app.errors import ConflictError
+from app.unit_of_work import WorkSession, unit_of_work
+from tests.app.agents.agent_client import hello, new_id
+from tests.app.agents.conftest import Member, add_agent, connect, order, stored
+from tests.conftest import HandClock
+
+TRADE = "TRD1"
+
+
+def claim(command_id: str, member: Member, now: datetime) -> None:
+    """What the dispatcher writes when it sends a command."""
+    with unit_of_work() as session:
+        command = commands.find(session, command_id)
+        assert command is not None
+        is_taken_over = claims.is_taken_over(command, member.id)
+        session.execute(
+            update(Command)
+            .where(Command.seq == command.seq)
+            .values(claims.claim_values(member.id, is_taken_over, now))
+        )
+
+
+def tell(
+    member: Member, change: Any, kind: type[Any], command_id: str, now: datetime, **fields: object
+) -> None:
+    """Have the agent's message change the command."""
+    with unit_of_work() as session:
+        message = kind(id=new_id(), command_id=command_id, **fields)
+        change(session, session.get_one(Agent, member.id), message, now)
+
+
+def accept(command_id: str, member: Member, now: datetime) -> None:
+    """Claimed and acknowledged."""
+    claim(command_id, member, now)
+    tell(member, commands.acknowledge, Ack, command_id, now, of=f"{command_id}.1")
+
+
+def test_a_second_live_command_of_a_trade_is_refused(member: Member, clock: HandClock) -> None:
+    order(member, TRADE, clock())
+    with pytest.raises(ConflictError, match="trade_busy"):
+        order(member, TRADE, clock())
+
+
+def test_a_closed_command_frees_its_trade(member: Member, clock: HandClock) -> None:
+    first = order(member, TRADE, clock())
+    with unit_of_work() as session:
+        commands.request_cancel(session, session.merge(stored(first)), "changed my mind", clock())
+    assert stored(order(member, TRADE, clock())).state == "pending"
+    assert stored(first).state == "cancelled"
+
+
+def test_the_next_repair_of_a_trade_has_a_fence_above_all_before_it(member: Member, clock: HandClock) -> None:
+    first = order(member, TRADE, clock())
+    with unit_of_work() as session:
+        session.execute(update(Command).where(Command.id == first).values(fence=4, state="finished"))
+    assert stored(order(member, TRADE, clock())).fence == 5
+    assert stored(order(member, "TRD2", clock())).fence == 1
+
+
+def test_a_page_of_repairs_takes_each_trades_next_fence(member: Member, clock: HandClock) -> None:
+    first = order(member, TRADE, clock())
+    with unit_of_work() as session:
+        session.execute(update(Command).where(Command.id == first).values(state="finished"))
+        issued = issuing.issue_many(
+            session,
+            type="Repair",
+            group_id=member.group_id,
+            orders=[issuing.TradeOrder(TRADE, {}), issuing.TradeOrder("TRD2", {})],
+            deadline=timedelta(minutes=1),
+            now=clock(),
+        )
+    assert {trade_no: stored(one).fence for trade_no, one in issued.items()} == {TRADE: 2, "TRD2": 1}
+
+
+def test_the_states_follow_the_agents_messages(member: Member, clock: HandClock) -> None:
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock.advance(1))
+    accepted = stored(command_id)
+    assert (accepted.state, accepted.accepted_at) == ("accepted", clock())
+    assert (accepted.lease_until - clock()).total_seconds() == 60  # type: ignore[operator]
+    tell(member, commands.start, Started, command_id, clock.advance(1))
+    assert (stored(command_id).state, stored(command_id).started_at) == ("running", clock())
+    with unit_of_work() as session:
+        agent = session.get_one(Agent, member.id)
+        assert commands.finish(session, agent, command_id, clock.advance(1), fence=1).counts
+    assert (stored(command_id).state, stored(command_id).finished_at) == ("finished", clock())
+
+
+def test_another_agent_cannot_start_or_finish_a_command(member: Member, clock: HandClock) -> None:
+    other = add_agent("pbap-2", member.group_id, clock())
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock())
+    with pytest.raises(commands.OutOfStateError):
+        tell(other, commands.start, Started, command_id, clock())
+    with unit_of_work() as session:
+        agent = session.get_one(Agent, other.id)
+        assert not commands.finish(session, agent, command_id, clock(), fence=1).counts
+    assert stored(command_id).state == "accepted"
+
+
+def test_a_lost_socket_returns_what_was_only_sent(member: Member, clock: HandClock) -> None:
+    sent, held = order(member, "TRD1", clock()), order(member, "TRD2", clock())
+    claim(sent, member, clock())
+    accept(held, member, clock())
+    with unit_of_work() as session:
+        assert recovery.release_sent(session, member.id) == 1
+    assert (stored(sent).state, stored(held).state) == ("pending", "accepted")
+
+
+def test_the_same_agent_gets_a_lost_command_under_the_same_fence(member: Member, clock: HandClock) -> None:
+    command_id = order(member, TRADE, clock())
+    claim(command_id, member, clock())
+    with unit_of_work() as session:
+        recovery.release_sent(session, member.id)
+    claim(command_id, member, clock())
+    assert stored(command_id).fence == 1
+
+
+def test_another_agent_gets_it_under_a_higher_fence(member: Member, clock: HandClock) -> None:
+    other = add_agent("pbap-2", member.group_id, clock())
+    command_id = order(member, TRADE, clock())
+    claim(command_id, member, clock())
+    with unit_of_work() as session:
+        recovery.release_sent(session, member.id)
+    claim(command_id, other, clock())
+    assert (stored(command_id).fence, stored(command_id).agent_id) == (2, other.id)
+
+
+def test_at_the_end_of_its_lease_a_repair_is_commanded_again_with_the_next_fence(
+    member: Member, clock: HandClock
+) -> None:
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock())
+    assert sweep(clock.advance(59)) == 0
+    assert sweep(clock.advance(2)) == 1
+    assert stored(command_id).state == "pending"
+    claim(command_id, member, clock())
+    assert stored(command_id).fence == 2
+
+
+def test_a_heartbeat_that_names_a_command_renews_its_lease(member: Member, clock: HandClock) -> None:
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock())
+    with unit_of_work() as session:
+        commands.renew(session, member.id, [command_id], clock.advance(50))
+    assert sweep(clock.advance(50)) == 0
+    assert stored(command_id).state == "accepted"
+
+
+def test_a_result_of_an_older_fence_is_evidence_only(member: Member, clock: HandClock) -> None:
+    other = add_agent("pbap-2", member.group_id, clock())
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock())
+    sweep(clock.advance(61))
+    claim(command_id, other, clock())
+    with unit_of_work() as session:
+        agent = session.get_one(Agent, member.id)
+        assert not commands.finish(session, agent, command_id, clock(), fence=1).counts
+    assert stored(command_id).state == "sent"
+
+
+def test_a_result_that_comes_before_anyone_took_over_counts(member: Member, clock: HandClock) -> None:
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock())
+    sweep(clock.advance(61))
+    with unit_of_work() as session:
+        agent = session.get_one(Agent, member.id)
+        assert commands.finish(session, agent, command_id, clock(), fence=1).counts
+    assert stored(command_id).state == "finished"
+
+
+def test_past_its_deadline_an_unanswered_command_is_expired(member: Member, clock: HandClock) -> None:
+    pending = order(member, "TRD1", clock(), seconds=30)
+    sent = order(member, "TRD2", clock(), seconds=30)
+    claim(sent, member, clock())
+    sweep(clock.advance(31))
+    assert (stored(pending).state, stored(sent).state) == ("expired", "expired")
+
+
+def test_past_its_deadline_an_accepted_command_is_indeterminate_until_its_late_result(
+    member: Member, clock: HandClock
+) -> None:
+    command_id = order(member, TRADE, clock(), seconds=30)
+    accept(command_id, member, clock())
+    sweep(clock.advance(31))
+    assert stored(command_id).state == "indeterminate"
+    with unit_of_work() as session:
+        agent = session.get_one(Agent, member.id)
+        assert commands.finish(session, agent, command_id, clock.advance(5), fence=1).counts
+    assert stored(command_id).state == "finished"
+
+
+def test_a_command_taken_over_and_not_answered_is_indeterminate(member: Member, clock: HandClock) -> None:
+    other = add_agent("pbap-2", member.group_id, clock())
+    command_id = order(member, TRADE, clock(), seconds=90)
+    accept(command_id, member, clock())
+    sweep(clock.advance(61))
+    claim(command_id, other, clock())
+    sweep(clock.advance(31))
+    assert stored(command_id).state == "indeterminate"
+
+
+def test_a_later_command_of_a_trade_that_nobody_took_is_expired_too(member: Member, clock: HandClock) -> None:
+    order(member, TRADE, clock(), seconds=1)
+    sweep(clock.advance(2))
+    second = order(member, TRADE, clock(), seconds=1)
+    sweep(clock.advance(2))
+    assert (stored(second).fence, stored(second).state) == (2, "expired")
+
+
+def test_a_sent_command_nobody_answers_is_sent_again(member: Member, clock: HandClock) -> None:
+    command_id = order(member, TRADE, clock())
+    claim(command_id, member, clock())
+    sweep(clock.advance(61))
+    assert stored(command_id).state == "pending"
+
+
+def test_a_rejected_command_is_closed_with_the_agents_words(member: Member, clock: HandClock) -> None:
+    command_id = order(member, TRADE, clock())
+    claim(command_id, member, clock())
+    words = {"of": f"{command_id}.1", "code": "fixer", "reason": "not offered"}
+    tell(member, commands.reject, Rejected, command_id, clock(), **words)
+    assert (stored(command_id).state, stored(command_id).error) == ("rejected", "fixer: not offered")
+
+
+def test_a_cancel_the_agent_obeyed_closes_the_command(member: Member, clock: HandClock) -> None:
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock())
+    with unit_of_work() as session:
+        commands.request_cancel(session, session.merge(stored(command_id)), "by hand", clock())
+    assert stored(command_id).state == "accepted"
+    assert stored(command_id).cancel_requested_at == clock()
+    tell(member, commands.cancelled, Cancelled, command_id, clock(), reason="by hand")
+    assert stored(command_id).state == "cancelled"
+
+
+def test_a_closed_command_cannot_be_cancelled(member: Member, clock: HandClock) -> None:
+    command_id = order(member, TRADE, clock(), seconds=1)
+    sweep(clock.advance(2))
+    with pytest.raises(ConflictError, match="command_closed"), unit_of_work() as session:
+        commands.request_cancel(session, session.merge(stored(command_id)), "late", clock())
+
+
+def test_listeners_hear_why_a_command_closed(app: Flask, member: Member, clock: HandClock) -> None:
+    heard: list[tuple[str, str]] = []
+
+    def listen(session: WorkSession, command: Command, outcome: str) -> None:
+        heard.append((command.id, outcome))
+
+    app.extensions["command_closed"] = (listen,)
+    command_id = order(member, TRADE, clock(), seconds=1)
+    sweep(clock.advance(2))
+    assert heard == [(command_id, "expired")]
+
+
+def test_after_hello_what_the_journal_holds_is_accepted_and_the_rest_sent_again(
+    member: Member, clock: HandClock
+) -> None:
+    held, unheld = order(member, "TRD1", clock()), order(member, "TRD2", clock())
+    for command_id in (held, unheld):
+        claim(command_id, member, clock())
+    assert greet(member, clock(), unfinished=(held,)) == []
+    assert (stored(held).state, stored(unheld).state) == ("accepted", "pending")
+
+
+def test_after_hello_an_unknown_command_is_to_be_cancelled(member: Member, clock: HandClock) -> None:
+    assert greet(member, clock(), unfinished=("0" * 32,)) == ["0" * 32]
+
+
+def test_after_hello_with_a_new_journal_what_it_does_not_hold_is_superseded(
+    member: Member, clock: HandClock
+) -> None:
+    connect(member, clock())
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock())
+    greet(member, clock(), journal_id="another")
+    assert stored(command_id).state == "superseded"
+
+
+def test_after_hello_with_the_same_journal_a_finished_command_waits_for_its_result(
+    member: Member, clock: HandClock
+) -> None:
+    connect(member, clock())
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock())
+    greet(member, clock())
+    assert stored(command_id).state == "accepted"
+
+
+def sweep(now: datetime) -> int:
+    """One sweep in its own unit of work."""
+    with unit_of_work() as session:
+        return commands.sweep(session, now)
+
+
+def greet(member: Member, now: datetime, **fields: object) -> list[str]:
+    """The agent says Hello; return the ids it is told to cancel."""
+    with unit_of_work() as session:
+        agent = session.get_one(Agent, member.id)
+        message = hello(**fields)
+        is_new_journal = service.introduce(session, agent, message, now)
+        return recovery.reconcile(session, agent, message, is_new_journal, now)

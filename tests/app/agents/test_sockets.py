@@ -1,0 +1,377 @@
+"""What a real server does with real sockets: handshakes, sessions, bad frames, Acks, revocation."""
+
+import socket
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+import websocket
+from sqlalchemy import select
+
+from agent.protocol import (
+    CLOSE_BAD_DATA,
+    CLOSE_GOING_AWAY,
+    CLOSE_REPLACED,
+    CLOSE_REVOKED,
+    CLOSE_TOO_BIG,
+    MAX_FRAME_BYTES,
+    Ack,
+    Cancel,
+    Cancelled,
+    Heartbeat,
+    Log,
+    Rejected,
+    Repair,
+    Started,
+    Welcome,
+)
+from app.agents import commands, service
+from app.agents.models import Agent, Command, Frame, ReceivedMessage
+from app.audit.service import SYSTEM
+from app.extensions import db
+from app.unit_of_work import unit_of_work
+from tests.app.agents.agent_client import AgentClient, hello, new_id
+from tests.app.agents.conftest import Member, add_agent, add_group, order
+from tests.app.live_server import LiveServer, running_server
+
+Connect = Callable[..., AgentClient]
+AGENT_TIME = "2026-03-02T12:00:00Z"
+
+
+def issue(server: LiveServer, member: Member, trade_no: str, **values: int) -> str:
+    """Write a Repair, as another process does."""
+    with server.app.app_context():
+        return order(member, trade_no, datetime.now(UTC), **values)
+
+
+def state_of(command_id: str) -> str:
+    """Return the command's state, in an application context."""
+    command = commands.find(db.session, command_id)
+    assert command is not None
+    return command.state
+
+
+def upgrade_status(server: LiveServer, path: str, *headers: str) -> int:
+    """Ask for a WebSocket; return the status of the answer."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: 127.0.0.1:{server.port}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        *headers,
+    ]
+    with socket.create_connection(server.address, timeout=10) as raw:
+        raw.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        return int(raw.recv(4096).split(b" ", 2)[1])
+
+
+def test_who_may_shake_hands(server: LiveServer, live_member: Member) -> None:
+    bearer = f"Authorization: Bearer {live_member.token}"
+    assert upgrade_status(server, "/agent") == 401
+    assert upgrade_status(server, "/agent", "Authorization: Bearer pcl_wrong") == 401
+    assert upgrade_status(server, "/agent", bearer, "Origin: http://127.0.0.1") == 403
+    assert upgrade_status(server, "/agent", bearer, "Content-Length: 5") == 400
+    assert upgrade_status(server, "/ui") == 403
+    assert upgrade_status(server, "/ui", f"Origin: http://127.0.0.1:{server.port}") == 401
+    assert upgrade_status(server, "/agent", bearer) == 101
+
+
+def test_no_compression_is_negotiated(server: LiveServer, live_member: Member, connected: Connect) -> None:
+    offer = "Sec-WebSocket-Extensions: permessage-deflate"
+    client = connected(live_member.token, (offer,))
+    assert "sec-websocket-extensions" not in (client.ws.getheaders() or {})
+    client.close()
+
+
+def test_frames_sent_with_the_handshake_are_not_lost(server: LiveServer, live_member: Member) -> None:
+    frame = websocket.ABNF.create_frame(
+        msgspec.json.encode(hello()).decode(), websocket.ABNF.OPCODE_TEXT
+    ).format()
+    request = (
+        f"GET /agent HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: Upgrade\r\n"
+        f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer {live_member.token}\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with socket.create_connection(server.address, timeout=10) as raw:
+        raw.sendall(request.encode() + frame)
+        server.until(lambda: db.session.get_one(Agent, live_member.id).boot_id == "boot")
+
+
+def test_a_session_makes_the_agent_online(
+    server: LiveServer, live_member: Member, client: AgentClient
+) -> None:
+    def presence() -> bool:
+        (known,) = service.list_agents(db.session, group_ids=[live_member.group_id])
+        return known.is_online and known.agent.fixer_codes == ["interRecharge"]
+
+    assert server.until(presence)
+    client.close()
+    assert server.until(lambda: db.session.get_one(Agent, live_member.id).connected_at is None)
+
+
+def test_a_second_session_replaces_the_first(
+    server: LiveServer, live_member: Member, client: AgentClient, connected: Connect
+) -> None:
+    second = connected(live_member.token)
+    assert second.expect(Welcome).epoch == 2
+    assert client.close_code() == CLOSE_REPLACED
+    second.send(hello())
+    issue(server, live_member, "TRD1")
+    assert second.take(Repair).trade_no == "TRD1"
+    second.close()
+
+
+def test_a_command_written_elsewhere_is_sent_and_acknowledged(
+    server: LiveServer, live_member: Member, client: AgentClient
+) -> None:
+    command_id = issue(server, live_member, "TRD1")
+    repair = client.take(Repair)
+    assert (repair.trade_no, repair.fixer_code, repair.fence) == ("TRD1", "interRecharge", 1)
+    assert 0 < repair.deadline_ms <= 3_600_000
+    server.until(lambda: state_of(command_id) == "accepted")
+    client.send(Started(id=new_id(), command_id=command_id))
+    server.until(lambda: state_of(command_id) == "running")
+
+
+def test_a_cancel_reaches_the_agent(server: LiveServer, live_member: Member, client: AgentClient) -> None:
+    command_id = issue(server, live_member, "TRD1")
+    client.take(Repair)
+    server.until(lambda: state_of(command_id) == "accepted")
+    with server.app.app_context(), unit_of_work() as session:
+        command = commands.find(session, command_id)
+        assert command is not None
+        commands.request_cancel(session, command, "by hand", datetime.now(UTC))
+    assert client.expect(Cancel).reason == "by hand"
+    client.send(Cancelled(id=new_id(), command_id=command_id, reason="by hand"))
+    server.until(lambda: state_of(command_id) == "cancelled")
+
+
+def test_an_ack_comes_only_after_the_message_is_stored(
+    server: LiveServer, live_member: Member, client: AgentClient
+) -> None:
+    command_id = issue(server, live_member, "TRD1")
+    client.take(Repair)
+    message = Cancelled(id=new_id(), command_id=command_id)
+    client.send(message)
+    assert client.expect(Ack).of == message.id
+    with sqlite3.connect(server.settings.instance / "piculus.db") as connection:
+        found = connection.execute("SELECT 1 FROM received_message WHERE message_id = ?", (message.id,))
+        assert found.fetchall() == [(1,)]
+
+
+def test_a_repeated_durable_message_is_acknowledged_and_applied_once(
+    server: LiveServer, live_member: Member, client: AgentClient
+) -> None:
+    command_id = issue(server, live_member, "TRD1")
+    client.take(Repair)
+    message = Cancelled(id=new_id(), command_id=command_id)
+    for _ in range(2):
+        client.send(message)
+        assert client.expect(Ack).of == message.id
+    with server.app.app_context():
+        stored = select(ReceivedMessage).where(ReceivedMessage.message_id == message.id)
+        assert len(db.session.scalars(stored).all()) == 1
+
+
+def test_a_result_of_an_unknown_command_is_rejected(client: AgentClient) -> None:
+    message = Cancelled(id=new_id(), command_id="0" * 32)
+    client.send(message)
+    answer = client.expect(Rejected)
+    assert (answer.of, answer.code) == (message.id, "state")
+    assert answer.reason.startswith("The frame does not fit the state of its command.")
+
+
+def test_hello_comes_first_and_once(server: LiveServer, live_member: Member, connected: Connect) -> None:
+    client = connected(live_member.token)
+    client.send(Heartbeat(id="early", agent_time=AGENT_TIME))
+    assert (answer := client.expect(Rejected)).of == "early"
+    assert answer.code == "state"
+    client.send(hello())
+    client.send(hello(id="again"))
+    assert client.expect(Rejected).of == "again"
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "of"),
+    [
+        ("not json", None),
+        ('{"type":"Nonsense","id":"x1"}', "x1"),
+        ('{"type":"Heartbeat","id":"x2","agent_time":"now","more":1}', "x2"),
+        ('{"type":"Heartbeat","id":3}', None),
+        ("[" * 5000, None),
+    ],
+)
+def test_a_malformed_frame_is_rejected_and_kept(
+    server: LiveServer, live_member: Member, client: AgentClient, text: str, of: str | None
+) -> None:
+    client.send_text(text)
+    answer = client.expect(Rejected)
+    assert (answer.of, answer.code) == (of, "malformed")
+    kept = server.until(
+        lambda: db.session.scalars(
+            select(Frame).where(Frame.type == "unreadable", Frame.agent_id == live_member.id)
+        ).one_or_none()
+    )
+    assert kept.body == text
+    assert kept.error
+
+
+def test_bad_frames_close_their_own_socket_and_no_other(
+    server: LiveServer, live_member: Member, client: AgentClient, connected: Connect
+) -> None:
+    with server.app.app_context():
+        other = add_agent(new_id(), live_member.group_id, datetime.now(UTC))
+    for payload, code in (
+        (b"x" * (MAX_FRAME_BYTES + 1), CLOSE_TOO_BIG),
+        (b'{"type":"\xff\xfe"}', CLOSE_BAD_DATA),
+    ):
+        bad = connected(other.token)
+        bad.send_bytes_as_text(payload)
+        assert bad.close_code() == code
+    issue(server, live_member, "TRD1")
+    assert client.take(Repair).trade_no == "TRD1"
+    refused = (
+        select(Frame.error).where(Frame.type == "unreadable", Frame.agent_id == other.id).order_by(Frame.id)
+    )
+    kept = server.until(lambda: found if len(found := db.session.scalars(refused).all()) == 2 else None)
+    assert [error[:4] for error in kept] == ["1009", "1007"]
+
+
+def test_a_message_in_fragments_is_one_message(
+    server: LiveServer, live_member: Member, client: AgentClient
+) -> None:
+    log = Log(id=new_id(), level="error", text="账户 " + "x" * 3000)
+    client.send_in_pieces(msgspec.json.encode(log).decode(), 700)
+    server.until(lambda: last_error(live_member).startswith("账户"))
+
+
+def test_a_largest_message_passes(server: LiveServer, live_member: Member, client: AgentClient) -> None:
+    log = Log(id=new_id(), level="error", text="")
+    room = MAX_FRAME_BYTES - len(msgspec.json.encode(log))
+    client.send(msgspec.structs.replace(log, text="y" * room))
+    server.until(lambda: last_error(live_member).startswith("y"))
+
+
+def test_frames_of_both_ways_are_kept_masked_with_their_latency(
+    server: LiveServer, live_member: Member, client: AgentClient
+) -> None:
+    command_id = issue(server, live_member, "TRD1")
+    client.take(Repair)
+    client.send(Log(id=new_id(), command_id=command_id, level="info", text="card 4111111111111111"))
+    server.until(lambda: len(kept_frames(command_id)) == 3)
+    with server.app.app_context():
+        repair, ack, log = kept_frames(command_id)
+    assert [(one.direction, one.type) for one in (repair, ack, log)] == [
+        ("out", "Repair"),
+        ("in", "Ack"),
+        ("in", "Log"),
+    ]
+    assert {one.trade_no for one in (repair, ack, log)} == {"TRD1"}
+    assert ack.latency_ms is not None
+    assert "4111****1111" in log.body
+
+
+def last_error(member: Member) -> str:
+    """Return what the agent last complained of."""
+    return db.session.get_one(Agent, member.id).last_error
+
+
+def kept_frames(command_id: str) -> list[Frame]:
+    """Return the command's conversation."""
+    return list(db.session.scalars(select(Frame).where(Frame.command_id == command_id).order_by(Frame.id)))
+
+
+def test_a_revoked_agent_is_closed_and_kept_out(
+    server: LiveServer, live_member: Member, client: AgentClient
+) -> None:
+    with server.app.app_context(), unit_of_work() as session:
+        service.revoke(session, live_member.id, actor=SYSTEM, now=datetime.now(UTC))
+    assert client.close_code() == CLOSE_REVOKED
+    bearer = f"Authorization: Bearer {live_member.token}"
+    assert upgrade_status(server, "/agent", bearer) == 401
+
+
+def test_a_new_token_ends_the_session_of_the_old_one(
+    server: LiveServer, live_member: Member, client: AgentClient, connected: Connect
+) -> None:
+    with server.app.app_context(), unit_of_work() as session:
+        _, token = service.rotate(session, live_member.id, actor=SYSTEM, now=datetime.now(UTC))
+    assert client.close_code() == CLOSE_REVOKED
+    connected(token).greet()
+
+
+def test_a_lost_agents_command_goes_to_another(
+    server: LiveServer, live_member: Member, client: AgentClient, connected: Connect
+) -> None:
+    command_id = issue(server, live_member, "TRD1")
+    client.expect(Repair)
+    with server.app.app_context():
+        other = add_agent(new_id(), live_member.group_id, datetime.now(UTC))
+    second = connected(other.token)
+    second.greet()
+    client.ws.shutdown()
+    repair = second.take(Repair)
+    assert (repair.command_id, repair.fence) == (command_id, 2)
+
+
+def test_the_more_important_command_is_sent_first(
+    server: LiveServer, live_member: Member, connected: Connect
+) -> None:
+    for number, priority in enumerate([0, 3, 1, 2]):
+        issue(server, live_member, f"TRD{number}", priority=priority)
+    client = connected(live_member.token)
+    client.greet()
+    assert [client.take(Repair).trade_no for _ in range(4)] == ["TRD1", "TRD3", "TRD2", "TRD0"]
+
+
+def test_commands_are_sent_once_each_and_no_more_than_the_limit_in_flight(
+    server: LiveServer, live_member: Member, connected: Connect
+) -> None:
+    for number in range(40):
+        issue(server, live_member, f"TRD{number}")
+    client = connected(live_member.token)
+    client.greet()
+    first = {client.take(Repair).trade_no for _ in range(32)}
+    assert len(first) == 32
+    with server.app.app_context():
+        of_group = select(Command.state).where(Command.group_id == live_member.group_id)
+        states = db.session.scalars(of_group).all()
+    assert states.count("pending") == 8
+
+
+def test_a_fixer_the_agent_does_not_offer_stays_pending(
+    server: LiveServer, live_member: Member, connected: Connect
+) -> None:
+    client = connected(live_member.token)
+    client.greet(fixer_codes=("somethingElse",))
+    unoffered = issue(server, live_member, "TRD1")
+    with server.app.app_context():
+        verify = order(live_member, "TRD2", datetime.now(UTC), type="Verify")
+    server.until(lambda: state_of(verify) == "sent")
+    assert server.until(lambda: state_of(unoffered) == "pending")
+
+
+def test_a_restarted_server_finds_its_agents_and_commands_again(live_server: LiveServer) -> None:
+    with live_server.app.app_context():
+        now = datetime.now(UTC)
+        member = add_agent("pbap-1", add_group("PBAP", now), now)
+    client = AgentClient(live_server, member.token)
+    client.greet()
+    command_id = issue(live_server, member, "TRD1")
+    client.take(Repair)
+    live_server.until(lambda: state_of(command_id) == "accepted")
+    live_server.ask_to_stop()
+    assert client.close_code() == CLOSE_GOING_AWAY
+    client.ws.shutdown()
+    assert live_server.stop() == 0
+    with running_server(live_server.settings) as again:
+        back = AgentClient(again, member.token)
+        assert back.greet(unfinished=(command_id,)).epoch == 2
+        back.send(Started(id=new_id(), command_id=command_id))
+        again.until(lambda: state_of(command_id) == "running")
+        back.ws.shutdown()

@@ -1,0 +1,115 @@
+"""The agents' pages: who sees which, adding one, taking its token away."""
+
+import pytest
+from flask import Flask
+
+from app.agents import service
+from app.agents.models import Agent
+from app.audit.models import AuditEntry
+from app.extensions import db
+from app.unit_of_work import unit_of_work
+from tests.app.visitor import Visitor, visitor_of
+from tests.factories import make_agent, make_group
+
+
+@pytest.fixture
+def fleet(app: Flask) -> None:
+    """pbap-1 online and pbap-2 offline in PBAP, pbms-1 in PBMS."""
+    with unit_of_work() as session:
+        group, other = make_group(session), make_group(session, "PBMS")
+        make_agent(session, group, name="pbap-1", journal_length=3)
+        make_agent(session, group, name="pbap-2", is_online=False)
+        make_agent(session, other, name="pbms-1")
+
+
+@pytest.fixture
+def admin(app: Flask, fleet: None) -> Visitor:
+    return visitor_of(app, "boss", "admin")
+
+
+@pytest.fixture
+def viewer(app: Flask, fleet: None) -> Visitor:
+    return visitor_of(app, "wang.wu", "viewer", groups=["PBAP"])
+
+
+def stored(name: str) -> Agent:
+    db.session.expire_all()
+    agent = service.find_by_name(db.session, name)
+    assert agent is not None
+    return agent
+
+
+def test_a_viewer_sees_the_agents_of_their_groups_and_no_buttons(viewer: Visitor) -> None:
+    page = viewer.get("/agents").text
+    assert "pbap-1" in page
+    assert "pbap-2" in page
+    assert "pbms-1" not in page
+    assert "/agents/new" not in page
+    assert viewer.get(f"/agents/{stored('pbms-1').id}").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/agents/new", "/agents/1/revoke", "/agents/1/rotate"])
+def test_only_an_admin_hands_out_tokens(viewer: Visitor, path: str) -> None:
+    assert viewer.get(path).status_code == 403
+
+
+def test_the_fragment_is_the_table_of_the_page(admin: Visitor) -> None:
+    fragment = admin.get("/agents?state=offline", target="agents-table").text
+    assert fragment.lstrip().startswith('<div id="agents-table"')
+    assert "pbap-2" in fragment
+    assert "pbap-1" not in fragment
+
+
+def test_a_new_agent_gets_a_token_shown_once(admin: Visitor) -> None:
+    page = admin.post("/agents/new", {"name": "pbap-3", "group": "PBAP"}).text
+    token = page.split('id="agent-token">')[1].split("<")[0]
+    found = service.authenticate(db.session, token)
+    assert found is not None
+    assert found.name == "pbap-3"
+    assert token not in admin.get(f"/agents/{found.id}").text
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ({"name": "", "group": "PBAP"}, "name-error"),
+        ({"name": "pbap-1", "group": "PBAP"}, "name-error"),
+        ({"name": "pbap-9", "group": "NONE"}, "group-error"),
+    ],
+)
+def test_a_wrong_value_is_told_at_its_field_and_kept(
+    admin: Visitor, typed: dict[str, str], words: str
+) -> None:
+    answer = admin.post("/agents/new", typed)
+    assert answer.status_code == 400
+    assert f'id="{words}"' in answer.text
+    assert f'value="{typed["name"]}"' in answer.text
+
+
+def test_a_revoked_agent_leaves_the_list_and_its_token_dies(admin: Visitor) -> None:
+    answer = admin.post(f"/agents/{stored('pbap-1').id}/revoke", {"reason": "主机下线"})
+    assert answer.status_code == 303
+    assert stored("pbap-1").revoked_at is not None
+    assert "pbap-1" not in admin.get("/agents", target="agents-table").text
+    entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "agent.revoke")).one()
+    assert entry.reason == "主机下线"
+
+
+def test_revoking_twice_is_told(admin: Visitor) -> None:
+    url = f"/agents/{stored('pbap-1').id}/revoke"
+    admin.post(url, {})
+    assert admin.post(url, {}).status_code == 409
+
+
+def test_a_rotated_token_replaces_the_old_one(admin: Visitor) -> None:
+    first = admin.post("/agents/new", {"name": "pbap-3", "group": "PBAP"}).text
+    old = first.split('id="agent-token">')[1].split("<")[0]
+    admin.post(f"/agents/{stored('pbap-3').id}/rotate", {})
+    assert service.authenticate(db.session, old) is None
+
+
+def test_the_notice_turns_green_when_the_agent_is_online(admin: Visitor) -> None:
+    online = admin.get(f"/agents/{stored('pbap-1').id}/connection", target="agent-connection").text
+    offline = admin.get(f"/agents/{stored('pbap-2').id}/connection", target="agent-connection").text
+    assert "evidence green" in online
+    assert "evidence amber" in offline

@@ -1,0 +1,141 @@
+"""Lists of anomalies: filters, keyset pages, counts, CSV rows, figures."""
+
+from datetime import timedelta
+
+import pytest
+
+from app import keyset
+from app.anomalies import queries
+from app.anomalies.queries import AnomalyFilter, AnomalySort
+from app.errors import InvalidError
+from app.keyset import Cut
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
+from tests.factories import FIXER, NOW, make_anomaly, make_group
+
+
+@pytest.fixture
+def group(session: WorkSession) -> SystemGroup:
+    return make_group(session)
+
+
+def plant(session: WorkSession, group: SystemGroup, count: int) -> list[int]:
+    return [
+        make_anomaly(
+            session,
+            group,
+            amount_minor=None if number == 3 else (number * 7) % 5,
+            last_seen_at=NOW + timedelta(seconds=number % 4),
+        ).id
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("by", ["id", "amount", "last_seen"])
+@pytest.mark.parametrize("is_descending", [True, False])
+def test_pages_cover_every_row_once_both_ways(
+    session: WorkSession, group: SystemGroup, by: str, is_descending: bool
+) -> None:
+    ids = plant(session, group, 17)
+    sort = AnomalySort(by, is_descending)
+    page = queries.list_anomalies(session, AnomalyFilter(), Cut(size=5), sort)
+    assert page.before is None
+    forward = [[row.id for row in page.rows]]
+    while page.after is not None:
+        page = queries.list_anomalies(session, AnomalyFilter(), Cut(after=page.after, size=5), sort)
+        forward.append([row.id for row in page.rows])
+    backward = [[row.id for row in page.rows]]
+    while page.before is not None:
+        page = queries.list_anomalies(session, AnomalyFilter(), Cut(before=page.before, size=5), sort)
+        backward.append([row.id for row in page.rows])
+    assert sorted(identity for ids_of_page in forward for identity in ids_of_page) == ids
+    assert backward == forward[::-1]
+
+
+def test_rows_added_while_paging_shift_nothing(session: WorkSession, group: SystemGroup) -> None:
+    ids = plant(session, group, 6)
+    first = queries.list_anomalies(session, AnomalyFilter(), Cut(size=3))
+    plant(session, group, 2)
+    second = queries.list_anomalies(session, AnomalyFilter(), Cut(after=first.after, size=3))
+    assert [row.id for row in [*first.rows, *second.rows]] == ids[::-1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "trades"),
+    [
+        (AnomalyFilter(states=("waiting",)), ["CO2"]),
+        (AnomalyFilter(tab="executable"), ["CO1", "CO2", "WD1"]),
+        (AnomalyFilter(tab="human"), ["CO3", "WD2"]),
+        (AnomalyFilter(tab="human", without_pairs=((1, FIXER),)), ["CO3", "WD1", "WD2"]),
+        (AnomalyFilter(tab="executable", states=("waiting",)), ["CO2"]),
+        (AnomalyFilter(outcome="human"), ["WD2"]),
+        (AnomalyFilter(until_id=2), ["CO1", "CO2"]),
+        (AnomalyFilter(kind="withdraw"), ["WD1", "WD2"]),
+        (AnomalyFilter(fixer_code=FIXER), ["CO1", "CO2", "CO3"]),
+        (AnomalyFilter(trade_no="CO"), ["CO1", "CO2", "CO3"]),
+        (AnomalyFilter(reason="malformed"), ["WD2"]),
+        (AnomalyFilter(amount_from=200, amount_to=300), ["CO2", "CO3"]),
+        (AnomalyFilter(seen_from=NOW + timedelta(hours=1)), ["CO3", "WD1", "WD2"]),
+        (AnomalyFilter(seen_to=NOW + timedelta(hours=1)), ["CO1", "CO2"]),
+        (AnomalyFilter(seen_from=NOW + timedelta(days=1)), []),
+        (AnomalyFilter(seen_to=NOW), []),
+        (AnomalyFilter(group_ids=[]), []),
+        (AnomalyFilter(pairs=()), []),
+        (AnomalyFilter(pairs=((1, FIXER),)), ["CO1", "CO2", "CO3"]),
+        (AnomalyFilter(without_pairs=((1, FIXER),)), ["WD1", "WD2"]),
+    ],
+)
+def test_filters_narrow(
+    session: WorkSession, group: SystemGroup, wanted: AnomalyFilter, trades: list[str]
+) -> None:
+    assert group.id == 1
+    later = {"first_seen_at": NOW + timedelta(hours=2)}
+    withdraw = {"kind": "withdraw", "fixer_code": "interWithdrawFixServiceImpl"}
+    make_anomaly(session, group, trade_no="CO1", amount_minor=100)
+    make_anomaly(session, group, trade_no="CO2", amount_minor=200, state="waiting")
+    make_anomaly(session, group, trade_no="CO3", amount_minor=300, state="needs_human", **later)
+    make_anomaly(session, group, trade_no="WD1", amount_minor=400, **later, **withdraw)
+    make_anomaly(
+        session,
+        group,
+        trade_no="WD2",
+        amount_minor=None,
+        state="needs_human",
+        reason="malformed",
+        outcome="human",
+        **later,
+        kind="withdraw",
+        fixer_code=None,
+    )
+    page = queries.list_anomalies(session, wanted, Cut())
+    assert sorted(row.trade_no for row in page.rows) == trades
+    assert queries.count_anomalies(session, wanted).count == len(trades)
+    assert sorted(row.trade_no for row in queries.csv_rows(session, wanted)) == trades
+
+
+def test_counts_are_capped(session: WorkSession, group: SystemGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(session, group, 6)
+    monkeypatch.setattr(keyset, "COUNT_CAP", 5)
+    assert str(queries.count_anomalies(session, AnomalyFilter())) == "5+"
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "!!!!", "WzFd", "bnVsbA"])
+def test_a_bad_cursor_is_refused(session: WorkSession, cursor: str) -> None:
+    with pytest.raises(InvalidError):
+        queries.list_anomalies(session, AnomalyFilter(), Cut(after=cursor))
+
+
+def test_csv_rows_go_on_over_batches(
+    session: WorkSession, group: SystemGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "CSV_BATCH", 3)
+    ids = plant(session, group, 7)
+    assert [row.id for row in queries.csv_rows(session, AnomalyFilter())] == ids[::-1]
+
+
+def test_open_figures_count_what_is_at_stake(session: WorkSession, group: SystemGroup) -> None:
+    make_anomaly(session, group, amount_minor=100)
+    make_anomaly(session, group, amount_minor=None, kind=None, state="needs_human")
+    make_anomaly(session, group, state="repaired")
+    figures = queries.open_figures(session, [group.id])
+    assert (figures.count, figures.amount_minor, len(figures.figures)) == (2, 100, 2)

@@ -1,0 +1,210 @@
+"""What a repeated report changes, and what it leaves."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from app.anomalies import collecting, reports
+from app.anomalies.collections import start_run
+from app.anomalies.models import Anomaly, AnomalyEvent, CollectionTask, HourlyCount
+from app.anomalies.service import ignore, verify
+from app.anomalies.states import ALLOWED, change_state
+from app.audit.models import AuditEntry
+from app.audit.service import SYSTEM
+from app.errors import ConflictError, InvalidError
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
+from tests.factories import FIXER, NOW, PERSON, chunk, make_agent, make_anomaly, make_group, reported
+
+OTHER_FIXER = "rechargeTimeoutFixServiceImpl"
+LATER = NOW + timedelta(minutes=1)
+
+
+@pytest.fixture
+def group(session: WorkSession) -> SystemGroup:
+    return make_group(session)
+
+
+@pytest.fixture
+def task(session: WorkSession, group: SystemGroup) -> CollectionTask:
+    make_agent(session, group)
+    run = start_run(
+        session,
+        group=group,
+        codes=[FIXER],
+        window=(NOW - timedelta(days=7), NOW),
+        trigger="click",
+        actor=PERSON,
+        reason="",
+        now=NOW,
+    )
+    return run.tasks[0]
+
+
+def anomalies_of(session: WorkSession, trade_no: str) -> list[Anomaly]:
+    session.flush()
+    session.expire_all()
+    return list(
+        session.scalars(select(Anomaly).where(Anomaly.trade_no == trade_no).order_by(Anomaly.id)).unique()
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"), [("repair", "open"), ("wait", "waiting"), ("human", "needs_human")]
+)
+def test_a_new_report_takes_the_state_of_its_decision(
+    session: WorkSession, task: CollectionTask, outcome: str, state: str
+) -> None:
+    assert reports.take_rows(session, task, [reported("T", outcome=outcome, reason="bank")], LATER) == 1
+    (anomaly,) = anomalies_of(session, "T")
+    assert (anomaly.state, anomaly.reason, anomaly.first_seen_at) == (state, "bank", LATER)
+    assert anomaly.facts is not None
+    assert anomaly.facts["bank"]["state"] == "SUCCESS"
+    event = session.scalars(select(AnomalyEvent)).one()
+    assert (event.from_state, event.to_state, event.code) == (None, state, "reported")
+
+
+@pytest.mark.parametrize(
+    ("before", "columns", "outcome", "state"),
+    [
+        ("open", {}, "repair", "open"),
+        ("open", {}, "wait", "waiting"),
+        ("open", {}, "human", "needs_human"),
+        ("waiting", {}, "repair", "open"),
+        ("waiting", {}, "human", "needs_human"),
+        ("repairing", {}, "human", "repairing"),
+        ("exhausted", {}, "repair", "exhausted"),
+        ("exhausted", {}, "human", "needs_human"),
+        ("needs_human", {"outcome": "human"}, "repair", "open"),
+        ("needs_human", {"outcome": "repair"}, "repair", "needs_human"),
+        ("needs_human", {"outcome": "human", "has_moved_money": True}, "repair", "needs_human"),
+    ],
+)
+def test_a_repeated_report_moves_the_anomaly_only_where_it_may(
+    session: WorkSession,
+    group: SystemGroup,
+    task: CollectionTask,
+    before: str,
+    columns: dict[str, object],
+    outcome: str,
+    state: str,
+) -> None:
+    make_anomaly(session, group, trade_no="T", state=before, **columns)
+    assert reports.take_rows(session, task, [reported("T", outcome=outcome)], LATER) == 0
+    (anomaly,) = anomalies_of(session, "T")
+    assert anomaly.state == state
+
+
+def test_a_repeated_report_updates_facts_and_never_resets_attempts(
+    session: WorkSession, group: SystemGroup, task: CollectionTask
+) -> None:
+    make_anomaly(session, group, trade_no="T", failed_attempts=2, attempts=3)
+    reports.take_rows(
+        session, task, [reported("T", row_hash="hash-9", fixer_code=OTHER_FIXER, amount_minor=7)], LATER
+    )
+    (anomaly,) = anomalies_of(session, "T")
+    assert (anomaly.row_hash, anomaly.amount_minor, anomaly.last_seen_at) == ("hash-9", 7, LATER)
+    assert (anomaly.failed_attempts, anomaly.attempts, anomaly.times_seen) == (2, 3, 2)
+    assert anomaly.fixer_code == OTHER_FIXER
+
+
+@pytest.mark.parametrize("state", ["repairing", "exhausted", "needs_human"])
+def test_the_fixer_changes_only_while_open_or_waiting(
+    session: WorkSession, group: SystemGroup, task: CollectionTask, state: str
+) -> None:
+    make_anomaly(session, group, trade_no="T", state=state)
+    reports.take_rows(session, task, [reported("T", fixer_code=OTHER_FIXER)], LATER)
+    (anomaly,) = anomalies_of(session, "T")
+    assert anomaly.fixer_code == FIXER
+
+
+@pytest.mark.parametrize(("row_hash", "count"), [("hash-1", 1), ("hash-2", 2)])
+def test_ignored_holds_while_the_row_is_unchanged(
+    session: WorkSession, group: SystemGroup, task: CollectionTask, row_hash: str, count: int
+) -> None:
+    anomaly = make_anomaly(session, group, trade_no="T")
+    ignore(session, anomaly.id, reason="known", actor=PERSON, group_ids=None, now=NOW)
+    reports.take_rows(session, task, [reported("T", row_hash=row_hash)], LATER)
+    assert [one.state for one in anomalies_of(session, "T")] == ["ignored", "open"][:count]
+
+
+@pytest.mark.parametrize(("closed_at", "count"), [(NOW - timedelta(hours=1), 2), (LATER, 1)])
+def test_a_report_older_than_the_repair_opens_nothing(
+    session: WorkSession, group: SystemGroup, task: CollectionTask, closed_at: object, count: int
+) -> None:
+    make_anomaly(session, group, trade_no="T", state="repaired", closed_at=closed_at)
+    reports.take_rows(session, task, [reported("T")], LATER)
+    assert len(anomalies_of(session, "T")) == count
+
+
+def test_a_row_that_makes_no_sense_is_for_a_person(session: WorkSession, task: CollectionTask) -> None:
+    trade = reported(
+        "", kind=None, amount_minor=None, fixer_code=None, outcome="human", reason="malformed", facts=None
+    )
+    reports.take_rows(session, task, [trade], LATER)
+    (anomaly,) = anomalies_of(session, "")
+    assert (anomaly.state, anomaly.fixer_code, anomaly.reason) == ("needs_human", None, "malformed")
+
+
+def test_new_anomalies_are_counted_by_the_hour(session: WorkSession, task: CollectionTask) -> None:
+    agent = task.agent
+    for number in range(2):
+        message = chunk(task, number, *(reported(f"T{number}{index}") for index in range(3)))
+        collecting.record_anomalies(session, agent, message, LATER)
+    session.flush()
+    row = session.scalars(select(HourlyCount)).one()
+    assert (row.name, row.count, row.amount_minor, row.hour) == ("new", 6, 60_000, NOW)
+
+
+def test_a_large_report_is_taken_chunk_by_chunk(session: WorkSession, task: CollectionTask) -> None:
+    for number in range(20):
+        trades = [reported(f"T{number:03d}{index:03d}") for index in range(100)]
+        collecting.record_anomalies(session, task.agent, chunk(task, number, *trades), LATER)
+    assert session.execute(select(func.count(Anomaly.id))).scalar_one() == 2_000
+    assert (task.chunks, task.rows, task.new_anomalies) == (20, 2_000, 2_000)
+
+
+def test_every_transition_that_is_not_allowed_is_refused(session: WorkSession, group: SystemGroup) -> None:
+    for before, allowed in ALLOWED.items():
+        for to in ALLOWED.keys() - allowed - {before}:
+            anomaly = make_anomaly(session, group, state=before)
+            with pytest.raises(ConflictError):
+                change_state(session, anomaly, to, code="test", reason="", actor=SYSTEM, now=NOW)
+            assert anomaly.state == before
+
+
+def test_ignoring_takes_a_reason_and_is_audited(session: WorkSession, group: SystemGroup) -> None:
+    anomaly = make_anomaly(session, group)
+    with pytest.raises(InvalidError):
+        ignore(session, anomaly.id, reason=" ", actor=PERSON, group_ids=None, now=NOW)
+    ignore(session, anomaly.id, reason="settled by hand", actor=PERSON, group_ids=None, now=NOW)
+    session.flush()
+    entry = session.scalars(select(AuditEntry)).one()
+    assert (anomaly.state, anomaly.closed_at) == ("ignored", NOW)
+    assert (entry.action, entry.reason, entry.sys_code) == ("anomaly.ignore", "settled by hand", "PBAP")
+
+
+@pytest.mark.parametrize("state", ["open", "waiting"])
+def test_money_on_its_way_is_not_ignored(session: WorkSession, group: SystemGroup, state: str) -> None:
+    anomaly = make_anomaly(session, group, state=state, has_moved_money=True)
+    with pytest.raises(ConflictError) as refused:
+        ignore(session, anomaly.id, reason="known", actor=PERSON, group_ids=None, now=NOW)
+    assert (refused.value.code, anomaly.state) == ("money_begun", state)
+
+
+def test_a_person_who_was_asked_may_close_a_repair_half_done(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    anomaly = make_anomaly(session, group, state="needs_human", has_moved_money=True)
+    ignore(session, anomaly.id, reason="settled by hand", actor=PERSON, group_ids=None, now=NOW)
+    assert anomaly.state == "ignored"
+
+
+def test_a_person_orders_fresh_facts_once_at_a_time(session: WorkSession, group: SystemGroup) -> None:
+    anomaly = make_anomaly(session, group)
+    command = verify(session, anomaly.id, reason="bank called", actor=PERSON, group_ids=None, now=NOW)
+    assert (command.type, command.trade_no) == ("Verify", anomaly.trade_no)
+    with pytest.raises(ConflictError) as refused:
+        verify(session, anomaly.id, reason="bank called", actor=PERSON, group_ids=None, now=NOW)
+    assert refused.value.code == "trade_busy"

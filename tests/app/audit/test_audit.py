@@ -1,0 +1,114 @@
+"""The audit page: what is shown, to whom."""
+
+import pytest
+from flask import Flask
+
+from app.audit import service
+from app.audit.models import AuditEntry
+from app.audit.service import Actor
+from app.extensions import db
+from app.unit_of_work import unit_of_work
+from tests.app.visitor import Visitor, visitor_of
+from tests.factories import NOW, make_group
+
+
+def record(action: str = "plan.update", sys_code: str | None = "PBAP", **values: object) -> int:
+    with unit_of_work() as session:
+        entry = service.record(
+            session,
+            actor=Actor(99, "wang.wei", "10.0.0.9"),
+            action=action,
+            object_type="plan",
+            object_id=5,
+            object_name=str(values.get("object_name", "interRechargeFixServiceImpl")),
+            sys_code=sys_code,
+            reason=str(values.get("reason", "")),
+            detail={"retries": [0, 5]},
+            now=NOW,
+        )
+        session.flush()
+        return entry.id
+
+
+@pytest.fixture
+def visitor(app: Flask) -> Visitor:
+    with unit_of_work() as session:
+        make_group(session, "PBAP")
+        make_group(session, "PBMS")
+    return visitor_of(app, "li.na", "viewer", groups=["PBAP"])
+
+
+def test_an_entry_keeps_its_actor_as_values(app: Flask) -> None:
+    entry = db.session.get(AuditEntry, record(reason="调大重试"))
+    assert entry is not None
+    assert (entry.actor_id, entry.actor_name, entry.address) == (99, "wang.wei", "10.0.0.9")
+    assert (entry.at, entry.reason, entry.detail) == (NOW, "调大重试", {"retries": [0, 5]})
+
+
+def test_a_person_sees_their_groups_and_their_own_entries(visitor: Visitor) -> None:
+    record(object_name="of-my-group")
+    record(sys_code="PBMS", object_name="of-another-group")
+    record(sys_code=None, object_name="of-no-group")
+    page = visitor.get("/audit").text
+    assert "of-my-group" in page
+    assert "of-another-group" not in page
+    assert "of-no-group" not in page
+    assert "登录" in page
+
+
+def test_an_entry_of_another_group_is_not_there(visitor: Visitor) -> None:
+    assert visitor.get(f"/audit/{record(sys_code='PBMS')}").status_code == 404
+
+
+def test_the_detail_shows_what_changed_in_drawer_and_page(visitor: Visitor) -> None:
+    entry_id = record(reason="调大重试")
+    drawer = visitor.get(f"/audit/{entry_id}", target="drawer").text
+    assert "<html" not in drawer
+    assert "调大重试" in drawer
+    page = visitor.get(f"/audit/{entry_id}").text
+    assert "<html" in page
+    assert "10.0.0.9" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "is_found"),
+    [
+        ("actor=wang.wei", True),
+        ("actor=nobody", False),
+        ("action=plan.update", True),
+        ("action=plan.delete", False),
+        ("object=plan", True),
+        ("q=interRecharge", True),
+        ("q=5", True),
+        ("q=withdraw", False),
+        ("group=PBAP", True),
+        ("start=2026-03-02T19:00", True),
+        ("start=2026-03-02T21:00", False),
+        ("end=2026-03-02T21:00", True),
+    ],
+)
+def test_filters_narrow_the_list(visitor: Visitor, query: str, is_found: bool) -> None:
+    record()
+    fragment = visitor.get(f"/audit?{query}", target="audit-table").text
+    assert ("wang.wei" in fragment) is is_found
+
+
+def test_a_time_that_is_none_is_told_and_kept(visitor: Visitor) -> None:
+    answer = visitor.get("/audit?start=yesterday")
+    assert answer.status_code == 400
+    assert "yesterday" in answer.text
+    assert "请按“年-月-日 时:分”填写时间" in answer.text
+
+
+def test_pages_hold_every_entry_once(app: Flask) -> None:
+    reader = visitor_of(app, "boss", "admin")
+    made = {record(object_name=f"object-{number}") for number in range(120)}
+    seen: list[int] = []
+    url = "/audit?action=plan.update"
+    while url:
+        page = reader.get(url).text
+        seen += [int(part.split('"')[0]) for part in page.split('id="entry-')[1:]]
+        following = page.split('rel="next" href="')[1:]
+        url = following[0].split('"')[0].replace("&amp;", "&") if following else ""
+    assert len(seen) == 120
+    assert set(seen) == made

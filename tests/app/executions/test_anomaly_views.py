@@ -1,0 +1,363 @@
+"""Anomalies as pages: the list and its filters, the CSV, one anomaly, and what a person does with it."""
+
+import csv
+import io
+import re
+from datetime import timedelta
+
+import msgspec
+import pytest
+from flask import Flask
+from markupsafe import Markup
+
+from app.agents.models import Command
+from app.anomalies.models import Anomaly, AnomalyEvent
+from app.audit.models import AuditEntry
+from app.executions.models import Attempt, Step
+from app.extensions import db
+from app.unit_of_work import WorkSession, unit_of_work
+from app.users.models import SystemGroup
+from tests.app.visitor import Visitor, visitor_of
+from tests.factories import FIXER, NOW, facts_of, make_agent, make_anomaly, make_group, make_plan, row_of
+
+TABLE = "anomalies-table"
+
+
+@pytest.fixture
+def group(app: Flask) -> SystemGroup:
+    with unit_of_work() as session:
+        group = make_group(session)
+        make_group(session, "PBMS", trade_table="TPBMS_TRD_ACC_TRADE")
+        make_agent(session, group, name="pbap-1")
+        make_plan(session, group, max_retries=5)
+    return group
+
+
+@pytest.fixture
+def operator(app: Flask, group: SystemGroup) -> Visitor:
+    return visitor_of(app, "li.na", "operator", groups=["PBAP"])
+
+
+def plant(group: SystemGroup, **columns: object) -> int:
+    with unit_of_work() as session:
+        return make_anomaly(session, group, **columns).id
+
+
+def plant_elsewhere(**columns: object) -> int:
+    with unit_of_work() as session:
+        return make_anomaly(session, other_group(session), **columns).id
+
+
+def other_group(session: WorkSession) -> SystemGroup:
+    return session.scalars(db.select(SystemGroup).where(SystemGroup.sys_code == "PBMS")).one()
+
+
+def read(anomaly_id: int) -> Anomaly:
+    db.session.expire_all()
+    return db.session.get_one(Anomaly, anomaly_id)
+
+
+def trades(text: str) -> list[str]:
+    return re.findall(r'class="row-link mono"[^>]*>([^<]+)<', text)
+
+
+def test_anomalies_are_for_people_logged_in(app: Flask, group: SystemGroup) -> None:
+    identity = plant(group)
+    stranger = Visitor(app)
+    for url in (
+        "/anomalies",
+        "/anomalies/export.csv",
+        f"/anomalies/{identity}",
+        f"/anomalies/{identity}/repair",
+    ):
+        assert "/login" in stranger.get(url).headers["Location"]
+
+
+def test_only_groups_a_person_may_see_are_shown(operator: Visitor, group: SystemGroup) -> None:
+    plant(group, trade_no="CO-OURS")
+    theirs = plant_elsewhere(trade_no="CO-THEIRS")
+    assert trades(operator.get("/anomalies").text) == ["CO-OURS"]
+    assert "CO-THEIRS" not in operator.get("/anomalies/export.csv").text
+    assert operator.get(f"/anomalies/{theirs}").status_code == 404
+    assert operator.get(f"/anomalies/{theirs}/ignore").status_code == 404
+    assert operator.post(f"/anomalies/{theirs}/ignore", {"reason": "x"}).status_code == 404
+    assert operator.get("/anomalies?group=PBMS").status_code == 400
+    assert read(theirs).state == "open"
+
+
+def test_the_fragment_is_the_part_of_the_page(operator: Visitor, group: SystemGroup) -> None:
+    plant(group)
+    page, fragment = operator.get("/anomalies").text, operator.get("/anomalies", target=TABLE).text
+    assert fragment.lstrip().startswith(f'<div id="{TABLE}"')
+    assert fragment.strip() in page
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("state=waiting", ["WD1"]),
+        ("state=open&state=waiting", ["WD1", "CO1"]),
+        ("kind=withdraw", ["WD1"]),
+        (f"fixer={FIXER}", ["CO1"]),
+        ("trade_no=CO", ["CO2", "CO1"]),
+        ("cause=malformed", ["CO2"]),
+        ("outcome=human", ["CO2"]),
+        ("amount_from=90.50&amount_to=1,000", ["CO1"]),
+        ("start=2026-03-02T21:00", ["CO2"]),
+        ("end=2026-03-02T21:00", ["WD1", "CO1"]),
+        ("plan=none", ["CO2", "WD1"]),
+        ("plan=auto", ["CO1"]),
+        ("plan=manual", []),
+        ("level=3", ["CO1"]),
+        ("level=0", []),
+        ("run=%237", ["CO1"]),
+        ("group=PBAP", ["CO2", "WD1", "CO1"]),
+        ("sort=amount&by=asc", ["WD1", "CO1", "CO2"]),
+    ],
+)
+def test_the_list_narrows_and_sorts(
+    operator: Visitor, group: SystemGroup, query: str, found: list[str]
+) -> None:
+    plant(group, trade_no="CO1", amount_minor=9_050, last_run_id=7)
+    plant(group, trade_no="WD1", amount_minor=900, kind="withdraw", state="waiting", fixer_code="otherFixer")
+    later = NOW + timedelta(hours=2)
+    bad = {"fixer_code": None, "outcome": "human", "state": "needs_human", "reason": "malformed"}
+    plant(group, trade_no="CO2", amount_minor=900_000, first_seen_at=later, **bad)
+    assert trades(operator.get(f"/anomalies?{query}", target=TABLE).text) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("amount_from=many", "amount_from"),
+        ("amount_to=1.234", "amount_to"),
+        ("start=yesterday", "start"),
+        ("run=last", "run"),
+        ("state=broken", "state"),
+        ("group=NOPE", "group"),
+        ("level=9", "level"),
+    ],
+)
+def test_a_wrong_filter_is_told_at_its_field(
+    operator: Visitor, group: SystemGroup, query: str, field: str
+) -> None:
+    plant(group)
+    answer = operator.get(f"/anomalies?{query}")
+    assert answer.status_code == 400
+    assert f'id="{field}-error"' in answer.text
+    assert operator.get(f"/anomalies/export.csv?{query}").status_code == 302
+
+
+def test_an_unknown_sort_and_a_bad_cursor_are_refused(operator: Visitor, group: SystemGroup) -> None:
+    assert operator.get("/anomalies?sort=colour").status_code == 400
+    assert operator.get("/anomalies?after=nowhere").status_code == 400
+
+
+def test_an_empty_list_says_what_to_do_next(operator: Visitor, group: SystemGroup) -> None:
+    assert "/collections/new" in operator.get("/anomalies").text
+    assert "没有符合条件的异常" in operator.get("/anomalies?state=open").text
+
+
+def test_the_csv_holds_every_row_of_the_filter_and_no_formula(operator: Visitor, group: SystemGroup) -> None:
+    trap = '=HYPERLINK("http://x")'
+    plant(group, trade_no="CO1", amount_minor=-123_456, row=row_of("CO1", 1) | {"FAILED_MSG": "@SUM(1)"})
+    plant(group, trade_no=trap, channel="+1", state="needs_human")
+    plant(group, trade_no="CO2", state="healed")
+    answer = operator.get("/anomalies/export.csv?state=open&state=needs_human")
+    assert answer.content_type == "text/csv; charset=utf-8"
+    assert answer.text.startswith("\ufeff")
+    rows = list(csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff"))))
+    assert [row["交易号"] for row in rows] == ["'" + trap, "CO1"]
+    assert (rows[1]["金额（元）"], rows[1]["FAILED_MSG"], rows[0]["渠道"]) == ("-1234.56", "'@SUM(1)", "+1")
+
+
+def test_an_anomaly_is_shown_with_its_evidence(operator: Visitor, group: SystemGroup) -> None:
+    row = row_of("CO'1", 1)
+    after = row | {"ACC_TRD_STATUS": 1, "FAILED_MSG": "充值成功修复"}
+    facts = msgspec.to_builtins(facts_of("CO'1"))
+    identity = plant(group, trade_no="CO'1", row=row, after=after, facts=facts)
+    text = operator.get(f"/anomalies/{identity}").text
+    statement = Markup(text.partition('id="anomaly-sql"')[2].partition("</pre>")[0]).striptags()
+    assert statement.endswith("FROM TPBAP_TRD_ACC_TRADE WHERE TRD_NUM='CO''1';")
+    assert "<ins>充值成功修复</ins>" in text
+    assert "<ins>记账时分配</ins>" in text
+    assert "银行成功" in text
+
+
+def test_a_row_that_makes_no_sense_is_shown_without_facts(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(
+        group, fixer_code=None, kind=None, amount_minor=None, state="needs_human", reason="out_of_range"
+    )
+    text = operator.get(f"/anomalies/{identity}").text
+    assert "越界" in text
+    assert "没有查询：这一行数据不合法。" in text
+    assert f"/anomalies/{identity}/repair" not in text
+    assert f"/anomalies/{identity}/verify" in text
+
+
+def test_the_drawer_shows_what_the_page_shows(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    drawer = operator.get(f"/anomalies/{identity}", target="drawer").text
+    assert drawer.lstrip().startswith('<div class="drawer-frame"')
+    assert "<html" not in drawer
+    assert "三方事实" in drawer
+
+
+def test_the_history_leads_to_executions_and_conversations(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    operator.post(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
+    attempt = db.session.scalars(db.select(Attempt)).unique().one()
+    text = operator.get(f"/anomalies/{identity}").text
+    assert f'href="/executions/{attempt.execution_id}"' in text
+    assert "客户来电" in text
+    assert "第 1 次执行进行中" in text
+
+
+def test_a_repair_by_click_commands_one_attempt(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    answer = operator.post(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
+    assert answer.location == f"/anomalies/{identity}"
+    attempt = db.session.scalars(db.select(Attempt)).unique().one()
+    assert (attempt.trigger, attempt.actor_name, attempt.reason) == ("click", "li.na", "客户来电")
+    assert db.session.scalars(db.select(Command.type)).all() == ["Repair"]
+    assert read(identity).state == "repairing"
+
+
+def test_htmx_gets_a_toast_and_a_closed_dialog(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    answer = operator.post(f"/anomalies/{identity}/ignore", {"reason": "已手工处理"}, target="dialog")
+    assert answer.status_code == 204
+    assert "closeDialog" in answer.headers["HX-Trigger"]
+
+
+def test_a_retry_is_one_further_attempt_whatever_the_count(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group, state="needs_human", failed_attempts=6, attempts=6)
+    assert operator.post(f"/anomalies/{identity}/retry", {"reason": "银行已恢复"}).status_code == 303
+    attempt = db.session.scalars(db.select(Attempt)).unique().one()
+    assert (attempt.number, read(identity).state) == (7, "repairing")
+
+
+def test_a_verification_reads_only(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group, state="needs_human")
+    assert operator.post(f"/anomalies/{identity}/verify", {"reason": "已冲正"}).status_code == 303
+    assert db.session.scalars(db.select(Command.type)).all() == ["Verify"]
+    event = db.session.scalars(db.select(AnomalyEvent)).one()
+    assert (event.code, event.reason, read(identity).state) == ("verify_ordered", "已冲正", "needs_human")
+    assert "正在重新核实" in operator.get(f"/anomalies/{identity}").text
+
+
+def test_ignoring_closes_for_a_reason_and_is_audited(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    assert operator.post(f"/anomalies/{identity}/ignore", {"reason": "测试交易"}).status_code == 303
+    assert read(identity).state == "ignored"
+    entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "anomaly.ignore")).one()
+    assert (entry.reason, entry.actor_name) == ("测试交易", "li.na")
+
+
+def test_a_running_repair_is_cancelled_before_money_moves(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    operator.post(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
+    assert "资金尚未移动，可以取消" in operator.get(f"/anomalies/{identity}/cancel").text
+    assert operator.post(f"/anomalies/{identity}/cancel", {"reason": "点错了"}).status_code == 303
+    assert db.session.scalars(db.select(Attempt.outcome)).all() == ["cancelled"]
+    assert read(identity).state == "open"
+
+
+def test_a_repair_that_moves_money_says_that_it_cannot_be_cancelled(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group)
+    operator.post(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
+    with unit_of_work() as session:
+        attempt = session.scalars(db.select(Attempt)).unique().one()
+        session.add(
+            Step(
+                attempt_id=attempt.id,
+                seq=1,
+                name="pay",
+                key="PCL:PBAP:T:pay",
+                state="intended",
+                moves_money=True,
+                started_at=NOW,
+            )
+        )
+    page = operator.get(f"/anomalies/{identity}").text
+    assert "资金已经移动，不能取消" in page
+    assert f"/anomalies/{identity}/cancel" not in page
+    answer = operator.post(f"/anomalies/{identity}/cancel", {"reason": "点错了"})
+    assert answer.status_code == 409
+    assert "资金已经移动" in answer.text
+    assert db.session.scalars(db.select(Attempt.outcome)).all() == [None]
+
+
+@pytest.mark.parametrize("action", ["repair", "retry", "verify", "ignore", "cancel"])
+@pytest.mark.parametrize("reason", ["", "   ", "长" * 501])
+def test_every_action_wants_a_reason_and_keeps_what_was_typed(
+    operator: Visitor, group: SystemGroup, action: str, reason: str
+) -> None:
+    identity = plant(group)
+    if action == "cancel":
+        operator.post(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
+    before = read(identity).state
+    answer = operator.post(f"/anomalies/{identity}/{action}", {"reason": reason})
+    assert answer.status_code == 400
+    assert 'id="reason-error"' in answer.text
+    assert reason.strip() in answer.text
+    assert read(identity).state == before
+
+
+@pytest.mark.parametrize(
+    ("columns", "action", "words"),
+    [
+        ({"state": "needs_human"}, "repair", "待人工核查"),
+        ({"state": "repaired"}, "retry", "已经结束"),
+        ({"state": "healed"}, "ignore", "状态不允许"),
+        ({"state": "waiting", "has_moved_money": True}, "ignore", "已经移动资金"),
+        ({"fixer_code": "otherFixer"}, "repair", "没有匹配的方案"),
+        ({"fixer_code": None}, "retry", "没有修复代号"),
+        ({}, "cancel", "命令已经结束"),
+    ],
+)
+def test_what_the_state_forbids_is_refused_in_words(
+    operator: Visitor, group: SystemGroup, columns: dict[str, object], action: str, words: str
+) -> None:
+    identity = plant(group, **columns)
+    answer = operator.post(f"/anomalies/{identity}/{action}", {"reason": "试一下"})
+    assert answer.status_code == 409
+    assert words in answer.text
+    assert "试一下" in answer.text
+    assert db.session.scalars(db.select(Command)).all() == []
+
+
+def test_what_is_under_way_with_money_is_not_offered_to_be_ignored(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    moving = plant(group, state="waiting", has_moved_money=True)
+    handed = plant(group, state="needs_human", has_moved_money=True)
+    assert f"/anomalies/{moving}/ignore" not in operator.get(f"/anomalies/{moving}").text
+    assert f"/anomalies/{handed}/ignore" in operator.get(f"/anomalies/{handed}").text
+
+
+def test_a_viewer_looks_and_changes_nothing(app: Flask, operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    viewer = visitor_of(app, "wang.wu", "viewer", groups=["PBAP"])
+    assert f"/anomalies/{identity}/repair" not in viewer.get(f"/anomalies/{identity}").text
+    assert viewer.get(f"/anomalies/{identity}/repair").status_code == 403
+    assert viewer.post(f"/anomalies/{identity}/repair", {"reason": "x"}).status_code == 403
+    assert read(identity).state == "open"
+
+
+def test_a_plan_in_force_is_named_and_a_missing_one_offered(operator: Visitor, group: SystemGroup) -> None:
+    covered, bare = plant(group), plant(group, fixer_code="interWithdrawFixServiceImpl")
+    assert "/plans/new" not in operator.get(f"/anomalies/{covered}").text
+    assert "/plans/new?group=PBAP&amp;fixer=interWithdrawFixServiceImpl" in (
+        operator.get(f"/anomalies/{bare}").text
+    )
+
+
+def test_a_person_is_told_that_no_agent_is_there(app: Flask, operator: Visitor) -> None:
+    identity = plant_elsewhere()
+    with unit_of_work() as session:
+        make_plan(session, other_group(session))
+    admin = visitor_of(app, "root", "admin")
+    assert "没有在线客户端支持该修复代号" in admin.get(f"/anomalies/{identity}/repair").text

@@ -1,0 +1,248 @@
+"""异常处理 as pages: two tabs, the preview of a selection, and sending it."""
+
+import re
+
+import pytest
+from flask import Flask
+
+from app.agents.models import Command
+from app.anomalies.models import Anomaly
+from app.audit.models import AuditEntry
+from app.executions import selection
+from app.executions.models import Attempt
+from app.extensions import db
+from app.unit_of_work import unit_of_work
+from app.users.models import SystemGroup
+from tests.app.visitor import Visitor, visitor_of
+from tests.factories import make_agent, make_anomaly, make_group, make_plan
+
+TABLE = "exceptions-table"
+AUTO = "interRechargeFixServiceImpl"
+MANUAL = "interWithdrawFixServiceImpl"
+DISABLED = "rechargeTimeoutFixServiceImpl"
+UNPLANNED = "withdrawTimeoutFixServiceImpl"
+
+
+@pytest.fixture
+def group(app: Flask) -> SystemGroup:
+    with unit_of_work() as session:
+        group = make_group(session)
+        make_agent(session, group, name="pbap-1")
+        make_plan(session, group, fixer_code=AUTO)
+        make_plan(session, group, fixer_code=MANUAL, mode="manual", next_due_at=None)
+        make_plan(session, group, fixer_code=DISABLED, state="disabled", next_due_at=None)
+    return group
+
+
+@pytest.fixture
+def operator(app: Flask, group: SystemGroup) -> Visitor:
+    return visitor_of(app, "li.na", "operator", groups=["PBAP"])
+
+
+@pytest.fixture
+def elsewhere(app: Flask) -> int:
+    with unit_of_work() as session:
+        other = make_group(session, "PBMS")
+        make_plan(session, other, fixer_code=AUTO)
+        return make_anomaly(session, other, trade_no="ELSEWHERE").id
+
+
+def plant(group: SystemGroup, trade_no: str, **columns: object) -> int:
+    with unit_of_work() as session:
+        return make_anomaly(session, group, trade_no=trade_no, **columns).id
+
+
+def plant_all(group: SystemGroup) -> dict[str, int]:
+    """One of each kind that a tab may show, and three that none does."""
+    kinds: dict[str, dict[str, object]] = {
+        "MANUAL": {"fixer_code": MANUAL},
+        "OPEN": {},
+        "WAITING": {"state": "waiting"},
+        "EXHAUSTED": {"state": "exhausted"},
+        "PERSON": {"state": "needs_human", "reason": "mismatch"},
+        "SENSELESS": {"state": "needs_human", "fixer_code": None, "reason": "malformed"},
+        "UNPLANNED": {"fixer_code": UNPLANNED},
+        "DISABLED": {"fixer_code": DISABLED, "state": "exhausted"},
+        "REPAIRING": {"state": "repairing"},
+        "REPAIRED": {"state": "repaired"},
+        "IGNORED": {"state": "ignored"},
+    }
+    return {name: plant(group, name, **columns) for name, columns in kinds.items()}
+
+
+def states() -> dict[str, str]:
+    db.session.expire_all()
+    return {one.trade_no: one.state for one in db.session.scalars(db.select(Anomaly)).unique()}
+
+
+def trades(text: str) -> list[str]:
+    return re.findall(r'class="row-link mono"[^>]*>([^<]+)<', text)
+
+
+def test_a_click_can_repair_what_a_plan_in_force_covers_manual_ones_first(
+    operator: Visitor, group: SystemGroup, elsewhere: int
+) -> None:
+    plant_all(group)
+    answer = operator.get("/exceptions")
+    assert trades(answer.text) == ["MANUAL", "EXHAUSTED", "WAITING", "OPEN"]
+    assert "修复全部 4 笔" in answer.text
+
+
+def test_a_person_looks_at_what_no_plan_goes_on_with(operator: Visitor, group: SystemGroup) -> None:
+    identities = plant_all(group)
+    text = operator.get("/exceptions?tab=human").text
+    assert sorted(trades(text)) == ["DISABLED", "PERSON", "SENSELESS", "UNPLANNED"]
+    for action in ("retry", "verify", "ignore"):
+        assert f"/anomalies/{identities['PERSON']}/{action}" in text
+    assert f"/anomalies/{identities['SENSELESS']}/retry" not in text
+    assert "/plans/new?group=PBAP&amp;fixer=" + UNPLANNED in text
+
+
+def test_tabs_cover_every_row_once_over_their_pages(operator: Visitor, group: SystemGroup) -> None:
+    for number in range(60):
+        plant(group, f"CO{number:03d}", fixer_code=MANUAL if number % 3 else AUTO)
+    found, url = [], "/exceptions"
+    while url:
+        text = operator.get(url).text
+        found += trades(text)
+        following = re.search(r'rel="next" href="([^"]+)"', text)
+        url = following.group(1).replace("&amp;", "&") if following else ""
+    assert len(found) == len(set(found)) == 60
+    assert all(int(trade_no[2:]) % 3 for trade_no in found[:40])
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("plan=manual", ["MANUAL"]),
+        ("plan=auto", ["EXHAUSTED", "WAITING", "OPEN"]),
+        ("state=waiting", ["WAITING"]),
+        ("trade_no=EX", ["EXHAUSTED"]),
+        ("tab=human&cause=mismatch", ["PERSON"]),
+        ("tab=human&trade_no=NOWHERE", []),
+        ("sort=id&by=asc", ["MANUAL", "OPEN", "WAITING", "EXHAUSTED"]),
+    ],
+)
+def test_the_tabs_narrow(operator: Visitor, group: SystemGroup, query: str, found: list[str]) -> None:
+    plant_all(group)
+    assert trades(operator.get(f"/exceptions?{query}", target=TABLE).text) == found
+
+
+def test_the_fragment_is_the_part_of_the_page(operator: Visitor, group: SystemGroup) -> None:
+    plant_all(group)
+    page, fragment = operator.get("/exceptions").text, operator.get("/exceptions", target=TABLE).text
+    assert fragment.lstrip().startswith(f'<div id="{TABLE}"')
+    assert fragment.strip() in page
+
+
+def test_a_wrong_filter_is_told_at_its_field(operator: Visitor, group: SystemGroup) -> None:
+    answer = operator.get("/exceptions?amount_from=many")
+    assert answer.status_code == 400
+    assert 'id="amount_from-error"' in answer.text
+
+
+def test_the_preview_says_what_goes_and_what_is_skipped_and_why(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identities = plant_all(group)
+    operator.post(f"/anomalies/{identities['OPEN']}/verify", {"reason": "先看"})
+    ticked = "&".join(f"ids={identities[name]}" for name in ("MANUAL", "OPEN", "PERSON", "UNPLANNED"))
+    text = operator.get(f"/exceptions/repair?{ticked}", target="dialog").text
+    assert "发出 1 笔修复" in text
+    assert "跳过 3 笔" in text
+    for words in ("正有命令在执行", "待人工核查", "没有匹配的方案"):
+        assert words in text
+    assert "¥100.00" in text
+
+
+def test_ticked_rows_are_sent_for_a_reason(operator: Visitor, group: SystemGroup, elsewhere: int) -> None:
+    identities = plant_all(group)
+    ids = [str(identities[name]) for name in ("MANUAL", "EXHAUSTED", "PERSON")] + [str(elsewhere)]
+    answer = operator.post("/exceptions/repair", {"ids": ids, "reason": "日终处理"})
+    assert answer.location == "/exceptions"
+    assert "已发出 2 笔修复，跳过 1 笔" in operator.get("/exceptions").text
+    after = states()
+    assert {name for name, state in after.items() if state == "repairing"} == {
+        "MANUAL",
+        "EXHAUSTED",
+        "REPAIRING",
+    }
+    assert after["ELSEWHERE"] == "open"
+    entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "attempt.start_many")).one()
+    assert (entry.reason, entry.detail["sent"]) == ("日终处理", 2)
+
+
+def test_all_of_a_filter_is_sent_page_by_page(
+    operator: Visitor, group: SystemGroup, elsewhere: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "PAGE", 3)
+    for number in range(8):
+        plant(group, f"CO{number}")
+    plant(group, "WD1", fixer_code=MANUAL)
+    values = {"all": "1", "plan": "auto", "reason": "恢复生产", "until": "999"}
+    answer = operator.post("/exceptions/repair", values, target="dialog")
+    assert answer.status_code == 204
+    after = states()
+    assert [state for name, state in sorted(after.items()) if name.startswith("CO")] == ["repairing"] * 8
+    assert (after["WD1"], after["ELSEWHERE"]) == ("open", "open")
+    assert set(db.session.scalars(db.select(Attempt.reason))) == {"恢复生产"}
+
+
+def test_what_is_reported_after_the_preview_is_not_sent(operator: Visitor, group: SystemGroup) -> None:
+    plant(group, "SEEN")
+    page = operator.get("/exceptions/repair?all=1").text
+    until = re.search(r'name="until" value="(\d+)"', page)
+    assert until
+    plant(group, "LATER")
+    operator.post("/exceptions/repair", {"all": "1", "until": until.group(1), "reason": "预览过"})
+    assert states() == {"SEEN": "repairing", "LATER": "open"}
+
+
+@pytest.mark.parametrize("reason", ["", "长" * 501])
+def test_sending_wants_a_reason_and_keeps_the_selection(
+    operator: Visitor, group: SystemGroup, reason: str
+) -> None:
+    identity = plant(group, "CO1")
+    answer = operator.post("/exceptions/repair", {"ids": [str(identity)], "reason": reason})
+    assert answer.status_code == 400
+    assert 'id="reason-error"' in answer.text
+    assert f'name="ids" value="{identity}"' in answer.text
+    assert reason in answer.text
+    assert states() == {"CO1": "open"}
+
+
+def test_a_wrong_filter_never_widens_what_is_sent(operator: Visitor, group: SystemGroup) -> None:
+    plant(group, "CO1")
+    values = {"all": "1", "amount_from": "many", "reason": "恢复生产", "until": "999"}
+    answer = operator.post("/exceptions/repair", values)
+    assert answer.status_code == 400
+    assert "筛选条件有误" in answer.text
+    assert states() == {"CO1": "open"}
+
+
+@pytest.mark.parametrize("ids", [[], ["x"], [str(number) for number in range(501)]])
+def test_a_selection_of_none_or_too_many_is_refused(
+    operator: Visitor, group: SystemGroup, ids: list[str]
+) -> None:
+    answer = operator.post("/exceptions/repair", {"ids": ids, "reason": "x"})
+    assert answer.status_code == 400
+    assert 'class="evidence red"' in answer.text
+    assert db.session.scalars(db.select(Command)).all() == []
+
+
+def test_a_viewer_reads_both_tabs_and_sends_nothing(app: Flask, group: SystemGroup) -> None:
+    plant_all(group)
+    viewer = visitor_of(app, "wang.wu", "viewer", groups=["PBAP"])
+    assert "data-select " not in viewer.get("/exceptions").text
+    assert "/ignore" not in viewer.get("/exceptions?tab=human").text
+    assert viewer.get("/exceptions/repair?all=1").status_code == 403
+    assert viewer.post("/exceptions/repair", {"all": "1", "reason": "x"}).status_code == 403
+
+
+def test_exceptions_are_for_people_logged_in(app: Flask, group: SystemGroup) -> None:
+    assert "/login" in Visitor(app).get("/exceptions").headers["Location"]
+
+
+def test_an_empty_tab_says_so(operator: Visitor, group: SystemGroup) -> None:
+    assert "没有待执行的异常" in operator.get("/exceptions").text
+    assert "没有待人工核查的异常" in operator.get("/exceptions?tab=human").text

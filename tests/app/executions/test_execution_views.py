@@ -1,0 +1,341 @@
+"""Executions as pages: the list and its filters, one with all its evidence, retry now and cancel."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from agent.protocol import StepRecorded
+from app.agents import commands
+from app.agents.models import Agent, Command
+from app.anomalies.models import Anomaly
+from app.audit.models import AuditEntry
+from app.executions import results
+from app.executions.models import Attempt, Execution
+from app.executions.queries import NO_ID, first_id_since
+from app.executions.service import Order, attempt_one
+from app.extensions import db
+from app.unit_of_work import WorkSession, unit_of_work
+from app.users.models import SystemGroup
+from tests.app.visitor import Visitor, visitor_of
+from tests.factories import (
+    FIXER,
+    NOW,
+    PERSON,
+    facts_of,
+    finished,
+    hand_to,
+    make_agent,
+    make_anomaly,
+    make_group,
+    make_plan,
+    row_of,
+    step,
+)
+
+CLICK = Order("click", PERSON, "客户来电", NOW)
+KEY = "PCL:PBAP:T:1"
+VOUCHER = "GA261120114635106323"
+
+
+@dataclass(frozen=True)
+class Place:
+    """PBAP with a plan and an agent; PBMS with a plan and nobody."""
+
+    group: SystemGroup
+    other: SystemGroup
+    agent: Agent
+
+
+@pytest.fixture
+def place(app: Flask) -> Place:
+    with unit_of_work() as session:
+        group, other = make_group(session), make_group(session, "PBMS")
+        make_plan(session, group, max_retries=1)
+        make_plan(session, other)
+        return Place(group, other, make_agent(session, group, name="pbap-1"))
+
+
+@pytest.fixture
+def operator(app: Flask, place: Place) -> Visitor:
+    return visitor_of(app, "li.na", "operator", groups=["PBAP"])
+
+
+def begin(session: WorkSession, group: SystemGroup, **columns: object) -> tuple[Attempt, Command]:
+    """A first attempt by a click, still with the server."""
+    anomaly = make_anomaly(session, group, **columns)
+    attempt = attempt_one(session, anomaly.id, CLICK, group_ids=None)
+    command = commands.find(session, attempt.command_id)
+    assert command is not None
+    return attempt, command
+
+
+def end(session: WorkSession, place: Place, outcome: str, **fields: object) -> Execution:
+    """An execution whose attempt the agent has ended so."""
+    attempt, command = begin(session, place.group)
+    hand_to(session, command, place.agent)
+    results.record_result(session, place.agent, finished(command, outcome, **fields), NOW)
+    session.flush()
+    return attempt.execution
+
+
+def repaired(session: WorkSession, place: Place, *, is_confirmed_failed: bool = False) -> Execution:
+    booked = {"ACC_TRD_NUM": VOUCHER, "ACC_TRD_STATUS": 1, "FAILED_MSG": "充值成功修复"}
+    return end(
+        session,
+        place,
+        "repaired",
+        after={**row_of("CO1", 1), **booked},
+        facts_after=facts_of("CO1"),
+        money_moved=True,
+        is_confirmed_failed=is_confirmed_failed,
+        steps=(
+            step(1, "post_first", key=KEY, moves_money=True, detail=VOUCHER, duration_ms=42),
+            step(2, "write_row"),
+        ),
+    )
+
+
+def row_id(execution: Execution) -> str:
+    return f'id="execution-{execution.id}"'
+
+
+def anomaly_of(execution: Execution) -> Anomaly:
+    db.session.expire_all()
+    return db.session.get_one(Anomaly, execution.anomaly_id)
+
+
+# ---- the list
+
+
+def test_executions_need_a_login(app: Flask) -> None:
+    assert Visitor(app).get("/executions").status_code == 302
+
+
+def test_a_person_sees_the_executions_of_their_groups(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        mine = end(session, place, "failed")
+        theirs = begin(session, place.other)[0].execution
+    page = operator.get("/executions").text
+    assert row_id(mine) in page
+    assert row_id(theirs) not in page
+    assert operator.get(f"/executions/{theirs.id}").status_code == 404
+    assert operator.get(f"/executions/{theirs.id}/cancel").status_code == 404
+
+
+def test_the_fragment_is_the_table_of_the_page(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        execution = end(session, place, "failed")
+    fragment = operator.get("/executions", target="executions-table").text
+    assert fragment.lstrip().startswith('<div id="executions-table"')
+    assert row_id(execution) in fragment
+
+
+def test_success_and_confirmed_failure_stand_beside_the_message(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        repaired(session, place)
+        repaired(session, place, is_confirmed_failed=True)
+    page = operator.get("/executions", target="executions-table").text
+    assert (page.count("修复为成功"), page.count("确认失败")) == (1, 1)
+    assert page.count("充值成功修复") == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ("outcome=success", 1),
+        ("outcome=confirmed_failed", 1),
+        ("outcome=failed", 1),
+        ("outcome=running", 1),
+        ("outcome=wait", 0),
+        ("trigger=click", 4),
+        ("trigger=tick", 0),
+        (f"fixer={FIXER}", 4),
+        ("fixer=none", 0),
+        ("group=PBAP", 4),
+        ("group=PBMS", 0),
+        ("agent=nobody", 0),
+        ("trade_no=XY", 1),
+        ("start=2026-03-02T20:00", 4),
+        ("start=2026-03-02T20:01", 0),
+        ("end=2026-03-02T20:00", 0),
+        ("end=2026-03-02T20:01", 4),
+    ],
+)
+def test_filters_narrow_the_list(operator: Visitor, place: Place, asked: str, count: int) -> None:
+    with unit_of_work() as session:
+        repaired(session, place)
+        repaired(session, place, is_confirmed_failed=True)
+        end(session, place, "failed")
+        begin(session, place.group, trade_no="XY01")
+    assert operator.get(f"/executions?{asked}").text.count('id="execution-') == count
+
+
+def test_the_agent_filter_finds_what_it_tried(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        end(session, place, "failed")
+        begin(session, place.group)
+    page = operator.get(f"/executions?agent={place.agent.id}").text
+    assert page.count('id="execution-') == 1
+
+
+def test_a_wrong_time_is_told_and_kept(operator: Visitor) -> None:
+    answer = operator.get("/executions?start=yesterday", target="executions-table")
+    assert answer.status_code == 400
+    assert 'id="start-error"' in answer.text
+    assert 'value="yesterday"' in operator.get("/executions?start=yesterday").text
+
+
+def test_a_time_is_found_by_halving_the_ids(app: Flask, place: Place) -> None:
+    with unit_of_work() as session:
+        made = [begin(session, place.group)[0].execution for _each in range(5)]
+        for minutes, execution in enumerate(made):
+            execution.created_at = NOW + timedelta(minutes=minutes)
+        session.delete(made[2].attempts[0])
+        session.flush()
+        session.delete(made[2])
+        session.flush()
+        found = [first_id_since(session, NOW + timedelta(minutes=minutes)) for minutes in range(6)]
+    assert found == [made[0].id, made[1].id, made[3].id, made[3].id, made[4].id, NO_ID]
+
+
+# ---- one execution
+
+
+def test_a_repaired_one_shows_steps_money_and_both_rows(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        execution = repaired(session, place)
+    page = operator.get(f"/executions/{execution.id}").text
+    for words in ("修复为成功", "第 1 次", "pbap-1", "第一段记账", "动资金", KEY, "42 毫秒", "客户来电"):
+        assert words in page
+    assert "<del>NULL</del>" in page
+    assert f"<ins>{VOUCHER}</ins>" in page
+    assert page.count('data-column="') == 8
+    assert f'href="/anomalies/{execution.anomaly_id}"' in page
+    assert f"/frames/commands/{execution.attempts[0].command_id}" in page
+
+
+def test_the_drawer_shows_what_the_page_shows(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        execution = repaired(session, place)
+    drawer = operator.get(f"/executions/{execution.id}", target="drawer").text
+    assert "<html" not in drawer
+    assert 'data-topic="executions"' in drawer
+    assert f"<ins>{VOUCHER}</ins>" in drawer
+
+
+def test_a_repair_without_money_says_so(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        execution = end(session, place, "failed", reason="the ledger refused")
+    page = operator.get(f"/executions/{execution.id}").text
+    assert "没有移动资金" in page
+    assert "账务拒绝记账" in page
+
+
+def test_a_money_step_that_nobody_heard_the_end_of_is_not_called_no_money(
+    operator: Visitor, place: Place
+) -> None:
+    begun = step(1, "pay", key=KEY, state="intended", moves_money=True)
+    with unit_of_work() as session:
+        execution = end(session, place, "unknown", reason="the reply to the payout was lost", steps=(begun,))
+    page = operator.get(f"/executions/{execution.id}").text
+    assert "结果未知，资金可能已经移动" in page
+    assert "没有移动资金" not in page
+
+
+def test_a_viewer_has_no_buttons(app: Flask, place: Place) -> None:
+    with unit_of_work() as session:
+        execution = end(session, place, "failed")
+    viewer = visitor_of(app, "wang.wu", "viewer", groups=["PBAP"])
+    page = viewer.get(f"/executions/{execution.id}").text
+    assert "/retry" not in page
+    for action in ("retry", "cancel"):
+        assert viewer.get(f"/executions/{execution.id}/{action}").status_code == 403
+        assert viewer.post(f"/executions/{execution.id}/{action}", {"reason": "x"}).status_code == 403
+
+
+# ---- retry now
+
+
+def test_retry_now_makes_one_further_attempt_whatever_the_count(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        execution = end(session, place, "failed")
+        session.get_one(Anomaly, execution.anomaly_id).state = "exhausted"
+    assert f"/executions/{execution.id}/retry" in operator.get(f"/executions/{execution.id}").text
+    answer = operator.post(f"/executions/{execution.id}/retry", {"reason": "银行已恢复"})
+    assert answer.status_code == 303
+    anomaly = anomaly_of(execution)
+    assert (anomaly.state, anomaly.attempts) == ("repairing", 2)
+    entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "attempt.retry")).one()
+    assert (entry.reason, entry.actor_name) == ("银行已恢复", "li.na")
+
+
+@pytest.mark.parametrize("reason", ["", "x" * 501])
+def test_a_retry_takes_a_reason(operator: Visitor, place: Place, reason: str) -> None:
+    with unit_of_work() as session:
+        execution = end(session, place, "failed")
+    answer = operator.post(f"/executions/{execution.id}/retry", {"reason": reason})
+    assert answer.status_code == 400
+    assert 'id="reason-error"' in answer.text
+    assert f">{reason}</textarea>" in answer.text
+    assert anomaly_of(execution).attempts == 1
+
+
+def test_what_is_repaired_is_not_retried(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        execution = repaired(session, place)
+    assert "/retry" not in operator.get(f"/executions/{execution.id}").text
+    answer = operator.post(f"/executions/{execution.id}/retry", {"reason": "再来"})
+    assert answer.status_code == 409
+    assert "已经结束" in answer.text
+
+
+# ---- cancel
+
+
+def test_an_attempt_not_yet_sent_is_cancelled_at_once(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        attempt, command = begin(session, place.group)
+    url = f"/executions/{attempt.execution_id}/cancel"
+    assert "什么也不会发生" in operator.get(url).text
+    answer = operator.post(url, {"reason": "点错了"}, target="dialog")
+    assert answer.status_code == 204
+    assert db.session.get_one(Command, command.seq).state == "cancelled"
+    assert anomaly_of(attempt.execution).state == "open"
+    assert operator.post(url, {"reason": "点错了"}).status_code == 409
+
+
+def test_a_running_attempt_is_asked_to_stop_before_its_next_effect(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        attempt, command = begin(session, place.group)
+        hand_to(session, command, place.agent)
+    url = f"/executions/{attempt.execution_id}"
+    assert "至今没有移动资金，可以取消" in operator.get(url).text
+    assert operator.post(f"{url}/cancel", {"reason": "等确认"}).status_code == 303
+    assert db.session.get_one(Command, command.seq).cancel_requested_at is not None
+    assert "已要求停止" in operator.get(url).text
+
+
+def test_nothing_stops_after_money_has_moved_and_the_page_says_so(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        attempt, command = begin(session, place.group)
+        hand_to(session, command, place.agent)
+        message = StepRecorded(
+            id="m-1",
+            command_id=command.id,
+            trade_no=attempt.execution.trade_no,
+            fence=command.fence,
+            step=step(1, "pay", state="intended", moves_money=True),
+        )
+        results.record_step(session, place.agent, message, NOW)
+    url = f"/executions/{attempt.execution_id}"
+    page = operator.get(url).text
+    assert "资金已动，不能取消" in page
+    assert f"{url}/cancel" not in page
+    assert "停在中间会让账务和银行不一致" in operator.get(f"{url}/cancel").text
+    answer = operator.post(f"{url}/cancel", {"reason": "等等"})
+    assert answer.status_code == 409
+    assert "资金已经移动，不能取消" in answer.text
+    assert "等等" in answer.text
+    assert db.session.get_one(Command, command.seq).cancel_requested_at is None

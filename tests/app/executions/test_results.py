@@ -1,0 +1,324 @@
+"""What becomes of an anomaly when an attempt ends."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from agent.protocol import StepRecorded
+from app.agents import commands
+from app.agents.models import Agent, Command
+from app.anomalies.models import Anomaly, AnomalyEvent, HourlyCount
+from app.anomalies.service import order_verify
+from app.executions import results
+from app.executions.models import Attempt, Execution, Step
+from app.executions.service import Order, retry_now, start_attempt
+from app.plans.models import Plan
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
+from tests.factories import (
+    NOW,
+    PERSON,
+    facts_read,
+    finished,
+    hand_to,
+    make_agent,
+    make_anomaly,
+    make_group,
+    make_plan,
+    row_of,
+    step,
+)
+
+TICK = Order("tick", PERSON, "", NOW)
+LATER = NOW + timedelta(minutes=3)
+
+
+@pytest.fixture
+def group(session: WorkSession) -> SystemGroup:
+    return make_group(session)
+
+
+@pytest.fixture
+def agent(session: WorkSession, group: SystemGroup) -> Agent:
+    return make_agent(session, group)
+
+
+@pytest.fixture
+def plan(session: WorkSession, group: SystemGroup) -> Plan:
+    return make_plan(session, group)
+
+
+@pytest.fixture
+def anomaly(session: WorkSession, group: SystemGroup) -> Anomaly:
+    return make_anomaly(session, group)
+
+
+def begin(session: WorkSession, anomaly: Anomaly, plan: Plan, agent: Agent) -> Command:
+    """Start an attempt and have the agent run it; return its command."""
+    attempt = start_attempt(session, anomaly, plan, TICK)
+    command = commands.find(session, attempt.command_id)
+    assert command is not None
+    hand_to(session, command, agent)
+    return command
+
+
+def attempt_of(session: WorkSession, command: Command) -> Attempt:
+    session.flush()
+    session.expire_all()
+    return session.scalars(select(Attempt).where(Attempt.command_id == command.id)).unique().one()
+
+
+def events_of(session: WorkSession, anomaly: Anomaly) -> list[tuple[str | None, str, str]]:
+    rows = session.scalars(
+        select(AnomalyEvent).where(AnomalyEvent.anomaly_id == anomaly.id).order_by(AnomalyEvent.id)
+    )
+    return [(event.from_state, event.to_state, event.code) for event in rows]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        ("repaired", "repaired"),
+        ("already_consistent", "healed"),
+        ("failed", "exhausted"),
+        ("unknown", "waiting"),
+        ("wait", "waiting"),
+        ("refused", "open"),
+        ("needs_human", "needs_human"),
+        ("cancelled", "open"),
+    ],
+)
+def test_each_outcome_moves_the_anomaly(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly, outcome: str, state: str
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, outcome), LATER)
+    attempt = attempt_of(session, command)
+    assert (attempt.outcome, anomaly.state) == (outcome, state)
+    assert anomaly.failed_attempts == (outcome == "failed")
+    assert command.state == "finished"
+    assert events_of(session, anomaly)[1:] == [("repairing", state, events_of(session, anomaly)[1][2])]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"), [("failed", "open"), ("unknown", "waiting"), ("cancelled", "waiting")]
+)
+def test_a_repair_that_has_moved_money_is_never_exhausted(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly, outcome: str, state: str
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, outcome, money_moved=True), LATER)
+    session.flush()
+    assert (anomaly.state, anomaly.has_moved_money, anomaly.money_moved_at) == (state, True, LATER)
+
+
+def test_max_retries_n_means_n_plus_one_attempts(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    plan.max_retries = 2
+    states = []
+    for _try in range(3):
+        command = begin(session, anomaly, plan, agent)
+        results.record_result(session, agent, finished(command, "failed"), LATER)
+        states.append(anomaly.state)
+    assert states == ["open", "open", "exhausted"]
+    assert [a.number for a in session.scalars(select(Attempt)).unique()] == [1, 2, 3]
+
+
+def test_a_click_is_one_further_attempt_after_exhaustion(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "failed"), LATER)
+    order = Order("click", PERSON, "the ledger is back", LATER)
+    attempt = retry_now(session, anomaly.id, order, group_ids=None)
+    assert (attempt.number, anomaly.state, attempt.actor_name) == (2, "repairing", "li.na")
+    command = commands.find(session, attempt.command_id)
+    assert command is not None
+    hand_to(session, command, agent)
+    results.record_result(session, agent, finished(command, "failed"), LATER)
+    assert (anomaly.state, anomaly.failed_attempts) == ("exhausted", 2)
+
+
+def test_a_repaired_trade_keeps_its_rows_steps_and_resolution(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    after = row_of(anomaly.trade_no, 1) | {"ACC_TRD_NUM": "GA160724154946100112", "ACC_TRD_STATUS": 1}
+    message = finished(
+        command, "repaired", after=after, money_moved=True, steps=(step(1, moves_money=True), step(2))
+    )
+    results.record_result(session, agent, message, LATER)
+    attempt = attempt_of(session, command)
+    execution = session.scalars(select(Execution)).unique().one()
+    assert attempt.after == after
+    assert execution.after == after
+    assert execution.before == row_of(anomaly.trade_no, 1)
+    assert [(one.seq, one.moves_money) for one in attempt.steps] == [(1, True), (2, False)]
+    assert (anomaly.resolution, anomaly.closed_at, execution.finished_at) == ("success", LATER, LATER)
+
+
+def test_a_confirmed_failure_is_counted_apart(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "repaired", is_confirmed_failed=True), LATER)
+    counts = {row.name: row.count for row in session.scalars(select(HourlyCount))}
+    assert anomaly.resolution == "confirmed_failed"
+    assert counts == {"confirmed_failed": 1, "attempt_repaired": 1}
+
+
+def test_a_refusal_forces_a_verify(session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly) -> None:
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "refused"), LATER)
+    verify = commands.find_live(session, anomaly.group_id, anomaly.trade_no)
+    assert verify is not None
+    assert verify.type == "Verify"
+
+
+def test_a_result_of_an_older_fence_is_only_evidence(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    command.fence = 2
+    results.record_result(session, agent, finished(command, "failed", fence=1), LATER)
+    attempt = attempt_of(session, command)
+    assert (attempt.outcome, anomaly.state, command.state) == (None, "repairing", "running")
+    assert events_of(session, anomaly)[-1] == ("repairing", "repairing", "late_result")
+
+
+def test_a_late_result_of_an_indeterminate_command_counts(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    commands.close(session, command, "indeterminate", LATER, "its deadline passed")
+    assert (attempt_of(session, command).outcome, anomaly.state) == ("unknown", "waiting")
+    results.record_result(session, agent, finished(command, "repaired"), LATER)
+    assert (attempt_of(session, command).outcome, anomaly.state) == ("repaired", "repaired")
+
+
+@pytest.mark.parametrize(
+    ("closed", "outcome", "state"),
+    [
+        ("rejected", "rejected", "open"),
+        ("expired", "expired", "open"),
+        ("cancelled", "cancelled", "open"),
+        ("superseded", "superseded", "waiting"),
+        ("indeterminate", "unknown", "waiting"),
+    ],
+)
+def test_a_command_closed_without_a_result_spends_no_retry(
+    session: WorkSession,
+    agent: Agent,
+    plan: Plan,
+    anomaly: Anomaly,
+    closed: str,
+    outcome: str,
+    state: str,
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    commands.close(session, command, closed, LATER, "why")
+    assert (attempt_of(session, command).outcome, anomaly.state) == (outcome, state)
+    assert (anomaly.failed_attempts, anomaly.attempts) == (0, 1)
+
+
+def test_a_money_step_told_while_running_is_kept_at_once(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    for state in ("intended", "done"):
+        message = StepRecorded(
+            id=state,
+            command_id=command.id,
+            trade_no=anomaly.trade_no,
+            fence=1,
+            step=step(1, state=state, moves_money=True),
+        )
+        results.record_step(session, agent, message, LATER)
+    session.flush()
+    steps = list(session.scalars(select(Step)))
+    assert [(one.seq, one.state) for one in steps] == [(1, "done")]
+    assert (anomaly.has_moved_money, anomaly.money_moved_at) == (True, LATER)
+
+
+def order_facts(session: WorkSession, anomaly: Anomaly, agent: Agent) -> Command:
+    command = order_verify(session, anomaly, NOW)
+    hand_to(session, command, agent)
+    return command
+
+
+@pytest.mark.parametrize(
+    ("before", "answer", "state"),
+    [
+        ("open", "consistent", "healed"),
+        ("open", "repair", "open"),
+        ("open", "wait", "waiting"),
+        ("open", "human", "needs_human"),
+        ("open", "missing", "needs_human"),
+        ("open", "error", "open"),
+        ("waiting", "wait", "waiting"),
+        ("exhausted", "repair", "exhausted"),
+        ("exhausted", "consistent", "healed"),
+        ("needs_human", "consistent", "healed"),
+        ("needs_human", "repair", "needs_human"),
+    ],
+)
+def test_fresh_facts_move_the_anomaly(
+    session: WorkSession, group: SystemGroup, agent: Agent, before: str, answer: str, state: str
+) -> None:
+    anomaly = make_anomaly(session, group, state=before)
+    command = order_facts(session, anomaly, agent)
+    results.record_facts(session, agent, facts_read(command, answer), LATER)
+    session.flush()
+    session.expire_all()
+    assert (anomaly.state, command.state) == (state, "finished")
+
+
+def test_what_a_decision_gave_to_a_person_a_decision_takes_back(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    anomaly = make_anomaly(session, group, state="needs_human", outcome="human")
+    command = order_facts(session, anomaly, agent)
+    results.record_facts(session, agent, facts_read(command, "repair"), LATER)
+    assert anomaly.state == "open"
+
+
+@pytest.mark.parametrize(("mode", "state"), [("auto", "repairing"), ("manual", "open")])
+def test_what_waited_goes_on_at_once_by_an_auto_plan(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, mode: str, state: str
+) -> None:
+    plan.mode = mode
+    anomaly = make_anomaly(session, group, state="waiting", waiting_since=NOW)
+    command = order_facts(session, anomaly, agent)
+    results.record_facts(session, agent, facts_read(command, "repair"), LATER)
+    assert anomaly.state == state
+
+
+def test_what_waited_without_attempts_left_is_exhausted(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    anomaly = make_anomaly(session, group, state="waiting", failed_attempts=plan.max_retries + 1)
+    command = order_facts(session, anomaly, agent)
+    results.record_facts(session, agent, facts_read(command, "repair"), LATER)
+    assert (anomaly.state, events_of(session, anomaly)[-1][2]) == ("exhausted", "no_attempts_left")
+
+
+@pytest.mark.parametrize("mode", ["auto", "manual"])
+def test_a_repair_half_done_is_resumed_whatever_the_count_and_the_mode(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, mode: str
+) -> None:
+    plan.mode = mode
+    anomaly = make_anomaly(session, group, state="waiting", failed_attempts=plan.max_retries + 1)
+    command = order_facts(session, anomaly, agent)
+    results.record_facts(session, agent, facts_read(command, "resume"), LATER)
+    assert (anomaly.state, anomaly.has_moved_money, anomaly.money_moved_at) == ("repairing", True, LATER)
+
+
+def test_a_repair_resumed_to_the_end_is_repaired_not_healed(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    anomaly = make_anomaly(session, group, state="waiting", has_moved_money=True, money_moved_at=NOW)
+    command = order_facts(session, anomaly, agent)
+    results.record_facts(session, agent, facts_read(command, "consistent"), LATER)
+    assert (anomaly.state, anomaly.resolution) == ("repaired", "success")

@@ -1,0 +1,91 @@
+"""Old rows go in batches, by their own ages."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from app.agents.models import Command, Frame, ReceivedMessage
+from app.config import Settings
+from app.executions import retention
+from app.plans.models import Tick
+from app.unit_of_work import WorkSession
+from tests.factories import NOW, make_group
+
+
+def make_frame(session: WorkSession, type: str, days: float) -> None:
+    session.add(
+        Frame(
+            at=NOW - timedelta(days=days),
+            group_id=1,
+            agent_id=1,
+            direction="in",
+            type=type,
+            size=2,
+            body="{}",
+        )
+    )
+    session.flush()
+
+
+def sweep_all(session: WorkSession, settings: Settings) -> int:
+    return sum(sweep(session) for sweep in retention.sweeps(settings, NOW))
+
+
+def test_each_kind_of_row_goes_at_its_own_age(session: WorkSession, settings: Settings) -> None:
+    for type_, days in (("Heartbeat", 40), ("Repair", 31), ("Heartbeat", 2), ("Repair", 2), ("Ack", 0)):
+        make_frame(session, type_, days)
+    for days in (100, 1):
+        at = NOW - timedelta(days=days)
+        session.add(ReceivedMessage(agent_id=1, message_id=str(days), at=at))
+        session.add(Tick(subject="plan", subject_id=1, due_at=at, at=at))
+    session.flush()
+    sweep_all(session, settings)
+    session.expire_all()
+    assert session.scalars(select(Frame.type).order_by(Frame.id)).all() == ["Repair", "Ack"]
+    assert session.scalars(select(ReceivedMessage.message_id)).all() == ["1"]
+    assert session.scalars(select(Tick.due_at)).all() == [NOW - timedelta(days=1)]
+
+
+def test_a_batch_deletes_no_more_than_its_size(
+    session: WorkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 3)
+    for _each in range(5):
+        make_frame(session, "Repair", 31)
+    assert [sweep_all(session, settings) for _round in range(3)] == [3, 2, 0]
+
+
+def test_frames_are_capped_whatever_their_age(session: WorkSession, settings: Settings) -> None:
+    for _each in range(1010):
+        make_frame(session, "Repair", 0)
+    sweep_all(session, settings.model_copy(update={"frame_rows_cap": 1000}))
+    assert len(session.scalars(select(Frame.id)).all()) == 1000
+
+
+def test_old_verifies_go_and_repairs_stay(session: WorkSession, settings: Settings) -> None:
+    group = make_group(session)
+    for number, (type_, state, days) in enumerate(
+        (
+            ("Verify", "finished", 31),
+            ("Verify", "running", 31),
+            ("Verify", "finished", 1),
+            ("Repair", "finished", 31),
+        )
+    ):
+        at = NOW - timedelta(days=days)
+        session.add(
+            Command(
+                id=f"c{number}",
+                group_id=group.id,
+                type=type_,
+                trade_no=f"T{number}",
+                message={},
+                state=state,
+                created_at=at,
+                deadline_at=at,
+            )
+        )
+    session.flush()
+    sweep_all(session, settings)
+    assert session.scalars(select(Command.id).order_by(Command.seq)).all() == ["c1", "c2", "c3"]

@@ -1,0 +1,148 @@
+"""A real server for tests: gunicorn as ``make run`` starts it, on a free port, with a database of its own."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from app.config import Settings
+from app.extensions import db
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEADLINE = 20.0
+
+T = TypeVar("T")
+
+
+@dataclass
+class LiveServer:
+    """A running server.
+
+    ``app`` is an application on the same database in this process, for looking and writing.
+    """
+
+    process: subprocess.Popen[bytes]
+    port: int
+    app: Flask
+    settings: Settings
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return "127.0.0.1", self.port
+
+    @property
+    def agent_url(self) -> str:
+        """Where agents connect."""
+        return f"ws://127.0.0.1:{self.port}/agent"
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Return status and body of a page."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=DEADLINE) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def health(self) -> dict[str, Any]:
+        """Return what /healthz says."""
+        return dict(json.loads(self.get("/healthz")[1]))
+
+    def until(self, look: Callable[[], T]) -> T:
+        """Look again and again, in an application context, until there is something; fail after DEADLINE."""
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            with self.app.app_context():
+                found = look()
+                db.session.remove()
+            if found:
+                return found
+            select.select([], [], [], 0.02)
+        raise AssertionError("it never came to pass")
+
+    def ask_to_stop(self) -> None:
+        """Send what Ctrl-C sends."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        """Ask it to stop; return its exit code."""
+        self.ask_to_stop()
+        return self.process.wait(DEADLINE)
+
+
+def free_port() -> int:
+    """Return a port nothing listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_server(settings: Settings, *, port: int | None = None) -> LiveServer:
+    """Start gunicorn on the settings' instance and wait until it is ready."""
+    chosen = port or free_port()
+    environment = {
+        **os.environ,
+        "PICULUS_INSTANCE": str(settings.instance),
+        "PICULUS_HEARTBEAT_SECONDS": str(settings.heartbeat_seconds),
+        "PICULUS_LEASE_SECONDS": str(settings.lease_seconds),
+        "PICULUS_OUTPUT_LIMIT_BYTES": str(settings.output_limit_bytes),
+    }
+    environment.pop("PICULUS_DATABASE_URL", None)
+    log = (settings.instance / "server.log").open("ab")
+    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"]
+    process = subprocess.Popen(
+        [*command, "-b", f"127.0.0.1:{chosen}", "wsgi:app"], cwd=ROOT, env=environment, stdout=log, stderr=log
+    )
+    log.close()
+    server = LiveServer(process, chosen, create_app(settings), settings)
+    _wait_until_ready(server)
+    return server
+
+
+def _wait_until_ready(server: LiveServer) -> None:
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end and server.process.poll() is None:
+        try:
+            if server.get("/healthz")[0] == 200:
+                return
+        except OSError:
+            pass
+        select.select([], [], [], 0.05)
+    server.process.kill()
+    raise AssertionError((server.settings.instance / "server.log").read_text()[-3000:])
+
+
+@contextmanager
+def running_server(settings: Settings) -> Iterator[LiveServer]:
+    """A server for the length of the block; it must stop in order."""
+    server = start_server(settings)
+    try:
+        yield server
+    finally:
+        code = server.stop()
+        with server.app.app_context():
+            db.engine.dispose()
+        assert code == 0, (settings.instance / "server.log").read_text()[-3000:]
+
+
+@pytest.fixture
+def live_server(settings: Settings) -> Iterator[LiveServer]:
+    """A server with a heartbeat of one second on a fresh database."""
+    with running_server(settings.model_copy(update={"heartbeat_seconds": 1.0})) as server:
+        yield server

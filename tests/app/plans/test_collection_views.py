@@ -1,0 +1,133 @@
+"""Broadcasts, collection runs and recurring collections as pages."""
+
+import pytest
+from flask import Flask
+
+from app.agents.models import Command
+from app.anomalies.models import CollectionRun
+from app.extensions import db
+from app.plans.models import CollectionSchedule
+from app.unit_of_work import unit_of_work
+from tests.app.visitor import Visitor, visitor_of
+from tests.factories import FIXER, make_agent, make_group
+
+BROADCAST = {"groups": ["PBAP"], "codes": [FIXER], "window": "24", "reason": "日终检查"}
+
+
+@pytest.fixture
+def groups(app: Flask) -> None:
+    with unit_of_work() as session:
+        make_agent(session, make_group(session), name="pbap-1")
+        make_group(session, "PBMS")
+
+
+@pytest.fixture
+def operator(app: Flask, groups: None) -> Visitor:
+    return visitor_of(app, "li.na", "operator", groups=["PBAP"])
+
+
+def runs() -> list[CollectionRun]:
+    db.session.expire_all()
+    return list(db.session.scalars(db.select(CollectionRun)).unique())
+
+
+def test_a_broadcast_starts_a_run_and_commands_the_agents_online(operator: Visitor) -> None:
+    answer = operator.post("/collections/new", BROADCAST)
+    (run,) = runs()
+    assert answer.location == f"/collections/{run.id}"
+    assert (run.state, run.trigger, run.reason, run.requested_by) == ("running", "click", "日终检查", "li.na")
+    assert (run.window_end - run.window_start).days == 1
+    assert db.session.scalars(db.select(Command.type)).all() == ["Collect"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"groups": []}, "groups-error"),
+        ({"groups": ["PBMS"]}, "groups-error"),
+        ({"codes": []}, "fixer_codes-error"),
+        ({"window": "custom"}, "start-error"),
+        ({"window": "custom", "start": "2026-03-01T10:00"}, "end-error"),
+        ({"window": "custom", "start": "yesterday", "end": "2026-03-01T10:00"}, "start-error"),
+        ({"window": "custom", "start": "2026-03-02T10:00", "end": "2026-03-01T10:00"}, "window-error"),
+        ({"reason": "x" * 501}, "reason-error"),
+    ],
+)
+def test_a_wrong_broadcast_is_told_at_its_field_and_kept(
+    operator: Visitor, change: dict[str, object], field: str
+) -> None:
+    answer = operator.post("/collections/new", {**BROADCAST, **change})  # type: ignore[dict-item]
+    assert answer.status_code == 400
+    assert f'id="{field}"' in answer.text
+    assert runs() == []
+    assert str({**BROADCAST, **change}["reason"]) in answer.text
+
+
+def test_a_viewer_reads_runs_of_their_groups_and_starts_none(app: Flask, operator: Visitor) -> None:
+    operator.post("/collections/new", BROADCAST)
+    viewer = visitor_of(app, "wang.wu", "viewer", groups=["PBAP"])
+    stranger = visitor_of(app, "zhao.si", "viewer", groups=["PBMS"])
+    (run,) = runs()
+    assert viewer.get(f"/collections/{run.id}").status_code == 200
+    assert viewer.get("/collections/new").status_code == 403
+    assert viewer.post(f"/collections/{run.id}/cancel").status_code == 403
+    assert stranger.get(f"/collections/{run.id}").status_code == 404
+    assert f'id="run-{run.id}"' not in stranger.get("/collections").text
+
+
+def test_the_list_narrows_by_state_and_group(operator: Visitor) -> None:
+    operator.post("/collections/new", BROADCAST)
+    (run,) = runs()
+    row = f'id="run-{run.id}"'
+    assert row in operator.get("/collections?state=running&group=PBAP", target="collections-table").text
+    assert row not in operator.get("/collections?state=finished", target="collections-table").text
+    assert row not in operator.get("/collections?group=PBMS", target="collections-table").text
+    assert operator.get("/collections?start=never").status_code == 400
+
+
+def test_a_cancelled_run_cancels_its_commands(operator: Visitor) -> None:
+    operator.post("/collections/new", BROADCAST)
+    (run,) = runs()
+    assert operator.post(f"/collections/{run.id}/cancel", {"reason": "误发"}).status_code == 303
+    assert runs()[0].state == "cancelled"
+    assert db.session.scalars(db.select(Command.state)).all() == ["cancelled"]
+    assert operator.post(f"/collections/{run.id}/cancel").status_code == 409
+
+
+def test_a_run_is_started_again_over_the_same_span(operator: Visitor) -> None:
+    operator.post("/collections/new", BROADCAST)
+    (first,) = runs()
+    operator.post(f"/collections/{first.id}/again")
+    again = runs()[-1]
+    assert again.again_of == first.id
+    assert again.window_end - again.window_start == first.window_end - first.window_start
+
+
+def test_a_recurring_collection_is_kept_and_due(operator: Visitor) -> None:
+    values = {"cron": "0 0/10 * * * ?", "zone": "Asia/Shanghai", "window_hours": "24", "is_enabled": "on"}
+    assert operator.post("/collections/schedules/PBAP", values).status_code == 303
+    schedule = db.session.scalars(db.select(CollectionSchedule)).unique().one()
+    assert (schedule.cron, schedule.window_hours, schedule.is_enabled) == ("0 0/10 * * * ?", 24, True)
+    assert schedule.next_due_at is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"cron": "61 * * * * ?"}, "cron"),
+        ({"window_hours": "many"}, "window_hours"),
+        ({"zone": "Moon"}, "zone"),
+    ],
+)
+def test_a_wrong_recurring_collection_is_told_at_its_field(
+    operator: Visitor, change: dict[str, str], field: str
+) -> None:
+    values = {"cron": "0 0/10 * * * ?", "zone": "Asia/Shanghai", "window_hours": "24", **change}
+    answer = operator.post("/collections/schedules/PBAP", values)
+    assert answer.status_code == 400
+    assert f'id="{field}-error"' in answer.text
+    assert f'value="{change[field]}"' in answer.text
+
+
+def test_the_recurring_collection_of_a_group_not_to_be_seen_is_not_found(operator: Visitor) -> None:
+    assert operator.get("/collections/schedules/PBMS").status_code == 404

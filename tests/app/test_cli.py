@@ -1,0 +1,163 @@
+"""The command line: what it writes, what it prints, and its exit codes."""
+
+import stat
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from sqlalchemy import select
+
+from app.agents import service as agents
+from app.agents.models import Agent, Command
+from app.anomalies.models import CollectionRun
+from app.audit.models import AuditEntry
+from app.extensions import db
+from app.plans.models import CollectionSchedule, Plan
+from app.plans.service import delete_plan
+from app.unit_of_work import unit_of_work
+from app.users.models import SystemGroup, User
+from tests.factories import FIXER, NOW, PERSON, make_agent, make_anomaly, make_group, make_plan
+
+
+@pytest.fixture
+def runner(app: Flask) -> FlaskCliRunner:
+    return app.test_cli_runner()
+
+
+@pytest.fixture
+def group_id(app: Flask) -> int:
+    with unit_of_work() as session:
+        group = make_group(session)
+        make_agent(session, group)
+        make_plan(session, group)
+        return group.id
+
+
+def plant(group_id: int, **columns: object) -> str:
+    with unit_of_work() as session:
+        return make_anomaly(session, session.get_one(SystemGroup, group_id), **columns).trade_no
+
+
+def test_collect_writes_a_run(runner: FlaskCliRunner, group_id: int) -> None:
+    result = runner.invoke(args=["collect", "--group", "PBAP", "--hours", "24", "--code", FIXER])
+    assert result.exit_code == 0, result.output
+    run = db.session.scalars(select(CollectionRun)).unique().one()
+    assert result.output == f"run {run.id}\n"
+    assert (run.trigger, run.fixer_codes, run.state) == ("command_line", [FIXER], "running")
+
+
+def test_collect_waits_until_its_time_is_out(runner: FlaskCliRunner, group_id: int) -> None:
+    result = runner.invoke(args=["collect", "--group", "PBAP", "--wait", "--timeout", "0"])
+    assert result.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["collect"], 2),
+        (["collect", "--group", "NONE"], 2),
+        (["collect", "--group", "PBAP", "--code", "Wrong"], 1),
+        (["collect", "--group", "PBAP", "--code", "nobodyOffersThis"], 1),
+        (["repair", "--trade", "T", "--group", "NONE"], 2),
+        (["repair", "--trade", "T-unknown"], 3),
+        (["agent-token", "revoke", "nobody"], 2),
+        (["user", "disable", "nobody"], 1),
+    ],
+)
+def test_wrong_usage_has_its_exit_code(
+    runner: FlaskCliRunner, group_id: int, arguments: list[str], code: int
+) -> None:
+    assert runner.invoke(args=arguments).exit_code == code
+
+
+@pytest.mark.parametrize("command", ["collect", "repair", "user", "group", "agent-token"])
+def test_every_help_tells_the_exit_codes(runner: FlaskCliRunner, command: str) -> None:
+    assert "Exit codes: 0 " in runner.invoke(args=[command, "--help"]).output
+
+
+def test_repair_commands_one_trade(runner: FlaskCliRunner, group_id: int) -> None:
+    trade_no = plant(group_id)
+    plant(group_id, trade_no=trade_no + "9")
+    result = runner.invoke(args=["repair", "--trade", trade_no])
+    assert result.exit_code == 0, result.output
+    command = db.session.scalars(select(Command)).one()
+    assert (command.type, command.trade_no) == ("Repair", trade_no)
+    assert runner.invoke(args=["repair", "--trade", trade_no]).exit_code == 1
+
+
+def test_repair_of_a_closed_trade_has_nothing_to_do(runner: FlaskCliRunner, group_id: int) -> None:
+    trade_no = plant(group_id, state="repaired")
+    result = runner.invoke(args=["repair", "--trade", trade_no])
+    assert result.exit_code == 3
+
+
+def test_an_agents_token_is_made_rotated_and_revoked(runner: FlaskCliRunner, group_id: int) -> None:
+    made = runner.invoke(args=["agent-token", "create", "pbap-9", "--group", "PBAP"]).output.strip()
+    assert agents.authenticate(db.session, made) is not None
+    db.session.remove()
+    rotated = runner.invoke(args=["agent-token", "rotate", "pbap-9"]).output.strip()
+    assert agents.authenticate(db.session, made) is None
+    assert agents.authenticate(db.session, rotated) is not None
+    db.session.remove()
+    assert runner.invoke(args=["agent-token", "revoke", "pbap-9"]).exit_code == 0
+    assert agents.authenticate(db.session, rotated) is None
+    assert "pbap-9\tPBAP\trevoked" in runner.invoke(args=["agent-token", "list"]).output
+
+
+def test_people_are_made_reset_and_disabled(runner: FlaskCliRunner, group_id: int) -> None:
+    arguments = ["user", "create", "wang.wei", "--role", "operator", "--group", "PBAP"]
+    first = runner.invoke(args=arguments)
+    assert first.exit_code == 0, first.output
+    assert runner.invoke(args=arguments).exit_code == 1
+    second = runner.invoke(args=["user", "reset", "wang.wei"]).output
+    assert first.output != second
+    assert runner.invoke(args=["user", "disable", "wang.wei"]).exit_code == 0
+    assert "wang.wei\toperator\tdisabled\tPBAP" in runner.invoke(args=["user", "list"]).output
+    person = db.session.scalars(select(User)).one()
+    assert (person.is_enabled, person.must_change_password) == (False, True)
+
+
+def test_the_first_admin_is_made_once(runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PICULUS_ADMIN_PASSWORD", raising=False)
+    assert runner.invoke(args=["user", "ensure-admin"]).output.strip()
+    assert runner.invoke(args=["user", "ensure-admin"]).output == ""
+    assert db.session.scalars(select(User.username)).all() == ["admin"]
+
+
+def test_the_demo_is_seeded_once(runner: FlaskCliRunner, app: Flask) -> None:
+    assert runner.invoke(args=["seed-demo"]).exit_code == 0
+    folder = app.extensions["settings"].secrets_folder
+    tokens = {name: (folder / f"{name}.token").read_text() for name in ("pbap-1", "pbap-2", "pbms-1")}
+    assert stat.S_IMODE((folder / "pbap-1.token").stat().st_mode) == 0o600
+    plans = db.session.scalars(select(Plan).order_by(Plan.id)).unique().all()
+    assert [plan.group.sys_code for plan in plans] == ["PBAP"] * 8 + ["PBMS"] * 8
+    assert {plan.retry_cron for plan in plans} == {"0/15 * * * * ?"}
+    assert [plan.mode for plan in plans].count("manual") == 2
+    schedules = db.session.scalars(select(CollectionSchedule)).unique().all()
+    assert [(one.cron, one.runs_on_first_connect) for one in schedules] == [("0 * * * * ?", True)] * 2
+    with unit_of_work() as session:
+        delete_plan(session, plans[0].id, actor=PERSON, now=NOW)
+    (folder / "pbap-2.token").unlink()
+    db.session.remove()
+    assert runner.invoke(args=["seed-demo"]).exit_code == 0
+    assert len(db.session.scalars(select(Plan)).unique().all()) == 15
+    assert (folder / "pbap-1.token").read_text() == tokens["pbap-1"]
+    assert agents.authenticate(db.session, (folder / "pbap-2.token").read_text().strip()) is not None
+    assert len(db.session.scalars(select(Agent)).unique().all()) == 3
+
+
+def test_what_the_command_line_does_is_audited(runner: FlaskCliRunner, group_id: int) -> None:
+    runner.invoke(args=["group", "create", "PBXX", "--name", "试"])
+    entry = db.session.scalars(select(AuditEntry).where(AuditEntry.action == "group.create")).one()
+    assert entry.actor_name.startswith("cli:")
+    assert "PBXX\t试\tAsia/Shanghai\tenabled" in runner.invoke(args=["group", "list"]).output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["collect"], ["repair"], ["user"], ["user", "create"], ["agent-token"], ["group"], ["seed-demo"]],
+)
+def test_every_command_explains_itself(runner: FlaskCliRunner, command: list[str]) -> None:
+    result = runner.invoke(args=[*command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output

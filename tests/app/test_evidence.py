@@ -1,0 +1,36 @@
+"""What the agent says of bank and ledger is told in the reader's language."""
+
+import pytest
+from flask import Flask
+
+from agent.adapters.verdicts import over_all
+from app.evidence import evidence_words
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ("inquiry", "向银行查询"),
+        ("inquiry: amount 39687", "向银行查询：金额是 ¥396.87，与交易不符"),
+        ("inquiry: failed with code E9, which is on no list", "向银行查询：失败码 E9 不在约定的清单上"),
+        (
+            "inquiry: failed with E1001, but not yet 60 s ago",
+            "向银行查询：失败码 E1001，但失败不到 60 秒，可能还会变为成功",
+        ),
+        ("WD1-0: accepted, not finished", "WD1-0: 银行已受理，尚未完成"),
+        ("WD1-P1 · success", "WD1-P1 · 成功"),
+        ("another entry holds the leg", "这一段已有另一笔记账"),
+        ("GA261120121240163157", "GA261120121240163157"),
+        ("something 100% new", "something 100% new"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_a_phrase_is_told_in_words_and_an_unknown_one_kept(app: Flask, told: str | None, words: str) -> None:
+    with app.test_request_context():
+        assert evidence_words(told) == words
+
+
+def test_what_the_bank_adapter_says_has_words(app: Flask) -> None:
+    with app.test_request_context():
+        assert evidence_words(over_all([]).detail) == "生产系统从未向银行发出请求"

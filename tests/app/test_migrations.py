@@ -1,0 +1,35 @@
+"""The migrations make exactly what the models say, on every engine the server runs on."""
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from flask_migrate import downgrade, upgrade
+from sqlalchemy import inspect
+
+from app import create_app
+from app.config import Settings
+from app.extensions import Base, db
+from tests.databases import databases
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_the_migrated_database_is_what_the_models_say(engine: str, tmp_path: Path) -> None:
+    with databases(engine, tmp_path) as new_database:
+        app = create_app(Settings(instance=tmp_path / "instance", database_url=new_database()))
+        with app.app_context():
+            upgrade()
+            with db.engine.connect() as connection:
+                context = MigrationContext.configure(connection)
+                assert compare_metadata(context, Base.metadata) == []
+            db.engine.dispose()
+
+
+def test_the_migrations_can_be_taken_back(tmp_path: Path) -> None:
+    app = create_app(Settings(instance=tmp_path))
+    with app.app_context():
+        upgrade()
+        downgrade(revision="base")
+        assert inspect(db.engine).get_table_names() == ["alembic_version"]
+        db.engine.dispose()

@@ -1,0 +1,100 @@
+"""What the server asks its database again and again reads no table whole that grows for ever (SQLite)."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+
+from app.agents import recovery
+from app.agents.hub import AgentSession
+from app.agents.queries import live_commands, running_counts
+from app.executions import scheduler
+from app.executions.queries import first_id_since
+from app.extensions import db
+from app.unit_of_work import unit_of_work
+from tests.factories import NOW, make_agent, make_anomaly, make_group, make_plan
+
+GROWING = "command|collection_run|frame|anomaly|attempt|execution|received_message|tick"
+WHOLE = re.compile(rf"SCAN ({GROWING})(?! USING INDEX \w+_live)")
+"""The partial indexes of what is live are small, whatever the table."""
+
+
+@contextmanager
+def statements() -> Iterator[list[tuple[str, Any]]]:
+    """Every statement of the block with its values."""
+    heard: list[tuple[str, Any]] = []
+
+    def hear(
+        _connection: Any, _cursor: Any, statement: str, values: Any, _context: Any, is_many: bool
+    ) -> None:
+        if not is_many:
+            heard.append((statement, values))
+
+    event.listen(db.engine, "before_cursor_execute", hear)
+    try:
+        yield heard
+    finally:
+        event.remove(db.engine, "before_cursor_execute", hear)
+
+
+def whole_reads(work: Callable[[], object]) -> list[str]:
+    """Run the work; return each statement of it that reads such a table whole, and how."""
+    with statements() as heard:
+        work()
+    asked = [one for one in heard if one[0].lstrip().startswith(("SELECT", "UPDATE", "DELETE"))]
+    assert asked, "the work asked nothing"
+    found = []
+    with db.engine.connect() as connection:
+        for statement, values in asked:
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values):
+                if WHOLE.match(row.detail):
+                    found.append(f"{row.detail}: {statement}")
+    return found
+
+
+@pytest.fixture
+def member(app: Flask) -> int:
+    """An agent of a group with a plan and an open anomaly; returns its id."""
+    with unit_of_work() as session:
+        group = make_group(session)
+        agent = make_agent(session, group)
+        make_plan(session, group, next_due_at=NOW - timedelta(seconds=1))
+        make_anomaly(session, group)
+        return agent.id
+
+
+@pytest.mark.parametrize(
+    "part", [*scheduler.EVERY_SECOND, *scheduler.EVERY_MINUTE], ids=lambda part: part.__name__
+)
+def test_a_part_of_the_scheduler(part: scheduler.Part, member: int) -> None:
+    assert whole_reads(lambda: part(NOW)) == []
+
+
+def test_a_round_of_the_dispatcher(app: Flask, member: int) -> None:
+    runtime = app.extensions["runtime"]
+    session = AgentSession(runtime.hub, member, 1, "PBAP", "127.0.0.1")
+    session.is_ready, session.epoch = True, 1
+    runtime.hub.register(session)
+    assert whole_reads(runtime.dispatcher.round) == []
+
+
+def test_a_lost_socket(member: int) -> None:
+    def lose() -> None:
+        with unit_of_work() as session:
+            recovery.release_sent(session, member)
+
+    assert whole_reads(lose) == []
+
+
+def test_what_agents_have_in_hand(member: int) -> None:
+    assert whole_reads(lambda: running_counts(db.session, [member])) == []
+    assert whole_reads(lambda: live_commands(db.session, member)) == []
+
+
+def test_the_id_of_a_moment(member: int) -> None:
+    assert whole_reads(lambda: first_id_since(db.session, NOW)) == []

@@ -1,0 +1,129 @@
+"""The shell in a real browser: live fragments, dialog, drawer, phone, and the strict content policy."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_core_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from app.config import Settings
+from tests.app.live_server import LiveServer, running_server
+from tests.app.visitor import PASSWORD, make_person
+
+OUR_COMPLAINTS = ("Content Security Policy", "violates", "Uncaught")
+
+
+@pytest.fixture(scope="module")
+def server(migrated_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """One server for all tests of this file, with an admin."""
+    instance = tmp_path_factory.mktemp("shell")
+    shutil.copy(migrated_database, instance / "piculus.db")
+    with running_server(Settings(instance=instance)) as server:
+        with server.app.app_context():
+            make_person("boss", "admin")
+        yield server
+
+
+@pytest.fixture
+def page(browser: Browser, server: LiveServer) -> Iterator[Page]:
+    """A desktop page of an admin; it must not complain of scripts or of our content policy."""
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, base_url=f"http://127.0.0.1:{server.port}"
+    )
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(f"Uncaught {error}"))
+    page.goto("/login?next=/users")
+    page.fill("#username", "boss")
+    page.fill("#password", PASSWORD)
+    page.click("button.primary")
+    expect(page.locator("[data-live=on]")).to_be_visible()  # the scripts run
+    yield page
+    context.close()
+    assert [text for text in complaints if any(word in text for word in OUR_COMPLAINTS)] == []
+
+
+def test_a_list_follows_the_database_and_leaves_alone_what_is_typed(page: Page, server: LiveServer) -> None:
+    page.focus("#filter-q")
+    with server.app.app_context():
+        make_person("wang.wei")
+    newcomer = page.context.new_page()
+    newcomer.goto("/users")
+    newcomer.click("tr:has-text('wang.wei') .button.danger")
+    newcomer.click("dialog .button.primary")
+    page.bring_to_front()
+    expect(page.locator("tr:has-text('wang.wei') .state.grey")).to_be_visible()
+    expect(page.locator("#filter-q")).to_be_focused()
+    # The link pressed has the focus again, and still its words must follow.
+    newcomer.bring_to_front()
+    expect(newcomer.locator("tr:has-text('wang.wei') .cell-actions")).to_contain_text("启用")
+
+
+def test_a_pressed_pause_says_how_to_go_on(page: Page) -> None:
+    page.goto("/")
+    pause = page.locator("[data-live-pause]").first
+    pause.click()
+    expect(pause).to_have_attribute("aria-pressed", "true")
+    expect(pause).to_contain_text("继续更新")
+
+
+def test_a_dialog_keeps_what_was_typed_and_says_what_is_wrong(page: Page) -> None:
+    page.click("a[href='/users/new']")
+    page.fill("dialog #display_name", "陈卓")
+    page.fill("dialog #username", "x!")
+    page.click("dialog .button.primary")
+    expect(page.locator("dialog #username-error")).to_contain_text("2 到 40 个字符")
+    expect(page.locator("dialog #username")).to_be_focused()
+    expect(page.locator("dialog #display_name")).to_have_value("陈卓")
+    page.fill("dialog #username", "chen.zhuo")
+    page.click("dialog .button.primary")
+    expect(page.locator("#one-time-password")).to_be_visible()
+    page.click("dialog .button.primary")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    expect(page.locator("#users-table")).to_contain_text("chen.zhuo")
+
+
+def test_a_row_opens_its_details_and_gives_the_focus_back(page: Page) -> None:
+    page.goto("/audit")
+    page.click("tr[data-row] >> nth=0")
+    expect(page.locator("#drawer.open")).to_contain_text("127.0.0.1")
+    page.keyboard.press("Escape")
+    expect(page.locator("#drawer.open")).to_have_count(0)
+    expect(page.locator("tr[data-row] .row-link").first).to_be_focused()
+
+
+def test_filters_stand_in_the_url_and_the_back_button_undoes_them(page: Page) -> None:
+    page.goto("/audit")
+    page.select_option("#filter-action", "user.create")
+    expect(page).to_have_url("/audit?action=user.create")
+    page.go_back()
+    expect(page).to_have_url("/audit")
+    expect(page.locator("#audit-table")).to_contain_text("登录")
+
+
+def test_on_a_phone_nothing_overflows_and_axe_finds_nothing(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    for path in ("/users", "/users/groups", "/audit", "/settings", "/nonesuch"):
+        page.goto(path)
+        expect(page.locator("#burger")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, path
+        assert [one["id"] for one in Axe().run(page)["violations"]] == [], path
+
+
+def test_the_menu_slides_in_on_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator("#side")).not_to_be_visible()
+    page.click("#burger")
+    expect(page.locator("#side")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#side")).not_to_be_visible()
+
+
+def test_the_theme_is_kept(page: Page) -> None:
+    page.click("[data-theme-switch]")
+    chosen = page.evaluate("document.documentElement.dataset.bsTheme")
+    page.reload()
+    assert page.locator("html").get_attribute("data-bs-theme") == chosen

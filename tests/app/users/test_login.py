@@ -1,0 +1,153 @@
+"""Logging in and out, and what is closed to whoever is not logged in."""
+
+import pytest
+from flask import Flask
+
+from app.audit.models import AuditEntry
+from app.extensions import db
+from app.unit_of_work import unit_of_work
+from app.users import service
+from app.users.models import User
+from tests.app.visitor import HTMX, PASSWORD, Visitor, make_person, visitor_of
+from tests.conftest import HandClock
+from tests.factories import NOW, PERSON
+
+
+def stored(username: str) -> User:
+    db.session.expire_all()
+    return service.get_user_by_name(db.session, username)
+
+
+def actions() -> list[str]:
+    return list(db.session.scalars(db.select(AuditEntry.action).order_by(AuditEntry.id)))
+
+
+def test_the_right_password_logs_in_and_leads_on(app: Flask) -> None:
+    make_person("li.na")
+    answer = Visitor(app).log_in("li.na", next_url="/audit?action=user.login")
+    assert (answer.status_code, answer.location) == (303, "/audit?action=user.login")
+    assert stored("li.na").last_login_at == NOW
+    assert actions() == ["user.create", "user.login"]
+
+
+def test_a_name_is_found_whatever_its_case(app: Flask) -> None:
+    make_person("li.na")
+    assert Visitor(app).log_in("Li.Na").status_code == 303
+
+
+def test_a_wrong_password_keeps_the_name_typed(app: Flask) -> None:
+    make_person("li.na")
+    answer = Visitor(app).log_in("li.na", "wrong-password")
+    assert answer.status_code == 401
+    assert 'value="li.na"' in answer.text
+    assert "用户名或密码不正确" in answer.text
+    assert stored("li.na").failed_logins == 1
+
+
+def test_an_unknown_name_is_told_the_same_and_leaves_no_trace(app: Flask) -> None:
+    answer = Visitor(app).log_in("nobody")
+    assert answer.status_code == 401
+    assert "用户名或密码不正确" in answer.text
+    assert actions() == []
+
+
+def test_ten_failures_lock_for_five_minutes(app: Flask, clock: HandClock) -> None:
+    make_person("li.na")
+    visitor = Visitor(app)
+    for _failure in range(10):
+        visitor.log_in("li.na", "wrong-password")
+    assert visitor.log_in("li.na").status_code == 401
+    clock.advance(301)
+    assert visitor.log_in("li.na").status_code == 303
+    assert stored("li.na").failed_logins == 0
+    assert "user.locked" in actions()
+
+
+def test_a_disabled_person_cannot_log_in_and_their_session_ends(app: Flask) -> None:
+    visitor = visitor_of(app)
+    with unit_of_work() as session:
+        service.disable_user(session, service.get_user_by_name(session, "li.na"), actor=PERSON, now=NOW)
+    assert visitor.get("/audit").location == "/login?next=/audit"
+    assert Visitor(app).log_in("li.na").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "url", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "evil"]
+)
+def test_a_login_never_leads_to_another_site(app: Flask, url: str) -> None:
+    make_person("li.na")
+    assert Visitor(app).log_in("li.na", next_url=url).location == "/"
+
+
+@pytest.mark.parametrize("url", ["/", "/users", "/users/groups", "/audit", "/settings", "/nonesuch"])
+def test_every_page_needs_a_login(app: Flask, url: str) -> None:
+    answer = app.test_client().get(url)
+    assert (answer.status_code, answer.location.split("?")[0]) == (302, "/login")
+
+
+def test_a_fragment_without_login_sends_the_whole_page_to_the_login(app: Flask) -> None:
+    headers = {**HTMX, "HX-Current-URL": "http://localhost/audit?action=plan.update"}
+    answer = app.test_client().get("/audit", headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["HX-Redirect"] == "/login?next=/audit?action%3Dplan.update"
+
+
+def test_logging_out_ends_the_session(app: Flask) -> None:
+    visitor = visitor_of(app)
+    assert visitor.post("/logout").location == "/login"
+    assert visitor.get("/audit").status_code == 302
+    assert actions()[-1] == "user.logout"
+
+
+def test_nothing_put_into_a_session_before_the_login_survives_it(app: Flask) -> None:
+    make_person("li.na")
+    visitor = Visitor(app)
+    with visitor.client.session_transaction() as session:
+        session["planted"] = "by another"
+    visitor.log_in("li.na")
+    with visitor.client.session_transaction() as session:
+        assert "planted" not in session
+
+
+def test_a_one_time_password_opens_nothing_but_its_change(app: Flask) -> None:
+    make_person("li.na", role="admin", password=None)
+    with unit_of_work() as session:
+        one_time = service.reset_password(
+            session, service.get_user_by_name(session, "li.na"), actor=PERSON, now=NOW
+        )
+    visitor = Visitor(app)
+    visitor.log_in("li.na", one_time)
+    assert visitor.get("/users").location == "/settings"
+    assert "/menu-counts" not in visitor.get("/settings").text
+    answer = visitor.post("/settings/password", {"current": one_time, "new": PASSWORD, "repeated": PASSWORD})
+    assert answer.location == "/"
+    assert visitor.get("/users").status_code == 200
+    assert not stored("li.na").must_change_password
+
+
+@pytest.mark.parametrize(
+    ("page", "redirect"), [("http://localhost/settings", None), ("http://localhost/users?q=a", "/settings")]
+)
+def test_a_fragment_never_sends_a_page_to_where_it_is(app: Flask, page: str, redirect: str | None) -> None:
+    make_person("li.na", role="admin", password=None)
+    with unit_of_work() as session:
+        person = service.get_user_by_name(session, "li.na")
+        one_time = service.reset_password(session, person, actor=PERSON, now=NOW)
+    visitor = Visitor(app)
+    visitor.log_in("li.na", one_time)
+    headers = {"HX-Request": "true", "HX-Current-URL": page}
+    answer = visitor.client.get("/menu-counts", headers=headers)
+    assert (answer.status_code, answer.headers.get("HX-Redirect")) == (401, redirect)
+
+
+def test_a_form_without_its_token_is_refused_in_words(app: Flask) -> None:
+    visitor = visitor_of(app, role="admin")
+    answer = visitor.client.post("/users/groups/new", data={"sys_code": "PBXX"})
+    assert answer.status_code == 400
+    assert "页面已过期" in answer.text
+
+
+def test_too_many_logins_from_one_address_are_slowed_down(app: Flask) -> None:
+    visitor = Visitor(app)
+    statuses = {visitor.log_in("nobody").status_code for _login in range(31)}
+    assert statuses == {401, 429}

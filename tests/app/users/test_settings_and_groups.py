@@ -1,0 +1,121 @@
+"""Personal settings, language, and the system groups."""
+
+import pytest
+from flask import Flask
+
+from app.extensions import db
+from app.users import groups, service
+from app.users.models import SystemGroup, User
+from tests.app.visitor import PASSWORD, Visitor, visitor_of
+
+GROUP = {"sys_code": "PBCR", "name": "信贷", "zone": "Asia/Shanghai", "trade_table": ""}
+
+
+def me() -> User:
+    db.session.expire_all()
+    return service.get_user_by_name(db.session, "li.na")
+
+
+def stored_group(code: str) -> SystemGroup | None:
+    db.session.expire_all()
+    return groups.find_group(db.session, code)
+
+
+@pytest.fixture
+def visitor(app: Flask) -> Visitor:
+    return visitor_of(app, "li.na", "admin")
+
+
+def test_settings_are_kept_and_shown_at_once(visitor: Visitor) -> None:
+    values = {"display_name": "李娜", "locale": "en", "zone": "Europe/London", "theme": "dark"}
+    answer = visitor.post("/settings", values)
+    assert answer.status_code == 303
+    assert (me().display_name, me().locale, me().zone) == ("李娜", "en", "Europe/London")
+    page = visitor.get("/settings").text
+    assert 'lang="en" data-bs-theme="dark"' in page
+    assert "Personal settings" in page
+
+
+def test_an_unknown_zone_is_told_at_its_field(visitor: Visitor) -> None:
+    answer = visitor.post("/settings", {"display_name": "李娜", "locale": "zh", "zone": "Mars/Olympus"})
+    assert answer.status_code == 400
+    assert 'value="Mars/Olympus"' in answer.text
+    assert "没有这个时区" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"current": "not-it", "new": "another-password", "repeated": "another-password"}, "当前密码不正确"),
+        ({"current": PASSWORD, "new": "short", "repeated": "short"}, "密码至少 10 个字符"),
+        ({"current": PASSWORD, "new": "another-password", "repeated": "different"}, "两次输入的密码不一致"),
+        ({"current": PASSWORD, "new": PASSWORD, "repeated": PASSWORD}, "新密码不能与当前密码相同"),
+    ],
+)
+def test_a_password_is_not_changed_by_a_wrong_form(
+    visitor: Visitor, values: dict[str, str], words: str
+) -> None:
+    answer = visitor.post("/settings/password", values)
+    assert answer.status_code == 400
+    assert words in answer.text
+    assert values["new"] not in answer.text
+    assert me().session_version == 1
+
+
+def test_changing_the_password_ends_the_other_sessions_only(app: Flask, visitor: Visitor) -> None:
+    elsewhere = Visitor(app)
+    elsewhere.log_in("li.na")
+    values = {"current": PASSWORD, "new": "another-password", "repeated": "another-password"}
+    assert visitor.post("/settings/password", values).status_code == 303
+    assert visitor.get("/settings").status_code == 200
+    assert elsewhere.get("/settings").status_code == 302
+
+
+def test_the_language_is_switched_by_a_form_without_javascript(app: Flask) -> None:
+    visitor = Visitor(app)
+    answer = visitor.post("/locale", {"locale": "en", "next": "/login"})
+    assert answer.location == "/login"
+    assert "Log in" in visitor.get("/login").text
+
+
+def test_switching_the_language_is_kept_for_the_person(visitor: Visitor) -> None:
+    visitor.post("/locale", {"locale": "en", "next": "/settings"})
+    assert me().locale == "en"
+
+
+def test_a_group_is_made_with_its_trade_table(visitor: Visitor) -> None:
+    assert visitor.post("/users/groups/new", GROUP).status_code == 303
+    group = stored_group("PBCR")
+    assert group is not None
+    assert (group.name, group.trade_table) == ("信贷", "TPBCR_TRD_ACC_TRADE")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"sys_code": "9x"}, "以字母开头"),
+        ({"zone": "Nowhere"}, "没有这个时区"),
+        ({"trade_table": "a; drop"}, "表名只能含"),
+    ],
+)
+def test_a_wrong_group_is_told_at_its_field(visitor: Visitor, changed: dict[str, str], words: str) -> None:
+    answer = visitor.post("/users/groups/new", {**GROUP, **changed}, target="dialog")
+    assert answer.status_code == 400
+    assert words in answer.text
+    assert 'value="信贷"' in answer.text
+
+
+def test_a_group_code_is_taken_once(visitor: Visitor) -> None:
+    visitor.post("/users/groups/new", GROUP)
+    assert "已经存在" in visitor.post("/users/groups/new", GROUP).text
+
+
+def test_a_group_is_edited_and_disabled_but_keeps_its_code(visitor: Visitor) -> None:
+    visitor.post("/users/groups/new", GROUP)
+    group = stored_group("PBCR")
+    assert group is not None
+    values = {"sys_code": "OTHER", "name": "贷款", "zone": "UTC", "trade_table": "T_LOAN"}
+    visitor.post(f"/users/groups/{group.id}", values)
+    changed = stored_group("PBCR")
+    assert changed is not None
+    assert (changed.name, changed.zone, changed.is_enabled) == ("贷款", "UTC", False)

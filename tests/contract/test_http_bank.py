@@ -1,0 +1,522 @@
+"""The bank over HTTP when things go wrong: whatever it says, one trade's answer never raises."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from agent.adapters.bank_http import HttpBank
+from agent.adapters.names import BankNames
+from agent.adapters.rows import UNDATED
+from agent.errors import BankConflictError, ConfigurationError, PortError
+from agent.facts import BankFact, BankState
+from agent.money import Money
+from agent.ports import BankPort, BankRequest, PayoutReply, Trade
+from tests.contract.bank_places import IMPATIENT, NOW, SETTLED, HttpBankPlace
+from tests.contract.odd_bank import OddBank, Say, odd_bank
+from tests.contract.trades import new_trade, request_of
+
+AMOUNT = Money(10_050)
+
+
+def fact_of(bank: BankPort, trade: Trade, *requests: BankRequest) -> BankFact:
+    return bank.facts([trade], {trade.trade_no: list(requests)})[trade.trade_no]
+
+
+def paid_before(place: HttpBankPlace) -> tuple[Trade, BankRequest]:
+    trade = new_trade()
+    request = request_of(trade, created_at=SETTLED)
+    place.put(request.request_no, "success", account=trade.bank_account_no)
+    return trade, request
+
+
+class TestFaultsOfInquiries:
+    @pytest.mark.parametrize(
+        ("fault", "state"),
+        [
+            ({"kind": "timeout_before"}, BankState.UNKNOWN),
+            ({"kind": "html"}, BankState.UNKNOWN),
+            ({"kind": "server_error"}, BankState.UNKNOWN),
+            ({"kind": "unknown_code"}, BankState.UNKNOWN),
+            ({"kind": "wrong_amount"}, BankState.MISMATCH),
+            ({"kind": "slow"}, BankState.SUCCESS),
+        ],
+        ids=lambda value: value["kind"] if isinstance(value, dict) else value.value,
+    )
+    def test_each_has_its_state(
+        self, http_bank: HttpBankPlace, fault: dict[str, Any], state: BankState
+    ) -> None:
+        trade, request = paid_before(http_bank)
+        http_bank.running.faults.set({"operation": "inquiry", "seconds": 0, **fault})
+        fact = fact_of(http_bank.bank, trade, request)
+        assert fact.state is state
+        if state is not BankState.SUCCESS:
+            assert fact.detail
+        http_bank.running.faults.clear()
+        assert fact_of(http_bank.bank, trade, request).state is BankState.SUCCESS
+
+    def test_a_bank_that_hangs_is_not_waited_for(self, http_bank: HttpBankPlace) -> None:
+        trade, request = paid_before(http_bank)
+        impatient = HttpBank(http_bank.running.url, http_bank.running.token, IMPATIENT)
+        http_bank.running.faults.set({"kind": "slow", "operation": "inquiry", "seconds": 30})
+        assert fact_of(impatient, trade, request).detail == f"{request.request_no}: no answer: ReadTimeout"
+        impatient.close()
+
+    @pytest.mark.parametrize("kind", ["html", "server_error"])
+    def test_one_number_the_bank_chokes_on_hides_no_other(self, http_bank: HttpBankPlace, kind: str) -> None:
+        pairs = [paid_before(http_bank) for _ in range(40)]
+        bad_trade, bad_request = pairs[17]
+        http_bank.running.faults.set(
+            {"kind": kind, "operation": "inquiry", "request_no": bad_request.request_no}
+        )
+        facts = http_bank.bank.facts(
+            [trade for trade, _ in pairs], {trade.trade_no: [request] for trade, request in pairs}
+        )
+        unknown = [no for no, fact in facts.items() if fact.state is BankState.UNKNOWN]
+        assert unknown == [bad_trade.trade_no]
+        assert len(facts) == 40
+
+    def test_more_numbers_than_one_inquiry_takes(self, http_bank: HttpBankPlace) -> None:
+        trade, request = paid_before(http_bank)
+        trades = [new_trade() for _ in range(1_050)]
+        requests = {each.trade_no: [request_of(each, created_at=SETTLED)] for each in trades}
+        facts = http_bank.bank.facts([*trades, trade], {**requests, trade.trade_no: [request]})
+        states = [fact.state for fact in facts.values()]
+        assert states.count(BankState.FAIL) == 1_050
+        assert facts[trade.trade_no].state is BankState.SUCCESS
+
+
+class TestFaultsOfPayouts:
+    @pytest.mark.parametrize(
+        ("fault", "reply", "is_paid"),
+        [
+            ({"kind": "timeout_before"}, ("unknown", None), False),
+            ({"kind": "timeout_after"}, ("unknown", None), True),
+            ({"kind": "html"}, ("unknown", None), False),
+            ({"kind": "html", "accept": True}, ("unknown", None), True),
+            ({"kind": "server_error"}, ("unknown", None), False),
+            ({"kind": "server_error", "accept": True}, ("unknown", None), True),
+            ({"kind": "slow"}, ("success", None), True),
+            ({"kind": "reject", "code": "E1002"}, ("failed", "E1002"), False),
+            ({"kind": "reject", "code": "E7777"}, ("unknown", "E7777"), False),
+            ({"kind": "unknown_code"}, ("unknown", "E9999"), False),
+        ],
+    )
+    def test_each_has_its_reply(
+        self,
+        http_bank: HttpBankPlace,
+        fault: dict[str, Any],
+        reply: tuple[str, str | None],
+        is_paid: bool,
+    ) -> None:
+        trade = new_trade()
+        request = request_of(trade, created_at=SETTLED)
+        http_bank.running.faults.set({"operation": "payout", "seconds": 0, **fault})
+        said = http_bank.bank.pay(request.request_no, AMOUNT, trade.bank_account_no)
+        assert (said.status, said.code) == reply
+        assert http_bank.paid(request.request_no) == ([10_050] if is_paid else [])
+
+    def test_a_payout_of_another_amount_is_no_success(self, http_bank: HttpBankPlace) -> None:
+        trade = new_trade()
+        request = request_of(trade)
+        http_bank.running.faults.set({"kind": "wrong_amount", "operation": "payout"})
+        assert http_bank.bank.pay(request.request_no, AMOUNT, trade.bank_account_no).status == "unknown"
+        assert fact_of(http_bank.bank, trade, request).state is BankState.MISMATCH
+
+    def test_a_failure_that_may_succeed_late_is_not_believed(self, http_bank: HttpBankPlace) -> None:
+        trade = new_trade()
+        request = request_of(trade)
+        http_bank.running.faults.set({"kind": "late_success", "operation": "payout", "seconds": 3600})
+        assert http_bank.bank.pay(request.request_no, AMOUNT, trade.bank_account_no).status == "failed"
+        fact = fact_of(http_bank.bank, trade, request)
+        assert (fact.state, fact.requests[0].status) == (BankState.UNKNOWN, "failed")
+        assert "failed with E1003, but not yet 300 s ago" in fact.detail
+
+    def test_a_lost_reply_is_asked_for_again_under_the_same_number(self, http_bank: HttpBankPlace) -> None:
+        trade = new_trade()
+        request = request_of(trade)
+        http_bank.running.faults.set(
+            {"kind": "timeout_after", "operation": "payout", "next_calls": 1, "seconds": 0}
+        )
+        replies = [
+            http_bank.bank.pay(request.request_no, AMOUNT, trade.bank_account_no).status for _ in range(2)
+        ]
+        assert replies == ["unknown", "success"]
+        assert http_bank.paid(request.request_no) == [10_050]
+
+
+class TestSettlementFiles:
+    @pytest.mark.parametrize("kind", ["wrong_amount", "unknown_code", "html", "server_error"])
+    def test_a_file_that_proves_nothing_leaves_it_unknown(self, http_bank: HttpBankPlace, kind: str) -> None:
+        trade = new_trade()
+        # A minute of its own: a file once verified is not fetched again.
+        own_day = SETTLED.replace(hour=SETTLED.hour - 1, minute=trade.trade_id % 58)
+        request = request_of(trade, created_at=own_day)
+        fresh = HttpBank(http_bank.running.url, http_bank.running.token)
+        http_bank.running.faults.set({"kind": kind, "operation": "settlement"})
+        fact = fact_of(fresh, trade, request)
+        assert (fact.state, fact.requests[0].status) == (BankState.UNKNOWN, "not_found")
+        assert "settlement file" in fact.detail
+        http_bank.running.faults.clear()
+        assert fact_of(fresh, trade, request).state is BankState.FAIL
+        fresh.close()
+
+    def test_a_verified_file_is_kept(self, http_bank: HttpBankPlace) -> None:
+        trade = new_trade()
+        request = request_of(trade, created_at=SETTLED)
+        assert fact_of(http_bank.bank, trade, request).state is BankState.FAIL
+        http_bank.running.faults.set({"kind": "server_error", "operation": "settlement"})
+        assert fact_of(http_bank.bank, trade, request).state is BankState.FAIL
+
+    def test_a_request_without_a_readable_time_is_unknown(self, http_bank: HttpBankPlace) -> None:
+        trade = new_trade()
+        assert fact_of(http_bank.bank, trade, request_of(trade, created_at=UNDATED)).state is (
+            BankState.UNKNOWN
+        )
+
+
+@pytest.fixture
+def odd() -> Iterator[OddBank]:
+    with odd_bank() as bank:
+        yield bank
+
+
+@pytest.fixture
+def odd_http(odd: OddBank) -> Iterator[HttpBank]:
+    names = BankNames(max_answer_bytes=20_000)
+    bank = HttpBank(odd.url, "token", names)
+    yield bank
+    bank.close()
+
+
+def record(request: BankRequest, trade: Trade, **changes: object) -> dict[str, object]:
+    return {
+        "request_no": request.request_no,
+        "kind": "payout",
+        "status": "success",
+        "code": None,
+        "amount_minor": 10_050,
+        "currency": "CNY",
+        "account": trade.bank_account_no,
+        "accepted_at": "2026-03-02T02:00:00Z",
+        "completed_at": "2026-03-02T02:00:00Z",
+    } | changes
+
+
+def says(answer: object, status: int = 200) -> Say:
+    return Say(status, json.dumps(answer).encode())
+
+
+class TestOddAnswers:
+    ODD = (
+        Say(200, b"<h1>hello</h1>", {"Content-Type": "text/html"}),
+        Say(200, b""),
+        Say(200, b"[]"),
+        Say(200, b'{"records": null}'),
+        Say(200, b'{"records": [1, null, "x", {}]}'),
+        Say(200, b"[" * 10_000),
+        Say(200, b"{" + b" " * 30_000 + b"}"),
+        Say(200, b'{"records": [', promised=500),
+        Say(200, b"\xff\xfe", {"Content-Type": "application/json"}),
+        Say(200, b"not gzip", {"Content-Encoding": "gzip"}),
+        Say(302, b"", {"Location": "http://127.0.0.1:1/elsewhere"}),
+        Say(401, b'{"error": "unauthorized"}'),
+        Say(500, b'{"records": []}'),
+        Say(204, b""),
+    )
+
+    @pytest.mark.parametrize("said", ODD, ids=range(len(ODD)))
+    def test_an_odd_answer_to_an_inquiry_is_unknown(
+        self, odd: OddBank, odd_http: HttpBank, said: Say
+    ) -> None:
+        odd.speak = lambda *_: said
+        trade = new_trade()
+        fact = fact_of(odd_http, trade, request_of(trade))
+        assert (fact.state, fact.requests[0].status) == (BankState.UNKNOWN, "unknown")
+        assert fact.detail
+
+    @pytest.mark.parametrize("said", ODD, ids=range(len(ODD)))
+    def test_an_odd_answer_to_a_payout_is_unknown(self, odd: OddBank, odd_http: HttpBank, said: Say) -> None:
+        odd.speak = lambda *_: said
+        reply = odd_http.pay("WD1-0", AMOUNT, "6222")
+        assert (reply.status, reply.code) == ("unknown", None)
+        assert reply.detail
+        assert len(odd.heard) == 1
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"amount_minor": "10050"},
+            {"amount_minor": 10050.5},
+            {"status": 1},
+            {"status": "paid"},
+            {"code": 7, "status": "failed"},
+            {"request_no": "another"},
+            {"request_no": None},
+        ],
+    )
+    def test_a_record_of_wrong_types_is_unknown(
+        self, odd: OddBank, odd_http: HttpBank, changes: dict[str, object]
+    ) -> None:
+        trade = new_trade()
+        request = request_of(trade)
+        odd.speak = lambda *_: says({"records": [record(request, trade, **changes)]})
+        assert fact_of(odd_http, trade, request).state is BankState.UNKNOWN
+
+    def test_two_records_of_one_number_that_differ_are_unknown(
+        self, odd: OddBank, odd_http: HttpBank
+    ) -> None:
+        trade = new_trade()
+        request = request_of(trade)
+        both = [record(request, trade), record(request, trade, status="failed", code="E1001")]
+        odd.speak = lambda *_: says({"records": both})
+        assert fact_of(odd_http, trade, request).state is BankState.UNKNOWN
+
+    @pytest.mark.parametrize(
+        ("answer", "status", "reply"),
+        [
+            ({"request_no": "WD1-0", "status": "accepted"}, 202, PayoutReply(status="accepted")),
+            ({"request_no": "WD1-0", "status": "success"}, 200, PayoutReply(status="success")),
+            (
+                {"request_no": "WD1-0", "status": "failed", "code": "E1003"},
+                200,
+                PayoutReply(status="failed", code="E1003"),
+            ),
+        ],
+    )
+    def test_a_short_answer_to_a_payout_is_enough(
+        self, odd: OddBank, odd_http: HttpBank, answer: object, status: int, reply: PayoutReply
+    ) -> None:
+        odd.speak = lambda *_: says(answer, status)
+        assert odd_http.pay("WD1-0", AMOUNT, "6222") == reply
+
+    @pytest.mark.parametrize(
+        ("answer", "status"),
+        [
+            ({"request_no": "WD1-0", "status": "success"}, 202),
+            ({"request_no": "WD1-0", "status": "failed", "code": "E1003"}, 202),
+            ({"request_no": "WD1-0", "status": "success"}, 201),
+            ({"request_no": "WD1-1", "status": "success"}, 200),
+            ({"request_no": "WD1-0", "status": "success", "account": "6222-other"}, 200),
+            ({"request_no": "WD1-0", "status": "not_found"}, 200),
+            ({"error": "other"}, 409),
+        ],
+    )
+    def test_an_answer_that_does_not_fit_is_unknown(
+        self, odd: OddBank, odd_http: HttpBank, answer: object, status: int
+    ) -> None:
+        odd.speak = lambda *_: says(answer, status)
+        assert odd_http.pay("WD1-0", AMOUNT, "6222").status == "unknown"
+
+    def test_a_conflict_is_told(self, odd: OddBank, odd_http: HttpBank) -> None:
+        odd.speak = lambda *_: says({"error": "conflict"}, 409)
+        with pytest.raises(BankConflictError):
+            odd_http.pay("WD1-0", AMOUNT, "6222")
+
+    def test_no_redirect_is_followed(self, odd: OddBank, odd_http: HttpBank) -> None:
+        odd.speak = lambda *_: Say(307, b"", {"Location": "/elsewhere"})
+        assert odd_http.pay("WD1-0", AMOUNT, "6222").status == "unknown"
+        assert odd.heard == ["POST /payouts"]
+
+
+def settled(*lines: str, rows: int | None = None, total: int | None = None) -> bytes:
+    body = "request_no,kind,amount_minor,currency,account,status,code,completed_at\n"
+    body += "".join(f"{line}\n" for line in lines)
+    found = sum(int(line.split(",")[2]) for line in lines)
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    trailer = (
+        f"#TRAILER,{len(lines) if rows is None else rows},{found if total is None else total},{digest}\n"
+    )
+    return (body + trailer).encode()
+
+
+def day(name: str, opens: str, closes: str, is_closed: bool = True, ready: bool = True) -> dict[str, object]:
+    return {
+        "day": name,
+        "opens_at": f"2026-03-0{opens}T00:00:00Z",
+        "closes_at": f"2026-03-0{closes}T00:00:00Z",
+        "cut_off_at": f"2026-03-0{closes}T00:00:00Z",
+        "is_closed": is_closed,
+        "settlement_ready": ready,
+    }
+
+
+TWO_DAYS = [day("20260302", "2", "3"), day("20260303", "3", "4")]
+
+
+class TestSettlingFailures:
+    """By whose clock a failure is old enough."""
+
+    FAILED_AT = "2026-03-02T04:00:00Z"
+
+    def ask(
+        self, odd: OddBank, date: str, own: str, completed_at: object = FAILED_AT, **settings: float
+    ) -> BankState:
+        trade = new_trade()
+        request = request_of(trade, created_at=NOW)
+        told = record(request, trade, status="failed", code="E1001", completed_at=completed_at)
+        odd.speak = lambda *_: Say(200, says({"records": [told]}).content, {"Date": date} if date else {})
+        clock = datetime.fromisoformat(own)
+        bank = HttpBank(odd.url, "token", BankNames(**settings), lambda: clock)
+        fact = fact_of(bank, trade, request)
+        bank.close()
+        return fact.state
+
+    @pytest.mark.parametrize(
+        ("date", "own", "state"),
+        [
+            ("Mon, 02 Mar 2026 04:05:00 GMT", "2026-03-02T04:00:01Z", BankState.FAIL),
+            ("Mon, 02 Mar 2026 04:04:59 GMT", "2026-03-09T00:00:00Z", BankState.UNKNOWN),
+            ("", "2026-03-02T04:05:00Z", BankState.FAIL),
+            ("", "2026-03-02T04:04:59Z", BankState.UNKNOWN),
+            ("yesterday", "2026-03-02T04:04:59Z", BankState.UNKNOWN),
+            ("Mon, 32 Mar 2026 04:05:00 GMT", "2026-03-02T04:05:00Z", BankState.FAIL),
+        ],
+    )
+    def test_the_banks_own_clock_counts_where_it_is_told(
+        self, odd: OddBank, date: str, own: str, state: BankState
+    ) -> None:
+        odd.is_dated = False
+        assert self.ask(odd, date, own) is state
+
+    @pytest.mark.parametrize(
+        "completed_at", [None, "", "soon", "2026-03-02", "2026-03-02T04:00:00", "0001-01-01T00:00:00Z"]
+    )
+    def test_a_time_of_failing_of_no_use_never_settles(self, odd: OddBank, completed_at: str | None) -> None:
+        odd.is_dated = False
+        assert self.ask(odd, "", "2026-03-09T00:00:00Z", completed_at) is BankState.UNKNOWN
+        assert self.ask(odd, "", "2026-03-09T00:00:00Z", completed_at, failure_settles_s=0) is BankState.FAIL
+
+
+class TestTwoNegatives:
+    """The second negative, with days and files to order."""
+
+    def ask(
+        self, odd: OddBank, bank: HttpBank, *, days: object = None, files: dict[str, Say] | None = None
+    ) -> BankFact:
+        trade = new_trade()
+        request = request_of(trade, created_at=NOW)
+        listed = {"20260302": Say(200, settled()), "20260303": Say(200, settled())} | (files or {})
+
+        def speak(method: str, path: str, body: bytes) -> Say:
+            if path == "/inquiries":
+                return says({"records": [{"request_no": request.request_no, "status": "not_found"}]})
+            if path.startswith("/days"):
+                return says({"days": TWO_DAYS if days is None else days})
+            said = listed[path.rpartition("/")[2]]
+            if said.content == b"LISTS THIS":
+                return Say(200, settled(f"{request.request_no},payout,10050,CNY,1,accepted,,"))
+            return said
+
+        odd.speak = speak
+        return fact_of(bank, trade, request)
+
+    def test_absent_from_both_files_is_a_failure(self, odd: OddBank, odd_http: HttpBank) -> None:
+        fact = self.ask(odd, odd_http)
+        assert fact.state is BankState.FAIL
+        assert "20260302, 20260303" in fact.requests[0].evidence
+
+    @pytest.mark.parametrize("name", ["20260302", "20260303"])
+    def test_a_file_that_lists_it_contradicts_the_inquiry(
+        self, odd: OddBank, odd_http: HttpBank, name: str
+    ) -> None:
+        fact = self.ask(odd, odd_http, files={name: Say(200, b"LISTS THIS")})
+        assert fact.state is BankState.UNKNOWN
+        assert f"settlement file {name} lists it" in fact.detail
+
+    @pytest.mark.parametrize(
+        "days",
+        [
+            [day("20260302", "2", "3"), day("20260303", "3", "4", is_closed=False)],
+            [day("20260302", "2", "3", is_closed=False), day("20260303", "3", "4")],
+            [day("20260302", "2", "3"), day("20260303", "3", "4", ready=False)],
+            [day("20260302", "2", "3")],
+            [day("20260302", "2", "3"), day("20260302", "2", "3")],
+            [day("20260303", "3", "4"), day("20260304", "4", "5")],
+            [day("20260302", "2", "3"), {**day("20260303", "3", "4"), "is_closed": 1}],
+            [{**day("20260302", "2", "3"), "opens_at": "2026-03-02T00:00:00"}, day("20260303", "3", "4")],
+            "soon",
+        ],
+        ids=range(9),
+    )
+    def test_days_that_prove_nothing_leave_it_unknown(
+        self, odd: OddBank, odd_http: HttpBank, days: object
+    ) -> None:
+        assert self.ask(odd, odd_http, days=days).state is BankState.UNKNOWN
+
+    @pytest.mark.parametrize(
+        "file",
+        [
+            Say(409, b'{"error": "day_open"}'),
+            Say(200, b""),
+            Say(200, settled(rows=1)),
+            Say(200, settled(total=1)),
+            Say(200, settled("A,payout,5,CNY,1,success,,", rows=2)),
+            Say(200, settled("A,payout,5,CNY,1,success,,", total=6)),
+            Say(200, settled("A,payout,5,CNY,1,success,,").replace(b"A,payout", b"B,payout")),
+            Say(200, settled("A,payout,5,CNY,1,success,,") + b"A,payout,5,CNY,1,success,,\n"),
+            Say(200, settled("A,payout,5")),
+            Say(200, settled("A,payout,5,CNY,1,success,,", "A,payout,5,CNY,1,success,,")),
+            Say(200, settled()[:-3]),
+            Say(200, settled(), promised=1_000),
+            Say(200, b"<h1>maintenance</h1>"),
+        ],
+        ids=range(13),
+    )
+    def test_a_file_that_is_not_whole_leaves_it_unknown(
+        self, odd: OddBank, odd_http: HttpBank, file: Say
+    ) -> None:
+        fact = self.ask(odd, odd_http, files={"20260303": file})
+        assert (fact.state, fact.requests[0].status) == (BankState.UNKNOWN, "not_found")
+
+    def test_a_file_without_trouble_may_list_others(self, odd: OddBank, odd_http: HttpBank) -> None:
+        others = Say(200, settled("A,payout,5,CNY,1,success,,", 'B,payout,7,CNY,"a,b",accepted,,'))
+        assert self.ask(odd, odd_http, files={"20260302": others}).state is BankState.FAIL
+
+
+class TestSilence:
+    def test_a_bank_that_is_away_is_asked_once(self) -> None:
+        bank = HttpBank("http://127.0.0.1:1", "token")
+        trades = [new_trade() for _ in range(1_200)]
+        facts = bank.facts(trades, {trade.trade_no: [request_of(trade)] for trade in trades})
+        assert {fact.state for fact in facts.values()} == {BankState.UNKNOWN}
+        assert bank.pay("WD1-0", AMOUNT, "6222") == PayoutReply(
+            status="unknown", detail="no answer: ConnectError"
+        )
+        with pytest.raises(PortError, match="no answer"):
+            bank.check()
+        bank.close()
+
+    def test_days_are_asked_once_where_they_bring_no_answer(self, odd: OddBank, odd_http: HttpBank) -> None:
+        trades = [new_trade() for _ in range(30)]
+
+        def speak(method: str, path: str, body: bytes) -> Say:
+            if path == "/inquiries":
+                numbers = json.loads(body)["request_nos"]
+                return says({"records": [{"request_no": no, "status": "not_found"} for no in numbers]})
+            return Say(200, b"{", promised=50)
+
+        odd.speak = speak
+        facts = odd_http.facts(trades, {trade.trade_no: [request_of(trade)] for trade in trades})
+        assert {fact.state for fact in facts.values()} == {BankState.UNKNOWN}
+        assert len(odd.heard) == 2
+
+    def test_a_wrong_token_is_said_by_check(self, http_bank: HttpBankPlace) -> None:
+        stranger = HttpBank(http_bank.running.url, "wrong")
+        with pytest.raises(PortError, match="401") as refused:
+            stranger.check()
+        assert "wrong" not in str(refused.value)
+        stranger.close()
+
+    @pytest.mark.parametrize("address", ["nonsense", "ftp://bank", "http://["])
+    def test_an_address_of_no_use_is_a_configuration_error(self, address: str) -> None:
+        with pytest.raises(ConfigurationError):
+            HttpBank(address, "token")
+
+    def test_a_bank_that_does_not_de_duplicate_says_so(self) -> None:
+        bank = HttpBank("http://127.0.0.1:1", "token", BankNames(deduplicates=False))
+        assert bank.deduplicates is False
+        bank.close()

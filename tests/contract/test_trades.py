@@ -1,0 +1,323 @@
+"""Every trade port, in memory or on a database, keeps the same promises."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from agent.errors import FencedError, RowChangedError
+from agent.facts import Kind, Status
+from agent.ports import BankRequest, Correction, Pattern, Trade, Window
+from tests.contract.places import Planted, TradePlace, claim_of, new_window, shard_of, step_of
+
+HALF = Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=True, is_e_acc=False)
+UNBOOKED = Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=False, is_e_acc=False)
+OVERDUE = Pattern(kind=Kind.RECHARGE, status=Status.PROCESSING)
+
+
+def read(place: TradePlace, planted: Planted) -> Trade:
+    [trade] = place.trades.find(planted.trade_no)
+    return trade
+
+
+def suspects(place: TradePlace, window: Window, *patterns: Pattern, page: int = 3) -> list[Trade]:
+    return [trade for trades in place.trades.suspects(patterns, window, page) for trade in trades]
+
+
+class TestReading:
+    def test_a_row_is_found_with_its_meaning(self, trade_place: TradePlace) -> None:
+        planted = trade_place.plant(Planted(acc_voucher="GA000000000000000001", acc_status=1))
+        trade = read(trade_place, planted)
+        assert trade.row == planted.row
+        assert (trade.trade_id, trade.kind, trade.status) == (
+            planted.trade_id,
+            Kind.WITHDRAW,
+            Status.SUCCESS,
+        )
+        assert (trade.is_acc, trade.is_e_acc, trade.amount_minor) == (True, False, 10_050)
+        assert trade.changed_at == planted.changed_at
+        assert trade.read_at.tzinfo is not None
+
+    def test_a_number_nobody_has_is_not_found(self, trade_place: TradePlace) -> None:
+        assert trade_place.trades.find("WD999999999999999999") == []
+        assert trade_place.trades.find_many(["WD999999999999999999"]) == []
+
+    def test_duplicates_are_both_found(self, trade_place: TradePlace) -> None:
+        first = trade_place.plant(Planted())
+        second = trade_place.plant(Planted(trade_no=first.trade_no))
+        assert [trade.trade_id for trade in trade_place.trades.find(first.trade_no)] == [
+            first.trade_id,
+            second.trade_id,
+        ]
+
+    def test_many_are_found_at_once(self, trade_place: TradePlace) -> None:
+        planted = [trade_place.plant(Planted()) for _ in range(4)]
+        found = trade_place.trades.find_many([each.trade_no for each in planted] * 2)
+        assert Counter(trade.trade_no for trade in found) == Counter(each.trade_no for each in planted)
+
+    def test_the_hash_follows_the_row(self, trade_place: TradePlace) -> None:
+        planted = trade_place.plant(Planted())
+        before = read(trade_place, planted).row_hash
+        assert read(trade_place, planted).row_hash == before
+        trade_place.change(planted.trade_no, FAILED_MSG="changed")
+        assert read(trade_place, planted).row_hash != before
+
+    def test_the_clock_is_aware(self, trade_place: TradePlace) -> None:
+        assert trade_place.trades.now().utcoffset() == timedelta(0)
+
+
+class TestCollecting:
+    def test_only_rows_of_the_patterns_come(self, trade_place: TradePlace) -> None:
+        window = new_window()
+        planted = [
+            trade_place.plant(replace(each, changed_at=window.start))
+            for each in (
+                Planted(acc_status=1, e_acc_status=0),
+                Planted(acc_status=0, e_acc_status=0),
+                Planted(acc_status=1, e_acc_status=1),
+                Planted(kind="recharge", status=0, e_acc_status=None, posting_mode=None),
+                Planted(kind="recharge", status=8, acc_status=1, e_acc_status=None, posting_mode=None),
+            )
+        ]
+        found = suspects(trade_place, window, HALF, OVERDUE)
+        assert [trade.trade_no for trade in found] == [planted[0].trade_no, planted[3].trade_no]
+        assert [trade.trade_no for trade in suspects(trade_place, window, UNBOOKED)] == [planted[1].trade_no]
+
+    @pytest.mark.parametrize(
+        "nonsense",
+        [
+            Planted(status=5),
+            Planted(status=None),
+            Planted(amount=None),
+            Planted(amount=0),
+            Planted(amount=-1),
+            Planted(amount=10**15 + 1),
+            Planted(trade_no="PBAP 7/不明#"),
+            Planted(kind="transfer"),
+        ],
+        ids=["status", "no status", "no amount", "zero", "negative", "huge", "number", "kind"],
+    )
+    def test_a_row_that_makes_no_sense_comes_whatever_the_patterns(
+        self, trade_place: TradePlace, nonsense: Planted
+    ) -> None:
+        window = new_window()
+        unique = f"{nonsense.trade_no}{window.start:%H%d%m%y}" if nonsense.trade_no else ""
+        booked = replace(nonsense, acc_status=1, e_acc_status=1, changed_at=window.start, trade_no=unique)
+        planted = trade_place.plant(replace(booked, trade_id=Planted().trade_id))
+        [trade] = suspects(trade_place, window, UNBOOKED)
+        assert trade.row == planted.row
+        assert trade.raw_amount == planted.amount
+
+    def test_the_window_takes_its_start_and_leaves_its_end(self, trade_place: TradePlace) -> None:
+        window = new_window()
+        inside = trade_place.plant(Planted(changed_at=window.start))
+        last = trade_place.plant(Planted(changed_at=window.end - timedelta(microseconds=1)))
+        trade_place.plant(Planted(changed_at=window.end))
+        trade_place.plant(Planted(changed_at=window.start - timedelta(microseconds=1)))
+        found = [trade.trade_no for trade in suspects(trade_place, window, UNBOOKED)]
+        assert found == [inside.trade_no, last.trade_no]
+
+    def test_shards_and_pages_cover_every_row_once(self, trade_place: TradePlace) -> None:
+        window = new_window()
+        planted = [trade_place.plant(Planted(changed_at=window.start)).trade_id for _ in range(23)]
+        found: list[int] = []
+        for shard in range(3):
+            pages = list(trade_place.trades.suspects([UNBOOKED], shard_of(window, shard, 3), 4))
+            assert all(1 <= len(page) <= 4 for page in pages)
+            ids = [trade.trade_id for page in pages for trade in page]
+            assert ids == sorted(ids)
+            assert {trade_id % 3 for trade_id in ids} <= {shard}
+            found += ids
+        assert sorted(found) == planted
+
+    def test_an_empty_window_has_no_page(self, trade_place: TradePlace) -> None:
+        window = new_window()
+        assert list(trade_place.trades.suspects([UNBOOKED], window, 10)) == []
+        assert list(trade_place.trades.duplicates(window, 10)) == []
+        assert trade_place.trades.count(window) == 0
+
+    def test_duplicates_come_also_when_the_twin_is_outside(self, trade_place: TradePlace) -> None:
+        window = new_window()
+        inside = trade_place.plant(Planted(changed_at=window.start))
+        trade_place.plant(Planted(trade_no=inside.trade_no, changed_at=window.start - timedelta(days=900)))
+        trade_place.plant(Planted(changed_at=window.start))
+        pages = trade_place.trades.duplicates(window, 10)
+        assert [trade.trade_id for page in pages for trade in page] == [inside.trade_id]
+
+    def test_rows_are_counted(self, trade_place: TradePlace) -> None:
+        window = new_window()
+        for _ in range(4):
+            trade_place.plant(Planted(changed_at=window.start))
+        assert trade_place.trades.count(window) == 4
+
+
+class TestBankRequests:
+    def request(self, trade_no: str, seq: int) -> BankRequest:
+        number = f"{trade_no}-0" if seq == 0 else f"{trade_no}-P{seq}"
+        return BankRequest(
+            request_no=number,
+            trade_no=trade_no,
+            seq=seq,
+            kind="payout",
+            status="created",
+            amount_minor=10_050,
+            created_at=datetime(2026, 3, 1, 2, 3, 4, 56789, tzinfo=UTC),
+        )
+
+    def test_requests_come_by_trade_and_in_order(self, trade_place: TradePlace) -> None:
+        one, other = trade_place.plant(Planted()).trade_no, trade_place.plant(Planted()).trade_no
+        requests = [self.request(one, 1), self.request(one, 0), self.request(other, 0)]
+        for request in requests:
+            trade_place.trades.open_bank_request(request)
+        found = trade_place.trades.bank_requests([one, other, "WD0"])
+        assert found == {one: [requests[1], requests[0]], other: [requests[2]]}
+
+    def test_the_same_request_again_is_accepted_silently(self, trade_place: TradePlace) -> None:
+        request = self.request(trade_place.plant(Planted()).trade_no, 1)
+        trade_place.trades.open_bank_request(request)
+        trade_place.trades.open_bank_request(request)
+        assert trade_place.trades.bank_requests([request.trade_no]) == {request.trade_no: [request]}
+
+    def test_what_the_bank_said_is_kept_beside_it(self, trade_place: TradePlace) -> None:
+        request = self.request(trade_place.plant(Planted()).trade_no, 0)
+        trade_place.trades.open_bank_request(request)
+        trade_place.trades.note_bank_request(request.request_no, "accepted")
+        [noted] = trade_place.trades.bank_requests([request.trade_no])[request.trade_no]
+        assert noted == msgspec.structs.replace(request, status="accepted")
+
+
+class TestClaiming:
+    def test_a_claim_begins_the_first_round(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        assert trade_place.trades.find_repair(trade.trade_no) is None
+        claimed = trade_place.trades.claim_repair(claim_of(trade))
+        assert claimed == claim_of(trade)
+        assert trade_place.trades.find_repair(trade.trade_no) == claimed
+
+    def test_a_higher_fence_takes_an_open_repair_over_with_its_steps(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        step = step_of(trade.trade_no, "post_both", state="intended")
+        trade_place.trades.record_step(held, step)
+        newer = msgspec.structs.replace(
+            claim_of(trade, fence=2, agent="agent-2", boot_id="boot-2"), plan=("write_row",), before={}
+        )
+        taken = trade_place.trades.claim_repair(newer)
+        assert (taken.fence, taken.agent, taken.boot_id, taken.round) == (2, "agent-2", "boot-2", 1)
+        assert (taken.plan, taken.before, taken.steps) == (held.plan, trade.row, (step,))
+        assert taken.money_moved
+
+    def test_the_same_process_may_claim_again(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        trade_place.trades.claim_repair(claim_of(trade))
+        assert trade_place.trades.claim_repair(claim_of(trade)) == claim_of(trade)
+
+    @pytest.mark.parametrize("fence", [1, 2])
+    def test_an_older_attempt_cannot_take_it_back(self, trade_place: TradePlace, fence: int) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        trade_place.trades.claim_repair(claim_of(trade, fence=2, boot_id="boot-2"))
+        with pytest.raises(FencedError):
+            trade_place.trades.claim_repair(claim_of(trade, fence=fence, boot_id="boot-1"))
+
+    def test_a_zombie_is_fenced_from_every_write(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        zombie = trade_place.trades.claim_repair(claim_of(trade))
+        newer = trade_place.trades.claim_repair(claim_of(trade, fence=2, boot_id="boot-2"))
+        step = step_of(trade.trade_no)
+        correction = Correction(status=Status.FAILED, acc_voucher=None, e_acc_voucher=None, message="x")
+        for write in (
+            lambda: trade_place.trades.record_step(zombie, step),
+            lambda: trade_place.trades.close_repair(zombie, "done"),
+            lambda: trade_place.trades.write_row(zombie, trade, correction, step),
+        ):
+            with pytest.raises(FencedError):
+                write()
+        assert trade_place.trades.find_repair(trade.trade_no) == newer
+        assert trade_place.trades.find(trade.trade_no)[0].row == trade.row
+
+    def test_a_closed_repair_is_followed_by_a_new_round(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade, fence=7))
+        trade_place.trades.record_step(held, step_of(trade.trade_no, "post_both", state="failed"))
+        trade_place.trades.close_repair(held, "abandoned")
+        assert trade_place.trades.find_repair(trade.trade_no).state == "abandoned"  # type: ignore[union-attr]
+        again = trade_place.trades.claim_repair(claim_of(trade, boot_id="boot-2"))
+        assert (again.round, again.state, again.steps) == (2, "open", ())
+
+
+class TestSteps:
+    def test_steps_are_kept_in_order_and_replaced_by_key(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        pay = step_of(trade.trade_no, "pay", seq=2)
+        post = step_of(trade.trade_no, "post_both", seq=1)
+        for step in (pay, msgspec.structs.replace(post, state="intended", finished_at=None), post, post):
+            trade_place.trades.record_step(held, step)
+        assert trade_place.trades.find_repair(trade.trade_no).steps == (post, pay)  # type: ignore[union-attr]
+
+    def test_a_key_used_again_belongs_to_the_newer_round(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        trade_place.trades.record_step(held, step_of(trade.trade_no, state="failed"))
+        trade_place.trades.close_repair(held, "abandoned")
+        again = trade_place.trades.claim_repair(claim_of(trade, fence=2))
+        trade_place.trades.record_step(again, step_of(trade.trade_no))
+        assert trade_place.trades.find_repair(trade.trade_no).steps == (step_of(trade.trade_no),)  # type: ignore[union-attr]
+
+
+class TestWritingTheRow:
+    both = Correction(status=Status.SUCCESS, acc_voucher="GA1", e_acc_voucher="GA2", message="提现成功修复")
+
+    def test_the_row_is_corrected_and_the_old_one_kept(self, trade_place: TradePlace) -> None:
+        planted = trade_place.plant(Planted(status=0, message="bank timed out"))
+        trade = read(trade_place, planted)
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        step = step_of(trade.trade_no)
+        after = trade_place.trades.write_row(held, trade, self.both, step)
+        assert after.row == {
+            **planted.row,
+            "TRD_STATUS": 8,
+            "ACC_TRD_NUM": "GA1",
+            "ACC_TRD_STATUS": 1,
+            "E_ACC_TRD_NUM": "GA2",
+            "E_ACC_TRD_STATUS": 1,
+            "FAILED_MSG": "提现成功修复",
+        }
+        [stored] = trade_place.trades.find(trade.trade_no)
+        assert (stored.row, stored.row_hash) == (after.row, after.row_hash)
+        assert stored.version == trade.version + 1
+        assert stored.changed_at is not None
+        assert stored.changed_at > planted.changed_at
+        assert trade_place.old_rows(trade.trade_no) == [planted.row]
+        assert trade_place.trades.find_repair(trade.trade_no).steps == (step,)  # type: ignore[union-attr]
+
+    def test_a_voucher_left_out_leaves_its_leg_alone(self, trade_place: TradePlace) -> None:
+        planted = trade_place.plant(Planted(acc_voucher="GA7", acc_status=1, e_acc_status=None))
+        trade = read(trade_place, planted)
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        correction = Correction(status=Status.FAILED, acc_voucher=None, e_acc_voucher=None, message="m")
+        after = trade_place.trades.write_row(held, trade, correction, step_of(trade.trade_no))
+        assert after.row == {**planted.row, "TRD_STATUS": 9, "FAILED_MSG": "m"}
+
+    @pytest.mark.parametrize("cells", [{"FAILED_MSG": "production wrote"}, {"TRD_STATUS": 9}, {}])
+    def test_a_row_that_changed_is_left_alone(
+        self, trade_place: TradePlace, cells: dict[str, object]
+    ) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        trade_place.change(trade.trade_no, **cells)
+        with pytest.raises(RowChangedError):
+            trade_place.trades.write_row(held, trade, self.both, step_of(trade.trade_no))
+        assert trade_place.trades.find(trade.trade_no)[0].row == {**trade.row, **cells}
+        assert trade_place.old_rows(trade.trade_no) == []
+        assert trade_place.trades.find_repair(trade.trade_no).steps == ()  # type: ignore[union-attr]
+
+    def test_a_row_that_vanished_is_not_made_up(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        trade_place.remove(trade.trade_id)
+        with pytest.raises(RowChangedError):
+            trade_place.trades.write_row(held, trade, self.both, step_of(trade.trade_no))
+        assert trade_place.trades.find(trade.trade_no) == []

@@ -1,0 +1,47 @@
+"""What the demo does about a process that ends."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy import places
+from deploy.child import RESTARTS_A_MINUTE, Child
+from deploy.supervisor import watch
+
+
+class Until:
+    """A stop that comes once ``child`` is given up."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    @property
+    def is_set(self) -> bool:
+        return self._child.is_given_up
+
+
+@pytest.fixture(autouse=True)
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "LOGS", tmp_path)
+
+
+def ending(code: int, *, is_needed: bool) -> Child:
+    child = Child("one", [sys.executable, "-c", f"exit({code})"], {}, is_needed=is_needed)
+    child.start()
+    return child
+
+
+def test_a_revoked_agent_stays_stopped_and_the_demo_goes_on() -> None:
+    agent = ending(4, is_needed=False)
+    assert (watch([agent], Until(agent)), len(agent.starts)) == (0, 1)
+
+
+def test_an_agent_that_ends_again_and_again_is_given_up_and_the_demo_goes_on() -> None:
+    agent = ending(1, is_needed=False)
+    assert (watch([agent], Until(agent)), len(agent.starts)) == (0, RESTARTS_A_MINUTE)
+
+
+def test_the_demo_ends_with_a_server_that_ends_again_and_again() -> None:
+    server = ending(1, is_needed=True)
+    assert (watch([server], Until(server)), len(server.starts)) == (1, RESTARTS_A_MINUTE)

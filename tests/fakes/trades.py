@@ -1,0 +1,268 @@
+"""A trade database in memory: production's rows and bank requests, and Piculus's own three tables."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from agent.errors import FencedError, RowChangedError
+from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Row, Status
+from agent.money import parse_minor
+from agent.ports import BankRequest, Correction, Pattern, RepairRow, StepRow, Trade, Window
+from tests.fakes.faults import Clock, Faults, port_call
+
+STATUS_CODES = {Status.PROCESSING: 0, Status.SUCCESS: 8, Status.FAILED: 9}
+STATUSES = {code: status for status, code in STATUS_CODES.items()}
+KINDS: Mapping[object, Kind] = {kind.value: kind for kind in Kind}
+POSTING_MODES: Mapping[object, Bookkeeping] = {mode.value: mode for mode in Bookkeeping}
+BOOKED = {0: False, 1: True}
+V = TypeVar("V")
+TRADE_NO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+
+
+class StoredTrade(msgspec.Struct):
+    """A row as it lies in the table; any cell may hold nonsense."""
+
+    row: Row
+    kind: object
+    amount: object
+    account_no: str
+    bank_account_no: str
+    posting_mode: object
+    created_at: datetime
+    updated_at: datetime
+    currency: str = "CNY"
+    channel: str | None = "ICBC"
+    version: int = 1
+
+
+class StoredCorrection(msgspec.Struct, frozen=True):
+    """The old row of a row written."""
+
+    trade_no: str
+    before: Row
+    correction: Correction
+
+
+class FakeTrades:
+    """TradePort in memory."""
+
+    port_name = "trades"
+
+    def __init__(self, clock: Clock, faults: Faults) -> None:
+        self.clock = clock
+        self.faults = faults
+        self.rows: dict[int, StoredTrade] = {}
+        self.requests: list[BankRequest] = []
+        self.repairs: dict[str, RepairRow] = {}
+        self.repair_steps: dict[str, tuple[str, int, StepRow]] = {}
+        self.corrections: list[StoredCorrection] = []
+
+    # ---- what tests do to it
+
+    def put(self, stored: StoredTrade) -> None:
+        """Store a row as it is."""
+        self.rows[_trade_id(stored)] = stored
+
+    def row(self, trade_no: str) -> Row:
+        """The eight columns of the row with this number."""
+        return dict(self._stored(trade_no)[0].row)
+
+    def change(self, trade_no: str, **cells: int | str | None) -> None:
+        """Production writes the row, as of now."""
+        stored = self._stored(trade_no)[0]
+        stored.row.update(cells)
+        stored.version += 1
+        stored.updated_at = self.clock()
+
+    # ---- rows
+
+    @port_call
+    def now(self) -> datetime:
+        return self.clock()
+
+    @port_call
+    def find(self, trade_no: str) -> list[Trade]:
+        return [self._read(stored) for stored in self._stored(trade_no)]
+
+    @port_call
+    def find_many(self, trade_nos: Sequence[str]) -> list[Trade]:
+        return [self._read(stored) for number in dict.fromkeys(trade_nos) for stored in self._stored(number)]
+
+    @port_call
+    def suspects(self, patterns: Sequence[Pattern], window: Window, page: int) -> Iterator[list[Trade]]:
+        found = [trade for trade in self._in_window(window) if _is_suspect(trade, patterns)]
+        return iter([found[start : start + page] for start in range(0, len(found), page)])
+
+    @port_call
+    def duplicates(self, window: Window, page: int) -> Iterator[list[Trade]]:
+        times = Counter(stored.row["TRD_NUM"] for stored in self.rows.values())
+        found = [trade for trade in self._in_window(window) if times[trade.trade_no] > 1]
+        return iter([found[start : start + page] for start in range(0, len(found), page)])
+
+    @port_call
+    def count(self, window: Window) -> int:
+        return len(self._in_window(window))
+
+    # ---- bank requests
+
+    @port_call
+    def bank_requests(self, trade_nos: Sequence[str]) -> Mapping[str, list[BankRequest]]:
+        by_trade: dict[str, list[BankRequest]] = {}
+        for request in sorted(self.requests, key=lambda each: each.seq):
+            if request.trade_no in trade_nos:
+                by_trade.setdefault(request.trade_no, []).append(request)
+        return by_trade
+
+    @port_call
+    def open_bank_request(self, request: BankRequest) -> None:
+        if not any(each.request_no == request.request_no for each in self.requests):
+            self.requests.append(request)
+
+    @port_call
+    def note_bank_request(self, request_no: str, status: str) -> None:
+        self.requests = [
+            msgspec.structs.replace(each, status=status) if each.request_no == request_no else each
+            for each in self.requests
+        ]
+
+    # ---- Piculus's own tables
+
+    @port_call
+    def find_repair(self, trade_no: str) -> RepairRow | None:
+        return self._repair(trade_no)
+
+    @port_call
+    def claim_repair(self, claim: RepairRow) -> RepairRow:
+        standing = self._repair(claim.trade_no)
+        if standing is None or standing.state != "open":
+            round_ = standing.round + 1 if standing else 1
+            claimed = msgspec.structs.replace(claim, round=round_, state="open", steps=())
+        else:
+            if not _owns(claim, standing):
+                raise FencedError
+            claimed = msgspec.structs.replace(
+                standing, fence=claim.fence, agent=claim.agent, boot_id=claim.boot_id
+            )
+        self.repairs[claim.trade_no] = claimed
+        return self._repair(claim.trade_no) or claimed
+
+    @port_call
+    def record_step(self, claim: RepairRow, step: StepRow) -> None:
+        standing = self._owned(claim)
+        self.repair_steps[step.key] = (claim.trade_no, standing.round, step)
+
+    @port_call
+    def close_repair(self, claim: RepairRow, state: str) -> None:
+        self.repairs[claim.trade_no] = msgspec.structs.replace(self._owned(claim), state=state)
+
+    @port_call
+    def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, step: StepRow) -> Trade:
+        standing = self._owned(claim)
+        stored = self.rows.get(trade.trade_id)
+        if stored is None or self._read(stored).row_hash != trade.row_hash:
+            raise RowChangedError
+        self.corrections.append(StoredCorrection(trade.trade_no, dict(stored.row), correction))
+        stored.row["TRD_STATUS"] = STATUS_CODES[correction.status]
+        stored.row["FAILED_MSG"] = correction.message
+        for leg, voucher in (("ACC", correction.acc_voucher), ("E_ACC", correction.e_acc_voucher)):
+            if voucher is not None:
+                stored.row[f"{leg}_TRD_NUM"] = voucher
+                stored.row[f"{leg}_TRD_STATUS"] = 1
+        stored.version += 1
+        stored.updated_at = self.clock()
+        self.repair_steps[step.key] = (claim.trade_no, standing.round, step)
+        return self._read(stored)
+
+    # ---- inside
+
+    def _stored(self, trade_no: str) -> list[StoredTrade]:
+        return [stored for _, stored in sorted(self.rows.items()) if stored.row["TRD_NUM"] == trade_no]
+
+    def _in_window(self, window: Window) -> list[Trade]:
+        return [
+            self._read(stored)
+            for trade_id, stored in sorted(self.rows.items())
+            if window.start <= stored.updated_at < window.end and trade_id % window.shards == window.shard
+        ]
+
+    def _repair(self, trade_no: str) -> RepairRow | None:
+        repair = self.repairs.get(trade_no)
+        if repair is None:
+            return None
+        steps = [
+            step
+            for number, round_, step in self.repair_steps.values()
+            if (number, round_) == (trade_no, repair.round)
+        ]
+        return msgspec.structs.replace(repair, steps=tuple(sorted(steps, key=lambda step: step.seq)))
+
+    def _owned(self, claim: RepairRow) -> RepairRow:
+        standing = self._repair(claim.trade_no)
+        if standing is None or standing.round != claim.round or not _owns(claim, standing):
+            raise FencedError
+        return standing
+
+    def _read(self, stored: StoredTrade) -> Trade:
+        row = {column: stored.row.get(column) for column in ROW_COLUMNS}
+        content = repr(
+            (sorted(row.items(), key=lambda cell: cell[0]), stored.amount, stored.kind, stored.version)
+        )
+        return Trade(
+            trade_id=_trade_id(stored),
+            trade_no=str(row["TRD_NUM"] or ""),
+            row=row,
+            row_hash=hashlib.sha256(content.encode()).hexdigest(),
+            version=stored.version,
+            kind=KINDS.get(stored.kind),
+            bookkeeping=POSTING_MODES.get(stored.posting_mode),
+            status=_meaning(STATUSES, row["TRD_STATUS"]),
+            is_acc=_meaning(BOOKED, row["ACC_TRD_STATUS"]),
+            is_e_acc=_meaning(BOOKED, row["E_ACC_TRD_STATUS"]),
+            amount_minor=parse_minor(stored.amount),
+            currency=stored.currency,
+            account_no=stored.account_no,
+            bank_account_no=stored.bank_account_no,
+            channel=stored.channel,
+            created_at=stored.created_at,
+            changed_at=stored.updated_at,
+            read_at=self.clock(),
+            raw_status=row["TRD_STATUS"],
+            raw_amount=stored.amount,
+        )
+
+
+def _trade_id(stored: StoredTrade) -> int:
+    trade_id = stored.row["TRD_ID"]
+    assert isinstance(trade_id, int)
+    return trade_id
+
+
+def _meaning(meanings: Mapping[int, V], code: int | str | None) -> V | None:
+    return meanings.get(code) if isinstance(code, int) else None
+
+
+def _owns(claim: RepairRow, standing: RepairRow) -> bool:
+    return claim.fence > standing.fence or (claim.fence, claim.boot_id) == (standing.fence, standing.boot_id)
+
+
+def _is_suspect(trade: Trade, patterns: Sequence[Pattern]) -> bool:
+    makes_sense = (
+        trade.kind is not None
+        and trade.status is not None
+        and trade.amount_minor is not None
+        and TRADE_NO.fullmatch(trade.trade_no) is not None
+    )
+    return not makes_sense or any(_matches(trade, pattern) for pattern in patterns)
+
+
+def _matches(trade: Trade, pattern: Pattern) -> bool:
+    return (
+        (trade.kind, trade.status) == (pattern.kind, pattern.status)
+        and pattern.is_acc in (None, trade.is_acc)
+        and pattern.is_e_acc in (None, trade.is_e_acc)
+    )

@@ -1,0 +1,190 @@
+"""The demo as a person starts it: ``python -m deploy run``, with an instance and ports of its own."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from flask import Flask
+
+from app import create_app
+from app.config import Settings
+from app.extensions import db
+from sandbox.bank.client import BankClient
+from sandbox.settings import read_settings
+from sandbox.world import World
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "journey of a thousand li"
+HEALTHY = "600"
+T = TypeVar("T")
+
+
+def wait_for(look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
+    """Look again and again until there is something; fail after ``seconds``, saying ``what`` never came."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        select.select([], [], [], 0.05)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+
+
+@dataclass
+class Demo:
+    """A demo on this machine.
+
+    ``app`` is an application on the server's database in this process, ``world`` the sandbox, read directly.
+    """
+
+    instance: Path
+    port: int
+    app: Flask
+    world: World
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the pages are."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What ``make run`` is told by a person who wants other ports, no traffic and a small sandbox."""
+        outside = {name: value for name, value in os.environ.items() if not name.startswith("PICULUS_")}
+        return {
+            **outside,
+            "PICULUS_INSTANCE": str(self.instance),
+            "PICULUS_ADMIN_PASSWORD": PASSWORD,
+            "PICULUS_SANDBOX_HEALTHY": HEALTHY,
+            "PICULUS_SANDBOX_BANK_PORT": str(self.port + 1),
+            "PICULUS_TRAFFIC": "0",
+            "PORT": str(self.port),
+        }
+
+    def set_up(self) -> None:
+        """Do what ``make setup`` does."""
+        command = [sys.executable, "-m", "deploy", "setup"]
+        subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True)
+
+    def start(self) -> None:
+        """Start everything and wait until the address is told."""
+        output = self.instance.with_suffix(".out")
+        with output.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deploy", "run"],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
+        process = self.process
+        wait_for(
+            lambda: process.poll() is not None or "Ctrl-C stops everything" in output.read_text(),
+            "the demo is up",
+            120,
+        )
+        assert process.poll() is None, output.read_text()
+
+    def stop(self) -> int:
+        """Press Ctrl-C; return the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+    def end_child(self, words: str, number: signal.Signals) -> None:
+        """Send a signal to the demo's own process whose command line has ``words``; wait until it is gone."""
+        (pid,) = [pid for pid, command in self.children() if words in command]
+        os.kill(pid, number)
+        wait_for(lambda: pid not in dict(self.children()), f"{words} has ended")
+
+    def children(self) -> list[tuple[int, str]]:
+        """Process id and command line of each process the demo has started itself."""
+        assert self.process is not None
+        listed = subprocess.run(
+            ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        )
+        rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
+        return [(int(row[0]), row[2]) for row in rows if len(row) == 3 and int(row[1]) == self.process.pid]
+
+    def until(self, look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
+        """Look into the server's database until there is something."""
+
+        def look_afresh() -> T:
+            with self.app.app_context():
+                found = look()
+                db.session.remove()
+            return found
+
+        return wait_for(look_afresh, what, seconds)
+
+    @contextmanager
+    def slow_bank(self, operation: str, seconds: float) -> Iterator[None]:
+        """Let the bank take its time over each call of a kind inside the block."""
+        settings = read_settings(self.instance, self.environment)
+        bank = BankClient(settings.bank_url, settings.bank_token)
+        bank.call("POST", "/faults", {"kind": "slow", "operation": operation, "seconds": seconds})
+        try:
+            yield
+        finally:
+            bank.call("DELETE", "/faults")
+            bank.close()
+
+    def complaints(self) -> list[str]:
+        """Lines of the logs that tell of an error nobody was ready for."""
+        return [
+            f"{log.name}: {line}"
+            for log in sorted((self.instance / "logs").glob("*.log"))
+            for line in log.read_text(errors="replace").splitlines()
+            if "Traceback" in line or " ERROR " in line or " CRITICAL " in line
+        ]
+
+
+@contextmanager
+def new_demo(instance: Path) -> Iterator[Demo]:
+    """A demo that is not set up yet; what still runs at the end of the block is stopped."""
+    instance.mkdir()
+    port = _free_ports()
+    demo = Demo(
+        instance,
+        port,
+        create_app(Settings(instance=instance)),
+        World.of(read_settings(instance, {})),
+    )
+    try:
+        yield demo
+    finally:
+        if demo.process is not None and demo.process.poll() is None:
+            demo.stop()
+        demo.world.close()
+        with demo.app.app_context():
+            db.engine.dispose()
+
+
+def _free_ports() -> int:
+    """Return a port that is free and whose next two are: server, bank, notices."""
+    while True:
+        with socket.socket() as first:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            if port < 65000 and all(_is_free(port + step) for step in (1, 2)):
+                return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,44 @@
+"""The bank and the traffic as processes of their own: started, stopped, exit code 0."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sandbox.settings import read_settings
+from sandbox.world import World
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def process(instance: Path, *arguments: str) -> Iterator[str]:
+    """The first line it prints; at the end of the block it is told to stop, and must with 0."""
+    command = [sys.executable, "-m", "sandbox", "--instance", str(instance), *arguments]
+    running = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    try:
+        yield running.stdout.readline()
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=20) == 0
+    finally:
+        running.kill()
+        running.wait()
+        running.stdout.close()
+
+
+def test_bank_and_traffic_run_until_told_to_stop(tmp_path: Path) -> None:
+    world = World.of(read_settings(tmp_path, {}))
+    world.create()
+    with process(tmp_path, "bank", "--port", "0") as line:
+        url = line.removeprefix("bank on ").strip()
+        with urllib.request.urlopen(f"{url}/healthz", timeout=10) as reply:
+            assert reply.status == 200
+        with process(tmp_path, "traffic", "--rate", "200", "--no-notices", "--bank-url", url) as began:
+            assert began.startswith("traffic: 200.0 trades a second")
+    assert world.report().violations == []
+    world.close()
