@@ -92,14 +92,23 @@ def _pay_again_where_lost(attempt: Attempt, step: StepRow, bank: BankFact) -> No
         return
     if found is not None and found.status != "not_found":
         raise AttemptEnded("wait", "bank")
+    if any(each.verdict is not BankState.FAIL for each in bank.requests if each is not found):
+        # Another number that failed when this one was opened may have been paid since.
+        raise AttemptEnded("wait", "bank")
     _require_deduplication(attempt)
     number = PayoutNumber(request_no, found.seq if found else _seq_of(request_no), is_new=found is None)
     _submit(attempt, step, number)
 
 
 def _seq_of(request_no: str) -> int:
-    """The sequence of a number Piculus opens, whose line was not yet written."""
-    return int(request_no.rpartition("-P")[2])
+    """The sequence of a number Piculus opens, whose line was not yet written.
+
+    Raises AttemptEnded: needs_human for a number of production's own, whose line someone has taken away.
+    """
+    _, mark, seq = request_no.rpartition("-P")
+    if not (mark and seq.isdecimal()):
+        raise AttemptEnded("needs_human", "production no longer holds the number of the payout")
+    return int(seq)
 
 
 def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:

@@ -135,6 +135,43 @@ def test_a_lost_reply_is_asked_again_under_the_same_number(case_id: str, loss: s
     assert len(numbers(desk)) == 1
 
 
+@pytest.mark.parametrize("case_id", ["S7a", "S7b"])
+@pytest.mark.parametrize("turned", ["success", "accepted", "failed"])
+def test_a_lost_payout_is_not_asked_again_while_another_number_may_have_paid(
+    case_id: str, turned: str
+) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    desk.production.bank.replies.append("lost_before")
+    assert desk.attempt(trade_no, code).outcome == "unknown"
+    desk.production.bank.settle(f"{trade_no}-0", turned, "E1001" if turned == "failed" else None)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("wait", "bank")
+    assert desk.production.bank.asked == [f"{trade_no}-P1"]
+
+
+def test_a_lost_payout_beside_a_late_success_is_repaired_once_it_surely_never_arrived() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S7a")
+    desk.production.bank.replies.append("lost_before")
+    desk.attempt(trade_no, code)
+    desk.production.bank.settle(f"{trade_no}-0", "success")
+    wait_for_days_to_close(desk)
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert numbers(desk) == [f"{trade_no}-0"]
+
+
+def test_a_lost_payout_whose_number_production_no_longer_holds_is_for_a_person() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S7b")
+    desk.production.bank.records.clear()
+    desk.production.bank.replies.append("lost_before")
+    assert desk.attempt(trade_no, code).outcome == "unknown"
+    desk.production.trades.requests.clear()
+    assert desk.attempt(trade_no, code).outcome == "needs_human"
+    assert desk.production.bank.asked == [f"{trade_no}-0"]
+
+
 @pytest.mark.parametrize("loss", ["lost_before", "lost_after"])
 @pytest.mark.parametrize("case_id", WITHDRAWALS_PAID)
 def test_a_bank_that_does_not_deduplicate_is_never_asked_twice(case_id: str, loss: str) -> None:
