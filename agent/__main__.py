@@ -95,7 +95,10 @@ def run(config: Path) -> None:
 @click.pass_obj
 @says_what_is_wrong
 def check(config: Path) -> None:
-    """Try everything the agent needs, read-only, and say what is there."""
+    """Try everything the agent needs, read-only, and say what is there.
+
+    Exit codes: 0 all is well, 1 something is not, 2 the configuration is wrong.
+    """
     configuration = load(config, os.environ)
     findings = list(
         look_at(
@@ -110,6 +113,8 @@ def check(config: Path) -> None:
         )
     )
     click.echo(as_table(findings))
+    if any(finding.is_misconfigured for finding in findings):
+        sys.exit(ExitCode.MISCONFIGURED)
     sys.exit(ExitCode.STOPPED if all(finding.is_well for finding in findings) else ExitCode.FAILED)
 
 

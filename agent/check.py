@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agent.errors import AgentError, PortError
+from agent.errors import AgentError, ConfigurationError, PortError
 from agent.journal import Journal
 
 CONNECT_SECONDS: Final = 5.0
@@ -16,11 +16,15 @@ DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One line: what was looked at, whether it is well, and what was found."""
+    """One line: what was looked at, whether it is well, and what was found.
+
+    ``is_misconfigured``: not well because of the configuration, whatever stands beside the agent.
+    """
 
     subject: str
     is_well: bool
     text: str
+    is_misconfigured: bool = False
 
 
 Look = tuple[str, Callable[[], str]]
@@ -33,7 +37,7 @@ def look_at(looks: Sequence[Look]) -> Iterator[Finding]:
         try:
             yield Finding(subject, True, look())
         except AgentError as error:
-            yield Finding(subject, False, str(error))
+            yield Finding(subject, False, str(error), isinstance(error, ConfigurationError))
 
 
 def reach(url: str) -> str:

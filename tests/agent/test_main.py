@@ -91,6 +91,19 @@ def test_check_names_everything_that_is_wrong_and_no_secret(file: Path) -> None:
     assert not (file.parent / "trades.db").exists()
 
 
+@pytest.mark.parametrize(
+    ("subject", "line"),
+    [("bank", 'token = "secret-of-the-bank"'), ("server", 'token = "secret-of-the-agent"')],
+)
+def test_check_says_which_secret_is_missing_and_exits_2(file: Path, subject: str, line: str) -> None:
+    file.write_text(file.read_text().replace(line, ""))
+    done = call("--config", file, "check")
+    assert done.exit_code == 2
+    (told,) = [each for each in done.stdout.splitlines() if each.split()[1] == subject]
+    assert told.startswith("FAIL")
+    assert f"{subject}.token (or {subject}.token_file) is missing" in told
+
+
 def test_ddl_speaks_the_dialect_of_the_trade_database_and_uses_its_names(file: Path) -> None:
     done = call("--config", file, "ddl", PICULUS_AGENT_TRADES__NAMES__STEP="our_steps")
     assert done.exit_code == 0
