@@ -44,10 +44,6 @@ class RowChangedError(AgentError):
     """The trade row is no longer what was read; someone else wrote it."""
 
 
-class CancelledError(AgentError):
-    """The command was cancelled before its first money step."""
-
-
 class JournalError(AgentError):
     """The journal cannot be written; the agent refuses work until it can."""
 

@@ -5,7 +5,6 @@ Any call may raise PortError: the answer is then unknown, whatever happened.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -134,10 +133,6 @@ class TradePort(Protocol):
 
     def find(self, trade_no: str) -> list[Trade]:
         """Rows with this number: none, one, or duplicates."""
-        ...
-
-    def find_many(self, trade_nos: Sequence[str]) -> list[Trade]:
-        """Rows with any of these numbers (at most 500 asked)."""
         ...
 
     def suspects(self, patterns: Sequence[Pattern], window: Window, page: int) -> Iterator[list[Trade]]:
@@ -284,6 +279,3 @@ class Ports(msgspec.Struct, frozen=True):
     trades: TradePort
     ledger: LedgerPort
     bank: BankPort
-
-
-Transaction = AbstractContextManager[None]

@@ -63,13 +63,6 @@ class SqlTrades:
         found = self._trades(self._select().where(self._no == trade_no).order_by(self._id))
         return found if any(trade.trade_no == trade_no for trade in found) else []
 
-    def find_many(self, trade_nos: Sequence[str]) -> list[Trade]:
-        """Rows with any of these numbers."""
-        found: list[Trade] = []
-        for asked in in_batches(list(dict.fromkeys(trade_nos)), MOST_ASKED):
-            found += self._trades(self._select().where(self._no.in_(asked)).order_by(self._id))
-        return found
-
     def suspects(self, patterns: Sequence[Pattern], window: Window, page: int) -> Iterator[list[Trade]]:
         """Pages of rows that match a pattern or make no sense, ascending id."""
         for trades in self._pages(self._narrow.clause(patterns), window, page):

@@ -1,6 +1,5 @@
 """Every trade port, in memory or on a database, keeps the same promises."""
 
-from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -42,7 +41,6 @@ class TestReading:
 
     def test_a_number_nobody_has_is_not_found(self, trade_place: TradePlace) -> None:
         assert trade_place.trades.find("WD999999999999999999") == []
-        assert trade_place.trades.find_many(["WD999999999999999999"]) == []
 
     def test_duplicates_are_both_found(self, trade_place: TradePlace) -> None:
         first = trade_place.plant(Planted())
@@ -51,11 +49,6 @@ class TestReading:
             first.trade_id,
             second.trade_id,
         ]
-
-    def test_many_are_found_at_once(self, trade_place: TradePlace) -> None:
-        planted = [trade_place.plant(Planted()) for _ in range(4)]
-        found = trade_place.trades.find_many([each.trade_no for each in planted] * 2)
-        assert Counter(trade.trade_no for trade in found) == Counter(each.trade_no for each in planted)
 
     def test_the_hash_follows_the_row(self, trade_place: TradePlace) -> None:
         planted = trade_place.plant(Planted())

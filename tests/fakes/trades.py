@@ -90,10 +90,6 @@ class FakeTrades:
         return [self._read(stored) for stored in self._stored(trade_no)]
 
     @port_call
-    def find_many(self, trade_nos: Sequence[str]) -> list[Trade]:
-        return [self._read(stored) for number in dict.fromkeys(trade_nos) for stored in self._stored(number)]
-
-    @port_call
     def suspects(self, patterns: Sequence[Pattern], window: Window, page: int) -> Iterator[list[Trade]]:
         found = [trade for trade in self._in_window(window) if _is_suspect(trade, patterns)]
         return iter([found[start : start + page] for start in range(0, len(found), page)])
