@@ -1,4 +1,4 @@
-"""What a fixer is: a code, words for a person, the rows it looks after, and its steps in order."""
+"""What a fixer is: a code, the rows it looks after, and its steps in order."""
 
 from collections.abc import Callable
 
@@ -19,8 +19,6 @@ class Fixer(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     code: str
-    zh: str
-    en: str
     patterns: tuple[Pattern, ...]
     steps: Callable[[Facts], tuple[str, ...]]
     diagnose: Callable[[Facts], Decision] = decide

@@ -14,8 +14,6 @@ def steps(facts: Facts) -> tuple[str, ...]:
 
 InterRecharge = Fixer(
     code=INTER_RECHARGE,
-    zh="充值状态成功，但账户金额没有增加：银行已收款，补记账户",
-    en="Recharge shows success, account never credited: post the credit the bank has the money for",
     patterns=(Pattern(kind=Kind.RECHARGE, status=Status.SUCCESS, is_acc=False),),
     steps=steps,
 )

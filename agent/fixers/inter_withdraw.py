@@ -14,8 +14,6 @@ def steps(facts: Facts) -> tuple[str, ...]:
 
 InterWithdraw = Fixer(
     code=INTER_WITHDRAW,
-    zh="提现状态成功，但账户未扣款、银行确认未到账：扣款后付款",
-    en="Withdrawal shows success, neither debited nor paid: debit, then pay",
     patterns=(Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=False),),
     steps=steps,
 )

@@ -14,8 +14,6 @@ def steps(facts: Facts) -> tuple[str, ...]:
 
 InterWithdrawAcc = Fixer(
     code=INTER_WITHDRAW_ACC,
-    zh="提现状态成功，账户已扣款但银行确认未到账：付款并记第二段",
-    en="Withdrawal shows success, debited but never paid: pay, then post the second leg",
     patterns=(Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=True, is_e_acc=False),),
     steps=steps,
 )

@@ -14,8 +14,6 @@ def steps(facts: Facts) -> tuple[str, ...]:
 
 RechargeFailed = Fixer(
     code=RECHARGE_FAILED,
-    zh="充值状态失败，但银行已扣款、账户未增加：补记账户并改为成功",
-    en="Recharge shows failed though the bank took the money: post the credit, set success",
     patterns=(Pattern(kind=Kind.RECHARGE, status=Status.FAILED, is_acc=False),),
     steps=steps,
 )

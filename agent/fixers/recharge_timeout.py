@@ -14,8 +14,6 @@ def steps(facts: Facts) -> tuple[str, ...]:
 
 RechargeTimeout = Fixer(
     code=RECHARGE_TIMEOUT,
-    zh="充值长时间处理中：银行已扣款则补记账户并改为成功，确认未扣款则改为失败",
-    en="Recharge stuck in processing: credit and set success, or set failed where the bank took nothing",
     patterns=(Pattern(kind=Kind.RECHARGE, status=Status.PROCESSING),),
     steps=steps,
 )

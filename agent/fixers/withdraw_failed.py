@@ -14,8 +14,6 @@ def steps(facts: Facts) -> tuple[str, ...]:
 
 WithdrawFailed = Fixer(
     code=WITHDRAW_FAILED,
-    zh="提现状态失败（一次性记账），账户已扣款但银行确认未到账：付款并改为成功",
-    en="Failed single-step withdrawal that was debited but never paid: pay, set success",
     patterns=(Pattern(kind=Kind.WITHDRAW, status=Status.FAILED, is_acc=False),),
     steps=steps,
 )

@@ -14,8 +14,6 @@ def steps(facts: Facts) -> tuple[str, ...]:
 
 WithdrawFailedAcc = Fixer(
     code=WITHDRAW_FAILED_ACC,
-    zh="提现状态失败（分段式记账），账户已扣款但银行确认未到账：付款、记第二段并改为成功",
-    en="Failed two-step withdrawal that was debited but never paid: pay, post the second leg, set success",
     patterns=(Pattern(kind=Kind.WITHDRAW, status=Status.FAILED, is_acc=True, is_e_acc=False),),
     steps=steps,
 )

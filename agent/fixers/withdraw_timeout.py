@@ -14,8 +14,6 @@ def steps(facts: Facts) -> tuple[str, ...]:
 
 WithdrawTimeout = Fixer(
     code=WITHDRAW_TIMEOUT,
-    zh="提现长时间处理中：银行已付款则补记账并改为成功，确认未付款且未扣款则改为失败",
-    en="Withdrawal stuck in processing: post and set success where the bank paid, else set failed",
     patterns=(Pattern(kind=Kind.WITHDRAW, status=Status.PROCESSING),),
     steps=steps,
 )

@@ -15,11 +15,10 @@ from app.keyset import ReadSession
 
 @dataclass(frozen=True)
 class KnownFixer:
-    """A fixer code (修复代号) and what it mends, in both languages."""
+    """A fixer code (修复代号) and what it mends."""
 
     code: str
     zh: str
-    en: str
 
 
 def _index(*fixers: KnownFixer) -> dict[str, KnownFixer]:
@@ -30,42 +29,34 @@ KNOWN_FIXERS: Final = _index(
     KnownFixer(
         "interRechargeFixServiceImpl",
         "充值状态成功，但账户金额没有增加",
-        "Recharge shows success, the account was never credited",
     ),
     KnownFixer(
         "interWithdrawFixServiceImpl",
         "提现状态成功，但账户未扣除提现金额，银行没有到账通知",
-        "Withdrawal shows success, the account was never debited, no arrival notice",
     ),
     KnownFixer(
         "interWithdrawAccFixServiceImpl",
         "提现状态成功，账户已扣除提现金额，但银行没有到账通知",
-        "Withdrawal shows success, the account was debited, no arrival notice",
     ),
     KnownFixer(
         "rechargeFailedFixServiceImpl",
         "充值状态失败，但银行已扣款，账户金额没有增加",
-        "Recharge shows failed, the bank was debited, the account was never credited",
     ),
     KnownFixer(
         "rechargeTimeoutFixServiceImpl",
         "充值长时间处理中，按银行结果确认成功或失败",
-        "Recharge stuck in processing: settled as the bank says, success or failed",
     ),
     KnownFixer(
         "withdrawFailedFixServiceImpl",
         "提现状态失败，账户已扣除提现金额，银行没有到账通知（一次性记账）",
-        "Withdrawal shows failed, the account was debited, no arrival notice (single-step posting)",
     ),
     KnownFixer(
         "withdrawFailedAccFixServiceImpl",
         "提现状态失败，账户已扣除提现金额，银行没有到账通知（分段式记账）",
-        "Withdrawal shows failed, the account was debited, no arrival notice (two-step posting)",
     ),
     KnownFixer(
         "withdrawTimeoutFixServiceImpl",
         "提现长时间处理中，按银行结果确认成功或失败",
-        "Withdrawal stuck in processing: settled as the bank says, success or failed",
     ),
 )
 """The eight codes, in the order of the product document."""
