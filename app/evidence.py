@@ -29,6 +29,7 @@ PHRASES: Final[tuple[tuple[str, Any], ...]] = (
     ("currency (?P<value>.+)", _("币种是 %(value)s，与交易不符")),
     ("another account", _("账号与交易不符")),
     ("accepted, not finished", _("银行已受理，尚未完成")),
+    ("absent from settlement files (?P<days>.+)", _("%(days)s 的清算文件中没有")),
     ("not found; absent from settlement files (?P<days>.+)", _("查无此单，%(days)s 的清算文件中也没有")),
     ("not found; the request has no readable time", _("查无此单，请求时间无法读取")),
     (

@@ -10,7 +10,7 @@ from agent.adapters.bank_client import Answer, BadAnswerError, BankClient, NoAns
 from agent.adapters.names import BankNames
 from agent.adapters.rows import in_batches
 from agent.adapters.settlement import SettlementSearch, SettlementShelf
-from agent.adapters.verdicts import NOT_FOUND, Record, absent, found, over_all, unknown
+from agent.adapters.verdicts import NOT_FOUND, Record, absent, found, needs_dating, over_all, unknown
 from agent.clock import now
 from agent.errors import BankConflictError, PortError
 from agent.facts import BankFact, RequestFact
@@ -114,7 +114,11 @@ class HttpBank:
             return unknown(request, inquiry.failures.get(request.request_no, "the bank left this number out"))
         if record.status == NOT_FOUND:
             return absent(request, search.look(request.request_no, request.created_at))
-        return found(self._names, trade, request, record, inquiry.answered_at[request.request_no])
+        told_at = inquiry.answered_at[request.request_no]
+        files = None
+        if needs_dating(self._names, request, record):
+            files = search.look(request.request_no, request.created_at)
+        return found(self._names, trade, request, record, told_at, files)
 
 
 class _Inquiry:

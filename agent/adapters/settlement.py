@@ -148,10 +148,15 @@ def _follows(day: BankDay, other: BankDay) -> bool:
 
 
 class Absence(msgspec.Struct, frozen=True):
-    """Whether settlement files prove a request absent; None where they prove nothing."""
+    """Whether settlement files prove a request absent; None where they prove nothing.
+
+    ``days`` are the two bank days whose files prove it, ``closed_at`` is when the later one closed.
+    """
 
     is_absent: bool | None
     evidence: str
+    days: tuple[str, ...] = ()
+    closed_at: datetime | None = None
 
 
 class SettlementSearch:
@@ -169,7 +174,7 @@ class SettlementSearch:
             return Absence(None, "not found; the request has no readable time")
         try:
             pair = self._pair(created_at)
-            days = [day.day for day in pair]
+            days = tuple(day.day for day in pair)
             if not all(day.is_closed and day.settlement_ready for day in pair):
                 return Absence(None, f"not found, but bank day {days[-1]} is not settled yet")
             listed = [day for day in days if request_no in self._numbers(day)]
@@ -177,7 +182,8 @@ class SettlementSearch:
             return Absence(None, f"not found, but {error}")
         if listed:
             return Absence(False, f"not found by inquiry, but settlement file {listed[0]} lists it")
-        return Absence(True, f"not found; absent from settlement files {', '.join(days)}")
+        evidence = f"not found; absent from settlement files {', '.join(days)}"
+        return Absence(True, evidence, days, pair[-1].closes_at)
 
     def _pair(self, at: datetime) -> tuple[BankDay, BankDay]:
         seen = next((pair for pair in self._pairs if _holds(pair[0], at)), None) or self._shelf.known_pair(at)

@@ -40,28 +40,20 @@ def absent(request: BankRequest, absence: Absence) -> RequestFact:
     return RequestFact(request.request_no, request.seq, NOT_FOUND, verdict, evidence=absence.evidence)
 
 
-def found(names: BankNames, trade: Trade, request: BankRequest, record: Record, now: datetime) -> RequestFact:
+def found(
+    names: BankNames,
+    trade: Trade,
+    request: BankRequest,
+    record: Record,
+    now: datetime,
+    files: Absence | None = None,
+) -> RequestFact:
     """The fact of a number that the bank knows; ``now`` is the bank's time of saying so, aware.
 
     A failure that has not settled keeps the bank's word, ``failed``, and is UNKNOWN: it may still be paid.
+    ``files`` is what the settlement files say where ``needs_dating``.
     """
-    status, verdict, evidence = record.status, BankState.UNKNOWN, "inquiry"
-    difference = _difference(names, trade, record)
-    match record.status:
-        case "failed" if record.code not in names.failure_codes:
-            status, evidence = "unknown", f"inquiry: failed with code {record.code}, which is on no list"
-        case "accepted" | "success" | "failed" if difference:
-            verdict, evidence = BankState.MISMATCH, f"inquiry: {difference}"
-        case "success":
-            verdict = BankState.SUCCESS
-        case "failed" if doubt := _doubt(names, request, record, now):
-            evidence = f"inquiry: failed with {record.code}, but {doubt}"
-        case "failed":
-            verdict = BankState.FAIL
-        case "accepted":
-            pass
-        case _:
-            status, evidence = "unknown", f"inquiry: status {record.status[:40]!r}"
+    status, verdict, evidence = _judge(names, trade, request, record, now, files)
     return RequestFact(
         request.request_no,
         request.seq,
@@ -75,18 +67,67 @@ def found(names: BankNames, trade: Trade, request: BankRequest, record: Record, 
     )
 
 
-def _doubt(names: BankNames, request: BankRequest, record: Record, now: datetime) -> str:
-    """Why a failure may still turn into success; empty where it has settled."""
+def needs_dating(names: BankNames, request: BankRequest, record: Record) -> bool:
+    """Whether the record is a failure of the list whose own time is of no use, so that only files date it."""
+    is_listed = record.status == "failed" and record.code in names.failure_codes
+    return (
+        is_listed and names.failure_settles_s > 0 and bool(_useless(request, _instant(record.completed_at)))
+    )
+
+
+def _judge(
+    names: BankNames,
+    trade: Trade,
+    request: BankRequest,
+    record: Record,
+    now: datetime,
+    files: Absence | None,
+) -> tuple[str, BankState, str]:
+    """The bank's word as taken, the verdict, and the evidence for it."""
+    difference = _difference(names, trade, record)
+    match record.status:
+        case "failed" if record.code not in names.failure_codes:
+            evidence = f"inquiry: failed with code {record.code}, which is on no list"
+            return "unknown", BankState.UNKNOWN, evidence
+        case "accepted" | "success" | "failed" if difference:
+            return record.status, BankState.MISMATCH, f"inquiry: {difference}"
+        case "success":
+            return "success", BankState.SUCCESS, "inquiry"
+        case "failed":
+            return "failed", *_judge_failure(names, request, record, now, files)
+        case "accepted":
+            return "accepted", BankState.UNKNOWN, "inquiry"
+        case _:
+            return "unknown", BankState.UNKNOWN, f"inquiry: status {record.status[:40]!r}"
+
+
+def _judge_failure(
+    names: BankNames, request: BankRequest, record: Record, now: datetime, files: Absence | None
+) -> tuple[BankState, str]:
+    """FAIL once the failure has settled; until then it may still turn into success.
+
+    A settlement file lists what is accepted or paid when its day closes. A failed number absent from the
+    files of its day and the next had therefore failed by the time the later one closed.
+    """
     if names.failure_settles_s == 0:
-        return ""
-    failed_at = _instant(record.completed_at)
+        return BankState.FAIL, "inquiry"
+    failed_at, evidence = _instant(record.completed_at), "inquiry"
+    doubt = _useless(request, failed_at)
+    if doubt and files is not None and files.is_absent:
+        failed_at, doubt = files.closed_at, ""
+        evidence = f"inquiry · absent from settlement files {', '.join(files.days)}"
+    if not doubt and (failed_at is None or (now - failed_at).total_seconds() < names.failure_settles_s):
+        doubt = f"not yet {names.failure_settles_s:g} s ago"
+    if doubt:
+        return BankState.UNKNOWN, f"inquiry: failed with {record.code}, but {doubt}"
+    return BankState.FAIL, evidence
+
+
+def _useless(request: BankRequest, failed_at: datetime | None) -> str:
+    """Why a time of failing says nothing; empty where it does."""
     if failed_at is None:
         return "without a readable time of failing"
-    if request.created_at - failed_at > MOST_BEFORE:
-        return "at a time before it was asked for"
-    if (now - failed_at).total_seconds() < names.failure_settles_s:
-        return f"not yet {names.failure_settles_s:g} s ago"
-    return ""
+    return "at a time before it was asked for" if request.created_at - failed_at > MOST_BEFORE else ""
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -1,5 +1,7 @@
 """What a repair does when the ledger or the bank says no, says nothing, or says it late."""
 
+from datetime import timedelta
+
 import pytest
 
 from agent.facts import BankFact, BankState, Leg, RequestFact
@@ -273,12 +275,16 @@ def test_productions_own_failed_request_is_waited_for_until_it_has_settled(case_
     assert numbers(desk) == [f"{trade_no}-P1"]
 
 
-def test_a_failure_whose_time_the_bank_does_not_tell_never_opens_the_next_number() -> None:
+def test_a_failure_whose_time_the_bank_does_not_tell_opens_the_next_number_once_files_date_it() -> None:
     desk = Desk()
     trade_no, code = load_case(desk, "S7a")
     desk.production.bank.records[f"{trade_no}-0"].completed_at = None
+    desk.production.bank.closed_until = desk.production.clock() - timedelta(days=3)
     desk.production.clock.advance(days=1)
     assert (desk.attempt(trade_no, code).outcome, desk.production.bank.asked) == ("wait", [])
+    wait_for_days_to_close(desk)
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert numbers(desk) == [f"{trade_no}-P1"]
 
 
 def test_a_bank_whose_failures_are_final_is_believed_at_once() -> None:

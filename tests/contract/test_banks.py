@@ -89,6 +89,18 @@ class TestOneNumber:
         assert (fact.requests[0].status, fact.requests[0].code) == ("failed", "E1001")
         assert fact.requests[0].evidence
 
+    @pytest.mark.parametrize("completed_at", [None, SETTLED - timedelta(days=2)], ids=["untold", "nonsense"])
+    def test_settlement_files_date_a_failure_whose_time_is_of_no_use(
+        self, bank_place: BankPlace, completed_at: datetime | None
+    ) -> None:
+        trade = new_trade()
+        request = request_of(trade, created_at=SETTLED)
+        account = trade.bank_account_no
+        bank_place.put(request.request_no, "failed", account=account, code="E1001", completed_at=completed_at)
+        fact = asked(bank_place, trade, request)
+        assert (fact.state, fact.is_explicit) == (BankState.FAIL, True)
+        assert fact.requests[0].evidence
+
     def test_two_negatives_are_a_failure_that_is_not_explicit(self, bank_place: BankPlace) -> None:
         trade = new_trade()
         fact = asked(bank_place, trade, request_of(trade, created_at=SETTLED))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from agent.facts import BankFact, BankState
 from agent.money import Money
 from agent.ports import BankPort, BankRequest, PayoutReply, Trade
 from tests.contract.bank_places import IMPATIENT, NOW, SETTLED, HttpBankPlace
-from tests.contract.odd_bank import OddBank, Say, odd_bank
+from tests.contract.odd_bank import OddBank, Say, Speak, odd_bank
 from tests.contract.trades import new_trade, request_of
 
 AMOUNT = Money(10_050)
@@ -347,6 +347,25 @@ def day(name: str, opens: str, closes: str, is_closed: bool = True, ready: bool 
 TWO_DAYS = [day("20260302", "2", "3"), day("20260303", "3", "4")]
 
 
+def settling(
+    request: BankRequest, told: Mapping[str, object], days: object, files: dict[str, Say] | None
+) -> Speak:
+    """A bank that says ``told`` of the request, with days and files to order; b"LISTS THIS" lists it."""
+    listed = {"20260302": Say(200, settled()), "20260303": Say(200, settled())} | (files or {})
+
+    def speak(method: str, path: str, body: bytes) -> Say:
+        if path == "/inquiries":
+            return says({"records": [told]})
+        if path.startswith("/days"):
+            return says({"days": TWO_DAYS if days is None else days})
+        said = listed[path.rpartition("/")[2]]
+        if said.content == b"LISTS THIS":
+            return Say(200, settled(f"{request.request_no},payout,10050,CNY,1,accepted,,"))
+        return said
+
+    return speak
+
+
 class TestSettlingFailures:
     """By whose clock a failure is old enough."""
 
@@ -385,10 +404,49 @@ class TestSettlingFailures:
     @pytest.mark.parametrize(
         "completed_at", [None, "", "soon", "2026-03-02", "2026-03-02T04:00:00", "0001-01-01T00:00:00Z"]
     )
-    def test_a_time_of_failing_of_no_use_never_settles(self, odd: OddBank, completed_at: str | None) -> None:
+    def test_a_time_of_failing_of_no_use_never_settles_by_itself(
+        self, odd: OddBank, completed_at: str | None
+    ) -> None:
         odd.is_dated = False
         assert self.ask(odd, "", "2026-03-09T00:00:00Z", completed_at) is BankState.UNKNOWN
         assert self.ask(odd, "", "2026-03-09T00:00:00Z", completed_at, failure_settles_s=0) is BankState.FAIL
+
+
+class TestFailuresWithoutATime:
+    """When the settlement files date a failure, and when they do not."""
+
+    def ask(
+        self, odd: OddBank, own: str, *, days: object = None, files: dict[str, Say] | None = None
+    ) -> BankFact:
+        trade = new_trade()
+        request = request_of(trade, created_at=NOW)
+        told = record(request, trade, status="failed", code="E1001", completed_at=None)
+        odd.speak, odd.is_dated = settling(request, told, days, files), False
+        bank = HttpBank(odd.url, "token", clock=lambda: datetime.fromisoformat(own))
+        fact = fact_of(bank, trade, request)
+        bank.close()
+        return fact
+
+    @pytest.mark.parametrize(
+        ("own", "state"),
+        [("2026-03-04T00:05:00Z", BankState.FAIL), ("2026-03-04T00:04:59Z", BankState.UNKNOWN)],
+    )
+    def test_it_failed_before_the_later_day_closed(self, odd: OddBank, own: str, state: BankState) -> None:
+        fact = self.ask(odd, own)
+        assert (fact.state, fact.is_explicit) == (state, state is BankState.FAIL)
+
+    def test_its_evidence_names_the_files(self, odd: OddBank) -> None:
+        evidence = self.ask(odd, "2026-03-09T00:00:00Z").requests[0].evidence
+        assert evidence == "inquiry · absent from settlement files 20260302, 20260303"
+
+    @pytest.mark.parametrize("name", ["20260302", "20260303"])
+    def test_a_file_that_lists_it_proves_nothing(self, odd: OddBank, name: str) -> None:
+        fact = self.ask(odd, "2026-03-09T00:00:00Z", files={name: Say(200, b"LISTS THIS")})
+        assert fact.state is BankState.UNKNOWN
+
+    def test_a_day_still_open_proves_nothing(self, odd: OddBank) -> None:
+        days = [day("20260302", "2", "3"), day("20260303", "3", "4", is_closed=False)]
+        assert self.ask(odd, "2026-03-09T00:00:00Z", days=days).state is BankState.UNKNOWN
 
 
 class TestTwoNegatives:
@@ -399,19 +457,8 @@ class TestTwoNegatives:
     ) -> BankFact:
         trade = new_trade()
         request = request_of(trade, created_at=NOW)
-        listed = {"20260302": Say(200, settled()), "20260303": Say(200, settled())} | (files or {})
-
-        def speak(method: str, path: str, body: bytes) -> Say:
-            if path == "/inquiries":
-                return says({"records": [{"request_no": request.request_no, "status": "not_found"}]})
-            if path.startswith("/days"):
-                return says({"days": TWO_DAYS if days is None else days})
-            said = listed[path.rpartition("/")[2]]
-            if said.content == b"LISTS THIS":
-                return Say(200, settled(f"{request.request_no},payout,10050,CNY,1,accepted,,"))
-            return said
-
-        odd.speak = speak
+        told = {"request_no": request.request_no, "status": "not_found"}
+        odd.speak = settling(request, told, days, files)
         return fact_of(bank, trade, request)
 
     def test_absent_from_both_files_is_a_failure(self, odd: OddBank, odd_http: HttpBank) -> None:

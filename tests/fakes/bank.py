@@ -36,8 +36,9 @@ class FakeBank:
     ``failed:E1001``, ``lost_before`` (never arrived), ``lost_after`` (paid, reply lost), ``lost_accepted``,
     ``lost_wrong_amount``, ``odd:E9999`` (a code that is on no list). ``payments`` lists every payout that
     really left the bank.
-    Settlement files prove the absence of requests written before ``closed_until``; a failure counts once
-    it is ``failure_settles_s`` old.
+    Settlement files prove the absence of requests written before ``closed_until``, and that one of these
+    which the bank has failed, no matter when, had failed by then; a failure counts once it is
+    ``failure_settles_s`` old.
     """
 
     port_name = "bank"
@@ -150,7 +151,9 @@ class FakeBank:
         if self.failure_settles_s == 0:
             return BankState.FAIL, "inquiry"
         if failed_at is None or request.created_at - failed_at > timedelta(days=1):
-            return BankState.UNKNOWN, "failed at no time that makes sense"
+            if request.created_at >= self.closed_until:
+                return BankState.UNKNOWN, "failed at no time that makes sense"
+            failed_at = self.closed_until
         if self.clock() - failed_at < timedelta(seconds=self.failure_settles_s):
             return BankState.UNKNOWN, "failed, not settled"
         return BankState.FAIL, "inquiry"
