@@ -20,6 +20,8 @@ ReadSession = Session | scoped_session[Any]
 """What a query accepts: a page's ``db.session`` or a unit of work."""
 
 COUNT_CAP = 10_000
+MAX_INTEGER = 2**63 - 1
+"""What a database keeps as a number; asked for a greater one, SQLite's driver fails."""
 PAGE_SIZE = 50
 
 T = TypeVar("T", bound=DeclarativeBase)
@@ -64,11 +66,21 @@ class Cut:
 
 
 def page_of(
-    session: ReadSession, model: type[T], filters: Sequence[ColumnElement[bool]], order: Order, cut: Cut
+    session: ReadSession,
+    model: type[T],
+    filters: Sequence[ColumnElement[bool]],
+    order: Order,
+    cut: Cut,
+    parts: Sequence[ColumnElement[bool]] = (),
 ) -> Page[T]:
-    """Return one page of the rows of ``model`` that pass all ``filters``. Raises InvalidError('cursor')."""
+    """Return one page of the rows of ``model`` that pass all ``filters``. Raises InvalidError('cursor').
+
+    ``parts`` are conditions no two of which hold for one row: only rows of some part are shown. An index that
+    has each part in order, but not all together, then gives a page's worth of each, and nothing is sorted
+    that is not shown. Empty: the rows are not parted.
+    """
     is_backward = cut.before is not None
-    found = _edges(session, filters, order, cut, is_backward)
+    found = _edges(session, filters, order, cut, is_backward, parts)
     has_more = len(found) > cut.size
     found = found[: cut.size]
     if is_backward:
@@ -93,18 +105,28 @@ def capped_count(session: ReadSession, model: type[T], filters: Sequence[ColumnE
 
 
 def _edges(
-    session: ReadSession, filters: Sequence[ColumnElement[bool]], order: Order, cut: Cut, is_backward: bool
+    session: ReadSession,
+    filters: Sequence[ColumnElement[bool]],
+    order: Order,
+    cut: Cut,
+    is_backward: bool,
+    parts: Sequence[ColumnElement[bool]],
 ) -> list[tuple[Any, int]]:
-    statement: Select[Any] = select(order.value, order.identity).where(*filters)
+    """Return value and id of one page's rows and of one more, in the direction of the cut."""
     goes_down = order.is_descending is not is_backward
     cursor = cut.before if is_backward else cut.after
+    statement: Select[Any] = select(order.value, order.identity).where(*filters).limit(cut.size + 1)
     if cursor is not None:
         statement = statement.where(_beyond(order, cursor, goes_down))
     if goes_down:
         statement = statement.order_by(order.value.desc(), order.identity.desc())
     else:
         statement = statement.order_by(order.value.asc(), order.identity.asc())
-    return [(row[0], row[1]) for row in session.execute(statement.limit(cut.size + 1))]
+    asked = [statement.where(part) for part in parts] or [statement]
+    found = [(row[0], row[1]) for one in asked for row in session.execute(one)]
+    if len(asked) > 1:
+        found.sort(reverse=goes_down)
+    return found[: cut.size + 1]
 
 
 def _beyond(order: Order, cursor: str, goes_down: bool) -> ColumnElement[bool]:
@@ -112,6 +134,9 @@ def _beyond(order: Order, cursor: str, goes_down: bool) -> ColumnElement[bool]:
     if order.value is order.identity:
         condition: ColumnElement[bool] = order.identity < identity if goes_down else order.identity > identity
         return condition
+    if type(value) is not order.value.type.python_type:
+        # The cursor of another order: somebody changed the sort in the URL by hand.
+        raise InvalidError("cursor")
     bound = type_coerce(value, order.value.type)
     if goes_down:
         return or_(order.value < bound, and_(order.value == bound, order.identity < identity))
@@ -135,6 +160,9 @@ def _decode(cursor: str) -> tuple[Any, int]:
         value, identity = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if isinstance(value, str) and value[10:11] == "T":
             value = datetime.fromisoformat(value).astimezone(UTC)
-        return value, int(identity)
-    except (ValueError, TypeError, msgspec.DecodeError) as error:
+        identity = int(identity)
+    except (ValueError, TypeError, OverflowError, msgspec.DecodeError) as error:
         raise InvalidError("cursor") from error
+    if any(isinstance(one, int) and abs(one) > MAX_INTEGER for one in (value, identity)):
+        raise InvalidError("cursor")
+    return value, identity

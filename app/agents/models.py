@@ -37,9 +37,12 @@ COMMAND_STATES = (
     "superseded",
 )
 _live_sql = "state IN ('pending', 'sent', 'accepted', 'running')"
+_ended_sql = "state IN ('finished', 'rejected', 'cancelled', 'expired', 'indeterminate', 'superseded')"
 IS_LIVE: Final[ColumnElement[bool]] = literal_column(f"command.{_live_sql}")
 """A command is live, in the words of the partial indexes: by a list of bound values SQLite would not know
 them again and read every command there ever was. A query narrows further by ``state`` as it likes."""
+IS_ENDED: Final[ColumnElement[bool]] = literal_column(f"command.{_ended_sql}")
+"""A command holds its trade no longer, in the words of its partial index."""
 
 
 class Agent(Base):
@@ -111,6 +114,14 @@ class Command(Base):
             "state",
             sqlite_where=text(_live_sql),
             postgresql_where=text(_live_sql),
+        ),
+        # Of ended ones only, so that what is live is never looked for among all there ever were.
+        Index(
+            "ix_command_ended_agent",
+            "agent_id",
+            "seq",
+            sqlite_where=text(_ended_sql),
+            postgresql_where=text(_ended_sql),
         ),
         Index(
             "ix_command_live_deadline",

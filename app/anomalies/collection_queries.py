@@ -11,6 +11,8 @@ from app.anomalies.service import GroupIds
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 
 NEWEST_FIRST: Final = Order(CollectionRun.id, CollectionRun.id)
+NO_ID: Final = 2**31 - 1
+"""Greater than any id."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class RunFilter:
     created_to: datetime | None = None
 
 
-def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
+def _conditions(session: ReadSession, wanted: RunFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.group_ids is not None:
         found.append(CollectionRun.group_id.in_(list(wanted.group_ids)))
@@ -33,20 +35,31 @@ def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
     if wanted.trigger:
         found.append(CollectionRun.trigger == wanted.trigger)
     if wanted.created_from is not None:
-        found.append(CollectionRun.created_at >= wanted.created_from)
+        found.append(CollectionRun.id >= _first_id_since(session, wanted.created_from))
     if wanted.created_to is not None:
-        found.append(CollectionRun.created_at < wanted.created_to)
+        found.append(CollectionRun.id < _first_id_since(session, wanted.created_to))
     return found
+
+
+def _first_id_since(session: ReadSession, moment: datetime) -> int:
+    """Return the lowest id of a run made at ``moment`` or later, NO_ID for none: ids rise with created_at."""
+    statement = (
+        select(CollectionRun.id)
+        .where(CollectionRun.created_at >= moment)
+        .order_by(CollectionRun.created_at, CollectionRun.id)
+        .limit(1)
+    )
+    return session.scalars(statement).first() or NO_ID
 
 
 def list_runs(session: ReadSession, wanted: RunFilter, cut: Cut) -> Page[CollectionRun]:
     """Return one page of runs, newest first. Raises InvalidError('cursor')."""
-    return page_of(session, CollectionRun, _conditions(wanted), NEWEST_FIRST, cut)
+    return page_of(session, CollectionRun, _conditions(session, wanted), NEWEST_FIRST, cut)
 
 
 def count_runs(session: ReadSession, wanted: RunFilter) -> CappedCount:
     """Count a filter, capped."""
-    return capped_count(session, CollectionRun, _conditions(wanted))
+    return capped_count(session, CollectionRun, _conditions(session, wanted))
 
 
 def list_tasks(session: ReadSession, run_id: int) -> list[CollectionTask]:

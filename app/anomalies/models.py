@@ -29,6 +29,8 @@ TERMINAL_STATES = ("repaired", "healed", "ignored")
 ANOMALY_STATES = (*OPEN_STATES, *TERMINAL_STATES)
 OPEN_SQL = "state IN ('open', 'repairing', 'waiting', 'exhausted', 'needs_human')"
 """OPEN_STATES as the partial indexes have it: a query must say it word for word to use them."""
+AMOUNT_SQL: Final = "coalesce(amount_minor, -1)"
+"""The amount as lists sort by it, in the words of its index: unknown ones stand below all others."""
 _live_run_sql = "state IN ('waiting', 'running')"
 IS_LIVE_RUN: Final[ColumnElement[bool]] = literal_column(f"collection_run.{_live_run_sql}")
 """A run has not ended, in the words of the partial index: ended ones are many, and this is asked often."""
@@ -45,6 +47,8 @@ class CollectionRun(Base):
     __table_args__ = (
         CheckConstraint(f"state IN {RUN_STATES}", name="state"),
         Index("ix_collection_run_group_id_id", "group_id", "id"),
+        Index("ix_collection_run_state_id", "state", "id"),
+        Index("ix_collection_run_trigger_id", "trigger", "id"),
         Index(
             "ix_collection_run_live",
             "group_id",
@@ -147,6 +151,9 @@ class Anomaly(Base):
         ),
         Index("ix_anomaly_group_id_state_id", "group_id", "state", "id"),
         Index("ix_anomaly_state_fixer_code_id", "state", "fixer_code", "id"),
+        # Each state in the order of a sort; group and fixer with it, by which lists narrow without the row.
+        Index("ix_anomaly_state_amount", "state", text(AMOUNT_SQL), "id", "group_id", "fixer_code"),
+        Index("ix_anomaly_state_last_seen_at", "state", "last_seen_at", "id", "group_id", "fixer_code"),
         Index(
             # Covers the figures of home: open anomalies are counted without reading a row.
             "ix_anomaly_open_figures",

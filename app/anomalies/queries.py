@@ -1,15 +1,15 @@
-"""Reading anomalies: filtered lists by keyset, capped counts, histories, rows for a CSV, figures."""
+"""Reading anomalies: filtered lists by keyset, capped counts, histories, rows for a CSV, open counts."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, false, func, literal_column, not_, or_, select
 from sqlalchemy.orm import defer
 
-from app.anomalies.models import OPEN_SQL, OPEN_STATES, Anomaly, AnomalyEvent
+from app.anomalies.models import ANOMALY_STATES, OPEN_SQL, OPEN_STATES, Anomaly, AnomalyEvent
 from app.anomalies.service import GroupIds
 from app.errors import InvalidError
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
@@ -23,9 +23,12 @@ TAB_STATES: Final[dict[str, tuple[str, ...]]] = {
 
 ORDERS: Final[dict[str, Order]] = {
     "id": Order(Anomaly.id, Anomaly.id),
-    "amount": Order(func.coalesce(Anomaly.amount_minor, -1), Anomaly.id),
+    # With -1 as a bound value SQLite would not know its index again (models.AMOUNT_SQL).
+    "amount": Order(func.coalesce(Anomaly.amount_minor, literal_column("-1")), Anomaly.id),
     "last_seen": Order(Anomaly.last_seen_at, Anomaly.id),
 }
+ORDERED_BY_STATE: Final = ("amount", "last_seen")
+"""Sorts whose index has the rows of one state in order, but not those of several."""
 CSV_BATCH: Final = 1000
 Pairs = tuple[tuple[int, str], ...]
 """(group id, fixer code) of plans."""
@@ -113,6 +116,8 @@ def _by_state(wanted: AnomalyFilter) -> list[ColumnElement[bool]]:
     if wanted.tab:
         # Said as the partial indexes have it, for the planner; every tab lies within.
         found.append(literal_column(OPEN_SQL))
+        if wanted.group_ids is None:
+            found.append(of_any_group())
     if wanted.tab == "executable":
         found += [Anomaly.state.in_(TAB_STATES["executable"]), Anomaly.fixer_code.is_not(None)]
     if wanted.tab == "human":
@@ -161,19 +166,48 @@ def _by_pairs(wanted: AnomalyFilter) -> list[ColumnElement[bool]]:
 
 
 def is_among(pairs: Pairs) -> ColumnElement[bool]:
-    """Return the condition that an anomaly's (group id, fixer code) is one of ``pairs``, group by group."""
-    codes: dict[int, list[str]] = {}
+    """Return the condition that an anomaly's (group id, fixer code) is one of ``pairs``.
+
+    Most groups have the same plans: fixers of the same groups are told together, so that each row is held
+    against few lists however many plans there are.
+    """
+    groups_of: dict[str, set[int]] = {}
     for group_id, fixer_code in pairs:
-        codes.setdefault(group_id, []).append(fixer_code)
-    in_groups = (and_(Anomaly.group_id == one, Anomaly.fixer_code.in_(some)) for one, some in codes.items())
-    return or_(false(), *in_groups)
+        groups_of.setdefault(fixer_code, set()).add(group_id)
+    codes_of: dict[frozenset[int], list[str]] = {}
+    for fixer_code, group_ids in sorted(groups_of.items()):
+        codes_of.setdefault(frozenset(group_ids), []).append(fixer_code)
+    alike = (
+        and_(Anomaly.group_id.in_(sorted(group_ids)), Anomaly.fixer_code.in_(codes))
+        for group_ids, codes in codes_of.items()
+    )
+    return or_(false(), *alike)
+
+
+def of_any_group() -> ColumnElement[bool]:
+    """Return a condition that holds always: equality on its first column leads every planner to the index of
+    open anomalies, which then answers without reading a row."""
+    return Anomaly.group_id.in_(select(SystemGroup.id))
+
+
+def parts_of(wanted: AnomalyFilter, sort: AnomalySort) -> list[ColumnElement[bool]]:
+    """Return the parts in which a filter is read in the order of ``sort`` (keyset.page_of); empty: as one.
+
+    A filter that leaves few rows is read as one: what is left is sorted soon.
+    """
+    leaves_few = wanted.trade_no or wanted.run_id is not None or wanted.ids
+    if sort.by not in ORDERED_BY_STATE or leaves_few:
+        return []
+    states = wanted.states or (OPEN_STATES if wanted.tab else ANOMALY_STATES)
+    return [Anomaly.state == state for state in dict.fromkeys(states)]
 
 
 def list_anomalies(
     session: ReadSession, wanted: AnomalyFilter, cut: Cut, sort: AnomalySort = NEWEST_FIRST
 ) -> Page[Anomaly]:
     """Return one page of a filter. Raises InvalidError (cursor, sort)."""
-    return page_of(session, Anomaly, conditions(session, wanted), sort.order(), cut)
+    order, parts = sort.order(), parts_of(wanted, sort)
+    return page_of(session, Anomaly, conditions(session, wanted), order, cut, parts)
 
 
 def count_anomalies(session: ReadSession, wanted: AnomalyFilter) -> CappedCount:
@@ -192,12 +226,17 @@ class OpenCount:
 
 
 def open_counts(session: ReadSession, group_ids: GroupIds) -> list[OpenCount]:
-    """Return the counts of anomalies that are not closed, by the covering index of those."""
-    keys = (Anomaly.group_id, Anomaly.state, Anomaly.fixer_code)
-    # Equality on its first column leads every planner to the index.
-    seen = Anomaly.group_id.in_(select(SystemGroup.id) if group_ids is None else list(group_ids))
+    """Return the counts of anomalies that are not closed, by the covering index of those.
+
+    A group, state and fixer comes once for each kind of trade: grouped as the index is, nothing is sorted.
+    """
+    keys = (Anomaly.group_id, Anomaly.state, Anomaly.kind, Anomaly.fixer_code)
+    seen = of_any_group() if group_ids is None else Anomaly.group_id.in_(list(group_ids))
     statement = select(*keys, func.count()).where(literal_column(OPEN_SQL), seen).group_by(*keys)
-    return [OpenCount(*row) for row in session.execute(statement)]
+    return [
+        OpenCount(group_id, state, fixer_code, count)
+        for group_id, state, _kind, fixer_code, count in session.execute(statement)
+    ]
 
 
 def by_state(counts: Iterable[OpenCount]) -> dict[str, int]:
@@ -243,46 +282,3 @@ def csv_rows(session: ReadSession, wanted: AnomalyFilter) -> Iterator[Anomaly]:
             return
         last_id = batch[-1].id
         session.expunge_all()
-
-
-@dataclass(frozen=True)
-class OpenFigure:
-    """Open anomalies of one group, kind and state, and the amount at stake."""
-
-    group_id: int
-    kind: str | None
-    state: str
-    count: int
-    amount_minor: int
-
-
-@dataclass(frozen=True)
-class OpenFigures:
-    """All open anomalies, cut by group, kind and state."""
-
-    figures: tuple[OpenFigure, ...] = field(default=())
-
-    @property
-    def count(self) -> int:
-        """How many are open."""
-        return sum(figure.count for figure in self.figures)
-
-    @property
-    def amount_minor(self) -> int:
-        """The amount at stake."""
-        return sum(figure.amount_minor for figure in self.figures)
-
-
-def open_figures(session: ReadSession, group_ids: GroupIds) -> OpenFigures:
-    """Return counts and amounts of open anomalies. Reads the open ones only, by the state index."""
-    statement = select(
-        Anomaly.group_id,
-        Anomaly.kind,
-        Anomaly.state,
-        func.count(),
-        func.coalesce(func.sum(Anomaly.amount_minor), 0),
-    ).where(Anomaly.state.in_(OPEN_STATES))
-    if group_ids is not None:
-        statement = statement.where(Anomaly.group_id.in_(list(group_ids)))
-    rows = session.execute(statement.group_by(Anomaly.group_id, Anomaly.kind, Anomaly.state))
-    return OpenFigures(tuple(OpenFigure(row[0], row[1], row[2], row[3], row[4] or 0) for row in rows))

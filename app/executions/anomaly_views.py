@@ -3,14 +3,14 @@
 They stand here because an anomaly shows its plan and its attempts, which only executions know together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from flask import Blueprint, Response, redirect, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 
 from app.anomalies import queries
 from app.anomalies import service as anomaly_service
-from app.anomalies.models import ANOMALY_STATES, TERMINAL_STATES
+from app.anomalies.models import ANOMALY_STATES, TERMINAL_STATES, Anomaly
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
 from app.executions import anomaly_filters, service
@@ -24,7 +24,7 @@ from app.keyset import Cut
 from app.plans.broadcast import group_choices
 from app.plans.fixer_codes import fixer_choices, offered_by
 from app.plans.models import Plan
-from app.plans.queries import list_plans
+from app.plans.queries import plans_by_pair, plans_of
 from app.presentation import fixer_name
 from app.reasons import reason_words
 from app.rendering import finish, render_detail, render_dialog, render_list
@@ -41,14 +41,15 @@ def list_anomalies() -> ResponseReturnValue:
     wanted = anomaly_filters.read_filter(db.session, form, choose_zone(), allowed)
     sort = anomaly_filters.read_sort(form, queries.NEWEST_FIRST)
     cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    page = queries.list_anomalies(db.session, wanted, cut, sort)
     return render_list(
         "anomalies/index.html",
         "anomalies/_table.html",
         400 if form.errors else 200,
-        page=queries.list_anomalies(db.session, wanted, cut, sort),
+        page=page,
         count=queries.count_anomalies(db.session, wanted),
         open_states=queries.by_state(queries.open_counts(db.session, allowed)),
-        plans=plans_by_pair(),
+        plans=plans_of_rows(page.rows),
         form=form,
         sort=sort,
         export_url=_export_url(),
@@ -67,7 +68,7 @@ def export() -> ResponseReturnValue:
     wanted = anomaly_filters.read_filter(db.session, form, choose_zone(), current_group_ids())
     if form.errors:
         return redirect(url_for("anomalies.list_anomalies", **request.args.to_dict(flat=False)))  # type: ignore[arg-type]
-    parts: Iterator[str] = csv_parts(queries.csv_rows(db.session, wanted), plans_by_pair())
+    parts: Iterator[str] = csv_parts(queries.csv_rows(db.session, wanted), plans_by_pair(db.session))
     name = f"anomalies-{current_time():%Y%m%d-%H%M%S}.csv"
     return Response(
         stream_with_context(parts),
@@ -158,9 +159,9 @@ def _agents_for(case: CaseFile) -> tuple[str, ...]:
     return offers.get(case.anomaly.fixer_code or "", ())
 
 
-def plans_by_pair() -> dict[tuple[int, str], Plan]:
-    """Return every plan by (group id, fixer code)."""
-    return {(plan.group_id, plan.fixer_code): plan for plan in list_plans(db.session, None)}
+def plans_of_rows(anomalies: Sequence[Anomaly]) -> dict[tuple[int, str], Plan]:
+    """Return the plans of the anomalies of a page, by (group id, fixer code)."""
+    return plans_of(db.session, {(one.group_id, one.fixer_code) for one in anomalies})
 
 
 def filter_choices(form: Form) -> dict[str, list[tuple[str, str]]]:

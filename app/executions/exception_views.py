@@ -10,7 +10,7 @@ from app.anomalies.queries import AnomalyFilter
 from app.clock import current_time
 from app.errors import ConflictError, InvalidError, PiculusError
 from app.executions import anomaly_filters, exceptions, selection
-from app.executions.anomaly_views import filter_choices, plans_by_pair
+from app.executions.anomaly_views import filter_choices, plans_of_rows
 from app.executions.case_file import allowed_actions
 from app.executions.service import Order
 from app.extensions import db
@@ -49,14 +49,15 @@ def list_exceptions() -> ResponseReturnValue:
     wanted = exceptions.tab_filter(db.session, _read(form), tab)
     sort = anomaly_filters.read_sort(form, exceptions.DEFAULT_SORTS[tab])
     cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    page = exceptions.list_exceptions(db.session, wanted, cut, sort)
     return render_list(
         "exceptions/index.html",
         "exceptions/_table.html",
         400 if form.errors else 200,
-        page=exceptions.list_exceptions(db.session, wanted, cut, sort),
+        page=page,
         count=queries.count_anomalies(db.session, wanted),
         counts=exceptions.count_tabs(db.session, allowed),
-        plans=plans_by_pair(),
+        plans=plans_of_rows(page.rows),
         allowed_actions=allowed_actions,
         form=form,
         tab=tab,

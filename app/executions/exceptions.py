@@ -13,6 +13,7 @@ from app.anomalies.queries import (
     AnomalySort,
     conditions,
     is_among,
+    list_anomalies,
     open_counts,
 )
 from app.anomalies.service import GroupIds
@@ -54,8 +55,9 @@ def list_exceptions(
     session: ReadSession, wanted: AnomalyFilter, cut: Cut, sort: AnomalySort = MANUAL_FIRST
 ) -> Page[Anomaly]:
     """Return one page of a tab. Raises InvalidError (cursor, sort)."""
-    order = sort.order() if sort.by != MANUAL_FIRST.by else _manual_first(session)
-    return page_of(session, Anomaly, conditions(session, wanted), order, cut)
+    if sort.by != MANUAL_FIRST.by:
+        return list_anomalies(session, wanted, cut, sort)
+    return page_of(session, Anomaly, conditions(session, wanted), _manual_first(session), cut)
 
 
 def count_tabs(session: ReadSession, group_ids: GroupIds) -> TabCounts:

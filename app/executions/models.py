@@ -61,7 +61,7 @@ class Attempt(Base):
     __table_args__ = (
         UniqueConstraint("execution_id", "number"),
         Index("ix_attempt_group_id_id", "group_id", "id"),
-        Index("ix_attempt_outcome_id", "outcome", "id"),
+        Index("ix_attempt_outcome_execution_id", "outcome", "execution_id"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

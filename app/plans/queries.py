@@ -1,5 +1,6 @@
 """Reading plans and their versions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -84,9 +85,28 @@ def list_versions(session: ReadSession, plan_id: int) -> list[PlanVersion]:
 
 def pairs(session: ReadSession, group_ids: GroupIds, *, mode: str = "") -> tuple[tuple[int, str], ...]:
     """Return (group id, fixer code) of plans in state normal, for anomalies.queries.AnomalyFilter."""
-    return tuple(
-        (plan.group_id, plan.fixer_code) for plan in list_plans(session, group_ids, mode=mode, state="normal")
+    statement = select(Plan.group_id, Plan.fixer_code).where(Plan.state == "normal")
+    if group_ids is not None:
+        statement = statement.where(Plan.group_id.in_(list(group_ids)))
+    if mode:
+        statement = statement.where(Plan.mode == mode)
+    return tuple((group_id, fixer_code) for group_id, fixer_code in session.execute(statement))
+
+
+def plans_by_pair(session: ReadSession) -> dict[tuple[int, str], Plan]:
+    """Return every plan by (group id, fixer code): for work on a whole selection, not for a page."""
+    return {(plan.group_id, plan.fixer_code): plan for plan in session.scalars(select(Plan))}
+
+
+def plans_of(session: ReadSession, wanted: Iterable[tuple[int, str | None]]) -> dict[tuple[int, str], Plan]:
+    """Return the plans of (group id, fixer code) pairs by pair; those without a plan are absent."""
+    pairs = {(group_id, code) for group_id, code in wanted if code is not None}
+    statement = select(Plan).where(
+        Plan.group_id.in_({group_id for group_id, _code in pairs}),
+        Plan.fixer_code.in_({code for _group_id, code in pairs}),
     )
+    found = {(plan.group_id, plan.fixer_code): plan for plan in session.scalars(statement)}
+    return {pair: found[pair] for pair in pairs & found.keys()}
 
 
 def list_ticks(session: ReadSession, subject: str, subject_id: int, count: int) -> list[Tick]:

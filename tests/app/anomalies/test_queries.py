@@ -1,4 +1,4 @@
-"""Lists of anomalies: filters, keyset pages, counts, CSV rows, figures."""
+"""Lists of anomalies: filters, keyset pages, counts, CSV rows."""
 
 from datetime import timedelta
 
@@ -6,6 +6,7 @@ import pytest
 
 from app import keyset
 from app.anomalies import queries
+from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter, AnomalySort
 from app.errors import InvalidError
 from app.keyset import Cut
@@ -133,9 +134,57 @@ def test_csv_rows_go_on_over_batches(
     assert [row.id for row in queries.csv_rows(session, AnomalyFilter())] == ids[::-1]
 
 
-def test_open_figures_count_what_is_at_stake(session: WorkSession, group: SystemGroup) -> None:
-    make_anomaly(session, group, amount_minor=100)
-    make_anomaly(session, group, amount_minor=None, kind=None, state="needs_human")
+def test_open_anomalies_are_counted_whatever_their_kind(session: WorkSession, group: SystemGroup) -> None:
+    make_anomaly(session, group)
+    make_anomaly(session, group, kind="withdraw")
+    make_anomaly(session, group, kind=None, state="needs_human")
     make_anomaly(session, group, state="repaired")
-    figures = queries.open_figures(session, [group.id])
-    assert (figures.count, figures.amount_minor, len(figures.figures)) == (2, 100, 2)
+    counts = queries.open_counts(session, [group.id])
+    assert queries.by_state(counts) == {"open": 2, "needs_human": 1}
+    assert queries.by_state(queries.open_counts(session, None)) == queries.by_state(counts)
+    assert queries.open_counts(session, []) == []
+
+
+@pytest.mark.parametrize("by", ["amount", "last_seen"])
+@pytest.mark.parametrize("is_descending", [True, False])
+def test_states_read_apart_are_one_list(
+    session: WorkSession, group: SystemGroup, by: str, is_descending: bool
+) -> None:
+    for number in range(24):
+        state = ("open", "repaired", "needs_human", "ignored")[number % 4]
+        amount = None if number % 7 == 0 else number * 5 % 11
+        seen_at = NOW + timedelta(seconds=number * 3 % 5)
+        make_anomaly(session, group, state=state, amount_minor=amount, last_seen_at=seen_at)
+    wanted = AnomalyFilter(states=("repaired", "open", "needs_human"))
+    sort = AnomalySort(by, is_descending)
+    whole = queries.list_anomalies(session, wanted, Cut(size=100), sort).rows
+    assert len(whole) == 18
+    shown, cut = [], Cut(size=4)
+    while True:
+        page = queries.list_anomalies(session, wanted, cut, sort)
+        shown += page.rows
+        if page.after is None:
+            break
+        cut = Cut(after=page.after, size=4)
+    assert shown == whole
+    assert shown == sorted(whole, key=lambda row: _rank(row, by), reverse=is_descending)
+    back = queries.list_anomalies(session, wanted, Cut(before=page.before, size=4), sort).rows
+    assert back == whole[12:16]
+
+
+def _rank(row: Anomaly, by: str) -> tuple[object, int]:
+    amount = -1 if row.amount_minor is None else row.amount_minor
+    return (amount if by == "amount" else row.last_seen_at, row.id)
+
+
+def test_pairs_are_matched_group_by_group(session: WorkSession, group: SystemGroup) -> None:
+    other = make_group(session, "PBMS")
+    rows = {
+        (one.id, fixer_code): make_anomaly(session, one, fixer_code=fixer_code).id
+        for one in (group, other)
+        for fixer_code in ("a", "b", "c")
+    }
+    pairs = ((group.id, "a"), (group.id, "b"), (other.id, "b"))
+    page = queries.list_anomalies(session, AnomalyFilter(pairs=pairs), Cut())
+    assert {row.id for row in page.rows} == {rows[pair] for pair in pairs}
+    assert queries.count_anomalies(session, AnomalyFilter(pairs=())).count == 0
