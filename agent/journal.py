@@ -268,7 +268,7 @@ class Journal:
                     sql.execute(statement, args)
                 yield sql
                 sql.execute("COMMIT")
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OverflowError) as error:
                 self._roll_back()
                 raise JournalError(f"journal {self.path} cannot be written: {error}") from error
             self._deferred = self._deferred[len(deferred) :]

@@ -49,6 +49,13 @@ def journal(path: Path) -> Iterator[Journal]:
     journal.close()
 
 
+def test_a_number_no_column_holds_is_refused_and_spoils_nothing(journal: Journal) -> None:
+    with pytest.raises(JournalError, match="too large"):
+        journal.receive(repair(1, fence=2**70), "boot-1")
+    journal.receive(repair(2), "boot-1")
+    assert [entry.command for entry in journal.unfinished()] == [repair(2)]
+
+
 def test_a_received_command_is_there_after_a_restart(path: Path) -> None:
     first = Journal(path)
     first.receive(repair(), "boot-1")
