@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from flask import Flask, Response
+from flask import Flask, Response, abort, request
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter
 
 from agent.protocol import (
     Ack,
@@ -30,6 +31,7 @@ from app.executions import anomaly_views, exception_views, results
 from app.executions import views as execution_views
 from app.executions.scheduler import Scheduler
 from app.extensions import csrf, db, limiter, migrate
+from app.forms import NUMBER_DIGITS
 from app.monitor import views as monitor_views
 from app.plans import collection_views, cron_words
 from app.plans import views as plan_views
@@ -84,6 +86,12 @@ SECURITY_HEADERS: Final = {
 }
 
 
+class NumberConverter(IntegerConverter):
+    """A number in a path, no greater than a database keeps: a greater one is no page."""
+
+    regex = rf"\d{{1,{NUMBER_DIGITS}}}"
+
+
 def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flask:
     """Make the application; nothing runs beside it until ``extensions["runtime"].start()``.
 
@@ -97,9 +105,11 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["command_closed"] = COMMAND_CLOSED
     _bind_extensions(app, settings)
     _bind_runtime(app, settings, clock)
+    app.url_map.converters["int"] = NumberConverter
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     cli.init_app(app)
+    app.before_request(_refuse_nul)
     app.after_request(_add_security_headers)
     return app
 
@@ -139,6 +149,13 @@ def _bind_runtime(app: Flask, settings: Settings, clock: Clock) -> None:
     app.extensions["runtime"] = runtime
     app.extensions["dispatcher"] = runtime.dispatcher
     app.extensions["ticker"] = runtime.ticker
+
+
+def _refuse_nul() -> None:
+    """Answer 400 to a NUL, which PostgreSQL stores in no text and nobody types."""
+    sent = (text for values in (request.args, request.form) for _name, text in values.items(multi=True))
+    if any("\0" in text for text in (request.path, *sent)):
+        abort(400)
 
 
 def _add_security_headers(response: Response) -> Response:

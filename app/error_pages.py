@@ -1,9 +1,12 @@
 """What a person sees when something went wrong, in their language: a page, or for htmx a note."""
 
+import logging
+
 from flask import Flask, Response, make_response, render_template, request, session
 from flask_babel import force_locale
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException
 
 from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, PiculusError
@@ -11,6 +14,8 @@ from app.i18n import LANGUAGES
 from app.i18n import translate as _
 from app.messages import words
 from app.rendering import is_fragment_request
+
+log = logging.getLogger(__name__)
 
 STATUS: dict[type[PiculusError], int] = {
     NotFoundError: 404,
@@ -25,6 +30,7 @@ def init_app(app: Flask) -> None:
     """Show every error of a request through this module."""
     app.register_error_handler(PiculusError, show_piculus_error)
     app.register_error_handler(CSRFError, show_expired_form)
+    app.register_error_handler(DataError, show_unstorable)
     app.register_error_handler(HTTPException, show_http_error)
     app.register_error_handler(500, show_server_error)
 
@@ -38,6 +44,12 @@ def show_piculus_error(error: PiculusError) -> Response:
 def show_expired_form(_error: CSRFError) -> Response:
     """A form whose hidden token is missing or of an ended session."""
     return _answer(400, _("页面已过期，请刷新页面后重试；填写的内容可先复制保存。"))
+
+
+def show_unstorable(error: DataError) -> Response:
+    """A value that does not fit its column, such as a number in a URL beyond PostgreSQL's integer."""
+    log.warning("the database refused a value: %s", error.orig)
+    return _answer(400)
 
 
 def show_http_error(error: HTTPException) -> Response:

@@ -13,6 +13,10 @@ WHOLE = ""
 """The key of an error that belongs to the form as a whole."""
 
 
+NUMBER_DIGITS = 18
+"""A number of so many digits fits into every database's largest integer."""
+
+
 class Form:
     """The values of a form, as text, and the errors by field name."""
 
@@ -45,6 +49,14 @@ class Form:
         """Return whether a check box was ticked."""
         return bool(self._values.get(name))
 
+    def number(self, name: str) -> int | None:
+        """Return the whole number typed, None for an empty field; ``#12`` is 12.
+
+        Raises InvalidError('number_format') at the field, also for one that no database keeps.
+        """
+        text = self.text(name)
+        return read_number(text.removeprefix("#"), name) if text else None
+
     def moment(self, name: str, zone: str) -> datetime | None:
         """Return the time typed in a datetime-local field as aware UTC, None for an empty field.
 
@@ -64,6 +76,13 @@ class Form:
         """Put an error, or each of its ``errors``, at its field; the first error of a field stays."""
         for one in getattr(error, "errors", None) or [error]:
             self.errors.setdefault(one.field or WHOLE, words(one))
+
+
+def read_number(text: str, field: str | None = None) -> int:
+    """Return a whole number from 0 on. Raises InvalidError('number_format') for anything else."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= NUMBER_DIGITS):
+        raise InvalidError("number_format", field=field)
+    return int(text)
 
 
 def _text(value: object) -> str:

@@ -58,7 +58,6 @@ CAUSES: Final = (
 )
 """The reasons offered as the filter ``cause``; any other may stand in the URL."""
 
-MAX_ID: Final = 2**31 - 1
 _AMOUNT: Final = re.compile(r"\d{1,15}(\.\d{1,2})?")
 
 T = TypeVar("T")
@@ -82,7 +81,7 @@ def read_filter(session: ReadSession, form: Form, zone: str, group_ids: GroupIds
         amount_to=_or_none(form, lambda: _amount(form, "amount_to")),
         seen_from=_or_none(form, lambda: form.moment("start", zone)),
         seen_to=_or_none(form, lambda: form.moment("end", zone)),
-        run_id=_or_none(form, lambda: _number(form, "run")),
+        run_id=_or_none(form, lambda: form.number("run")),
         pairs=pairs,
         without_pairs=without_pairs,
     )
@@ -139,15 +138,6 @@ def _amount(form: Form, name: str) -> int | None:
         raise InvalidError("amount_format", field=name)
     yuan, _point, fen = text.partition(".")
     return int(yuan) * 100 + int(fen.ljust(2, "0"))
-
-
-def _number(form: Form, name: str) -> int | None:
-    text = form.text(name).removeprefix("#")
-    if not text:
-        return None
-    if not text.isdecimal() or int(text[:12]) > MAX_ID:
-        raise InvalidError("number_format", field=name)
-    return int(text)
 
 
 def _or_none(form: Form, read: Callable[[], T | None]) -> T | None:

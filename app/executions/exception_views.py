@@ -14,7 +14,7 @@ from app.executions.anomaly_views import filter_choices, plans_of_rows
 from app.executions.case_file import allowed_actions
 from app.executions.service import Order
 from app.extensions import db
-from app.forms import Form
+from app.forms import Form, read_number
 from app.i18n import choose_zone
 from app.i18n import translate as _
 from app.keyset import Cut
@@ -78,8 +78,10 @@ def repair_many() -> ResponseReturnValue:
         form = Form(request.args)
         return _preview(form, 200, until=queries.newest_id(db.session))
     form = Form(request.form)
-    until = int(form.text("until")) if form.text("until").isdecimal() else queries.newest_id(db.session)
+    until = queries.newest_id(db.session)
     try:
+        asked = form.number("until")
+        until = until if asked is None else min(asked, until)
         sent, skipped = _send(_selected(form, until), form.text("reason"))
     except PiculusError as error:
         form.fail(error)
@@ -114,7 +116,7 @@ def _selected(form: Form, until: int) -> AnomalyFilter:
             # What a wrong filter leaves out of account must not be repaired.
             raise InvalidError("filter")
         return replace(wanted, until_id=until)
-    ids = tuple(int(one) for one in form.many("ids") if one.isdecimal() and len(one) < 19)
+    ids = tuple(read_number(one) for one in form.many("ids"))
     if not ids:
         raise InvalidError("ids_required")
     if len(ids) > IDS_LIMIT:

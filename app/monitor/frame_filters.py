@@ -10,13 +10,12 @@ from app.monitor.frames import FrameCut, FrameFilter, GroupIds
 
 AGENTS_OFFERED = 200
 FILTERS = ("agent", "type", "direction", "trade_no", "command_id", "start", "end", "faulty")
-MAX_ID = 2**63 - 1
 
 
 def read_filter(form: Form, zone: str) -> FrameFilter:
     """Return the filter. Times without an offset are of ``zone``. Raises InvalidError at the wrong field."""
     return FrameFilter(
-        agent_id=_number(form, "agent"),
+        agent_id=form.number("agent"),
         type=form.text("type"),
         direction=form.text("direction"),
         trade_no=form.text("trade_no"),
@@ -30,7 +29,7 @@ def read_filter(form: Form, zone: str) -> FrameFilter:
 def read_cut(form: Form) -> FrameCut:
     """Return the page wanted. Raises InvalidError('cursor')."""
     try:
-        return FrameCut(after=_number(form, "after"), before=_number(form, "before"))
+        return FrameCut(after=form.number("after"), before=form.number("before"))
     except InvalidError as error:
         raise InvalidError("cursor") from error
 
@@ -50,12 +49,3 @@ def agent_choices(session: ReadSession, groups: GroupIds, chosen: str) -> list[t
         rest = session.execute(statement.where(Agent.id == int(chosen)))
         offered += [(str(identity), name) for identity, name in rest]
     return offered
-
-
-def _number(form: Form, field: str) -> int | None:
-    text = form.text(field)
-    if not text:
-        return None
-    if not text.isdecimal() or int(text[:20]) > MAX_ID:
-        raise InvalidError(field=field)
-    return int(text)

@@ -155,7 +155,7 @@ def frame_detail(frame_id: int) -> Response:
 @blueprint.get("/frames/commands/<command_id>")
 def command_conversation(command_id: str) -> Response:
     """Show the whole conversation of a command, in order."""
-    after = request.args.get("after", type=int)
+    after = Form(request.args).number("after")
     found = conversation.get_conversation(db.session, command_id, current_group_ids(), after)
     return render_list("frames/conversation.html", "frames/_conversation.html", conversation=found)
 

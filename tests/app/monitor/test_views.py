@@ -155,7 +155,7 @@ def test_an_older_page_of_frames_does_not_follow_live(client: FlaskClient, viewe
     ("query", "words", "kept"),
     [
         ("start=yesterday", "时间", 'value="yesterday"'),
-        ("agent=abc", "内容不正确", 'name="agent"'),
+        ("agent=abc", "请填写编号", 'name="agent"'),
         ("type=Nonsense", "没有这种消息类型", 'name="type"'),
         ("direction=up", "方向只能是收或发", 'name="direction"'),
         ("start=2026-03-02T10:00&end=2026-03-02T09:00", "结束时间早于开始时间", "2026-03-02T09:00"),
