@@ -76,16 +76,16 @@ def preview(session: ReadSession, wanted: AnomalyFilter) -> Preview:
     plans, enabled = _plans(session), _enabled_groups(session)
     shares: dict[int, PlanShare] = {}
     skipped: dict[str, int] = {}
-    for group_id, fixer_code, state, busy, count, amount in session.execute(statement):
+    for group_id, fixer_code, state, busy, count, total in session.execute(statement):
         plan = plans.get((group_id, fixer_code or ""))
         code = refusal(state, fixer_code, plan, group_id in enabled) or ("trade_busy" if busy else None)
         if code is not None or plan is None:
             skipped[code or "no_plan"] = skipped.get(code or "no_plan", 0) + count
             continue
         share = shares.get(plan.id, PlanShare(plan, 0, 0))
-        shares[plan.id] = replace(
-            share, count=share.count + count, amount_minor=share.amount_minor + (amount or 0)
-        )
+        # PostgreSQL sums to a Decimal.
+        amount = share.amount_minor + int(total or 0)
+        shares[plan.id] = replace(share, count=share.count + count, amount_minor=amount)
     return Preview(
         by_plan=tuple(shares.values()),
         skipped=tuple(Skip(code, count) for code, count in sorted(skipped.items())),
