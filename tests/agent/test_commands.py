@@ -424,7 +424,7 @@ def test_a_second_welcome_is_refused(desk: Desk) -> None:
 
 
 def test_a_full_journal_refuses_commands_and_says_so(desk: Desk) -> None:
-    desk.journal._connection.execute("PRAGMA max_page_count = 1")
+    desk.journal._file.connection.execute("PRAGMA max_page_count = 1")
     desk.dispatcher.handle(repair(fixer_code="interRecharge", row_hash="x" * 100_000))
     assert [refusal.code for refusal in desk.said(Rejected)] == ["journal"]  # type: ignore[attr-defined]
     assert [line.level for line in desk.said(Log)] == ["error"]  # type: ignore[attr-defined]
@@ -436,13 +436,13 @@ def test_a_result_waits_for_a_journal_that_was_full(desk: Desk) -> None:
     desk.work.may_go_on.clear()
     desk.dispatcher.handle(repair(row_hash="x" * 50_000))
     assert desk.work.is_working.wait(PATIENCE)
-    desk.journal._connection.execute("PRAGMA query_only = ON")
+    desk.journal._file.connection.execute("PRAGMA query_only = ON")
     desk.work.may_go_on.set()
     desk.settle()
     beat = desk.dispatcher.heartbeat()
     assert beat.journal_length == -1
     assert len(desk.said(Log)) == 1
-    desk.journal._connection.execute("PRAGMA query_only = OFF")
+    desk.journal._file.connection.execute("PRAGMA query_only = OFF")
     assert desk.dispatcher.heartbeat().journal_length == 1
     assert [type(message) for message in desk.delivered()] == [RepairFinished]
     assert desk.journal.unfinished() == []

@@ -79,8 +79,8 @@ def test_the_journal_id_is_made_once(path: Path, tmp_path: Path) -> None:
 
 
 def test_every_commit_waits_for_the_disk(journal: Journal) -> None:
-    assert journal._connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert journal._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert journal._file.connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert journal._file.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_second_process_cannot_open_it(journal: Journal, path: Path) -> None:
@@ -245,12 +245,12 @@ def test_a_full_disk_is_a_journal_error_and_leaves_nothing_half_written(journal:
 
 def fill(journal: Journal) -> None:
     """Let the file grow no more, as on a full disk."""
-    pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
-    journal._connection.execute(f"PRAGMA max_page_count = {pages}")
+    pages = journal._file.connection.execute("PRAGMA page_count").fetchone()[0]
+    journal._file.connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def relieve(journal: Journal) -> None:
-    journal._connection.execute("PRAGMA max_page_count = 1000000")
+    journal._file.connection.execute("PRAGMA max_page_count = 1000000")
 
 
 def test_nothing_is_said_to_be_kept_once_the_file_is_closed(path: Path) -> None:

@@ -1,0 +1,139 @@
+"""The journal's file: one SQLite database that one process holds, written in whole transactions.
+
+What is written is on the disk when a call returns (synchronous = FULL). Any failure raises JournalError, and
+nothing of that transaction is kept.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from agent.errors import JournalError
+
+MOST_DEFERRED: Final = 256
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS command (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL,
+    fence INTEGER NOT NULL,
+    frame BLOB NOT NULL,
+    boot_id TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('received', 'started', 'finished')),
+    cancel_reason TEXT,
+    received_at REAL NOT NULL,
+    finished_at REAL,
+    result_id TEXT,
+    result BLOB,
+    UNIQUE (id, fence)
+);
+CREATE INDEX IF NOT EXISTS ix_command_unfinished ON command (seq) WHERE state <> 'finished';
+CREATE TABLE IF NOT EXISTS outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id TEXT NOT NULL UNIQUE,
+    command_id TEXT,
+    frame BLOB NOT NULL
+);
+"""
+
+
+class JournalFile:
+    """An open journal. Safe to call from any thread.
+
+    ``lock`` may be held around several calls that must see the same state.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file or make a new one. Raises JournalError: damaged, in use or not writable."""
+        self.path = path
+        self.lock = threading.RLock()
+        self._deferred: list[tuple[str, tuple[object, ...]]] = []
+        try:
+            self.connection = _open(path)
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(_opening_failed(path, error)) from error
+
+    def rows(self, sql: str, args: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query. Raises JournalError."""
+        with self.lock:
+            try:
+                return self.connection.execute(sql, args).fetchall()
+            except sqlite3.Error as error:
+                raise JournalError(f"journal {self.path} cannot be read: {error}") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: what was deferred, then the block; on the disk at its end. Raises JournalError."""
+        with self.lock:
+            deferred, sql = self._deferred, self.connection
+            try:
+                sql.execute("BEGIN IMMEDIATE")
+                for statement, args in deferred:
+                    sql.execute(statement, args)
+                yield sql
+                sql.execute("COMMIT")
+            except (sqlite3.Error, OverflowError) as error:
+                self._roll_back()
+                raise JournalError(f"journal {self.path} cannot be written: {error}") from error
+            self._deferred = self._deferred[len(deferred) :]
+
+    def defer(self, sql: str, *args: object) -> None:
+        """Keep a statement in memory, to be written with the next transaction."""
+        with self.lock:
+            self._deferred.append((sql, args))
+
+    def deferred(self, sql: str) -> set[object]:
+        """Return the first argument of each statement of this text that waits to be written."""
+        with self.lock:
+            return {args[0] for statement, args in self._deferred if statement == sql}
+
+    def flush(self, least: int = 1) -> None:
+        """Write what was deferred, where that is at least so many statements. Raises JournalError."""
+        if len(self._deferred) >= least:
+            with self.writing():
+                pass
+
+    def close(self) -> None:
+        """Write what was deferred and give the file free."""
+        with self.lock:
+            try:
+                self.flush()
+            finally:
+                self.connection.close()
+
+    def _roll_back(self) -> None:
+        # A full disk or a closed file has already ended the transaction; a second error would hide the first.
+        with suppress(sqlite3.Error):
+            self.connection.execute("ROLLBACK")
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+    try:
+        # Exclusive before WAL: a second process is refused, and there is no shared memory file.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(str(verdict))
+    except sqlite3.Error:
+        connection.close()
+        raise
+    os.chmod(path, 0o600)
+    return connection
+
+
+def _opening_failed(path: Path, error: Exception) -> str:
+    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        return f"journal {path} is in use by another agent process"
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return f"journal {path} is damaged ({error}); move it away: the server repeats what is open"
+    return f"journal {path} cannot be opened: {error}"
