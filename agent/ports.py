@@ -45,12 +45,20 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):
-    """A row pattern of a fixer, pushed down to SQL. ``is_e_acc`` None means 'whatever'."""
+    """A row pattern of a fixer, pushed down to SQL. ``is_acc``, ``is_e_acc`` None mean 'whatever'."""
 
     kind: Kind
     status: Status
     is_acc: bool | None = None
     is_e_acc: bool | None = None
+
+    def fits(self, trade: Trade) -> bool:
+        """Whether a row read is one of these."""
+        return (
+            (trade.kind, trade.status) == (self.kind, self.status)
+            and self.is_acc in (None, trade.is_acc)
+            and self.is_e_acc in (None, trade.is_e_acc)
+        )
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,7 +38,7 @@ class Narrow:
 
     def wants(self, trade: Trade, patterns: Sequence[Pattern]) -> bool:
         """Whether a row read matches a pattern or makes no sense; SQL may let through a few more."""
-        return self._is_nonsense(trade) or any(_fits(trade, pattern) for pattern in patterns)
+        return self._is_nonsense(trade) or any(pattern.fits(trade) for pattern in patterns)
 
     def _matches(self, pattern: Pattern) -> Clause:
         parts = [
@@ -105,14 +105,6 @@ def number_pattern(codes: TradeCodes) -> re.Pattern[str]:
     """What a well-formed trade number matches in full."""
     further = f"{{{codes.number_shortest - 1},{codes.number_longest - 1}}}"
     return re.compile(f"[{codes.number_first}][{codes.number_rest}]{further}")
-
-
-def _fits(trade: Trade, pattern: Pattern) -> bool:
-    return (
-        (trade.kind, trade.status) == (pattern.kind, pattern.status)
-        and pattern.is_acc in (None, trade.is_acc)
-        and pattern.is_e_acc in (None, trade.is_e_acc)
-    )
 
 
 def _kind_code(codes: TradeCodes, kind: Kind) -> int | str:

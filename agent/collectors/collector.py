@@ -25,7 +25,7 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
 
     def takes(self, trade: Trade) -> bool:
         """Whether the row fits one of the patterns."""
-        return any(_fits(trade, pattern) for pattern in self.patterns)
+        return any(pattern.fits(trade) for pattern in self.patterns)
 
 
 def collector_of(fixer: Fixer, *, needs_ledger_money: bool = False) -> Collector:
@@ -46,11 +46,3 @@ def index_collectors(*collectors: Collector) -> Mapping[str, Collector]:
             raise ConfigurationError(f"collector {collector.code} is registered twice")
         registry[collector.code] = collector
     return registry
-
-
-def _fits(trade: Trade, pattern: Pattern) -> bool:
-    return (
-        (trade.kind, trade.status) == (pattern.kind, pattern.status)
-        and pattern.is_acc in (None, trade.is_acc)
-        and pattern.is_e_acc in (None, trade.is_e_acc)
-    )

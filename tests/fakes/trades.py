@@ -253,12 +253,4 @@ def _is_suspect(trade: Trade, patterns: Sequence[Pattern]) -> bool:
         and trade.amount_minor is not None
         and TRADE_NO.fullmatch(trade.trade_no) is not None
     )
-    return not makes_sense or any(_matches(trade, pattern) for pattern in patterns)
-
-
-def _matches(trade: Trade, pattern: Pattern) -> bool:
-    return (
-        (trade.kind, trade.status) == (pattern.kind, pattern.status)
-        and pattern.is_acc in (None, trade.is_acc)
-        and pattern.is_e_acc in (None, trade.is_e_acc)
-    )
+    return not makes_sense or any(pattern.fits(trade) for pattern in patterns)
