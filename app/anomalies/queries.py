@@ -45,6 +45,7 @@ class AnomalyFilter:
     anomalies whose (group id, fixer code) is among them, ``without_pairs`` those whose is not: so a caller
     that knows the plans selects by plan; in the tab ``human`` they hold for what is not with a person
     already. ``seen_from`` / ``seen_to`` bound when it was first reported, amounts are in minor units.
+    ``reason`` finds those that go on with a detail after it too.
     ``ids`` are the rows ticked in a list; ``until_id`` leaves out what was reported after someone looked.
     """
 
@@ -93,11 +94,12 @@ def conditions(session: ReadSession, wanted: AnomalyFilter) -> list[ColumnElemen
     for column, value in (
         (Anomaly.fixer_code, wanted.fixer_code),
         (Anomaly.kind, wanted.kind),
-        (Anomaly.reason, wanted.reason),
         (Anomaly.outcome, wanted.outcome),
     ):
         if value:
             found.append(column == value)
+    if wanted.reason:
+        found.append(_is_because_of(wanted.reason))
     found += _by_state(wanted) + _ranges(session, wanted)
     if wanted.run_id is not None:
         found.append(or_(Anomaly.last_run_id == wanted.run_id, Anomaly.first_run_id == wanted.run_id))
@@ -106,6 +108,11 @@ def conditions(session: ReadSession, wanted: AnomalyFilter) -> list[ColumnElemen
     if wanted.until_id is not None:
         found.append(Anomaly.id <= wanted.until_id)
     return found
+
+
+def _is_because_of(reason: str) -> ColumnElement[bool]:
+    """A reason is a stable word, or one and its detail (``bank: payout failed: 51``): both are meant."""
+    return or_(Anomaly.reason == reason, Anomaly.reason.startswith(f"{reason}: ", autoescape=True))
 
 
 def _by_state(wanted: AnomalyFilter) -> list[ColumnElement[bool]]:

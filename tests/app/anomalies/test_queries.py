@@ -32,6 +32,15 @@ def plant(session: WorkSession, group: SystemGroup, count: int) -> list[int]:
     ]
 
 
+def test_a_reason_is_found_with_its_detail_and_no_other_that_begins_alike(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    for number, reason in enumerate(("bank", "bank: payout failed: 51", "banking", "ledger"), 1):
+        make_anomaly(session, group, trade_no=f"WD{number}", reason=reason)
+    page = queries.list_anomalies(session, AnomalyFilter(reason="bank"), Cut())
+    assert [one.trade_no for one in page.rows] == ["WD2", "WD1"]
+
+
 @pytest.mark.parametrize("by", ["id", "amount", "last_seen"])
 @pytest.mark.parametrize("is_descending", [True, False])
 def test_pages_cover_every_row_once_both_ways(
