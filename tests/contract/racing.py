@@ -9,6 +9,8 @@ from sqlalchemy import Engine, text
 
 T = TypeVar("T")
 PATIENCE_S = 10.0
+# MariaDB renews its table of transactions only when nobody has read it for a tenth of a second.
+BETWEEN_QUESTIONS_S = 0.15
 _WAITING = {
     "postgresql": "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event_type = 'Lock'",
@@ -42,10 +44,10 @@ def wait_until_blocked(engine: Engine) -> None:
     if question is None:
         return
     pause = threading.Event()
-    for _ in range(int(PATIENCE_S * 100)):
+    for _ in range(int(PATIENCE_S / BETWEEN_QUESTIONS_S)):
         # A connection a question: a snapshot would give the same answer for ever.
         with engine.connect() as connection:
             if connection.execute(text(question)).scalar_one():
                 return
-        pause.wait(0.01)
+        pause.wait(BETWEEN_QUESTIONS_S)
     raise AssertionError("nothing came to wait for the lock")
