@@ -154,15 +154,26 @@ def find_live(session: ReadSession, group_id: int, trade_no: str) -> Command | N
 def request_cancel(session: WorkSession, command: Command, reason: str, now: datetime) -> None:
     """Cancel a pending command at once; ask the agent of a sent one to stop before its next outside effect.
 
-    Raises ConflictError('command_closed') when it is no longer live.
+    A pending one that an agent may hold all the same is indeterminate. Raises ConflictError('command_closed')
+    when it is no longer live.
     """
     if command.state not in LIVE:
         raise ConflictError("command_closed", state=command.state)
     command.cancel_requested_at = command.cancel_requested_at or now
     command.error = reason[:500]
     if command.state == "pending":
-        close(session, command, "cancelled", now, reason)
+        close(session, command, outcome_unsent(command), now, reason)
     look_now(session)
+
+
+def outcome_unsent(command: Command) -> str:
+    """Return what a pending command that is to be cancelled becomes.
+
+    One given back by a lost socket or an ended lease may be at work with that agent: nobody can say that it
+    was stopped.
+    """
+    may_be_held = command.is_group_addressed and command.agent_id is not None
+    return "indeterminate" if may_be_held else "cancelled"
 
 
 def acknowledge(session: WorkSession, agent: Agent, message: Ack, now: datetime) -> None:
@@ -255,7 +266,7 @@ def renew(session: WorkSession, agent_id: int, running: Iterable[str], now: date
 
 
 def sweep(session: WorkSession, now: datetime) -> int:
-    """End what is overdue: leases, deadlines, and sent commands never answered.
+    """End what is overdue: leases, deadlines, sent commands never answered, and cancels of what came back.
 
     Returns how many commands changed.
     """
@@ -269,7 +280,10 @@ def sweep(session: WorkSession, now: datetime) -> int:
     silent = _batch(session, Command.state == "sent", Command.sent_at < now - lease())
     for command in silent:
         command.state, command.sent_at = "pending", None
-    changed = len(leases) + len(overdue) + len(silent)
+    unwanted = _batch(session, Command.state == "pending", Command.cancel_requested_at.is_not(None))
+    for command in unwanted:
+        close(session, command, outcome_unsent(command), now, command.error)
+    changed = len(leases) + len(overdue) + len(silent) + len(unwanted)
     if changed:
         look_now(session)
     return changed

@@ -199,6 +199,7 @@ class Dispatcher:
                 .where(
                     Command.group_id == group_id,
                     Command.state == "pending",
+                    Command.cancel_requested_at.is_(None),
                     or_(Command.fixer_code.is_(None), Command.fixer_code.in_(offered)),
                     or_(Command.is_group_addressed, Command.agent_id.in_(ids)),
                 )

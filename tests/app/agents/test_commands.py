@@ -246,6 +246,32 @@ def test_a_cancel_the_agent_obeyed_closes_the_command(member: Member, clock: Han
     assert stored(command_id).state == "cancelled"
 
 
+def test_a_cancel_whose_agent_is_lost_does_not_wait_for_the_deadline(
+    member: Member, clock: HandClock
+) -> None:
+    command_id = order(member, TRADE, clock())
+    claim(command_id, member, clock())
+    with unit_of_work() as session:
+        commands.request_cancel(session, session.merge(stored(command_id)), "by hand", clock())
+        recovery.release_sent(session, member.id)
+    sweep(clock.advance(1))
+    assert (stored(command_id).state, stored(command_id).error) == ("indeterminate", "by hand")
+
+
+def test_a_command_that_a_lost_agent_may_hold_is_not_said_to_be_cancelled(
+    member: Member, clock: HandClock
+) -> None:
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock())
+    sweep(clock.advance(61))
+    with unit_of_work() as session:
+        commands.request_cancel(session, session.merge(stored(command_id)), "by hand", clock())
+    assert stored(command_id).state == "indeterminate"
+    with unit_of_work() as session:
+        agent = session.get_one(Agent, member.id)
+        assert commands.finish(session, agent, command_id, clock(), fence=1).counts
+
+
 def test_a_closed_command_cannot_be_cancelled(member: Member, clock: HandClock) -> None:
     command_id = order(member, TRADE, clock(), seconds=1)
     sweep(clock.advance(2))
