@@ -80,7 +80,9 @@ TEXTS: Mapping[str, Any] = {
     "money_moved": _("资金已经移动，不能取消；修复会继续到完成。"),
     "money_begun": _("修复已经移动资金，会自动继续；转到待人工之后才能忽略。"),
     "plan_exists": _("系统组别 %(sys_code)s 的 %(fixer_code)s 已有方案。"),
-    "plan_in_use": _("方案 %(plan)s 正在执行，结束后才能删除或改换系统组别、修复代号。"),
+    "plan_in_use": _(
+        "方案 %(plan)s 还有 %(n)s 笔修复没有结束，不能删除，也不能改换系统组别或修复代号；可以先设为失效。"
+    ),
     "plan_changed": _("您打开之后，%(name)s 已改过这个方案。请在另一页核对，再重新打开修改。"),
     "group_has_plans": _("系统组别 %(sys_code)s 已经有方案。"),
     "no_plan": _("没有匹配的方案，不能执行；请先配置方案。"),

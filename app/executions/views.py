@@ -5,6 +5,8 @@ from typing import Final
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app.agents.queries import agent_choices
+from app.anomalies.models import OPEN_STATES
 from app.clock import current_time
 from app.errors import ConflictError, PiculusError
 from app.executions import queries, service
@@ -27,6 +29,8 @@ blueprint = Blueprint("executions", __name__, url_prefix="/executions")
 
 FILTERS: Final = ("trade_no", "group", "outcome", "fixer", "agent", "trigger", "start", "end")
 RESOLUTIONS: Final = ("success", "confirmed_failed")
+UNENDED: Final = "unended"
+"""Of the anomaly's state, not of an attempt: running, waiting, to be tried again, or with a person."""
 SILENT_REFUSALS: Final = ("closed", "repairing")
 """Why there is no retry that needs no words: the page shows it."""
 
@@ -111,11 +115,12 @@ def _cancel(detail: ExecutionDetail, reason: str) -> str:
 
 def _read_filter(form: Form, allowed: list[int] | None) -> ExecutionFilter:
     outcome, agent = form.text("outcome"), form.text("agent")
-    is_resolution = outcome in RESOLUTIONS
+    is_resolution, is_unended = outcome in RESOLUTIONS, outcome == UNENDED
     return ExecutionFilter(
         group_ids=broadcast.narrow(db.session, form.text("group"), allowed),
         resolution=outcome if is_resolution else "",
-        outcome="" if is_resolution else outcome,
+        outcome="" if is_resolution or is_unended else outcome,
+        states=OPEN_STATES if is_unended else (),
         fixer_code=form.text("fixer"),
         agent_id=_read_id(agent) if agent else None,
         trigger=form.text("trigger"),
@@ -132,6 +137,7 @@ def _read_id(text: str) -> int:
 def _outcome_choices() -> list[tuple[str, str]]:
     """Outcomes for a select; beside 已修复 stands what it was repaired to."""
     return [
+        (UNENDED, _("未结束")),
         *((one, word("outcome", one)) for one in (RUNNING, "repaired")),
         *((one, word("resolution", one)) for one in RESOLUTIONS),
         *((one, word("outcome", one)) for one in OUTCOMES if one != "repaired"),

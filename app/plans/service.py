@@ -8,14 +8,14 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from app.agents import commands
-from app.agents.models import IS_LIVE, Command
-from app.anomalies.models import Anomaly
+from app.agents.models import Command
 from app.audit import service as audit
 from app.audit.service import Actor
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.keyset import ReadSession
 from app.plans.models import Plan, PlanVersion
 from app.plans.product_plans import PlanValues
+from app.plans.usage import refuse_in_use
 from app.plans.validation import next_due, value_errors
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
@@ -108,8 +108,8 @@ def update_plan(
     changed = _changed(before, values)
     if not changed:
         return plan
-    if {"sys_code", "fixer_code"} & changed.keys() and is_in_use(session, plan):
-        raise ConflictError("plan_in_use", field="fixer_code", plan=plan.fixer_code)
+    if {"sys_code", "fixer_code"} & changed.keys():
+        refuse_in_use(session, plan, field="fixer_code")
     if values.state == "disabled" and before.state == "normal":
         _cancel_pending(session, plan, now)
     plan.group_id, plan.group = group.id, group
@@ -184,25 +184,10 @@ def delete_plan(
 ) -> None:
     """Delete a plan and its versions. Raises NotFoundError('plan'), ConflictError('plan_in_use')."""
     plan = get_plan(session, plan_id, group_ids)
-    if is_in_use(session, plan):
-        raise ConflictError("plan_in_use", plan=plan.fixer_code)
+    refuse_in_use(session, plan)
     _audit(session, plan, "plan.delete", actor, reason, now, {"values": asdict(values_of(plan))})
     session.delete(plan)
     session.flush()
-
-
-def is_in_use(session: ReadSession, plan: Plan) -> bool:
-    """Return whether a repair of the plan is under way or resumable: repairing, or money has moved."""
-    live = select(Command.seq).where(
-        IS_LIVE,
-        Command.group_id == plan.group_id,
-        Command.fixer_code == plan.fixer_code,
-        Command.type == "Repair",
-    )
-    repairing = select(Anomaly.id).where(
-        Anomaly.group_id == plan.group_id, Anomaly.fixer_code == plan.fixer_code, Anomaly.state == "repairing"
-    )
-    return any(session.scalars(one.limit(1)).first() is not None for one in (live, repairing))
 
 
 def due_after(plan: Plan, now: datetime) -> datetime | None:

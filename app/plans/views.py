@@ -17,6 +17,7 @@ from app.plans.fixer_codes import fixer_choices
 from app.plans.models import Plan
 from app.plans.product_setup import create_product_plans
 from app.plans.queries import PlanFilter
+from app.plans.usage import usage_of
 from app.rendering import finish, is_fragment_request, render_detail, render_dialog, render_list
 from app.unit_of_work import unit_of_work
 from app.users.access import current_actor, current_group_ids, requires
@@ -143,7 +144,7 @@ def act_on_plan(plan_id: int, action: str) -> ResponseReturnValue:
     plan = service.get_plan(db.session, plan_id, current_group_ids())
     form = Form(request.form)
     if request.method == "GET":
-        return render_dialog("plans/action.html", form=form, plan=plan, action=action)
+        return _action_dialog(form, plan, action, 200)
     act = {"enable": service.enable_plan, "disable": service.disable_plan, "delete": service.delete_plan}
     try:
         reason = required_reason(form.text("reason"))
@@ -158,8 +159,7 @@ def act_on_plan(plan_id: int, action: str) -> ResponseReturnValue:
             )
     except PiculusError as error:
         form.fail(error)
-        status = 409 if isinstance(error, ConflictError) else 400
-        return render_dialog("plans/action.html", status, form=form, plan=plan, action=action)
+        return _action_dialog(form, plan, action, 409 if isinstance(error, ConflictError) else 400)
     done = {
         "enable": _("方案 %(name)s 已启用", name=plan.fixer_code),
         "disable": _("方案 %(name)s 已失效，待发送的命令已取消", name=plan.fixer_code),
@@ -180,6 +180,11 @@ def add_product_plans() -> ResponseReturnValue:
     return finish(
         _("已为 %(group)s 建立 %(n)s 个方案", group=sys_code, n=len(made)), url_for("plans.list_plans")
     )
+
+
+def _action_dialog(form: Form, plan: Plan, action: str, status: int) -> ResponseReturnValue:
+    usage = usage_of(db.session, plan) if action == "delete" else None
+    return render_dialog("plans/action.html", status, form=form, plan=plan, action=action, usage=usage)
 
 
 def _plan_dialog(
