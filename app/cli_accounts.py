@@ -57,6 +57,10 @@ def write_secret(path: Path, secret: str) -> None:
         file.write(secret + "\n")
 
 
+_required_reason = click.option("--reason", required=True, help="Kept in the audit trail.")
+_optional_reason = click.option("--reason", default="", help="Kept in the audit trail.")
+
+
 @click.group()
 def user() -> None:
     """People who may log in. Exit codes: 0 done, 1 refused, 2 wrong usage."""
@@ -68,9 +72,10 @@ def user() -> None:
 @click.option("--name", "display_name", default="", help="Name shown on pages.")
 @click.option("--group", "group_codes", multiple=True, help="A group they may see; repeatable.")
 @click.option("--all-groups", is_flag=True, help="They may see every group.")
+@_optional_reason
 @with_appcontext
 def create_user(
-    username: str, role: str, display_name: str, group_codes: tuple[str, ...], all_groups: bool
+    username: str, role: str, display_name: str, group_codes: tuple[str, ...], all_groups: bool, reason: str
 ) -> None:
     """Make a person; prints the one-time password."""
     with refusing(), unit_of_work() as session:
@@ -82,6 +87,7 @@ def create_user(
             display_name=display_name,
             group_codes=group_codes,
             sees_all_groups=all_groups,
+            reason=reason,
             now=current_time(),
         )
     click.echo(password)
@@ -102,7 +108,7 @@ def ensure_admin() -> None:
 
 @user.command("disable")
 @click.argument("username")
-@click.option("--reason", default="")
+@_required_reason
 @with_appcontext
 def disable_user(username: str, reason: str) -> None:
     """Refuse a person from now on and end their sessions."""
@@ -113,7 +119,7 @@ def disable_user(username: str, reason: str) -> None:
 
 @user.command("enable")
 @click.argument("username")
-@click.option("--reason", default="")
+@_optional_reason
 @with_appcontext
 def enable_user(username: str, reason: str) -> None:
     """Let a person in again."""
@@ -124,7 +130,7 @@ def enable_user(username: str, reason: str) -> None:
 
 @user.command("reset")
 @click.argument("username")
-@click.option("--reason", default="")
+@_required_reason
 @with_appcontext
 def reset_user(username: str, reason: str) -> None:
     """Give a person a new one-time password, which is printed."""
@@ -170,8 +176,9 @@ def group() -> None:
 @click.option("--name", default="", help="Shown beside the code.")
 @click.option("--zone", default="Asia/Shanghai", show_default=True)
 @click.option("--table", "trade_table", default="", help="Trade table; default T<SYS_CODE>_TRD_ACC_TRADE.")
+@_optional_reason
 @with_appcontext
-def create_group(sys_code: str, name: str, zone: str, trade_table: str) -> None:
+def create_group(sys_code: str, name: str, zone: str, trade_table: str, reason: str) -> None:
     """Make a system group."""
     with refusing(), unit_of_work() as session:
         groups.create_group(
@@ -181,6 +188,7 @@ def create_group(sys_code: str, name: str, zone: str, trade_table: str) -> None:
             name=name,
             zone=zone,
             trade_table=trade_table,
+            reason=reason,
             now=current_time(),
         )
 
@@ -213,23 +221,29 @@ _file_option = click.option(
 @agent_token.command("create")
 @click.argument("name")
 @click.option("--group", "sys_code", required=True)
+@_optional_reason
 @_file_option
 @with_appcontext
-def create_token(name: str, sys_code: str, path: Path | None) -> None:
+def create_token(name: str, sys_code: str, reason: str, path: Path | None) -> None:
     """Register an agent in a group; prints its token."""
     system = groups.find_group(db.session, sys_code)
     if system is None:
         raise click.BadParameter(f"there is no group {sys_code}", param_hint="--group")
     with refusing(), unit_of_work() as session:
         _made, token = agents.register(
-            session, name=name, group_id=system.id, actor=command_actor(), now=current_time()
+            session,
+            name=name,
+            group_id=system.id,
+            actor=command_actor(),
+            reason=reason,
+            now=current_time(),
         )
     _hand_out(token, path)
 
 
 @agent_token.command("rotate")
 @click.argument("name")
-@click.option("--reason", default="")
+@_required_reason
 @_file_option
 @with_appcontext
 def rotate_token(name: str, reason: str, path: Path | None) -> None:
@@ -244,7 +258,7 @@ def rotate_token(name: str, reason: str, path: Path | None) -> None:
 
 @agent_token.command("revoke")
 @click.argument("name")
-@click.option("--reason", default="")
+@_required_reason
 @with_appcontext
 def revoke_token(name: str, reason: str) -> None:
     """End an agent's token; its socket closes within a second."""

@@ -82,5 +82,7 @@ def _ensure_agent(session: WorkSession, name: str, sys_code: str, folder: Path) 
         return path, token
     if path.exists() or agent.revoked_at is not None:
         return path, None
-    _agent, token = agents.rotate(session, agent.id, actor=SYSTEM, now=current_time())
+    _agent, token = agents.rotate(
+        session, agent.id, actor=SYSTEM, reason="its token file is lost", now=current_time()
+    )
     return path, token

@@ -16,6 +16,7 @@ from app import navigation, reasons, words
 from app.clock import current_time
 from app.i18n import choose_zone, language
 from app.i18n import translate as _
+from app.usual_reasons import usual_reasons
 
 DASH = "—"
 
@@ -201,6 +202,7 @@ def init_app(app: Flask) -> None:
         language=language,
         menu=navigation.MENU,
         place=navigation.place,
+        usual_reasons=usual_reasons,
         user=current_user,
         ROW_COLUMNS=ROW_COLUMNS,
     )

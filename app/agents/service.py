@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from agent.protocol import Hello
 from app.agents.models import Agent
+from app.audit.reasons import optional_reason, required_reason
 from app.audit.service import Actor, record
 from app.clock import current_time
 from app.errors import ConflictError, InvalidError, NotFoundError
@@ -47,9 +48,9 @@ def register(
     """Make an agent; return it and its token, which is shown once and kept as SHA-256 only.
 
     Raises InvalidError('required' | 'too_long') or ConflictError('agent_exists') on field name,
-    InvalidError('unknown_group') on field group.
+    InvalidError('unknown_group') on field group, InvalidError for the reason.
     """
-    name = name.strip()
+    name, reason = name.strip(), optional_reason(reason)
     if not name:
         raise InvalidError("required", field="name")
     if len(name) > 80:
@@ -68,12 +69,14 @@ def register(
 
 
 def rotate(
-    session: WorkSession, agent_id: int, *, actor: Actor, reason: str = "", now: datetime
+    session: WorkSession, agent_id: int, *, actor: Actor, reason: str, now: datetime
 ) -> tuple[Agent, str]:
     """Give the agent a new token, shown once; a revoked one comes back to life. Raises
     NotFoundError('agent').
 
-    A session under the old token is closed: the epoch rises, so no server process keeps it.
+    A session under the old token is closed: the epoch rises, so no server process keeps it. Raises
+    NotFoundError('agent'), InvalidError for the reason.
+    reason = required_reason(reason)
     """
     agent = get(session, agent_id)
     token = _new_token()
@@ -87,10 +90,11 @@ def rotate(
     return agent, token
 
 
-def revoke(session: WorkSession, agent_id: int, *, actor: Actor, reason: str = "", now: datetime) -> Agent:
+def revoke(session: WorkSession, agent_id: int, *, actor: Actor, reason: str, now: datetime) -> Agent:
     """End the agent's token; whichever server holds its socket closes it within a second.
 
-    Raises NotFoundError('agent'), ConflictError('agent_revoked').
+    Raises NotFoundError('agent'), InvalidError for the reason, ConflictError('agent_revoked').
+    reason = required_reason(reason)
     """
     agent = get(session, agent_id)
     if agent.revoked_at is not None:

@@ -9,7 +9,7 @@ from app.agents import queries, service
 from app.agents.models import Agent
 from app.agents.service import AgentPresence
 from app.clock import current_time
-from app.errors import NotFoundError, PiculusError
+from app.errors import ConflictError, NotFoundError, PiculusError
 from app.extensions import db
 from app.forms import Form
 from app.i18n import translate as _
@@ -69,6 +69,7 @@ def show_agent(agent_id: int) -> ResponseReturnValue:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @requires("admin")
+                reason=form.text("reason"),
 def add_agent() -> ResponseReturnValue:
     if request.method == "GET":
         return _new_dialog(Form({"group": request.args.get("group", "")}), 200)
@@ -106,7 +107,8 @@ def act_on_agent(agent_id: int, action: str) -> ResponseReturnValue:
                 service.revoke(work, agent_id, actor=actor, reason=reason, now=now)
     except PiculusError as error:
         form.fail(error)
-        return render_dialog("agents/action.html", 409, form=form, agent=agent, action=action)
+        status = 409 if isinstance(error, ConflictError) else 400
+        return render_dialog("agents/action.html", status, form=form, agent=agent, action=action)
     if token:
         return _token_notice(agent_id, token)
     return finish(_("客户端 %(name)s 已吊销，连接随即断开", name=agent.name), url_for("agents.list_agents"))

@@ -16,6 +16,7 @@ from app.anomalies import absence, fleet
 from app.anomalies.collections import LIVE_RUN_STATES, get_run, give_shard, launch
 from app.anomalies.models import IS_LIVE_RUN, CollectionRun, CollectionTask
 from app.audit import service as audit
+from app.audit.reasons import required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError
 from app.keyset import ReadSession
@@ -94,7 +95,11 @@ def cancel_run(
     group_ids: Iterable[int] | None,
     now: datetime,
 ) -> CollectionRun:
-    """Stop a run: its agents stop reading, what was reported stays. Raises ConflictError('run_ended')."""
+    """Stop a run: its agents stop reading, what was reported stays.
+
+    Raises NotFoundError('run'), InvalidError for the reason, ConflictError('run_ended').
+    """
+    reason = required_reason(reason)
     run = get_run(session, run_id, group_ids)
     if run.state not in LIVE_RUN_STATES:
         raise ConflictError("run_ended", state=run.state)

@@ -16,6 +16,7 @@ from app.agents.models import Agent
 from app.anomalies import fleet
 from app.anomalies.models import IS_LIVE_RUN, CollectionRun, CollectionTask
 from app.audit import service as audit
+from app.audit.reasons import optional_reason
 from app.audit.service import Actor
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.keyset import ReadSession
@@ -96,8 +97,7 @@ def _check(group: SystemGroup, codes: Sequence[str], window: tuple[datetime, dat
             raise InvalidError("fixer_code", field="fixer_codes", fixer_code=code)
     if not timedelta(0) < window[1] - window[0] <= MAX_WINDOW:
         raise InvalidError("window", field="window", days=MAX_WINDOW.days)
-    if len(reason) > 500:
-        raise InvalidError("too_long", field="reason", limit=500)
+    optional_reason(reason)
 
 
 def launch(session: WorkSession, run: CollectionRun, now: datetime) -> bool:

@@ -20,8 +20,9 @@ from app.anomalies.states import (
     note,
 )
 from app.audit import service as audit
+from app.audit.reasons import required_reason
 from app.audit.service import SYSTEM, Actor
-from app.errors import ConflictError, InvalidError, NotFoundError
+from app.errors import ConflictError, NotFoundError
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
 
@@ -48,16 +49,6 @@ def find_open(session: ReadSession, group_id: int, trade_no: str) -> Anomaly | N
             Anomaly.group_id == group_id, Anomaly.trade_no == trade_no, Anomaly.state.in_(OPEN_STATES)
         )
     ).first()
-
-
-def required_reason(reason: str) -> str:
-    """Return the reason, stripped. Raises InvalidError where it is missing or longer than 500 characters."""
-    reason = reason.strip()
-    if not reason:
-        raise InvalidError("reason_required", field="reason")
-    if len(reason) > 500:
-        raise InvalidError("too_long", field="reason", limit=500)
-    return reason
 
 
 def ignore(

@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, exists, func, select
 from app.agents.models import LIVE, Command
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter, conditions
-from app.anomalies.service import required_reason
 from app.audit import service as audit
+from app.audit.reasons import required_reason
 from app.executions.service import Order, refusal, start_attempts
 from app.keyset import ReadSession
 from app.plans.models import Plan

@@ -11,9 +11,10 @@ from app.agents import commands
 from app.agents.issuing import TradeOrder, issue_many
 from app.agents.models import Command
 from app.anomalies.models import TERMINAL_STATES, Anomaly
-from app.anomalies.service import GroupIds, get_anomaly, required_reason
+from app.anomalies.service import GroupIds, get_anomaly
 from app.anomalies.states import change_state, note
 from app.audit import service as audit
+from app.audit.reasons import required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError, NotFoundError
 from app.executions.models import Attempt, Execution, Step

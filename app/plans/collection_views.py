@@ -13,7 +13,7 @@ from app.anomalies import collection_course, collection_queries, collections
 from app.anomalies.collection_queries import RunFilter
 from app.anomalies.models import CollectionRun
 from app.clock import current_time
-from app.errors import InvalidError, PiculusError
+from app.errors import ConflictError, InvalidError, PiculusError
 from app.extensions import db
 from app.forms import Form
 from app.i18n import choose_zone
@@ -77,7 +77,8 @@ def act_on_run(run_id: int, action: str) -> ResponseReturnValue:
         started = _act(run, action, form.text("reason"))
     except PiculusError as error:
         form.fail(error)
-        return render_dialog("collections/action.html", 409, form=form, run=run, action=action)
+        status = 409 if isinstance(error, ConflictError) else 400
+        return render_dialog("collections/action.html", status, form=form, run=run, action=action)
     if started:
         url = url_for("collections.show_run", run_id=started.id)
         return finish(_("收集 #%(id)s 已发起", id=started.id), url, moves=True)

@@ -2,13 +2,11 @@
 
 from dataclasses import asdict
 
-from app.errors import InvalidError
 from app.forms import Form
 from app.i18n import DEFAULT_ZONE
 from app.plans.models import Plan
 from app.plans.product_plans import PlanValues
 from app.plans.service import values_of
-from app.plans.validation import MAX_REASON
 
 NOT_A_NUMBER = -1
 """Out of every range, so that the service names the field at fault."""
@@ -42,14 +40,6 @@ def read_values(form: Form) -> PlanValues:
         description=form.text("description"),
         zone=form.text("zone", DEFAULT_ZONE),
     )
-
-
-def optional_reason(form: Form) -> str:
-    """Return the reason, '' for none. Raises InvalidError where it is too long."""
-    reason = form.text("reason")
-    if len(reason) > MAX_REASON:
-        raise InvalidError("too_long", field="reason", limit=MAX_REASON)
-    return reason
 
 
 def read_version(form: Form) -> int | None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from app.audit import service as audit
+from app.audit.reasons import reason_errors, required_reason
 from app.audit.service import Actor
 from app.errors import InvalidError, NotFoundError
 from app.keyset import ReadSession
@@ -59,9 +60,11 @@ def set_schedule(
     reason: str = "",
     group_ids: GroupIds = None,
 ) -> CollectionSchedule:
-    """Make or change the schedule of a group. Raises FormErrors with every field at fault."""
-    group = _check(session, values, group_ids, now)
-    schedule = find_schedule(session, group.id)
+    """Make or change the schedule of a group; switching it off takes a reason.
+
+    Raises FormErrors with every field at fault.
+    """
+    group, schedule = _check(session, values, reason, group_ids, now)
     if schedule is None:
         schedule = CollectionSchedule(group_id=group.id, group=group)
         session.add(schedule)
@@ -83,10 +86,11 @@ def delete_schedule(
     *,
     actor: Actor,
     now: datetime,
-    reason: str = "",
+    reason: str,
     group_ids: GroupIds = None,
 ) -> None:
-    """Delete the schedule of a group. Raises NotFoundError('schedule')."""
+    """Delete the schedule of a group. Raises NotFoundError('schedule'), InvalidError for the reason."""
+    reason = required_reason(reason)
     schedule = find_schedule(session, group_id)
     if schedule is None or (group_ids is not None and group_id not in group_ids):
         raise NotFoundError("schedule")
@@ -95,7 +99,10 @@ def delete_schedule(
     session.flush()
 
 
-def _check(session: WorkSession, values: ScheduleValues, group_ids: GroupIds, now: datetime) -> SystemGroup:
+def _check(
+    session: WorkSession, values: ScheduleValues, reason: str, group_ids: GroupIds, now: datetime
+) -> tuple[SystemGroup, CollectionSchedule | None]:
+    """Return the group and the schedule it has, None for none yet. Raises FormErrors."""
     errors = cron_errors(values.cron, "cron", now) + zone_errors(values.zone)
     errors += [
         InvalidError(error.code, field="fixer_codes", **error.params)
@@ -107,9 +114,12 @@ def _check(session: WorkSession, values: ScheduleValues, group_ids: GroupIds, no
     group = session.scalars(select(SystemGroup).where(SystemGroup.sys_code == values.sys_code)).first()
     if group is None or (group_ids is not None and group.id not in group_ids):
         raise FormErrors([InvalidError("unknown_group", field="sys_code", sys_code=values.sys_code), *errors])
+    schedule = find_schedule(session, group.id)
+    is_switched_off = schedule is not None and schedule.is_enabled and not values.is_enabled
+    errors += reason_errors(reason, is_required=is_switched_off)
     if errors:
         raise FormErrors(errors)
-    return group
+    return group, schedule
 
 
 def _audit(

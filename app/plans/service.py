@@ -1,6 +1,6 @@
 """Repair plans: made, changed, copied, enabled, disabled, deleted, with a version for each change."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
@@ -10,6 +10,7 @@ from sqlalchemy import select
 from app.agents import commands
 from app.agents.models import Command
 from app.audit import service as audit
+from app.audit.reasons import reason_errors, required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.keyset import ReadSession
@@ -66,7 +67,7 @@ def create_plan(
     group_ids: GroupIds = None,
 ) -> Plan:
     """Make a plan. Raises FormErrors with every field at fault: group unknown, plan_exists among them."""
-    group = _check(session, values, group_ids, plan_id=None, now=now)
+    group = _check(session, values, reason_errors(reason, is_required=False), group_ids, None, now)
     plan = Plan(
         group_id=group.id,
         group=group,
@@ -90,22 +91,23 @@ def update_plan(
     *,
     actor: Actor,
     now: datetime,
-    reason: str = "",
+    reason: str,
     group_ids: GroupIds = None,
     version: int | None = None,
 ) -> Plan:
-    """Change a plan; the same values change nothing. Disabling cancels its pending commands.
+    """Change a plan, for a reason; the same values change nothing. Disabling cancels its pending commands.
 
     ``version`` is the one the change was made on, None for whichever stands. Raises NotFoundError('plan'),
     FormErrors; ConflictError: plan_changed since that version, plan_in_use for another group or fixer while
-    it is in use.
+    a repair of it has not ended.
     """
     plan = get_plan(session, plan_id, group_ids)
     if version is not None and version != plan.version:
         raise ConflictError("plan_changed", name=plan.updated_by)
     before = values_of(plan)
-    group = _check(session, values, group_ids, plan_id=plan.id, now=now)
     changed = _changed(before, values)
+    errors = reason_errors(reason, is_required=bool(changed))
+    group = _check(session, values, errors, group_ids, plan.id, now)
     if not changed:
         return plan
     if {"sys_code", "fixer_code"} & changed.keys():
@@ -148,10 +150,11 @@ def enable_plan(
     *,
     actor: Actor,
     now: datetime,
-    reason: str = "",
+    reason: str,
     group_ids: GroupIds = None,
 ) -> Plan:
-    """Set a plan to 正常. Raises NotFoundError('plan')."""
+    """Set a plan to 正常. Raises NotFoundError('plan'), InvalidError for the reason."""
+    reason = required_reason(reason)
     values = replace(values_of(get_plan(session, plan_id, group_ids)), state="normal")
     return update_plan(session, plan_id, values, actor=actor, now=now, reason=reason, group_ids=group_ids)
 
@@ -162,13 +165,14 @@ def disable_plan(
     *,
     actor: Actor,
     now: datetime,
-    reason: str = "",
+    reason: str,
     group_ids: GroupIds = None,
 ) -> Plan:
     """Set a plan to 失效: its pending commands are cancelled, running ones finish.
 
-    Raises NotFoundError('plan').
+    Raises NotFoundError('plan'), InvalidError for the reason.
     """
+    reason = required_reason(reason)
     values = replace(values_of(get_plan(session, plan_id, group_ids)), state="disabled")
     return update_plan(session, plan_id, values, actor=actor, now=now, reason=reason, group_ids=group_ids)
 
@@ -179,10 +183,14 @@ def delete_plan(
     *,
     actor: Actor,
     now: datetime,
-    reason: str = "",
+    reason: str,
     group_ids: GroupIds = None,
 ) -> None:
-    """Delete a plan and its versions. Raises NotFoundError('plan'), ConflictError('plan_in_use')."""
+    """Delete a plan and its versions; open anomalies nobody has attempted stay, without a plan.
+
+    Raises NotFoundError('plan'), InvalidError for the reason, ConflictError('plan_in_use').
+    """
+    reason = required_reason(reason)
     plan = get_plan(session, plan_id, group_ids)
     refuse_in_use(session, plan)
     _audit(session, plan, "plan.delete", actor, reason, now, {"values": asdict(values_of(plan))})
@@ -198,21 +206,27 @@ def due_after(plan: Plan, now: datetime) -> datetime | None:
 
 
 def _check(
-    session: WorkSession, values: PlanValues, group_ids: GroupIds, *, plan_id: int | None, now: datetime
+    session: WorkSession,
+    values: PlanValues,
+    errors: Sequence[InvalidError],
+    group_ids: GroupIds,
+    plan_id: int | None,
+    now: datetime,
 ) -> SystemGroup:
-    errors = value_errors(values, now)
+    """Return the group of the values. Raises FormErrors with what is wrong with them, and ``errors``."""
+    wrong = [*value_errors(values, now), *errors]
     sys_code, fixer_code = values.sys_code, values.fixer_code
     group = session.scalars(select(SystemGroup).where(SystemGroup.sys_code == sys_code)).first()
     if group is None or (group_ids is not None and group.id not in group_ids):
         unknown = InvalidError("unknown_group", field="sys_code", sys_code=sys_code)
-        raise FormErrors([unknown, *errors])
+        raise FormErrors([unknown, *wrong])
     other = find_plan(session, group.id, fixer_code)
     if other is not None and other.id != plan_id:
-        errors.insert(
+        wrong.insert(
             0, ConflictError("plan_exists", field="fixer_code", sys_code=sys_code, fixer_code=fixer_code)
         )
-    if errors:
-        raise FormErrors(errors)
+    if wrong:
+        raise FormErrors(wrong)
     return group
 
 

@@ -15,7 +15,6 @@ Invalid = InvalidError | ConflictError
 
 MAX_RETRIES: Final = 99
 MAX_DESCRIPTION: Final = 500
-MAX_REASON: Final = 500
 MAX_WINDOW_HOURS: Final = 24 * 366
 
 

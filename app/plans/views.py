@@ -3,7 +3,6 @@
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.anomalies.service import required_reason
 from app.clock import current_time
 from app.errors import ConflictError, PiculusError
 from app.extensions import db
@@ -96,7 +95,7 @@ def create_plan() -> ResponseReturnValue:
                 plan_form.read_values(form),
                 actor=current_actor(),
                 now=current_time(),
-                reason=plan_form.optional_reason(form),
+                reason=form.text("reason"),
                 group_ids=current_group_ids(),
             )
     except PiculusError as error:
@@ -128,7 +127,7 @@ def edit_plan(plan_id: int) -> ResponseReturnValue:
                 plan_form.read_values(form),
                 actor=current_actor(),
                 now=current_time(),
-                reason=plan_form.optional_reason(form),
+                reason=form.text("reason"),
                 group_ids=current_group_ids(),
                 version=plan_form.read_version(form),
             )
@@ -147,14 +146,13 @@ def act_on_plan(plan_id: int, action: str) -> ResponseReturnValue:
         return _action_dialog(form, plan, action, 200)
     act = {"enable": service.enable_plan, "disable": service.disable_plan, "delete": service.delete_plan}
     try:
-        reason = required_reason(form.text("reason"))
         with unit_of_work() as work:
             act[action](
                 work,
                 plan_id,
                 actor=current_actor(),
                 now=current_time(),
-                reason=reason,
+                reason=form.text("reason"),
                 group_ids=current_group_ids(),
             )
     except PiculusError as error:

@@ -37,6 +37,7 @@ def create_group() -> ResponseReturnValue:
                 name=form.text("name"),
                 zone=form.text("zone"),
                 trade_table=form.text("trade_table"),
+                reason=form.text("reason"),
                 now=current_time(),
             )
     except PiculusError as error:
@@ -62,6 +63,7 @@ def edit_group(group_id: int) -> ResponseReturnValue:
                 name=form.text("name"),
                 zone=form.text("zone"),
                 trade_table=form.text("trade_table"),
+                reason=form.text("reason"),
                 is_enabled=form.is_ticked("is_enabled"),
                 now=current_time(),
             )

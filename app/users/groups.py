@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from app.audit import service as audit
+from app.audit.reasons import reason_errors
 from app.audit.service import Actor
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.i18n import is_zone
@@ -48,10 +49,12 @@ def create_group(
     name: str = "",
     zone: str = "Asia/Shanghai",
     trade_table: str = "",
+    reason: str = "",
     now: datetime,
 ) -> SystemGroup:
     """Make a group; its trade table defaults to ``T<sys_code>_TRD_ACC_TRADE``. Raises FormErrors."""
     errors: list[InvalidError | ConflictError] = _value_errors(name, zone, trade_table)
+    errors += reason_errors(reason, is_required=False)
     if not SYS_CODE.fullmatch(sys_code):
         errors.insert(0, InvalidError("sys_code_format" if sys_code else "required", field="sys_code"))
     elif find_group(session, sys_code) is not None:
@@ -67,7 +70,7 @@ def create_group(
     )
     session.add(group)
     session.flush()
-    _record(session, group, "group.create", actor, now, {"name": name, "zone": zone})
+    _record(session, group, "group.create", actor, now, {"name": name, "zone": zone}, reason)
     return group
 
 
@@ -80,10 +83,12 @@ def update_group(
     zone: str,
     trade_table: str,
     is_enabled: bool,
+    reason: str = "",
     now: datetime,
 ) -> None:
-    """Change a group; its code stays. Raises FormErrors."""
+    """Change a group; its code stays. Disabling it takes a reason. Raises FormErrors."""
     errors = _value_errors(name, zone, trade_table)
+    errors += reason_errors(reason, is_required=group.is_enabled and not is_enabled)
     if not trade_table:
         errors.append(InvalidError("required", field="trade_table"))
     if errors:
@@ -94,7 +99,7 @@ def update_group(
     }
     for key, value in wanted.items():
         setattr(group, key, value)
-    _record(session, group, "group.update", actor, now, changed)
+    _record(session, group, "group.update", actor, now, changed, reason)
 
 
 def _value_errors(name: str, zone: str, trade_table: str) -> list[InvalidError | ConflictError]:
@@ -115,6 +120,7 @@ def _record(
     actor: Actor,
     now: datetime,
     detail: dict[str, object],
+    reason: str,
 ) -> None:
     audit.record(
         session,
@@ -124,6 +130,7 @@ def _record(
         object_id=group.id,
         object_name=group.name,
         sys_code=group.sys_code,
+        reason=reason,
         detail=detail,
         now=now,
     )

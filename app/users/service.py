@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.audit import service as audit
+from app.audit.reasons import optional_reason, reason_errors, required_reason
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.i18n import LANGUAGES, is_zone
@@ -89,6 +90,7 @@ def create_user(
     password: str | None = None,
     locale: str = "zh",
     zone: str = "Asia/Shanghai",
+    reason: str = "",
     now: datetime,
 ) -> tuple[User, str | None]:
     """Make a person. Without ``password`` a one-time one is made and returned, to be changed at first login.
@@ -101,6 +103,7 @@ def create_user(
     errors += group_errors
     if password is not None:
         errors += _password_errors(password, username)
+    errors += reason_errors(reason, is_required=False)
     if errors:
         raise FormErrors(errors)
     one_time = make_one_time_password() if password is None else None
@@ -118,7 +121,8 @@ def create_user(
     )
     session.add(user)
     session.flush()
-    _record(session, user, "user.create", actor, now, {"role": role, "groups": sorted(group_codes)})
+    detail: dict[str, object] = {"role": role, "groups": sorted(group_codes)}
+    _record(session, user, "user.create", actor, now, detail, reason=reason)
     return user, one_time
 
 
@@ -131,30 +135,37 @@ def update_user(
     display_name: str,
     group_codes: Collection[str],
     sees_all_groups: bool,
+    reason: str = "",
     now: datetime,
 ) -> None:
-    """Change role, name and groups. Raises FormErrors, and ConflictError('last_admin') for their role."""
+    """Change role, name and groups. All but the name takes a reason.
+
+    Raises FormErrors, and ConflictError('last_admin') for their role.
+    """
+    before, after = _profile(user), (role, display_name, sees_all_groups, sorted(group_codes))
+    is_right_changed = (before[0], *before[2:]) != (after[0], *after[2:])
     groups, errors = _find_groups(session, group_codes)
     errors = [*_profile_errors(role, display_name), *errors]
+    errors += reason_errors(reason, is_required=is_right_changed)
     if errors:
         raise FormErrors(errors)
     if role != "admin":
         _keep_an_admin(session, user, field="role")
-    before, after = _profile(user), (role, display_name, sees_all_groups, sorted(group_codes))
     user.role, user.display_name, user.sees_all_groups = role, display_name, sees_all_groups
     user.groups = groups
     names = ("role", "display_name", "sees_all_groups", "groups")
     changed: dict[str, object] = {
         name: [was, is_now] for name, was, is_now in zip(names, before, after, strict=True) if was != is_now
     }
-    _record(session, user, "user.update", actor, now, changed)
+    _record(session, user, "user.update", actor, now, changed, reason=reason)
 
 
-def disable_user(session: WorkSession, user: User, *, actor: Actor, reason: str = "", now: datetime) -> None:
+def disable_user(session: WorkSession, user: User, *, actor: Actor, reason: str, now: datetime) -> None:
     """Refuse this person from now on and end their sessions.
 
-    Raises ConflictError: last_admin, own_account.
+    Raises InvalidError for the reason, ConflictError: last_admin, own_account.
     """
+    reason = required_reason(reason)
     if actor.id == user.id:
         raise ConflictError("own_account")
     _keep_an_admin(session, user)
@@ -164,14 +175,19 @@ def disable_user(session: WorkSession, user: User, *, actor: Actor, reason: str 
 
 
 def enable_user(session: WorkSession, user: User, *, actor: Actor, reason: str = "", now: datetime) -> None:
-    """Let this person in again, with the password they had, unlocked."""
+    """Let this person in again, with the password they had, unlocked. Raises InvalidError for the reason."""
+    reason = optional_reason(reason)
     user.is_enabled = True
     user.failed_logins, user.locked_until = 0, None
     _record(session, user, "user.enable", actor, now, reason=reason)
 
 
-def reset_password(session: WorkSession, user: User, *, actor: Actor, reason: str = "", now: datetime) -> str:
-    """Give this person a one-time password, returned once and never stored; their sessions end."""
+def reset_password(session: WorkSession, user: User, *, actor: Actor, reason: str, now: datetime) -> str:
+    """Give this person a one-time password, returned once and never stored; their sessions end.
+
+    Raises InvalidError for the reason.
+    """
+    reason = required_reason(reason)
     one_time = make_one_time_password()
     user.password_hash = hash_password(one_time)
     user.must_change_password = True

@@ -7,7 +7,7 @@ from flask import request
 from flask.typing import ResponseReturnValue
 
 from app.clock import current_time
-from app.errors import PiculusError
+from app.errors import ConflictError, PiculusError
 from app.extensions import db
 from app.forms import Form
 from app.i18n import translate as _
@@ -51,6 +51,7 @@ def create_user() -> ResponseReturnValue:
                 display_name=form.text("display_name"),
                 group_codes=form.many("groups"),
                 sees_all_groups=form.is_ticked("sees_all_groups"),
+                reason=form.text("reason"),
                 now=current_time(),
             )
     except PiculusError as error:
@@ -83,6 +84,7 @@ def edit_user(user_id: int) -> ResponseReturnValue:
                 display_name=form.text("display_name"),
                 group_codes=form.many("groups"),
                 sees_all_groups=form.is_ticked("sees_all_groups"),
+                reason=form.text("reason"),
                 now=current_time(),
             )
     except PiculusError as error:
@@ -111,7 +113,8 @@ def act_on_user(user_id: int, action: str) -> ResponseReturnValue:
                 one_time = service.reset_password(work, person, actor=actor, reason=reason, now=now)
     except PiculusError as error:
         form.fail(error)
-        return render_dialog("users/action.html", 409, form=form, person=user, action=action)
+        status = 409 if isinstance(error, ConflictError) else 400
+        return render_dialog("users/action.html", status, form=form, person=user, action=action)
     if one_time:
         return render_notice("users/one_time_password.html", username=user.username, one_time=one_time)
     done = _("用户 %(name)s 已停用，其登录已退出") if action == "disable" else _("用户 %(name)s 已启用")

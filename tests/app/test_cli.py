@@ -60,8 +60,11 @@ def test_collect_waits_until_its_time_is_out(runner: FlaskCliRunner, group_id: i
         (["collect", "--group", "PBAP", "--code", "nobodyOffersThis"], 1),
         (["repair", "--trade", "T", "--group", "NONE"], 2),
         (["repair", "--trade", "T-unknown"], 3),
-        (["agent-token", "revoke", "nobody"], 2),
-        (["user", "disable", "nobody"], 1),
+        (["agent-token", "revoke", "nobody", "--reason", "lost"], 2),
+        (["user", "disable", "nobody", "--reason", "left"], 1),
+        (["user", "disable", "nobody"], 2),
+        (["user", "reset", "nobody"], 2),
+        (["agent-token", "rotate", "nobody"], 2),
     ],
 )
 def test_wrong_usage_has_its_exit_code(
@@ -95,11 +98,11 @@ def test_an_agents_token_is_made_rotated_and_revoked(runner: FlaskCliRunner, gro
     made = runner.invoke(args=["agent-token", "create", "pbap-9", "--group", "PBAP"]).output.strip()
     assert agents.authenticate(db.session, made) is not None
     db.session.remove()
-    rotated = runner.invoke(args=["agent-token", "rotate", "pbap-9"]).output.strip()
+    rotated = runner.invoke(args=["agent-token", "rotate", "pbap-9", "--reason", "regular"]).output.strip()
     assert agents.authenticate(db.session, made) is None
     assert agents.authenticate(db.session, rotated) is not None
     db.session.remove()
-    assert runner.invoke(args=["agent-token", "revoke", "pbap-9"]).exit_code == 0
+    assert runner.invoke(args=["agent-token", "revoke", "pbap-9", "--reason", "host gone"]).exit_code == 0
     assert agents.authenticate(db.session, rotated) is None
     assert "pbap-9\tPBAP\trevoked" in runner.invoke(args=["agent-token", "list"]).output
 
@@ -109,9 +112,9 @@ def test_people_are_made_reset_and_disabled(runner: FlaskCliRunner, group_id: in
     first = runner.invoke(args=arguments)
     assert first.exit_code == 0, first.output
     assert runner.invoke(args=arguments).exit_code == 1
-    second = runner.invoke(args=["user", "reset", "wang.wei"]).output
+    second = runner.invoke(args=["user", "reset", "wang.wei", "--reason", "forgotten"]).output
     assert first.output != second
-    assert runner.invoke(args=["user", "disable", "wang.wei"]).exit_code == 0
+    assert runner.invoke(args=["user", "disable", "wang.wei", "--reason", "left"]).exit_code == 0
     assert "wang.wei\toperator\tdisabled\tPBAP" in runner.invoke(args=["user", "list"]).output
     person = db.session.scalars(select(User)).one()
     assert (person.is_enabled, person.must_change_password) == (False, True)
@@ -136,7 +139,7 @@ def test_the_demo_is_seeded_once(runner: FlaskCliRunner, app: Flask) -> None:
     schedules = db.session.scalars(select(CollectionSchedule)).unique().all()
     assert [(one.cron, one.runs_on_first_connect) for one in schedules] == [("0 * * * * ?", True)] * 2
     with unit_of_work() as session:
-        delete_plan(session, plans[0].id, actor=PERSON, now=NOW)
+        delete_plan(session, plans[0].id, actor=PERSON, now=NOW, reason="not ours")
     (folder / "pbap-2.token").unlink()
     db.session.remove()
     assert runner.invoke(args=["seed-demo"]).exit_code == 0

@@ -59,12 +59,12 @@ def test_a_revoked_token_opens_nothing(member: Member, clock: HandClock) -> None
     assert service.authenticate(db.session, member.token) is None
     assert presence(member, clock) == "revoked"
     with pytest.raises(ConflictError, match="agent_revoked"), unit_of_work() as session:
-        service.revoke(session, member.id, actor=LI, now=clock())
+        service.revoke(session, member.id, actor=LI, reason="again", now=clock())
 
 
 def test_a_new_token_replaces_the_old_one(member: Member, clock: HandClock) -> None:
     with unit_of_work() as session:
-        _, token = service.rotate(session, member.id, actor=LI, now=clock())
+        _, token = service.rotate(session, member.id, actor=LI, reason="regular", now=clock())
     assert service.authenticate(db.session, member.token) is None
     assert service.authenticate(db.session, token) is not None
 

@@ -290,7 +290,7 @@ def test_a_revoked_agent_is_closed_and_kept_out(
     server: LiveServer, live_member: Member, client: AgentClient
 ) -> None:
     with server.app.app_context(), unit_of_work() as session:
-        service.revoke(session, live_member.id, actor=SYSTEM, now=datetime.now(UTC))
+        service.revoke(session, live_member.id, actor=SYSTEM, reason="lost", now=datetime.now(UTC))
     assert client.close_code() == CLOSE_REVOKED
     bearer = f"Authorization: Bearer {live_member.token}"
     assert upgrade_status(server, "/agent", bearer) == 401
@@ -300,7 +300,7 @@ def test_a_new_token_ends_the_session_of_the_old_one(
     server: LiveServer, live_member: Member, client: AgentClient, connected: Connect
 ) -> None:
     with server.app.app_context(), unit_of_work() as session:
-        _, token = service.rotate(session, live_member.id, actor=SYSTEM, now=datetime.now(UTC))
+        _, token = service.rotate(session, live_member.id, actor=SYSTEM, reason="lost", now=datetime.now(UTC))
     assert client.close_code() == CLOSE_REVOKED
     connected(token).greet()
 

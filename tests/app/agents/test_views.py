@@ -97,14 +97,23 @@ def test_a_revoked_agent_leaves_the_list_and_its_token_dies(admin: Visitor) -> N
 
 def test_revoking_twice_is_told(admin: Visitor) -> None:
     url = f"/agents/{stored('pbap-1').id}/revoke"
-    admin.post(url, {})
-    assert admin.post(url, {}).status_code == 409
+    admin.post(url, {"reason": "主机下线"})
+    assert admin.post(url, {"reason": "主机下线"}).status_code == 409
+
+
+@pytest.mark.parametrize("action", ["rotate", "revoke"])
+def test_taking_a_token_away_takes_a_reason(admin: Visitor, action: str) -> None:
+    before = stored("pbap-1").token_hash
+    answer = admin.post(f"/agents/{stored('pbap-1').id}/{action}", {"reason": ""})
+    assert answer.status_code == 400
+    assert 'id="reason-error"' in answer.text
+    assert (stored("pbap-1").token_hash, stored("pbap-1").revoked_at) == (before, None)
 
 
 def test_a_rotated_token_replaces_the_old_one(admin: Visitor) -> None:
     first = admin.post("/agents/new", {"name": "pbap-3", "group": "PBAP"}).text
     old = first.split('id="agent-token">')[1].split("<")[0]
-    admin.post(f"/agents/{stored('pbap-3').id}/rotate", {})
+    admin.post(f"/agents/{stored('pbap-3').id}/rotate", {"reason": "定期更换"})
     assert service.authenticate(db.session, old) is None
 
 

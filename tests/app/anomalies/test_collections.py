@@ -261,7 +261,9 @@ def test_a_cancelled_run_stops_its_agents(session: WorkSession, group: SystemGro
     assert command is not None
     assert (task.run.state, task.state, command.cancel_requested_at) == ("cancelled", "cancelled", LATER)
     with pytest.raises(ConflictError):
-        collection_course.cancel_run(session, task.run_id, actor=PERSON, reason="", group_ids=None, now=LATER)
+        collection_course.cancel_run(
+            session, task.run_id, actor=PERSON, reason="late", group_ids=None, now=LATER
+        )
 
 
 def test_a_run_made_again_ends_its_window_now(session: WorkSession, group: SystemGroup) -> None:

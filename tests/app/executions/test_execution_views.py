@@ -278,7 +278,7 @@ def test_a_retry_takes_a_reason(operator: Visitor, place: Place, reason: str) ->
     answer = operator.post(f"/executions/{execution.id}/retry", {"reason": reason})
     assert answer.status_code == 400
     assert 'id="reason-error"' in answer.text
-    assert f">{reason}</textarea>" in answer.text
+    assert f'name="reason" value="{reason}"' in answer.text
     assert anomaly_of(execution).attempts == 1
 
 

@@ -88,10 +88,13 @@ def test_the_list_narrows_by_state_and_group(operator: Visitor) -> None:
 def test_a_cancelled_run_cancels_its_commands(operator: Visitor) -> None:
     operator.post("/collections/new", BROADCAST)
     (run,) = runs()
+    unexplained = operator.post(f"/collections/{run.id}/cancel")
+    assert unexplained.status_code == 400
+    assert 'id="reason-error"' in unexplained.text
     assert operator.post(f"/collections/{run.id}/cancel", {"reason": "误发"}).status_code == 303
     assert runs()[0].state == "cancelled"
     assert db.session.scalars(db.select(Command.state)).all() == ["cancelled"]
-    assert operator.post(f"/collections/{run.id}/cancel").status_code == 409
+    assert operator.post(f"/collections/{run.id}/cancel", {"reason": "误发"}).status_code == 409
 
 
 def test_a_run_is_started_again_over_the_same_span(operator: Visitor) -> None:

@@ -225,15 +225,27 @@ def test_disabling_takes_a_reason_and_stops_the_ticks(operator: Visitor, plan_id
 
 def test_a_plan_in_use_is_not_deleted(operator: Visitor, plan_id: int) -> None:
     with unit_of_work() as session:
-        anomaly = make_anomaly(session, stored(plan_id).group, state="repairing")
+        anomaly = make_anomaly(session, stored(plan_id).group, state="repairing", attempts=1)
     answer = operator.post(f"/plans/{plan_id}/delete", {"reason": "不用了"})
     assert answer.status_code == 409
-    assert "正在执行" in answer.text
+    for page in (answer.text, operator.get(f"/plans/{plan_id}/delete").text):
+        assert "还有 1 笔修复没有结束，不能删除" in page
+        assert "outcome=unended" in page
+        assert f"/plans/{plan_id}/disable" in page
     with unit_of_work() as session:
-        session.get_one(type(anomaly), anomaly.id).state = "open"
+        session.get_one(type(anomaly), anomaly.id).state = "repaired"
     assert operator.post(f"/plans/{plan_id}/delete", {"reason": "不用了"}).status_code == 303
     assert [plan.id for plan in plans()] == [plan_id + 1]
     assert db.session.scalars(db.select(Command)).all() == []
+
+
+def test_deleting_says_how_many_anomalies_lose_their_plan(operator: Visitor, plan_id: int) -> None:
+    with unit_of_work() as session:
+        for _each in range(2):
+            make_anomaly(session, stored(plan_id).group)
+    assert "2 笔异常将没有方案" in operator.get(f"/plans/{plan_id}/delete").text
+    assert operator.post(f"/plans/{plan_id}/delete", {"reason": "不用了"}).status_code == 303
+    assert [plan.id for plan in plans()] == [plan_id + 1]
 
 
 def test_the_page_shows_ticks_and_those_missed(operator: Visitor, plan_id: int) -> None:

@@ -8,13 +8,14 @@ from sqlalchemy import select
 
 from app.agents import commands
 from app.agents.models import Command
+from app.agents.queries import offer_counts
 from app.anomalies.models import Anomaly
 from app.audit.models import AuditEntry
-from app.errors import ConflictError, NotFoundError
+from app.errors import ConflictError, InvalidError, NotFoundError
 from app.executions.models import Attempt
 from app.executions.service import Order, start_attempt
 from app.plans import queries
-from app.plans.fixer_codes import KNOWN_FIXERS, fixer_choices, offered_by
+from app.plans.fixer_codes import KNOWN_FIXERS, agents_offering, fixer_choices
 from app.plans.models import Plan, PlanVersion
 from app.plans.product_plans import PRODUCT_PLANS, PlanValues
 from app.plans.quartz import QuartzError
@@ -27,6 +28,7 @@ from app.plans.service import (
     enable_plan,
     update_plan,
 )
+from app.plans.usage import PlanUsage, usage_of
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from app.users.service import FormErrors
@@ -42,6 +44,7 @@ from tests.factories import (
 )
 
 VALUES = PlanValues(sys_code="PBAP", fixer_code=FIXER)
+WHY = "as agreed"
 TICK = Order("tick", PERSON, "", NOW)
 
 
@@ -144,12 +147,12 @@ def test_each_change_keeps_a_version_and_an_audit_entry(session: WorkSession, gr
 
 def test_a_manual_or_disabled_plan_has_no_due_time(session: WorkSession, group: SystemGroup) -> None:
     plan = create(session)
-    update_plan(session, plan.id, replace(VALUES, mode="manual"), actor=PERSON, now=NOW)
+    update_plan(session, plan.id, replace(VALUES, mode="manual"), actor=PERSON, now=NOW, reason=WHY)
     assert plan.next_due_at is None
-    update_plan(session, plan.id, VALUES, actor=PERSON, now=NOW)
-    disable_plan(session, plan.id, actor=PERSON, now=NOW)
+    update_plan(session, plan.id, VALUES, actor=PERSON, now=NOW, reason=WHY)
+    disable_plan(session, plan.id, actor=PERSON, now=NOW, reason=WHY)
     assert plan.next_due_at is None
-    enable_plan(session, plan.id, actor=PERSON, now=NOW)
+    enable_plan(session, plan.id, actor=PERSON, now=NOW, reason=WHY)
     assert plan.next_due_at == NOW + timedelta(minutes=2)
 
 
@@ -163,7 +166,7 @@ def test_disabling_cancels_what_is_pending_and_lets_the_rest_finish(
     command = commands.find_live(session, group.id, running.trade_no)
     assert command is not None
     hand_to(session, command, make_agent(session, group))
-    disable_plan(session, plan.id, actor=PERSON, now=NOW)
+    disable_plan(session, plan.id, actor=PERSON, now=NOW, reason=WHY)
     session.flush()
     session.expire_all()
     attempts = session.scalars(select(Attempt).order_by(Attempt.id)).unique()
@@ -178,16 +181,51 @@ def test_a_plan_in_use_is_neither_deleted_nor_given_another_fixer(
     plan = create(session)
     start_attempt(session, make_anomaly(session, group), plan, TICK)
     with pytest.raises(ConflictError) as refused:
-        delete_plan(session, plan.id, actor=PERSON, now=NOW)
+        delete_plan(session, plan.id, actor=PERSON, now=NOW, reason=WHY)
     assert refused.value.code == "plan_in_use"
     other = replace(VALUES, fixer_code="rechargeTimeoutFixServiceImpl")
     with pytest.raises(ConflictError):
-        update_plan(session, plan.id, other, actor=PERSON, now=NOW)
+        update_plan(session, plan.id, other, actor=PERSON, now=NOW, reason=WHY)
+
+
+@pytest.mark.parametrize("state", ["open", "repairing", "waiting", "exhausted", "needs_human"])
+def test_a_plan_is_in_use_until_each_repair_it_began_has_ended(
+    session: WorkSession, group: SystemGroup, state: str
+) -> None:
+    plan = create(session)
+    anomaly = make_anomaly(session, group, state=state, attempts=1)
+    make_anomaly(session, group)
+    assert usage_of(session, plan) == PlanUsage(unended=1, reported=1)
+    with pytest.raises(ConflictError) as refused:
+        delete_plan(session, plan.id, actor=PERSON, now=NOW, reason=WHY)
+    assert (refused.value.code, refused.value.params["n"]) == ("plan_in_use", 1)
+    anomaly.state = "repaired"
+    delete_plan(session, plan.id, actor=PERSON, now=NOW, reason=WHY)
+    assert session.scalars(select(Plan)).unique().all() == []
+
+
+def test_what_is_of_another_fixer_or_group_keeps_no_plan(session: WorkSession, group: SystemGroup) -> None:
+    plan = create(session)
+    make_anomaly(session, group, state="waiting", attempts=1, fixer_code="rechargeTimeoutFixServiceImpl")
+    make_anomaly(session, make_group(session, "PBMS"), state="waiting", attempts=1)
+    assert usage_of(session, plan) == PlanUsage(unended=0, reported=0)
+
+
+def test_whatever_changes_or_ends_a_plan_takes_a_reason(session: WorkSession, group: SystemGroup) -> None:
+    plan = create(session)
+    for act in (enable_plan, disable_plan, delete_plan):
+        with pytest.raises(InvalidError, match="reason_required"):
+            act(session, plan.id, actor=PERSON, now=NOW, reason=" ")
+    wrong = replace(VALUES, max_retries=100)
+    with pytest.raises(FormErrors) as refused:
+        update_plan(session, plan.id, wrong, actor=PERSON, now=NOW, reason="")
+    assert [error.field for error in refused.value.errors] == ["max_retries", "reason"]
+    assert update_plan(session, plan.id, VALUES, actor=PERSON, now=NOW, reason="").version == 1
 
 
 def test_an_idle_plan_is_deleted_with_its_versions(session: WorkSession, group: SystemGroup) -> None:
     plan = create(session)
-    delete_plan(session, plan.id, actor=PERSON, now=NOW)
+    delete_plan(session, plan.id, actor=PERSON, now=NOW, reason=WHY)
     assert session.scalars(select(Plan)).unique().all() == []
     assert session.scalars(select(PlanVersion)).all() == []
 
@@ -202,7 +240,7 @@ def test_a_copy_has_the_same_values_for_another_group(session: WorkSession, grou
 def test_nobody_manages_plans_of_a_group_they_may_not_see(session: WorkSession, group: SystemGroup) -> None:
     plan = create(session)
     with pytest.raises(NotFoundError):
-        disable_plan(session, plan.id, actor=PERSON, now=NOW, group_ids=[])
+        disable_plan(session, plan.id, actor=PERSON, now=NOW, reason=WHY, group_ids=[])
     with pytest.raises(FormErrors):
         create_plan(session, VALUES, actor=PERSON, now=NOW, group_ids=[])
 
@@ -216,8 +254,19 @@ def test_pairs_name_the_plans_of_a_mode(session: WorkSession, group: SystemGroup
 def test_agents_say_which_fixers_they_offer(session: WorkSession, group: SystemGroup) -> None:
     agent = make_agent(session, group, codes=(FIXER, "ownFixer"))
     make_agent(session, group, codes=("otherFixer",), is_online=False)
-    assert offered_by(session, group.id, NOW) == {FIXER: (agent.name,), "ownFixer": (agent.name,)}
+    assert offer_counts(session, [group.id], NOW) == {(group.id, FIXER): 1, (group.id, "ownFixer"): 1}
+    assert agents_offering(session, group.id, "ownFixer", NOW) == (agent.name,)
+    assert agents_offering(session, group.id, "Fixer", NOW) == ()
+    assert agents_offering(session, group.id, None, NOW) == ()
     assert fixer_choices(session) == [*KNOWN_FIXERS, "otherFixer", "ownFixer"]
+
+
+def test_of_many_agents_that_offer_a_fixer_the_first_are_named(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    for number in range(7):
+        make_agent(session, group, name=f"pbap-{number}")
+    assert agents_offering(session, group.id, FIXER, NOW) == (*(f"pbap-{n}" for n in range(5)), "…")
 
 
 def test_a_group_has_one_recurring_collection(session: WorkSession, group: SystemGroup) -> None:
@@ -225,9 +274,14 @@ def test_a_group_has_one_recurring_collection(session: WorkSession, group: Syste
         values = ScheduleValues(sys_code="PBAP", cron="0 0 * * * ?", window_hours=hours)
         schedule = set_schedule(session, values, actor=PERSON, now=NOW)
     assert (schedule.window_hours, schedule.next_due_at) == (48, NOW + timedelta(hours=1))
-    set_schedule(session, replace(values, is_enabled=False), actor=PERSON, now=NOW)
+    off = replace(values, is_enabled=False)
+    with pytest.raises(FormErrors, match="reason_required"):
+        set_schedule(session, off, actor=PERSON, now=NOW)
+    set_schedule(session, off, actor=PERSON, now=NOW, reason=WHY)
     assert schedule.next_due_at is None
-    delete_schedule(session, group.id, actor=PERSON, now=NOW)
+    with pytest.raises(InvalidError, match="reason_required"):
+        delete_schedule(session, group.id, actor=PERSON, now=NOW, reason="")
+    delete_schedule(session, group.id, actor=PERSON, now=NOW, reason=WHY)
     assert find_schedule(session, group.id) is None
 
 

@@ -66,7 +66,9 @@ def test_ten_failures_lock_for_five_minutes(app: Flask, clock: HandClock) -> Non
 def test_a_disabled_person_cannot_log_in_and_their_session_ends(app: Flask) -> None:
     visitor = visitor_of(app)
     with unit_of_work() as session:
-        service.disable_user(session, service.get_user_by_name(session, "li.na"), actor=PERSON, now=NOW)
+        service.disable_user(
+            session, service.get_user_by_name(session, "li.na"), actor=PERSON, reason="left", now=NOW
+        )
     assert visitor.get("/audit").location == "/login?next=/audit"
     assert Visitor(app).log_in("li.na").status_code == 401
 
@@ -113,7 +115,7 @@ def test_a_one_time_password_opens_nothing_but_its_change(app: Flask) -> None:
     make_person("li.na", role="admin", password=None)
     with unit_of_work() as session:
         one_time = service.reset_password(
-            session, service.get_user_by_name(session, "li.na"), actor=PERSON, now=NOW
+            session, service.get_user_by_name(session, "li.na"), actor=PERSON, reason="forgotten", now=NOW
         )
     visitor = Visitor(app)
     visitor.log_in("li.na", one_time)
@@ -132,7 +134,7 @@ def test_a_fragment_never_sends_a_page_to_where_it_is(app: Flask, page: str, red
     make_person("li.na", role="admin", password=None)
     with unit_of_work() as session:
         person = service.get_user_by_name(session, "li.na")
-        one_time = service.reset_password(session, person, actor=PERSON, now=NOW)
+        one_time = service.reset_password(session, person, actor=PERSON, reason="left", now=NOW)
     visitor = Visitor(app)
     visitor.log_in("li.na", one_time)
     headers = {"HX-Request": "true", "HX-Current-URL": page}

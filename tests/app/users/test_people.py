@@ -83,13 +83,40 @@ def test_editing_changes_role_and_groups_and_says_what_changed(admin: Visitor, g
     person = make_person("chen.zhuo", "viewer", ["PBAP"])
     answer = admin.post(
         f"/users/{person.id}",
-        {"role": "operator", "display_name": "Chen.Zhuo", "groups": ["PBAP", "PBMS"]},
+        {"role": "operator", "display_name": "Chen.Zhuo", "groups": ["PBAP", "PBMS"], "reason": "转岗"},
         target="dialog",
     )
     assert answer.status_code == 204
     entry = db.session.scalars(db.select(AuditEntry).order_by(AuditEntry.id.desc())).first()
     assert entry is not None
     assert entry.detail == {"role": ["viewer", "operator"], "groups": [["PBAP"], ["PBAP", "PBMS"]]}
+    assert entry.reason == "转岗"
+
+
+@pytest.mark.parametrize(
+    "changed", [{"role": "operator"}, {"groups": []}, {"sees_all_groups": "on"}, {"reason": "x" * 501}]
+)
+def test_a_change_of_rights_takes_a_reason_and_a_name_none(
+    admin: Visitor, groups: None, changed: dict[str, str]
+) -> None:
+    person = make_person("chen.zhuo", "viewer", ["PBAP"])
+    values = {"role": "viewer", "display_name": "陈卓", "groups": ["PBAP"]}
+    refused = admin.post(f"/users/{person.id}", {**values, **changed}, target="dialog")
+    assert refused.status_code == 400
+    assert 'id="reason-error"' in refused.text
+    assert 'value="陈卓"' in refused.text
+    assert admin.post(f"/users/{person.id}", values, target="dialog").status_code == 204
+    assert stored("chen.zhuo").display_name == "陈卓"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("action", ["disable", "reset"])
+def test_what_shuts_a_person_out_takes_a_reason(admin: Visitor, action: str) -> None:
+    person = make_person("chen.zhuo")
+    answer = admin.post(f"/users/{person.id}/{action}", {"reason": " "})
+    assert answer.status_code == 400
+    assert 'id="reason-error"' in answer.text
+    assert stored("chen.zhuo").is_enabled  # type: ignore[union-attr]
+    assert matches(PASSWORD, stored("chen.zhuo").password_hash)  # type: ignore[union-attr]
 
 
 def test_disabling_takes_a_person_out_and_enabling_lets_them_in(admin: Visitor) -> None:
@@ -104,7 +131,7 @@ def test_the_last_admin_can_be_neither_disabled_nor_demoted(session: WorkSession
     service.ensure_admin(session, PASSWORD, NOW)
     admin = service.get_user_by_name(session, "admin")
     with pytest.raises(ConflictError, match="last_admin"):
-        service.disable_user(session, admin, actor=PERSON, now=NOW)
+        service.disable_user(session, admin, actor=PERSON, reason="left", now=NOW)
     with pytest.raises(ConflictError, match="last_admin"):
         service.update_user(
             session,
@@ -114,6 +141,7 @@ def test_the_last_admin_can_be_neither_disabled_nor_demoted(session: WorkSession
             display_name="",
             group_codes=[],
             sees_all_groups=True,
+            reason="left",
             now=NOW,
         )
 
@@ -122,7 +150,7 @@ def test_nobody_disables_themselves(admin: Visitor) -> None:
     make_person("second", "admin")
     me = stored("boss")
     assert me is not None
-    answer = admin.post(f"/users/{me.id}/disable")
+    answer = admin.post(f"/users/{me.id}/disable", {"reason": "离职"})
     assert answer.status_code == 409
     assert "不能停用自己的账号" in answer.text
     assert stored("boss").is_enabled  # type: ignore[union-attr]

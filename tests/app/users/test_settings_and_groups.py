@@ -115,7 +115,10 @@ def test_a_group_is_edited_and_disabled_but_keeps_its_code(visitor: Visitor) -> 
     group = stored_group("PBCR")
     assert group is not None
     values = {"sys_code": "OTHER", "name": "贷款", "zone": "UTC", "trade_table": "T_LOAN"}
-    visitor.post(f"/users/groups/{group.id}", values)
+    refused = visitor.post(f"/users/groups/{group.id}", values)
+    assert refused.status_code == 400
+    assert 'id="reason-error"' in refused.text
+    visitor.post(f"/users/groups/{group.id}", {**values, "reason": "系统下线"})
     changed = stored_group("PBCR")
     assert changed is not None
     assert (changed.name, changed.zone, changed.is_enabled) == ("贷款", "UTC", False)
