@@ -15,16 +15,16 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, scoped_session
 
 from agent.protocol import Ack, Cancelled, Rejected, Started
-from app.agents.models import IS_LIVE, LIVE, Agent, Command
+from app.agents.models import LIVE, Agent, Command
 from app.errors import ConflictError
+from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
 
 HELD = ("accepted", "running")
 """States in which an agent's journal holds the command and a lease runs."""
-SWEEP_BATCH = 500
+RENEW_BATCH = 500
 UNKNOWN_COMMAND = "unknown_command"
 """The word with which an agent refuses a Cancel of a command its journal does not hold."""
 
@@ -33,7 +33,6 @@ CommandClosed = Callable[[WorkSession, Command, str], None]
 
 ``command.error`` says why, ``command.finished_at`` when.
 """
-ReadSession = Session | scoped_session[Any]
 
 
 class OutOfStateError(ConflictError):
@@ -253,40 +252,16 @@ def finish(
 def renew(session: WorkSession, agent_id: int, running: Iterable[str], now: datetime) -> None:
     """Renew the leases of the commands an agent says it is running."""
     ids = [command_id_of(one) for one in running]
-    for begin in range(0, len(ids), SWEEP_BATCH):
+    for begin in range(0, len(ids), RENEW_BATCH):
         session.execute(
             update(Command)
             .where(
-                Command.id.in_(ids[begin : begin + SWEEP_BATCH]),
+                Command.id.in_(ids[begin : begin + RENEW_BATCH]),
                 Command.agent_id == agent_id,
                 Command.state.in_(HELD),
             )
             .values(lease_until=now + lease())
         )
-
-
-def sweep(session: WorkSession, now: datetime) -> int:
-    """End what is overdue: leases, deadlines, sent commands never answered, and cancels of what came back.
-
-    Returns how many commands changed.
-    """
-    leases = _batch(session, Command.state.in_(HELD), Command.lease_until < now)
-    for command in leases:
-        _end_lease(session, command, now)
-    overdue = _batch(session, Command.deadline_at < now)
-    for command in overdue:
-        outcome = "expired" if command.accepted_at is None else "indeterminate"
-        close(session, command, outcome, now, "its deadline passed")
-    silent = _batch(session, Command.state == "sent", Command.sent_at < now - lease())
-    for command in silent:
-        command.state, command.sent_at = "pending", None
-    unwanted = _batch(session, Command.state == "pending", Command.cancel_requested_at.is_not(None))
-    for command in unwanted:
-        close(session, command, outcome_unsent(command), now, command.error)
-    changed = len(leases) + len(overdue) + len(silent) + len(unwanted)
-    if changed:
-        look_now(session)
-    return changed
 
 
 def close(session: WorkSession, command: Command, outcome: str, now: datetime, reason: str) -> None:
@@ -329,32 +304,6 @@ def _held_by(session: WorkSession, agent: Agent, command_id: str | None) -> Comm
     if command is None or command.agent_id != agent.id or command.state not in ("sent", *HELD):
         raise OutOfStateError(command_id=command_id)
     return command
-
-
-def _end_lease(session: WorkSession, command: Command, now: datetime) -> None:
-    """A Collect is given to another agent by its run; a repair is commanded again, unless someone wants it
-    stopped.
-    """
-    if command.type == "Collect":
-        close(session, command, "superseded", now, "the agent stopped answering")
-    elif command.cancel_requested_at is not None:
-        close(session, command, "indeterminate", now, "the agent stopped answering while it was cancelled")
-    else:
-        # The fence rises at the next claim (app.agents.claims): until then the agent may come back.
-        command.state = "pending"
-        command.sent_at = command.lease_until = None
-
-
-def _batch(session: WorkSession, *conditions: Any) -> list[Command]:
-    """Return the live commands of which the conditions hold, at most SWEEP_BATCH.
-
-    Ordered by a column of a partial index: by ``seq`` SQLite would read every command there ever was.
-    """
-    return list(
-        session.scalars(
-            select(Command).where(IS_LIVE, *conditions).order_by(Command.deadline_at).limit(SWEEP_BATCH)
-        ).all()
-    )
 
 
 def lease() -> timedelta:

@@ -12,7 +12,7 @@ from typing import Final
 from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask, current_app
 
-from app.agents import commands
+from app.agents import overdue
 from app.anomalies import collection_course
 from app.clock import current_time
 from app.executions import limits, retention, ticking
@@ -76,7 +76,7 @@ class Scheduler:
 def sweep_commands(now: datetime) -> None:
     """End overdue leases and deadlines."""
     with unit_of_work() as session:
-        commands.sweep(session, now)
+        overdue.sweep(session, now)
 
 
 def start_first_collections(now: datetime) -> None:

@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import update
 
 from agent.protocol import Ack, Cancelled, Rejected, Started
-from app.agents import claims, commands, issuing, recovery, service
+from app.agents import claims, commands, issuing, overdue, recovery, service
 from app.agents.models import Agent, Command
 from app.errors import ConflictError
 from app.unit_of_work import WorkSession, unit_of_work
@@ -328,7 +328,7 @@ def test_after_hello_with_the_same_journal_a_finished_command_waits_for_its_resu
 def sweep(now: datetime) -> int:
     """One sweep in its own unit of work."""
     with unit_of_work() as session:
-        return commands.sweep(session, now)
+        return overdue.sweep(session, now)
 
 
 def greet(member: Member, now: datetime, **fields: object) -> list[str]:

@@ -1,0 +1,65 @@
+"""What time alone ends or gives back: leases, deadlines, sent commands nobody answered, cancels in vain."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from app.agents import commands
+from app.agents.models import IS_LIVE, Command
+from app.unit_of_work import WorkSession
+
+BATCH: Final = 500
+"""At most so many commands of a kind a sweep: the rest waits for the next."""
+
+
+def sweep(session: WorkSession, now: datetime) -> int:
+    """End what is overdue: leases, deadlines, sent commands never answered, and cancels of what came back.
+
+    Returns how many commands changed.
+    """
+    leases = _batch(session, Command.state.in_(commands.HELD), Command.lease_until < now)
+    for command in leases:
+        _end_lease(session, command, now)
+    overdue = _batch(session, Command.deadline_at < now)
+    for command in overdue:
+        outcome = "expired" if command.accepted_at is None else "indeterminate"
+        commands.close(session, command, outcome, now, "its deadline passed")
+    silent = _batch(session, Command.state == "sent", Command.sent_at < now - commands.lease())
+    for command in silent:
+        command.state, command.sent_at = "pending", None
+    unwanted = _batch(session, Command.state == "pending", Command.cancel_requested_at.is_not(None))
+    for command in unwanted:
+        commands.close(session, command, commands.outcome_unsent(command), now, command.error)
+    changed = len(leases) + len(overdue) + len(silent) + len(unwanted)
+    if changed:
+        commands.look_now(session)
+    return changed
+
+
+def _end_lease(session: WorkSession, command: Command, now: datetime) -> None:
+    """A Collect is given to another agent by its run; a repair is commanded again, unless someone wants it
+    stopped.
+    """
+    if command.type == "Collect":
+        commands.close(session, command, "superseded", now, "the agent stopped answering")
+    elif command.cancel_requested_at is not None:
+        commands.close(
+            session, command, "indeterminate", now, "the agent stopped answering while it was cancelled"
+        )
+    else:
+        # The fence rises at the next claim (app.agents.claims): until then the agent may come back.
+        command.state = "pending"
+        command.sent_at = command.lease_until = None
+
+
+def _batch(session: WorkSession, *conditions: Any) -> list[Command]:
+    """Return the live commands of which the conditions hold, at most BATCH.
+
+    Ordered by a column of a partial index: by ``seq`` SQLite would read every command there ever was.
+    """
+    return list(
+        session.scalars(
+            select(Command).where(IS_LIVE, *conditions).order_by(Command.deadline_at).limit(BATCH)
+        ).all()
+    )
