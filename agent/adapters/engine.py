@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 LOCK_WAIT_S: Final = 10
 READ_TIMEOUT_S: Final = 120
+"""How long one statement may take; a worker must not hang on a database that no longer answers."""
 ATTEMPTS: Final = 6
 _WRITES: Final = "piculus_writes"
 # Serialization failure and deadlock: the database has rolled back all of it, so the whole may be tried again.
@@ -50,11 +51,12 @@ def open_engine(url: str, isolation: str) -> Engine:
         backend = parsed.get_backend_name()
         if backend == "sqlite":
             return _sqlite_engine(parsed.database or "")
-        options: dict[str, Any] = {"connect_timeout": LOCK_WAIT_S}
-        if backend in ("mysql", "mariadb"):
-            options.update(read_timeout=READ_TIMEOUT_S, write_timeout=READ_TIMEOUT_S)
         engine = create_engine(
-            parsed, isolation_level=isolation, pool_pre_ping=True, hide_parameters=True, connect_args=options
+            parsed,
+            isolation_level=isolation,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=_limits(backend),
         )
     except (ArgumentError, ImportError, ValueError) as error:
         raise ConfigurationError("the database URL names no database that an agent can use") from error
@@ -62,6 +64,25 @@ def open_engine(url: str, isolation: str) -> Engine:
         raise ConfigurationError(f"{backend} is not supported: use SQLite, PostgreSQL or MariaDB")
     event.listen(engine, "connect", _prepare_postgresql if backend == "postgresql" else _prepare_mariadb)
     return engine
+
+
+def _limits(backend: str) -> dict[str, int | float]:
+    """The driver's own time limits."""
+    if backend == "postgresql":
+        # The server itself ends a slow statement; these notice that there is no server any more.
+        lost = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+        return {
+            "connect_timeout": LOCK_WAIT_S,
+            "tcp_user_timeout": _milliseconds(READ_TIMEOUT_S),
+            **lost,
+        }
+    if backend in ("mysql", "mariadb"):
+        return {
+            "connect_timeout": LOCK_WAIT_S,
+            "read_timeout": READ_TIMEOUT_S,
+            "write_timeout": READ_TIMEOUT_S,
+        }
+    return {}
 
 
 def _sqlite_engine(path: str) -> Engine:
@@ -102,7 +123,12 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET TIME ZONE 'UTC'")
         cursor.execute(f"SET lock_timeout = '{LOCK_WAIT_S}s'")
+        cursor.execute(f"SET statement_timeout = {_milliseconds(READ_TIMEOUT_S)}")
     connection.commit()
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 def _prepare_mariadb(connection: Any, _record: object) -> None:
