@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, case, select, update
 from sqlalchemy.orm import Session, scoped_session
 
 from agent.protocol import Hello
@@ -71,13 +71,12 @@ def register(
 def rotate(
     session: WorkSession, agent_id: int, *, actor: Actor, reason: str, now: datetime
 ) -> tuple[Agent, str]:
-    """Give the agent a new token, shown once; a revoked one comes back to life. Raises
-    NotFoundError('agent').
+    """Give the agent a new token, shown once; a revoked one comes back to life.
 
     A session under the old token is closed: the epoch rises, so no server process keeps it. Raises
     NotFoundError('agent'), InvalidError for the reason.
-    reason = required_reason(reason)
     """
+    reason = required_reason(reason)
     agent = get(session, agent_id)
     token = _new_token()
     for column, value in _token_columns(token).items():
@@ -94,8 +93,8 @@ def revoke(session: WorkSession, agent_id: int, *, actor: Actor, reason: str, no
     """End the agent's token; whichever server holds its socket closes it within a second.
 
     Raises NotFoundError('agent'), InvalidError for the reason, ConflictError('agent_revoked').
-    reason = required_reason(reason)
     """
+    reason = required_reason(reason)
     agent = get(session, agent_id)
     if agent.revoked_at is not None:
         raise ConflictError("agent_revoked", name=agent.name)
@@ -128,7 +127,10 @@ def find_by_name(session: ReadSession, name: str) -> Agent | None:
 def list_agents(
     session: ReadSession, *, group_ids: list[int] | None = None, now: datetime | None = None
 ) -> list[AgentPresence]:
-    """Return agents with their presence, by group and name. ``group_ids`` None: of every group."""
+    """Return every agent with its presence, by group and name: for the command line; pages show a page.
+
+    ``group_ids`` None: of every group.
+    """
     statement = select(Agent).join(Agent.group).order_by(SystemGroup.sys_code, Agent.name)
     if group_ids is not None:
         statement = statement.where(Agent.group_id.in_(group_ids))
@@ -158,6 +160,16 @@ def presence_of(agent: Agent, now: datetime) -> str:
         return "offline"
     is_fresh = agent.last_seen_at is not None and agent.last_seen_at >= now - _freshness()
     return "online" if is_fresh else "stale"
+
+
+def presence_column(now: datetime) -> ColumnElement[str]:
+    """Return presence_of of a row, in SQL."""
+    return case(
+        (Agent.revoked_at.is_not(None), "revoked"),
+        (Agent.connected_at.is_(None), "offline"),
+        (Agent.last_seen_at >= now - _freshness(), "online"),
+        else_="stale",
+    )
 
 
 def mark_connected(session: WorkSession, agent_id: int, address: str, now: datetime) -> int | None:

@@ -1,18 +1,18 @@
 """Agents (客户端): who is there, adding one, taking one's token away."""
 
-from dataclasses import dataclass
-
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.agents import queries, service
 from app.agents.models import Agent
+from app.agents.queries import AgentFilter
 from app.agents.service import AgentPresence
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
 from app.extensions import db
 from app.forms import Form
 from app.i18n import translate as _
+from app.keyset import Cut
 from app.rendering import finish, render_detail, render_dialog, render_list, render_notice
 from app.unit_of_work import unit_of_work
 from app.users import groups
@@ -20,38 +20,26 @@ from app.users.access import current_actor, current_group_ids, requires
 
 blueprint = Blueprint("agents", __name__, url_prefix="/agents")
 
-
-@dataclass(frozen=True)
-class AgentFilter:
-    """The filters of the list, as the URL has them."""
-
-    group: str
-    state: str
-    text: str
-
-    def takes(self, one: AgentPresence) -> bool:
-        """Whether the list shows this agent; revoked ones only when asked for."""
-        agent = one.agent
-        is_named = self.text.lower() in f"{agent.name} {agent.host} {agent.address}".lower()
-        is_of_group = self.group in ("", agent.group.sys_code)
-        is_in_state = one.presence == self.state if self.state else one.presence != "revoked"
-        return is_named and is_of_group and is_in_state
+FILTERS = ("group", "state", "q", "fixer")
 
 
 @blueprint.get("")
 def list_agents() -> ResponseReturnValue:
-    asked = request.args
-    wanted = AgentFilter(asked.get("group", ""), asked.get("state", ""), asked.get("q", "").strip())
-    known = service.list_agents(db.session, group_ids=current_group_ids())
-    shown = [one for one in known if wanted.takes(one)]
+    asked, now = request.args, current_time()
+    cut = Cut(after=asked.get("after"), before=asked.get("before"))
+    wanted = _filter()
+    page = queries.page_agents(db.session, wanted, now, cut)
+    known = groups.list_groups(db.session, current_group_ids())
     return render_list(
         "agents/index.html",
         "agents/_table.html",
-        agents=shown,
-        running=queries.running_counts(db.session, [one.agent.id for one in shown]),
-        group_choices=sorted({(one.agent.group.sys_code, one.agent.group.sys_code) for one in known}),
+        page=page,
+        count=queries.count_agents(db.session, wanted, now),
+        agents=[AgentPresence(agent, service.presence_of(agent, now)) for agent in page.rows],
+        running=queries.running_counts(db.session, [agent.id for agent in page.rows]),
+        group_choices=[(group.sys_code, group.sys_code) for group in known],
         asked=asked,
-        is_filtered=any((wanted.group, wanted.state, wanted.text)),
+        is_filtered=any(asked.get(name) for name in FILTERS),
     )
 
 
@@ -69,7 +57,6 @@ def show_agent(agent_id: int) -> ResponseReturnValue:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @requires("admin")
-                reason=form.text("reason"),
 def add_agent() -> ResponseReturnValue:
     if request.method == "GET":
         return _new_dialog(Form({"group": request.args.get("group", "")}), 200)
@@ -82,6 +69,7 @@ def add_agent() -> ResponseReturnValue:
                 name=form.text("name"),
                 group_id=group.id if group else 0,
                 actor=current_actor(),
+                reason=form.text("reason"),
                 now=current_time(),
             )
     except PiculusError as error:
@@ -120,6 +108,21 @@ def connection(agent_id: int) -> ResponseReturnValue:
     agent = _visible(agent_id)
     presence = service.presence_of(agent, current_time())
     return render_list("agents/detail.html", "agents/_connection.html", agent=agent, presence=presence)
+
+
+def _filter() -> AgentFilter:
+    """Return the filter of the URL; a group unknown or not to be seen shows nothing."""
+    asked, allowed = request.args, current_group_ids()
+    if asked.get("group"):
+        group = groups.find_group(db.session, asked["group"])
+        is_seen = group is not None and (allowed is None or group.id in allowed)
+        allowed = [group.id] if group is not None and is_seen else []
+    return AgentFilter(
+        group_ids=allowed,
+        presence=asked.get("state", ""),
+        text=asked.get("q", "").strip(),
+        fixer_code=asked.get("fixer", "").strip(),
+    )
 
 
 def _visible(agent_id: int) -> Agent:

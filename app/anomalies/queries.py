@@ -178,6 +178,8 @@ def is_among(pairs: Pairs) -> ColumnElement[bool]:
     Most groups have the same plans: fixers of the same groups are told together, so that each row is held
     against few lists however many plans there are.
     """
+    # A sum is in no index: else SQLite gathers and sorts all that plans are for, to show the newest of it.
+    group = Anomaly.group_id + 0
     groups_of: dict[str, set[int]] = {}
     for group_id, fixer_code in pairs:
         groups_of.setdefault(fixer_code, set()).add(group_id)
@@ -185,7 +187,7 @@ def is_among(pairs: Pairs) -> ColumnElement[bool]:
     for fixer_code, group_ids in sorted(groups_of.items()):
         codes_of.setdefault(frozenset(group_ids), []).append(fixer_code)
     alike = (
-        and_(Anomaly.group_id.in_(sorted(group_ids)), Anomaly.fixer_code.in_(codes))
+        and_(group.in_(sorted(group_ids)), Anomaly.fixer_code.in_(codes))
         for group_ids, codes in codes_of.items()
     )
     return or_(false(), *alike)

@@ -22,7 +22,7 @@ from app.i18n import choose_zone
 from app.i18n import translate as _
 from app.keyset import Cut
 from app.plans.broadcast import group_choices
-from app.plans.fixer_codes import fixer_choices, offered_by
+from app.plans.fixer_codes import agents_offering, fixer_choices
 from app.plans.models import Plan
 from app.plans.queries import plans_by_pair, plans_of
 from app.presentation import fixer_name
@@ -154,9 +154,9 @@ def _dialog(form: Form, anomaly_id: int, action: str, status: int) -> ResponseRe
 
 
 def _agents_for(case: CaseFile) -> tuple[str, ...]:
-    """Return the names of the online agents that offer the fixer."""
-    offers = offered_by(db.session, case.anomaly.group_id, current_time())
-    return offers.get(case.anomaly.fixer_code or "", ())
+    """Return the names of online agents that offer the fixer, the first ones."""
+    anomaly = case.anomaly
+    return agents_offering(db.session, anomaly.group_id, anomaly.fixer_code, current_time())
 
 
 def plans_of_rows(anomalies: Sequence[Anomaly]) -> dict[tuple[int, str], Plan]:

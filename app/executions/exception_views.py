@@ -5,6 +5,7 @@ from dataclasses import replace
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app.agents.queries import offer_counts
 from app.anomalies import queries
 from app.anomalies.queries import AnomalyFilter
 from app.clock import current_time
@@ -19,7 +20,6 @@ from app.i18n import choose_zone
 from app.i18n import translate as _
 from app.keyset import Cut
 from app.messages import words
-from app.plans.fixer_codes import offered_by
 from app.rendering import finish, render_dialog, render_list
 from app.unit_of_work import unit_of_work
 from app.users.access import current_actor, current_group_ids, requires
@@ -130,7 +130,7 @@ def _preview(form: Form, status: int, *, until: int) -> ResponseReturnValue:
     except InvalidError as error:
         form.fail(error)
         foreseen, status = selection.Preview((), ()), 400
-    now = current_time()
+    group_ids = {share.plan.group_id for share in foreseen.by_plan}
     return render_dialog(
         "exceptions/repair.html",
         status,
@@ -139,10 +139,7 @@ def _preview(form: Form, status: int, *, until: int) -> ResponseReturnValue:
         until=until,
         filters=FILTERS,
         skip_words=_skip_words,
-        offers={
-            share.plan.id: offered_by(db.session, share.plan.group_id, now).get(share.plan.fixer_code, ())
-            for share in foreseen.by_plan
-        },
+        offers=offer_counts(db.session, sorted(group_ids), current_time()),
     )
 
 

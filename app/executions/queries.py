@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import defer, selectinload
 
 from app.agents import commands
-from app.agents.models import Agent, Command
+from app.agents.models import Command
 from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.queries import list_events
 from app.anomalies.service import GroupIds, get_anomaly
@@ -23,7 +23,6 @@ NEWEST_FIRST: Final = Order(Execution.id, Execution.id)
 NO_ID: Final = 2**62
 RUNNING: Final = "running"
 """An attempt without an outcome, as a filter says it."""
-AGENTS_OFFERED: Final = 200
 
 
 @dataclass(frozen=True)
@@ -204,14 +203,6 @@ def _money_steps(execution: Execution, state: str) -> tuple[Step, ...]:
     # A resumed attempt tells the steps of those before it again, under the same keys.
     newest = {step.key: step for attempt in execution.attempts for step in attempt.steps if step.moves_money}
     return tuple(step for step in newest.values() if step.state == state)
-
-
-def agent_choices(session: ReadSession, group_ids: GroupIds) -> list[tuple[str, str]]:
-    """Return (id, name) of the first AGENTS_OFFERED agents by name."""
-    statement = select(Agent.id, Agent.name).order_by(Agent.name).limit(AGENTS_OFFERED)
-    if group_ids is not None:
-        statement = statement.where(Agent.group_id.in_(list(group_ids)))
-    return [(str(identity), name) for identity, name in session.execute(statement)]
 
 
 def latest_attempts(session: ReadSession, group_ids: GroupIds, count: int) -> list[Attempt]:

@@ -57,7 +57,7 @@ def list_executions() -> ResponseReturnValue:
         group_choices=broadcast.group_choices(db.session, allowed),
         outcome_choices=_outcome_choices(),
         codes=fixer_choices(db.session, allowed),
-        agent_choices=queries.agent_choices(db.session, allowed),
+        agent_choices=agent_choices(db.session, allowed, form.text("agent")),
         is_filtered=any(form.text(name) for name in FILTERS),
     )
 

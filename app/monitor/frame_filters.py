@@ -1,14 +1,9 @@
 """What the filters of the frame monitor mean, as they stand in its URL."""
 
-from sqlalchemy import select
-
-from app.agents.models import Agent
 from app.errors import InvalidError
 from app.forms import Form
-from app.keyset import ReadSession
-from app.monitor.frames import FrameCut, FrameFilter, GroupIds
+from app.monitor.frames import FrameCut, FrameFilter
 
-AGENTS_OFFERED = 200
 FILTERS = ("agent", "type", "direction", "trade_no", "command_id", "start", "end", "faulty")
 
 
@@ -37,15 +32,3 @@ def read_cut(form: Form) -> FrameCut:
 def is_filtered(form: Form) -> bool:
     """Return whether any filter is set."""
     return any(form.text(name) for name in FILTERS)
-
-
-def agent_choices(session: ReadSession, groups: GroupIds, chosen: str) -> list[tuple[str, str]]:
-    """Return (id, name) of the first AGENTS_OFFERED agents by name, and of the chosen one."""
-    statement = select(Agent.id, Agent.name).order_by(Agent.name)
-    if groups is not None:
-        statement = statement.where(Agent.group_id.in_(groups))
-    offered = [(str(identity), name) for identity, name in session.execute(statement.limit(AGENTS_OFFERED))]
-    if chosen.isdecimal() and len(chosen) < 19 and chosen not in dict(offered):
-        rest = session.execute(statement.where(Agent.id == int(chosen)))
-        offered += [(str(identity), name) for identity, name in rest]
-    return offered

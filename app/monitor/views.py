@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app.agents.frames import UNREADABLE
 from app.agents.models import Agent, Command
+from app.agents.queries import agent_choices
 from app.anomalies.models import Anomaly
 from app.clock import current_time
 from app.errors import InvalidError
@@ -131,7 +132,7 @@ def frame_list() -> Response:
         status,
         listing=listing,
         form=form,
-        agents=frame_filters.agent_choices(db.session, groups, form.text("agent")),
+        agents=agent_choices(db.session, groups, form.text("agent")),
         types=[(name, _frame_type(name)) for name in frame_types.TYPES],
         type_counts=frames.count_types(db.session, groups),
         is_filtered=frame_filters.is_filtered(form),

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
-
-from app.agents import service as agent_service
-from app.agents.models import Agent
+from app.agents.queries import names_offering, registered_codes
 from app.errors import InvalidError
 from app.keyset import ReadSession
+
+AGENTS_NAMED: Final = 5
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,7 @@ KNOWN_FIXERS: Final = _index(
 
 def fixer_choices(session: ReadSession, group_ids: Iterable[int] | None = None) -> list[str]:
     """Return the known codes, then those registered agents offer beside them, sorted."""
-    statement = select(Agent.fixer_codes).where(Agent.revoked_at.is_(None))
-    if group_ids is not None:
-        statement = statement.where(Agent.group_id.in_(list(group_ids)))
-    offered = {code for codes in session.scalars(statement) for code in codes}
+    offered = registered_codes(session, None if group_ids is None else list(group_ids))
     return [*KNOWN_FIXERS, *sorted(offered - KNOWN_FIXERS.keys())]
 
 
@@ -79,10 +75,12 @@ def require_known(session: ReadSession, group_id: int, codes: Iterable[str]) -> 
             raise InvalidError("fixer_code", field="fixer_codes", fixer_code=code)
 
 
-def offered_by(session: ReadSession, group_id: int, now: datetime) -> dict[str, tuple[str, ...]]:
-    """Return, for each code an online agent of the group offers, the names of those agents."""
-    offers: dict[str, list[str]] = {}
-    for agent in agent_service.list_online(session, group_id, now):
-        for code in agent.fixer_codes:
-            offers.setdefault(code, []).append(agent.name)
-    return {code: tuple(names) for code, names in offers.items()}
+def agents_offering(
+    session: ReadSession, group_id: int, fixer_code: str | None, now: datetime
+) -> tuple[str, ...]:
+    """Return the names of the online agents of a group that offer a fixer: the first AGENTS_NAMED, then '…'
+    where there are more."""
+    if fixer_code is None:
+        return ()
+    names = names_offering(session, group_id, fixer_code, now, AGENTS_NAMED + 1)
+    return (*names[:AGENTS_NAMED], "…") if len(names) > AGENTS_NAMED else tuple(names)

@@ -8,15 +8,16 @@ from typing import Any, Final
 
 from sqlalchemy import func, literal_column, select
 
+from app.agents.queries import offer_counts
 from app.anomalies.models import OPEN_SQL, Anomaly
 from app.anomalies.states import RESOLUTION_CONFIRMED_FAILED
 from app.keyset import ReadSession
-from app.plans.fixer_codes import offered_by
 from app.plans.models import Plan, PlanVersion
 from app.plans.service import GroupIds
 from app.users.models import SystemGroup
 
 DAY: Final = timedelta(hours=24)
+BARE_GROUPS: Final = 10
 
 PairOf = tuple[int, str]
 """A group and a fixer code: what a plan is for."""
@@ -44,20 +45,20 @@ class Activity:
 
 @dataclass(frozen=True)
 class PlanRow:
-    """A plan, its activity, and the online agents of its group that offer its fixer.
+    """A plan, its activity, and how many online agents of its group offer its fixer.
 
     ``is_due_soon``: its next due time is within a day, so that the time of day is enough.
     """
 
     plan: Plan
     activity: Activity
-    agents: tuple[str, ...]
+    agents: int
     is_due_soon: bool
 
     @property
     def is_offered(self) -> bool:
         """Whether anyone could carry it out now."""
-        return bool(self.agents)
+        return self.agents > 0
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,12 @@ def plan_rows(session: ReadSession, plans: Sequence[Plan], now: datetime) -> lis
     """Return the rows of plans, in their order."""
     group_ids = {plan.group_id for plan in plans}
     activities = activities_of(session, group_ids, now)
-    offers = {group_id: offered_by(session, group_id, now) for group_id in group_ids}
+    offers = offer_counts(session, sorted(group_ids), now)
     return [
         PlanRow(
             plan=plan,
             activity=activities.get((plan.group_id, plan.fixer_code), Activity()),
-            agents=offers[plan.group_id].get(plan.fixer_code, ()),
+            agents=offers.get((plan.group_id, plan.fixer_code), 0),
             is_due_soon=plan.next_due_at is not None and plan.next_due_at - now < DAY,
         )
         for plan in plans
@@ -92,7 +93,7 @@ def activities_of(session: ReadSession, group_ids: Collection[int], now: datetim
         if name and code:
             here = found[group_id, code]
             found[group_id, code] = replace(here, **{name: getattr(here, name) + count})
-    for group_id, code, state, count in _open(session, group_ids):
+    for group_id, state, _kind, code, count in _open(session, group_ids):
         if code:
             here = found[group_id, code]
             beyond = count if state in ("needs_human", "exhausted") else 0
@@ -108,13 +109,15 @@ def _closed_name(state: str, resolution: str | None) -> str:
 
 def _closed(session: ReadSession, group_ids: Collection[int], since: datetime) -> Iterable[Any]:
     keys = (Anomaly.group_id, Anomaly.fixer_code, Anomaly.state, Anomaly.resolution)
-    statement = select(*keys, func.count()).where(Anomaly.closed_at >= since, Anomaly.group_id.in_(group_ids))
+    # A sum is in no index: else SQLite reads all the groups ever closed instead of what closed since.
+    is_of_groups = (Anomaly.group_id + 0).in_(group_ids)
+    statement = select(*keys, func.count()).where(Anomaly.closed_at >= since, is_of_groups)
     return session.execute(statement.group_by(*keys))
 
 
 def _open(session: ReadSession, group_ids: Collection[int]) -> Iterable[Any]:
-    keys = (Anomaly.group_id, Anomaly.fixer_code, Anomaly.state)
-    # Word for word as the partial index has it, which then answers without reading a row.
+    # Word for word and key by key as the partial index has it, which then answers without reading a row.
+    keys = (Anomaly.group_id, Anomaly.state, Anomaly.kind, Anomaly.fixer_code)
     statement = select(*keys, func.count()).where(literal_column(OPEN_SQL), Anomaly.group_id.in_(group_ids))
     return session.execute(statement.group_by(*keys))
 
@@ -136,11 +139,12 @@ def _difference(old: PlanVersion | None, new: PlanVersion) -> tuple[tuple[str, A
 
 
 def groups_without_plans(session: ReadSession, group_ids: GroupIds) -> list[SystemGroup]:
-    """Return the enabled groups a person may see that have no plan at all, by sysCode."""
+    """Return the first BARE_GROUPS enabled groups a person may see that have no plan at all, by sysCode."""
     statement = (
         select(SystemGroup)
         .where(SystemGroup.is_enabled, SystemGroup.id.not_in(select(Plan.group_id)))
         .order_by(SystemGroup.sys_code)
+        .limit(BARE_GROUPS)
     )
     if group_ids is not None:
         statement = statement.where(SystemGroup.id.in_(list(group_ids)))

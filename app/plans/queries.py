@@ -77,10 +77,14 @@ def list_plans(
     return list(session.scalars(statement).unique())
 
 
-def list_versions(session: ReadSession, plan_id: int) -> list[PlanVersion]:
-    """Return a plan's versions, newest first."""
+def list_versions(
+    session: ReadSession, plan_id: int, *, below: int | None = None, count: int | None = None
+) -> list[PlanVersion]:
+    """Return a plan's versions, newest first: ``count`` of those lower than ``below``; None: all."""
     statement = select(PlanVersion).where(PlanVersion.plan_id == plan_id).order_by(PlanVersion.version.desc())
-    return list(session.scalars(statement))
+    if below is not None:
+        statement = statement.where(PlanVersion.version < below)
+    return list(session.scalars(statement.limit(count)))
 
 
 def pairs(session: ReadSession, group_ids: GroupIds, *, mode: str = "") -> tuple[tuple[int, str], ...]:

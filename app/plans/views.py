@@ -12,7 +12,7 @@ from app.i18n import translate as _
 from app.keyset import Cut
 from app.plans import broadcast, overview, plan_form, queries, service
 from app.plans.explaining import explain, zone_or
-from app.plans.fixer_codes import fixer_choices
+from app.plans.fixer_codes import agents_offering, fixer_choices
 from app.plans.models import Plan
 from app.plans.product_setup import create_product_plans
 from app.plans.queries import PlanFilter
@@ -24,6 +24,7 @@ from app.users.access import current_actor, current_group_ids, requires
 blueprint = Blueprint("plans", __name__, url_prefix="/plans")
 
 TICKS_SHOWN = 20
+VERSIONS_SHOWN = 20
 FILTERS = ("group", "fixer", "mode", "state", "level")
 
 
@@ -71,12 +72,16 @@ def show_plan(plan_id: int) -> ResponseReturnValue:
     plan = service.get_plan(db.session, plan_id, current_group_ids())
     now = current_time()
     (row,) = overview.plan_rows(db.session, [plan], now)
+    below = request.args.get("below", type=int)
+    versions = queries.list_versions(db.session, plan.id, below=below, count=VERSIONS_SHOWN + 1)
     return render_detail(
         "plans/detail.html",
         plan=plan,
         row=row,
         told=explain(plan.retry_cron, plan.zone, now),
-        history=overview.changes_of(queries.list_versions(db.session, plan.id)),
+        names=agents_offering(db.session, plan.group_id, plan.fixer_code, now),
+        history=overview.changes_of(versions)[:VERSIONS_SHOWN],
+        older=versions[VERSIONS_SHOWN - 1].version if len(versions) > VERSIONS_SHOWN else None,
         ticks=queries.list_ticks(db.session, "plan", plan.id, TICKS_SHOWN),
     )
 

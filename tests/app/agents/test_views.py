@@ -1,5 +1,7 @@
 """The agents' pages: who sees which, adding one, taking its token away."""
 
+import re
+
 import pytest
 from flask import Flask
 
@@ -8,6 +10,7 @@ from app.agents.models import Agent
 from app.audit.models import AuditEntry
 from app.extensions import db
 from app.unit_of_work import unit_of_work
+from tests.app.monitor.rows import make_command
 from tests.app.visitor import Visitor, visitor_of
 from tests.factories import make_agent, make_group
 
@@ -39,6 +42,18 @@ def stored(name: str) -> Agent:
     return agent
 
 
+def shown(page: str) -> list[str]:
+    """The names in the table, in order."""
+    return re.findall(r'class="row-link ?"[^>]*>([^<]+)<', page)
+
+
+def follow(page: str, direction: str) -> str:
+    """Where a page's link to the next or previous one leads."""
+    found = re.search(rf'rel="{direction}" href="([^"]+)"', page)
+    assert found
+    return found[1].replace("&amp;", "&")
+
+
 def test_a_viewer_sees_the_agents_of_their_groups_and_no_buttons(viewer: Visitor) -> None:
     page = viewer.get("/agents").text
     assert "pbap-1" in page
@@ -58,6 +73,48 @@ def test_the_fragment_is_the_table_of_the_page(admin: Visitor) -> None:
     assert fragment.lstrip().startswith('<div id="agents-table"')
     assert "pbap-2" in fragment
     assert "pbap-1" not in fragment
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["pbap-1", "pbap-2", "pbms-1"]),
+        ("group=PBAP", ["pbap-1", "pbap-2"]),
+        ("group=NONE", []),
+        ("state=online", ["pbap-1", "pbms-1"]),
+        ("state=revoked", []),
+        ("q=PBMS", ["pbms-1"]),
+        ("q=%25", []),
+        ("fixer=rechargeTimeout", ["pbap-1", "pbap-2", "pbms-1"]),
+        ("fixer=ownFixer&state=online", []),
+    ],
+)
+def test_the_list_narrows_by_what_the_url_says(admin: Visitor, query: str, names: list[str]) -> None:
+    assert shown(admin.get(f"/agents?{query}", target="agents-table").text) == names
+
+
+def test_a_long_list_is_read_page_by_page(app: Flask, admin: Visitor) -> None:
+    with unit_of_work() as session:
+        group = make_group(session, "LONG")
+        for number in range(120):
+            make_agent(session, group, name=f"long-{number:03d}")
+    first = admin.get("/agents?group=LONG").text
+    second = admin.get(follow(first, "next")).text
+    third = admin.get(follow(second, "next")).text
+    assert shown(first) + shown(second) + shown(third) == [f"long-{number:03d}" for number in range(120)]
+    assert 'rel="next"' not in third
+    assert shown(admin.get(follow(third, "prev")).text) == shown(second)
+    assert admin.get("/agents?after=x").status_code == 400
+
+
+def test_an_agent_shows_its_newest_commands_and_what_it_holds(app: Flask, admin: Visitor) -> None:
+    agent = stored("pbap-1")
+    with unit_of_work() as session:
+        for number in range(25):
+            state = "running" if number == 0 else "finished"
+            make_command(session, agent.group, agent_id=agent.id, trade_no=f"CO{number:04d}", state=state)
+    page = admin.get(f"/agents/{agent.id}").text
+    assert [number for number in range(25) if f"CO{number:04d}" in page] == [0, *range(5, 25)]
 
 
 def test_a_new_agent_gets_a_token_shown_once(admin: Visitor) -> None:
