@@ -35,3 +35,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         return None if value is None else value.replace(tzinfo=UTC)
+
+
+def fitting(text: str, length: int) -> str:
+    """Return what a column of ``length`` keeps of an agent's text: PostgreSQL refuses NUL, and longer ones."""
+    return text.replace("\0", "")[:length]

@@ -1,4 +1,6 @@
-"""Commands: the one place that changes a command's state.
+"""Commands and how their state changes: by what a person asks, by what an agent says.
+
+claims.py sends them, overdue.py ends what time ends, recovery.py mends what a lost socket leaves.
 
 pending → sent → accepted → running → finished; sent → pending (socket lost); pending, sent → rejected,
 cancelled, expired; past its deadline once accepted → indeterminate → finished (late result) | superseded.

@@ -34,12 +34,13 @@ from agent.protocol import (
     decode_to_server,
 )
 from app.agents import recovery, service
-from app.agents.frames import FrameLog
+from app.agents.frames import FrameLog, mask
 from app.agents.hub import AgentSession, Hub
 from app.agents.models import Agent, ReceivedMessage
 from app.agents.presence import Presence
 from app.agents.writer import Job, Writer
 from app.clock import Clock
+from app.columns import fitting
 from app.errors import PiculusError
 from app.unit_of_work import WorkSession
 
@@ -181,7 +182,7 @@ class Inbox:
             self._greet(work, session, agent, message, now)
         elif isinstance(message, Log):
             if message.level != "info":
-                agent.last_error = message.text[:REASON_CHARACTERS]
+                agent.last_error = fitting(mask(message.text), REASON_CHARACTERS)
                 work.touch("agents")
         elif not isinstance(message, DURABLE) or _is_first(work, agent.id, message, now):
             for handler in self._handlers.get(type(message), ()):

@@ -17,6 +17,7 @@ from agent.protocol import ReportedTrade
 from app.anomalies.models import OPEN_STATES, TERMINAL_STATES, Anomaly, AnomalyEvent, CollectionTask
 from app.anomalies.states import change_state, count
 from app.audit.service import SYSTEM
+from app.columns import fitting
 from app.unit_of_work import WorkSession
 
 STATE_OF_OUTCOME = {"repair": "open", "wait": "waiting", "human": "needs_human"}
@@ -38,7 +39,7 @@ def take_rows(
 ) -> int:
     """Store the chunk's trades; return how many anomalies are new. A trade number counts once a chunk."""
     sighting = Sighting(task.run.group_id, task.run_id, task.started_at or task.created_at, now)
-    by_number = {trade.trade_no[:64]: trade for trade in trades}
+    by_number = {fitting(trade.trade_no, 64): trade for trade in trades}
     known = _open_anomalies(session, sighting.group_id, by_number)
     for number, anomaly in known.items():
         see_again(session, anomaly, by_number[number], sighting)
@@ -65,7 +66,7 @@ def see_again(session: WorkSession, anomaly: Anomaly, trade: ReportedTrade, sigh
         return
     anomaly.outcome = trade.outcome
     if anomaly.state not in ("repairing", "exhausted"):
-        anomaly.reason = trade.reason[:200]
+        anomaly.reason = fitting(trade.reason, 200)
     apply_decision(session, anomaly, trade.outcome, trade.reason, sighting.now)
 
 
@@ -141,10 +142,10 @@ def _new_row(trade: ReportedTrade, sighting: Sighting) -> dict[str, Any]:
     state = STATE_OF_OUTCOME[trade.outcome]
     return _fact_columns(trade) | {
         "group_id": sighting.group_id,
-        "trade_no": trade.trade_no[:64],
+        "trade_no": fitting(trade.trade_no, 64),
         "fixer_code": trade.fixer_code,
         "outcome": trade.outcome,
-        "reason": trade.reason[:200],
+        "reason": fitting(trade.reason, 200),
         "state": state,
         "waiting_since": sighting.now if state == "waiting" else None,
         "first_run_id": sighting.run_id,
@@ -171,15 +172,15 @@ def _first_event(identity: int, row: dict[str, Any], sighting: Sighting) -> dict
 def _fact_columns(trade: ReportedTrade) -> dict[str, Any]:
     return {
         "trade_id": trade.trade_id,
-        "kind": trade.kind,
-        "bookkeeping": trade.bookkeeping,
-        "channel": trade.channel,
+        "kind": trade.kind and fitting(trade.kind, 16),
+        "bookkeeping": trade.bookkeeping and fitting(trade.bookkeeping, 16),
+        "channel": trade.channel and fitting(trade.channel, 32),
         "amount_minor": trade.amount_minor,
-        "currency": trade.currency[:3],
+        "currency": fitting(trade.currency, 3),
         "row": trade.row,
         "after": trade.after,
         "facts": msgspec.to_builtins(trade.facts),
-        "row_hash": trade.row_hash,
+        "row_hash": fitting(trade.row_hash, 64),
         "row_changed_at": parse_moment(trade.row_changed_at),
     }
 
@@ -190,6 +191,6 @@ def parse_moment(text: str | None) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

@@ -250,6 +250,13 @@ def test_a_message_in_fragments_is_one_message(
     server.until(lambda: last_error(live_member).startswith("账户"))
 
 
+def test_what_an_agent_complains_of_is_kept_masked(
+    server: LiveServer, live_member: Member, client: AgentClient
+) -> None:
+    client.send(Log(id=new_id(), level="error", text="no payout to card 4111111111111111"))
+    server.until(lambda: last_error(live_member) == "no payout to card 4111****1111")
+
+
 def test_a_largest_message_passes(server: LiveServer, live_member: Member, client: AgentClient) -> None:
     log = Log(id=new_id(), level="error", text="")
     room = MAX_FRAME_BYTES - len(msgspec.json.encode(log))

@@ -50,6 +50,18 @@ def anomalies_of(session: WorkSession, trade_no: str) -> list[Anomaly]:
     )
 
 
+def test_a_row_that_fits_no_column_is_kept_cut_and_ends_no_report(
+    session: WorkSession, task: CollectionTask
+) -> None:
+    odd = reported(
+        "T", channel="C" * 90, kind="k" * 40, reason="a\0b", row_changed_at="0001-01-01T00:00:00+14:00"
+    )
+    assert reports.take_rows(session, task, [odd, reported("U")], LATER) == 2
+    (anomaly,) = anomalies_of(session, "T")
+    assert (anomaly.channel, anomaly.kind, anomaly.reason) == ("C" * 32, "k" * 16, "ab")
+    assert anomaly.row_changed_at is None
+
+
 @pytest.mark.parametrize(
     ("outcome", "state"), [("repair", "open"), ("wait", "waiting"), ("human", "needs_human")]
 )
