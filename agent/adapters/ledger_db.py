@@ -12,7 +12,7 @@ from agent.adapters.engine import ConstraintError, clock, open_engine, read, rea
 from agent.adapters.entries import Entry, leg_facts, net
 from agent.adapters.names import LedgerNames
 from agent.adapters.posting import Poster
-from agent.adapters.rows import in_batches, moment, plain, text
+from agent.adapters.rows import in_batches, moment, number, plain, text
 from agent.adapters.tables import LedgerTables
 from agent.errors import LedgerRejectedError, PortError
 from agent.facts import Kind, LegFact, LegState
@@ -117,12 +117,12 @@ def _by_trade(
         lines = postings.get(voucher_no, [])
         readable = all(isinstance(minor, int) for _, minor in lines)
         entry = Entry(
-            voucher_no=text(voucher_no),
+            voucher_no=number(voucher_no),
             leg=text(leg),
             kind=text(kind),
             amount=plain(amount),
             currency=text(currency),
             postings=net(lines) if readable else None,
         )
-        by_trade[trade_no].append(entry)
+        by_trade[number(trade_no)].append(entry)
     return by_trade

@@ -60,6 +60,14 @@ def text(value: object) -> str:
     return "" if found is None else str(found)
 
 
+def number(value: object) -> str:
+    """A stored number or account, without the blanks that a CHAR column pads it with.
+
+    A bank asked for the padded number would not find it, and would pay it a second time.
+    """
+    return text(value).rstrip(" ")
+
+
 def _coded(value: object, codes: dict[Code, Any]) -> Any:
     found = plain(value)
     return None if found is None else codes.get(found)
@@ -90,7 +98,7 @@ class TradeReader:
         is_withdrawal = found_kind is Kind.WITHDRAW
         return Trade(
             trade_id=trade_id if isinstance(trade_id, int) else 0,
-            trade_no=text(trade_no),
+            trade_no=number(trade_no),
             row=dict(zip(ROW_COLUMNS, values, strict=False)),
             row_hash=hashlib.sha256(msgspec.json.encode(values)).hexdigest(),
             version=version if isinstance(version, int) else 0,
@@ -101,8 +109,8 @@ class TradeReader:
             is_e_acc=_coded(e_acc, self._booked) if e_acc is not None else (False if is_withdrawal else None),
             amount_minor=parse_minor(plain(amount)),
             currency=text(currency),
-            account_no=text(account_no),
-            bank_account_no=text(bank_account_no),
+            account_no=number(account_no),
+            bank_account_no=number(bank_account_no),
             channel=None if channel is None else text(channel),
             created_at=moment(created_at),
             changed_at=moment(changed_at),

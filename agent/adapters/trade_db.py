@@ -12,7 +12,7 @@ from agent.adapters.engine import clock, open_engine, read, read_within, write
 from agent.adapters.names import TradeNames
 from agent.adapters.narrow import Narrow, status_code
 from agent.adapters.repairs import Repairs
-from agent.adapters.rows import UNDATED, TradeReader, in_batches, moment, naive, plain, text
+from agent.adapters.rows import UNDATED, TradeReader, in_batches, moment, naive, number, plain, text
 from agent.adapters.tables import TradeTables, unindexed
 from agent.errors import PortError, RowChangedError
 from agent.money import parse_minor
@@ -91,10 +91,10 @@ class SqlTrades:
     def bank_requests(self, trade_nos: Sequence[str]) -> Mapping[str, list[BankRequest]]:
         """Every bank request of each trade, by seq."""
         table, columns = self._tables.request, self._names.request_columns
-        number, seq = table.c[columns.trade_no], table.c[columns.seq]
+        trade_no, seq = table.c[columns.trade_no], table.c[columns.seq]
         by_trade: dict[str, list[BankRequest]] = {}
         for asked in in_batches(list(dict.fromkeys(trade_nos)), MOST_ASKED):
-            statement = select(table).where(number.in_(asked)).order_by(number, seq)
+            statement = select(table).where(trade_no.in_(asked)).order_by(trade_no, seq)
             for row in read(self._engine, "read the bank requests", statement):
                 request = _request_of(row)
                 by_trade.setdefault(request.trade_no, []).append(request)
@@ -219,7 +219,7 @@ class SqlTrades:
             select(table.c[columns.trade_no]).where(table.c[columns.request_no] == request.request_no)
         ).first()
         if standing is not None:
-            if standing[0] != request.trade_no:
+            if number(standing[0]) != request.trade_no:
                 raise PortError(f"bank request {request.request_no} belongs to another trade")
             return
         connection.execute(
@@ -270,8 +270,8 @@ def _request_of(row: Row[*tuple[Any, ...]]) -> BankRequest:
     """A line in the order of RequestColumns."""
     request_no, trade_no, seq, kind, status, amount, created_at = row[:7]
     return BankRequest(
-        request_no=text(request_no),
-        trade_no=text(trade_no),
+        request_no=number(request_no),
+        trade_no=number(trade_no),
         seq=seq if isinstance(seq, int) else 0,
         kind=text(kind),
         status=text(status),
