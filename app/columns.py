@@ -38,5 +38,5 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def fitting(text: str, length: int) -> str:
-    """Return what a column of ``length`` keeps of an agent's text: PostgreSQL refuses NUL, and longer ones."""
+    """Return what a column of ``length`` keeps of an agent's text: PostgreSQL refuses NUL and longer ones."""
     return text.replace("\0", "")[:length]
