@@ -2,7 +2,8 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -104,18 +105,12 @@ class BankBooks:
         The moment of acceptance is read under the lock, so that no request enters a day whose file
         has been given out.
         """
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                now = self.clock()
-                known = self._find(asked.request_no)
-                if known is None:
-                    record = _new_record(asked, verdict, now)
-                    self._connection.execute(_INSERT, _to_row(record))
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
+        with self._writing() as connection:
+            now = self.clock()
+            known = self._find(asked.request_no)
+            if known is None:
+                record = _new_record(asked, verdict, now)
+                connection.execute(_INSERT, _to_row(record))
         if known is None:
             return record, True
         _refuse_conflict(known, asked)
@@ -167,17 +162,11 @@ class BankBooks:
     def load(self, records: Iterable[BankRecord]) -> int:
         """Finished records as they stand, all or none. Raises RequestConflictError for a known number."""
         rows = [_to_row(record) for record in records]
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(_INSERT, rows)
-                self._connection.execute("COMMIT")
-            except sqlite3.IntegrityError as error:
-                self._connection.execute("ROLLBACK")
-                raise RequestConflictError(f"not loaded: {error}") from error
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
+        try:
+            with self._writing() as connection:
+                connection.executemany(_INSERT, rows)
+        except sqlite3.IntegrityError as error:
+            raise RequestConflictError(f"not loaded: {error}") from error
         return len(rows)
 
     def clear(self) -> None:
@@ -204,12 +193,17 @@ class BankBooks:
         return [_from_row(row) for row in rows]
 
     def mark_announced(self, request_nos: Sequence[str]) -> None:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(
+        with self._writing() as connection:
+            connection.executemany(
                 "UPDATE bank_record SET is_announced = 1 WHERE request_no = ?", [(no,) for no in request_nos]
             )
-            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction under the lock; whatever the block raises, nothing of it is kept."""
+        with self._lock, self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield self._connection
 
     def _find(self, request_no: str) -> BankRecord | None:
         query = f"SELECT {_COLUMNS} FROM bank_record WHERE request_no = ?"
