@@ -15,9 +15,10 @@ def payout(request_no: str) -> Submission:
 
 def test_a_write_the_disk_refuses_does_not_stop_the_next(world: World) -> None:
     world.books.submit(payout("WD1-0"), Verdict(SUCCESS))
-    world.books._connection.execute("PRAGMA query_only = ON")
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+    refuse = "BEFORE UPDATE ON bank_record BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    world.books._connection.execute(f"CREATE TRIGGER refuse {refuse}")
+    with pytest.raises(sqlite3.DatabaseError, match="disk full"):
         world.books.mark_announced(["WD1-0"])
-    world.books._connection.execute("PRAGMA query_only = OFF")
+    world.books._connection.execute("DROP TRIGGER refuse")
     world.books.mark_announced(["WD1-0"])
     assert world.books.unannounced(10) == []
