@@ -78,9 +78,12 @@ def allowed_actions(anomaly: Anomaly, plan: Plan | None, *, is_cancellable: bool
     if anomaly.state == "repairing":
         return ("cancel",) if is_cancellable else ()
     attempt = "repair" if anomaly.state in ("open", "waiting") else "retry"
-    can_attempt = _refusal(anomaly, plan, RETRYABLE_STATES) is None
+    attempts = (attempt,) if _refusal(anomaly, plan, RETRYABLE_STATES) is None else ()
+    if anomaly.state == "needs_human":
+        # What a person has looked into is read afresh before anything is attempted again.
+        return ("verify", *attempts, "ignore")
     is_under_way = anomaly.has_moved_money and anomaly.state in ("open", "waiting")
-    return (*((attempt,) if can_attempt else ()), "verify", *(() if is_under_way else ("ignore",)))
+    return (*attempts, "verify", *(() if is_under_way else ("ignore",)))
 
 
 def predicted_row(anomaly: Anomaly, to_come: str) -> dict[str, Any] | None:

@@ -237,6 +237,19 @@ def test_a_retry_is_one_further_attempt_whatever_the_count(operator: Visitor, gr
     assert (attempt.number, read(identity).state) == (7, "repairing")
 
 
+def test_what_waits_for_a_person_is_verified_first_and_retried_second(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group, state="needs_human")
+    for page in (operator.get(f"/anomalies/{identity}").text, operator.get("/exceptions?tab=human").text):
+        styles = {
+            action: page.split(f'href="/anomalies/{identity}/{action}"')[0].rsplit('class="', 1)[1]
+            for action in ("verify", "retry")
+        }
+        assert "primary" in styles["verify"]
+        assert "primary" not in styles["retry"]
+
+
 def test_a_verification_reads_only(operator: Visitor, group: SystemGroup) -> None:
     identity = plant(group, state="needs_human")
     assert operator.post(f"/anomalies/{identity}/verify", {"reason": "已冲正"}).status_code == 303
