@@ -53,7 +53,9 @@ def read_case(session: ReadSession, anomaly_id: int, group_ids: GroupIds) -> Cas
     has_begun = (
         running is not None and command is not None and has_begun_money(session, running, anomaly, command)
     )
-    is_cancellable = running is not None and command is not None and not has_begun
+    is_cancellable = (
+        running is not None and command is not None and not has_begun and command.cancel_requested_at is None
+    )
     return CaseFile(
         anomaly=anomaly,
         events=detail.events,

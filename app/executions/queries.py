@@ -161,7 +161,8 @@ class ExecutionDetail:
     ``plan`` None: it is gone. ``running`` is the attempt without an outcome, ``command`` what it was sent as.
     ``money_steps`` surely posted or paid, over all attempts, each once; ``doubtful_steps`` were begun and
     nobody knows yet how they ended. ``retry_refusal`` is the code why no further attempt can be made now,
-    ``is_past_cancel`` whether money has begun to move.
+    ``is_past_cancel`` whether money has begun to move. ``cancels`` tells, by command, who last asked an
+    attempt to stop, and why.
     """
 
     execution: Execution
@@ -172,6 +173,7 @@ class ExecutionDetail:
     doubtful_steps: tuple[Step, ...]
     retry_refusal: str | None
     is_past_cancel: bool
+    cancels: dict[str, AnomalyEvent]
 
 
 def execution_detail(session: ReadSession, execution_id: int, group_ids: GroupIds) -> ExecutionDetail:
@@ -195,7 +197,17 @@ def execution_detail(session: ReadSession, execution_id: int, group_ids: GroupId
             anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled, RETRYABLE_STATES
         ),
         is_past_cancel=is_past_cancel,
+        cancels=_cancels(session, anomaly),
     )
+
+
+def _cancels(session: ReadSession, anomaly: Anomaly) -> dict[str, AnomalyEvent]:
+    asked = session.scalars(
+        select(AnomalyEvent)
+        .where(AnomalyEvent.anomaly_id == anomaly.id, AnomalyEvent.code == "cancel_requested")
+        .order_by(AnomalyEvent.id)
+    )
+    return {event.command_id: event for event in asked if event.command_id is not None}
 
 
 def _money_steps(execution: Execution, state: str) -> tuple[Step, ...]:

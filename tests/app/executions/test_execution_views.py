@@ -14,7 +14,7 @@ from app.audit.models import AuditEntry
 from app.executions import results
 from app.executions.models import Attempt, Execution
 from app.executions.queries import NO_ID, first_id_since
-from app.executions.service import Order, attempt_one
+from app.executions.service import Order, attempt_one, cancel_attempt
 from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup
@@ -314,7 +314,64 @@ def test_a_running_attempt_is_asked_to_stop_before_its_next_effect(operator: Vis
     assert "至今没有移动资金，可以取消" in operator.get(url).text
     assert operator.post(f"{url}/cancel", {"reason": "等确认"}).status_code == 303
     assert db.session.get_one(Command, command.seq).cancel_requested_at is not None
-    assert "已要求停止" in operator.get(url).text
+    page = operator.get(url).text
+    assert "已要求停止" in page
+    assert "li.na 要求取消：等确认" in page
+    assert f"{url}/cancel" not in page
+
+
+def test_an_attempt_that_stopped_says_that_nothing_happened(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        execution = end(session, place, "cancelled", reason="cancelled before the first effect")
+    page = operator.get(f"/executions/{execution.id}").text
+    assert "第 1 次执行已取消" in page
+    assert "没有记账，没有出款，交易记录没有改" in page
+    assert "到下一个重试间隔会再执行" in page
+
+
+@pytest.mark.parametrize(
+    ("money_moved", "words"), [(True, "那时资金已开始移动，所以继续到完成"), (False, "那时已经没有什么可停")]
+)
+def test_a_cancel_that_came_too_late_says_why(
+    operator: Visitor, place: Place, money_moved: bool, words: str
+) -> None:
+    with unit_of_work() as session:
+        attempt, command = begin(session, place.group)
+        hand_to(session, command, place.agent)
+        cancel_attempt(session, attempt.id, reason="等确认", actor=PERSON, group_ids=None, now=NOW)
+        done = finished(command, "repaired", money_moved=money_moved)
+        results.record_result(session, place.agent, done, NOW)
+    assert words in operator.get(f"/executions/{attempt.execution_id}").text
+
+
+def test_a_repair_whose_money_began_to_move_after_the_cancel_says_why_it_goes_on(
+    operator: Visitor, place: Place
+) -> None:
+    with unit_of_work() as session:
+        attempt, command = begin(session, place.group)
+        hand_to(session, command, place.agent)
+        cancel_attempt(session, attempt.id, reason="等确认", actor=PERSON, group_ids=None, now=NOW)
+        attempt.money_moved = True
+    assert "要求停止时资金已开始移动：停不下来" in operator.get(f"/executions/{attempt.execution_id}").text
+
+
+def test_what_a_person_looks_into_is_verified_first_and_retried_second(
+    operator: Visitor, place: Place
+) -> None:
+    with unit_of_work() as session:
+        execution = end(session, place, "needs_human", reason="debited, payout failed")
+    page = operator.get(f"/executions/{execution.id}").text
+    assert f'class="button primary" href="/anomalies/{execution.anomaly_id}/verify"' in page
+    assert f'class="button " href="/executions/{execution.id}/retry"' in page
+
+
+def test_the_list_narrows_to_what_has_not_ended(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        ended = repaired(session, place)
+        waiting = end(session, place, "wait", reason="in flight")
+    page = operator.get("/executions?outcome=unended").text
+    assert row_id(waiting) in page
+    assert row_id(ended) not in page
 
 
 def test_nothing_stops_after_money_has_moved_and_the_page_says_so(operator: Visitor, place: Place) -> None:
