@@ -5,6 +5,7 @@ show.
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -13,6 +14,17 @@ from app.agents.peer import Peer
 
 INTERVAL_SECONDS: Final = 0.25
 """At most four ticks a second and topic."""
+
+
+CLOSE_SESSION_ENDED: Final = 1008
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Whose browser listens: the session key of the person (``User.get_id``), and which login of theirs."""
+
+    session_key: str
+    login_id: str
 
 
 class Ticker:
@@ -29,7 +41,7 @@ class Ticker:
         self._changed = threading.Condition()
         self._versions: dict[str, int] = {}
         self._due: set[str] = set()
-        self._peers: set[Peer] = set()
+        self._peers: dict[Peer, Viewer] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -47,10 +59,22 @@ class Ticker:
         with self._changed:
             return self._versions.get(topic, 0)
 
-    def add(self, peer: Peer) -> None:
+    def add(self, peer: Peer, viewer: Viewer) -> None:
         """A browser listens."""
         with self._changed:
-            self._peers.add(peer)
+            self._peers[peer] = viewer
+
+    def session_keys(self) -> set[str]:
+        """Return the session keys of everyone who listens."""
+        with self._changed:
+            return {viewer.session_key for viewer in self._peers.values()}
+
+    def dismiss(self, has_left: Callable[[Viewer], bool]) -> None:
+        """Close the sockets of viewers whose session has ended."""
+        with self._changed:
+            left = [peer for peer, viewer in self._peers.items() if has_left(viewer)]
+        for peer in left:
+            peer.close(CLOSE_SESSION_ENDED, "the session has ended")
 
     @property
     def listener_count(self) -> int:
@@ -64,7 +88,7 @@ class Ticker:
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
         """A browser left."""
         with self._changed:
-            self._peers.discard(peer)
+            self._peers.pop(peer, None)
 
     def start(self) -> None:
         """Start the thread that sends."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, current_app, g, request
+from flask import session as login
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_sock import Sock
@@ -25,6 +26,8 @@ from app.agents import service
 from app.agents.hub import AgentSession
 from app.agents.models import Agent
 from app.extensions import db
+from app.ticker import Viewer
+from app.users.sessions import LOGIN_ID
 
 blueprint = Blueprint("sockets", __name__)
 sock = Sock()
@@ -105,7 +108,7 @@ def ui(ws: Server) -> None:
     runtime = current_app.extensions["runtime"]
     own, received = take_socket(ws)
     peer = runtime.loop.peer(own, runtime.ticker)
-    runtime.ticker.add(peer)
+    runtime.ticker.add(peer, Viewer(current_user.get_id(), login.get(LOGIN_ID, "")))
     runtime.loop.admit(peer, received)
 
 

@@ -19,6 +19,7 @@ from app.executions import limits, retention, ticking
 from app.extensions import db
 from app.plans import ticks
 from app.unit_of_work import unit_of_work
+from app.users.sessions import living_sessions
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,15 @@ def sweep_commands(now: datetime) -> None:
     """End overdue leases and deadlines."""
     with unit_of_work() as session:
         overdue.sweep(session, now)
+
+
+def dismiss_viewers(now: datetime) -> None:
+    """Close the live channel of people who were disabled, reset or have a new password."""
+    ticker = current_app.extensions["ticker"]
+    keys = ticker.session_keys()
+    if keys:
+        living = living_sessions(db.session, keys)
+        ticker.dismiss(lambda viewer: viewer.session_key not in living)
 
 
 def start_first_collections(now: datetime) -> None:
@@ -141,6 +151,7 @@ def delete_old_rows(now: datetime) -> None:
 
 EVERY_SECOND: Final[tuple[Part, ...]] = (
     sweep_commands,
+    dismiss_viewers,
     start_first_collections,
     tend_runs,
     run_due_schedules,

@@ -1,6 +1,8 @@
 """Logging in and out, and the language."""
 
-from flask import Response, make_response, redirect, render_template, request, session
+import secrets
+
+from flask import Response, current_app, make_response, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_user, logout_user
 
@@ -13,7 +15,7 @@ from app.unit_of_work import unit_of_work
 from app.users import logins, passwords, service
 from app.users.access import current_actor
 from app.users.blueprint import blueprint
-from app.users.sessions import local_path
+from app.users.sessions import LOGIN_ID, local_path
 
 
 @blueprint.route("/login", methods=["GET", "POST"])
@@ -44,6 +46,7 @@ def log_in() -> ResponseReturnValue:
     login_user(user)
     session.permanent = True
     session["locale"] = user.locale
+    session[LOGIN_ID] = secrets.token_urlsafe(12)
     return redirect(wanted, 303)
 
 
@@ -51,10 +54,12 @@ def log_in() -> ResponseReturnValue:
 def log_out() -> ResponseReturnValue:
     with unit_of_work() as work:
         logins.record_logout(work, current_user, actor=current_actor(), now=current_time())
-    locale = session.get("locale")
+    locale, login_id = session.get("locale"), session.get(LOGIN_ID)
     logout_user()
     session.clear()
     session["locale"] = locale
+    if login_id:
+        current_app.extensions["ticker"].dismiss(lambda viewer: viewer.login_id == login_id)
     return redirect("/login", 303)
 
 

@@ -1,5 +1,6 @@
 """Sessions: login is needed for everything but a few endpoints; a one-time password must be changed first."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
@@ -7,8 +8,10 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
+from sqlalchemy import select
 
 from app.extensions import db, login_manager
+from app.keyset import ReadSession
 from app.users.models import User
 
 OPEN_ENDPOINTS: Final = frozenset(
@@ -18,6 +21,9 @@ OPEN_ENDPOINTS: Final = frozenset(
 
 ONE_TIME_ENDPOINTS: Final = OPEN_ENDPOINTS | {"users.settings", "users.change_password", "users.log_out"}
 """All that a person with a one-time password may use."""
+
+LOGIN_ID: Final = "login_id"
+"""The name under which a browser's session keeps which login it is of."""
 
 
 def init_app(app: Flask) -> None:
@@ -37,6 +43,13 @@ def load_user(key: str) -> User | None:
     if user is None or not user.is_enabled or str(user.session_version) != version:
         return None
     return user
+
+
+def living_sessions(session: ReadSession, keys: Collection[str]) -> set[str]:
+    """Return those of the session keys whose session has not ended, in one query."""
+    user_ids = {int(key.partition(":")[0]) for key in keys}
+    users = session.scalars(select(User).where(User.id.in_(user_ids), User.is_enabled))
+    return {user.get_id() for user in users} & set(keys)
 
 
 def require_login() -> ResponseReturnValue | None:

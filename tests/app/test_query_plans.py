@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from socket import socketpair
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from sqlalchemy import event
 from app.agents import recovery
 from app.agents.hub import AgentSession
 from app.agents.queries import live_commands, running_counts
+from app.agents.sockets import SocketLoop
 from app.executions import scheduler
 from app.executions.queries import first_id_since
 from app.extensions import db
+from app.ticker import Viewer
 from app.unit_of_work import unit_of_work
 from tests.factories import NOW, make_agent, make_anomaly, make_group, make_plan
 
@@ -71,8 +74,12 @@ def member(app: Flask) -> int:
 @pytest.mark.parametrize(
     "part", [*scheduler.EVERY_SECOND, *scheduler.EVERY_MINUTE], ids=lambda part: part.__name__
 )
-def test_a_part_of_the_scheduler(part: scheduler.Part, member: int) -> None:
-    assert whole_reads(lambda: part(NOW)) == []
+def test_a_part_of_the_scheduler(app: Flask, part: scheduler.Part, member: int) -> None:
+    near, far = socketpair()
+    with near, far:
+        watched = SocketLoop(60.0, 512 * 1024).peer(near, app.extensions["ticker"])
+        app.extensions["ticker"].add(watched, Viewer("1:1", ""))
+        assert whole_reads(lambda: part(NOW)) == []
 
 
 def test_a_round_of_the_dispatcher(app: Flask, member: int) -> None:

@@ -2,7 +2,10 @@
 
 import json
 from datetime import UTC, datetime
+from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 import websocket
@@ -16,6 +19,7 @@ from app.unit_of_work import unit_of_work
 from app.users import service as user_service
 from tests.app.agents.conftest import add_agent, add_group
 from tests.app.live_server import LiveServer
+from tests.app.visitor import PASSWORD, TOKEN, make_person
 
 
 def test_an_instance_has_one_server(tmp_path: Path) -> None:
@@ -71,6 +75,69 @@ def test_a_browser_hears_that_an_agent_came(live_server: LiveServer) -> None:
         topics.add(tick["topic"])
     agent.shutdown()
     live.shutdown()
+
+
+def test_a_logout_closes_the_live_channel_of_that_browser_alone(live_server: LiveServer) -> None:
+    with live_server.app.app_context():
+        make_person("wang.fang")
+    one, other = (HttpBrowser(live_server) for _ in range(2))
+    for browser in (one, other):
+        browser.send("/login", username="wang.fang", password=PASSWORD)
+    leaving, staying = one.listen(), other.listen()
+    one.send("/logout")
+    assert close_code(leaving) == 1008
+    other.send("/settings", display_name="Wang Fang", locale="en", zone="UTC")
+    assert "topic" in json.loads(staying.recv())
+    staying.shutdown()
+
+
+def test_a_person_disabled_from_elsewhere_hears_nothing_more(live_server: LiveServer) -> None:
+    with live_server.app.app_context():
+        person = make_person("liu.yang")
+    browser = HttpBrowser(live_server)
+    browser.send("/login", username="liu.yang", password=PASSWORD)
+    live = browser.listen()
+    with live_server.app.app_context(), unit_of_work() as work:
+        leaver = user_service.get_user(work, person.id)
+        user_service.disable_user(work, leaver, actor=SYSTEM, reason="left", now=datetime.now(UTC))
+    assert close_code(live) == 1008
+
+
+class HttpBrowser:
+    """A browser of the real server: keeps its cookie, sends forms with their token."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self._address = f"http://127.0.0.1:{server.port}"
+        self._cookies = CookieJar()
+        self._opener = build_opener(HTTPCookieProcessor(self._cookies))
+
+    def send(self, path: str, **form: str) -> None:
+        """Send a form."""
+        page = self._opener.open(f"{self._address}/login").read().decode()
+        if "csrf_token" not in page:
+            page = self._opener.open(f"{self._address}/settings").read().decode()
+        found = TOKEN.search(page)
+        assert found
+        body = urlencode({"csrf_token": found.group(1), **form}).encode()
+        self._opener.open(f"{self._address}{path}", body).read()
+
+    def listen(self) -> websocket.WebSocket:
+        """Open the live channel."""
+        return websocket.create_connection(
+            self._address.replace("http", "ws") + "/ui",
+            origin=self._address,
+            cookie="; ".join(f"{one.name}={one.value}" for one in self._cookies),
+            timeout=10,
+        )
+
+
+def close_code(live: websocket.WebSocket) -> int:
+    """Return the code the server closes with; ticks before it are passed over."""
+    while True:
+        opcode, content = live.recv_data()
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            live.shutdown()
+            return int.from_bytes(content[:2], "big")
 
 
 def session_cookie(server: LiveServer) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from wsproto.connection import Connection, ConnectionType
-from wsproto.events import TextMessage
+from wsproto.events import CloseConnection, TextMessage
 
 from app.agents.sockets import SocketLoop
-from app.ticker import Ticker
+from app.ticker import Ticker, Viewer
+
+SOMEBODY = Viewer("1:1", "a login")
 
 
 @pytest.fixture
@@ -25,12 +27,12 @@ def loop() -> Iterator[SocketLoop]:
 class Browser:
     """The far end of a ``/ui`` socket."""
 
-    def __init__(self, loop: SocketLoop, ticker: Ticker) -> None:
+    def __init__(self, loop: SocketLoop, ticker: Ticker, viewer: Viewer = SOMEBODY) -> None:
         ours, self._far = socket.socketpair()
         self._far.settimeout(10)
         self._ws = Connection(ConnectionType.CLIENT)
         self._peer = loop.peer(ours, ticker)
-        ticker.add(self._peer)
+        ticker.add(self._peer, viewer)
         loop.admit(self._peer, b"")
 
     def next_tick(self) -> dict[str, Any]:
@@ -39,6 +41,14 @@ class Browser:
             for event in self._ws.events():
                 if isinstance(event, TextMessage):
                     return dict(json.loads(event.data))
+            self._ws.receive_data(self._far.recv(4096))
+
+    def closing(self) -> int:
+        """Return the code of the close frame that comes."""
+        while True:
+            for event in self._ws.events():
+                if isinstance(event, CloseConnection):
+                    return int(event.code)
             self._ws.receive_data(self._far.recv(4096))
 
     def leave(self) -> None:
@@ -82,3 +92,15 @@ def test_a_browser_that_leaves_is_forgotten(loop: SocketLoop) -> None:
     browser.leave()
     assert gone.wait(10)
     assert ticker.listener_count == 0
+
+
+def test_who_has_logged_out_hears_nothing_more_and_others_go_on(loop: SocketLoop) -> None:
+    ticker = Ticker(interval=0.0)
+    gone = Browser(loop, ticker, Viewer("1:1", "gone"))
+    here = Browser(loop, ticker, Viewer("1:1", "here"))
+    ticker.dismiss(lambda viewer: viewer.login_id == "gone")
+    assert gone.closing() == 1008
+    ticker.publish({"plans"})
+    ticker.start()
+    assert here.next_tick()["topic"] == "plans"
+    ticker.stop()
