@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,7 +43,8 @@ def wait_for(look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
 class Demo:
     """A demo on this machine.
 
-    ``app`` is an application on the server's database in this process, ``world`` the sandbox, read directly.
+    ``app`` is an application on the server's database in this process, ``world`` the sandbox, read directly;
+    ``told`` is what its environment says beside the usual.
     """
 
     instance: Path
@@ -51,6 +52,7 @@ class Demo:
     app: Flask
     world: World
     process: subprocess.Popen[bytes] | None = None
+    told: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -69,6 +71,7 @@ class Demo:
             "PICULUS_SANDBOX_BANK_PORT": str(self.port + 1),
             "PICULUS_TRAFFIC": "0",
             "PORT": str(self.port),
+            **self.told,
         }
 
     def set_up(self) -> None:
