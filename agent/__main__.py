@@ -107,7 +107,7 @@ def check(config: Path) -> None:
                 ("trades", lambda: trades_of(configuration).check()),
                 ("ledger", lambda: ledger_of(configuration).check()),
                 ("bank", lambda: bank_of(configuration).check()),
-                ("server", lambda: configuration.server_token() and reach(configuration.server_url)),
+                ("server", lambda: reach(link_settings(configuration).url)),
                 ("journal", lambda: open_journal(configuration.journal)),
             ]
         )
@@ -148,9 +148,7 @@ def schema() -> None:
 def assemble(configuration: Configuration) -> Service:
     """Build an agent from its configuration. Raises ConfigurationError, JournalError."""
     section = configuration.tables.agent
-    settings = LinkSettings(
-        url=configuration.server_url, token=configuration.server_token(), ca_file=configuration.ca_file
-    )
+    settings = link_settings(configuration)
     ports = Ports(trades_of(configuration), ledger_of(configuration), bank_of(configuration))
     fixers = offered_fixers(configuration)
     work = ProductionWork(section.name, ports, repair_settings(configuration), fixers)
@@ -187,6 +185,13 @@ def repair_settings(configuration: Configuration) -> RepairSettings:
         quiet_for=timedelta(seconds=tables.guard.quiet_for),
         number_pattern=rf"^(?:{number_pattern(codes).pattern})\Z",
         codes=RowCodes(success=codes.success, failed=codes.failed, booked=codes.booked),
+    )
+
+
+def link_settings(configuration: Configuration) -> LinkSettings:
+    """Return where the server is and what it is shown. Raises ConfigurationError."""
+    return LinkSettings(
+        url=configuration.server_url, token=configuration.server_token(), ca_file=configuration.ca_file()
     )
 
 

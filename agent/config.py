@@ -6,6 +6,7 @@ Relative paths are meant from the folder of the file. agent.example.toml explain
 """
 
 import re
+import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,11 +104,17 @@ class Configuration(msgspec.Struct, frozen=True):
         """Where the journal lies."""
         return self._path(self.tables.agent.journal)
 
-    @property
     def ca_file(self) -> str | None:
-        """Certificates to trust, or None for the machine's own."""
+        """Certificates to trust, or None for the machine's own. Raises ConfigurationError."""
         named = self.tables.server.ca_file
-        return str(self._path(named)) if named else None
+        if not named:
+            return None
+        path = self._path(named)
+        try:
+            ssl.create_default_context(cafile=path)
+        except OSError as error:
+            raise ConfigurationError(f"{self.file}: server.ca_file cannot be read: {error}") from error
+        return str(path)
 
     @property
     def server_url(self) -> str:

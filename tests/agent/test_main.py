@@ -53,6 +53,16 @@ def test_a_missing_secret_is_one_line_and_exit_2(file: Path) -> None:
     assert done.stderr.splitlines() == [f"agent: {file}: bank.token (or bank.token_file) is missing"]
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "nonsense"])
+def test_a_certificate_of_no_use_is_one_line_and_exit_2(file: Path, content: str | None) -> None:
+    if content is not None:
+        (file.parent / "ca.pem").write_text(content)
+    done = call("--config", file, PICULUS_AGENT_SERVER__CA_FILE="ca.pem")
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"agent: {file}: server.ca_file cannot be read: ")
+
+
 def test_a_fixer_nobody_has_is_named(file: Path) -> None:
     done = call("--config", file, PICULUS_AGENT_AGENT__FIXERS='["nobody"]')
     assert done.exit_code == 2
