@@ -55,8 +55,8 @@ class GroupShare(Share):
 class OpenFigures:
     """What is open, and what of it no automatic plan goes on with.
 
-    ``manual`` waits for a click, ``human`` needs a person's judgement (or a plan), ``exhausted`` has no
-    attempts left; no anomaly is in two of them.
+    ``manual`` waits for a click, ``human`` is the tab 待人工核查 of 异常处理 (with a person, or without a plan
+    in force), ``exhausted`` has no attempts left; no anomaly is in two of them.
     """
 
     count: int
@@ -122,10 +122,12 @@ def _needs(session: ReadSession, cells: list[OpenCell]) -> Counter[str]:
 
 def _need(state: str, mode: str | None) -> str | None:
     """Return what an anomaly needs of a person; ``mode`` of its plan in force, None without one."""
+    if state == "repairing":
+        return None
+    if state == "needs_human" or mode is None:
+        return "human"
     if state == "exhausted":
         return "exhausted"
-    if state == "needs_human" or (state == "open" and mode is None):
-        return "human"
     return "manual" if state == "open" and mode == "manual" else None
 
 

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.anomalies.models import OPEN_STATES
+from app.executions import exceptions
 from app.monitor import home
 from app.monitor.charts import short_amount, spark
 from app.monitor.fleet import first_steps, fleet
@@ -39,6 +41,17 @@ def test_open_anomalies_are_summed_by_state_group_and_fixer(session: WorkSession
     assert open_figures(session, [other.id]).amount_minor == 100
 
 
+@pytest.mark.parametrize("plan", [None, {"mode": "auto"}, {"mode": "manual"}, {"state": "disabled"}])
+def test_home_and_the_tab_of_exceptions_count_the_same_for_a_person(
+    session: WorkSession, group: SystemGroup, plan: dict[str, str] | None
+) -> None:
+    if plan is not None:
+        make_plan(session, group, **plan)
+    for state in OPEN_STATES:
+        make_anomaly(session, group, state=state)
+    assert open_figures(session, None).human == exceptions.count_tabs(session, None).human
+
+
 @pytest.mark.parametrize(
     ("state", "plan", "is_for_person"),
     [
@@ -48,6 +61,7 @@ def test_open_anomalies_are_summed_by_state_group_and_fixer(session: WorkSession
         ("open", None, True),
         ("repairing", None, False),
         ("waiting", {"mode": "manual"}, False),
+        ("waiting", None, True),
         ("exhausted", {"mode": "auto"}, True),
         ("needs_human", {"mode": "auto"}, True),
     ],
