@@ -25,13 +25,14 @@ MAX_INTEGER = 2**63 - 1
 PAGE_SIZE = 50
 
 T = TypeVar("T", bound=DeclarativeBase)
+Shown = TypeVar("Shown")
 
 
 @dataclass(frozen=True)
-class Page(Generic[T]):
+class Page(Generic[Shown]):
     """Rows in display order, and the cursors of the next (``after``) and previous page, None at an end."""
 
-    rows: list[T]
+    rows: list[Shown]
     after: str | None
     before: str | None
 

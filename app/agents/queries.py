@@ -60,6 +60,33 @@ def _conditions(wanted: AgentFilter, now: datetime) -> list[ColumnElement[bool]]
     return found
 
 
+def presence_counts(
+    session: ReadSession, group_ids: Sequence[int], now: datetime
+) -> dict[int, dict[str, int]]:
+    """Return how many agents of each group are in each presence, revoked ones left out; none: absent."""
+    presence = presence_column(now)
+    statement = (
+        select(Agent.group_id, presence, func.count())
+        .where(Agent.group_id.in_(group_ids), Agent.revoked_at.is_(None))
+        .group_by(Agent.group_id, presence)
+    )
+    found: dict[int, dict[str, int]] = {}
+    for group_id, name, count in session.execute(statement):
+        found.setdefault(group_id, {})[name] = count
+    return found
+
+
+def first_agents(session: ReadSession, group_id: int, now: datetime, count: int) -> list[Agent]:
+    """Return the first ``count`` agents of a group, those online before the others, then by name."""
+    statement = (
+        select(Agent)
+        .where(Agent.group_id == group_id, Agent.revoked_at.is_(None))
+        .order_by((presence_column(now) == "online").desc(), Agent.name)
+        .limit(count)
+    )
+    return list(session.scalars(statement))
+
+
 def names_offering(
     session: ReadSession, group_id: int, fixer_code: str, now: datetime, count: int
 ) -> list[str]:

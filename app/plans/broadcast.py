@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.agents import queries as agent_queries
 from app.agents import service as agent_service
 from app.agents.service import AgentPresence
 from app.anomalies import collections
@@ -12,7 +13,7 @@ from app.anomalies.service import GroupIds
 from app.audit.service import Actor
 from app.errors import InvalidError, NotFoundError
 from app.forms import Form
-from app.keyset import ReadSession
+from app.keyset import Cut, Page, ReadSession
 from app.plans import schedules
 from app.plans.fixer_codes import fixer_choices, require_known
 from app.plans.models import CollectionSchedule
@@ -21,25 +22,20 @@ from app.unit_of_work import WorkSession
 from app.users import groups
 from app.users.models import SystemGroup
 
+AGENTS_SHOWN = 5
+GROUPS_A_PAGE = 20
 NEW_SCHEDULE_CRON = "0 0/10 * * * ?"
 
 
 @dataclass(frozen=True)
 class GroupOffer:
-    """A group and its agents; ``codes`` are the fixer codes an online agent offers."""
+    """A group, how many of its agents are online and how many there are, and the first AGENTS_SHOWN of them,
+    those online before the others. Revoked ones do not count."""
 
     group: SystemGroup
+    online: int
+    total: int
     agents: tuple[AgentPresence, ...]
-
-    @property
-    def online(self) -> tuple[AgentPresence, ...]:
-        """The agents that would be asked."""
-        return tuple(one for one in self.agents if one.is_online)
-
-    @property
-    def codes(self) -> frozenset[str]:
-        """What can be found now."""
-        return frozenset(code for one in self.online for code in one.agent.fixer_codes)
 
 
 @dataclass(frozen=True)
@@ -75,20 +71,27 @@ def codes(session: ReadSession, group_ids: GroupIds) -> list[str]:
     return fixer_choices(session, group_ids)
 
 
-def offers(session: ReadSession, group_ids: GroupIds, now: datetime) -> list[GroupOffer]:
-    """Return each visible enabled group with its agents, revoked ones left out."""
-    known = [
-        one
-        for one in agent_service.list_agents(
-            session, group_ids=None if group_ids is None else list(group_ids), now=now
-        )
-        if one.presence != "revoked"
-    ]
-    return [
-        GroupOffer(group, tuple(one for one in known if one.agent.group_id == group.id))
-        for group in visible_groups(session, group_ids)
-        if group.is_enabled
-    ]
+def offers(session: ReadSession, group_ids: GroupIds, now: datetime, cut: Cut) -> Page[GroupOffer]:
+    """Return a page of the visible enabled groups by sysCode, with agents. Raises InvalidError('cursor')."""
+    page = _page(session, group_ids, cut, "enabled")
+    counts = agent_queries.presence_counts(session, [group.id for group in page.rows], now)
+    rows = [_offer(session, group, counts.get(group.id, {}), now) for group in page.rows]
+    return Page(rows, page.after, page.before)
+
+
+def _offer(session: ReadSession, group: SystemGroup, counts: dict[str, int], now: datetime) -> GroupOffer:
+    first = agent_queries.first_agents(session, group.id, now, AGENTS_SHOWN) if counts else []
+    return GroupOffer(
+        group=group,
+        online=counts.get("online", 0),
+        total=sum(counts.values()),
+        agents=tuple(AgentPresence(agent, agent_service.presence_of(agent, now)) for agent in first),
+    )
+
+
+def _page(session: ReadSession, group_ids: GroupIds, cut: Cut, state: str = "") -> Page[SystemGroup]:
+    seen = None if group_ids is None else list(group_ids)
+    return groups.page_groups(session, cut, group_ids=seen, state=state)[0]
 
 
 def send(
@@ -125,10 +128,15 @@ def send(
     ]
 
 
-def schedule_rows(session: ReadSession, group_ids: GroupIds) -> list[ScheduleRow]:
-    """Return every visible group with its recurring collection."""
-    known = {one.group_id: one for one in schedules.list_schedules(session, group_ids)}
-    return [ScheduleRow(group, known.get(group.id)) for group in visible_groups(session, group_ids)]
+def schedule_rows(session: ReadSession, group_ids: GroupIds, cut: Cut) -> Page[ScheduleRow]:
+    """Return a page of the visible groups by sysCode, each with its recurring collection.
+
+    Raises InvalidError('cursor').
+    """
+    page = _page(session, group_ids, cut)
+    known = {one.group_id: one for one in schedules.list_schedules(session, [row.id for row in page.rows])}
+    rows = [ScheduleRow(group, known.get(group.id)) for group in page.rows]
+    return Page(rows, page.after, page.before)
 
 
 def schedule_form(session: ReadSession, sys_code: str, group_ids: GroupIds) -> Form:

@@ -124,8 +124,9 @@ def new_broadcast() -> ResponseReturnValue:
 @requires("operator")
 def fleet() -> ResponseReturnValue:
     """Who is online and what each can fix, refetched on ticks of the agents."""
-    offers = broadcast.offers(db.session, current_group_ids(), current_time())
-    return render_list("collections/fleet.html", "collections/_fleet.html", offers=offers)
+    cut = _side_cut()
+    offers = broadcast.offers(db.session, current_group_ids(), current_time(), cut)
+    return render_list("collections/fleet.html", "collections/_fleet.html", offers=offers, cut=cut)
 
 
 @blueprint.route("/schedules/<sys_code>", methods=["GET", "POST"])
@@ -155,8 +156,15 @@ def edit_schedule(sys_code: str) -> ResponseReturnValue:
 @blueprint.get("/schedules")
 @requires("operator")
 def list_schedules() -> ResponseReturnValue:
-    rows = broadcast.schedule_rows(db.session, current_group_ids())
-    return render_list("collections/schedules.html", "collections/_schedules.html", rows=rows)
+    cut = _side_cut()
+    rows = broadcast.schedule_rows(db.session, current_group_ids(), cut)
+    return render_list("collections/schedules.html", "collections/_schedules.html", rows=rows, cut=cut)
+
+
+def _side_cut() -> Cut:
+    """Return which page is wanted of a list beside the form."""
+    asked = request.args
+    return Cut(asked.get("after"), asked.get("before"), broadcast.GROUPS_A_PAGE)
 
 
 def _act(run: CollectionRun, action: str, reason: str) -> CollectionRun | None:
@@ -175,13 +183,15 @@ def _is_live(run: CollectionRun) -> bool:
 
 def _broadcast_page(form: Form, status: int) -> ResponseReturnValue:
     allowed, now = current_group_ids(), current_time()
+    first = Cut(size=broadcast.GROUPS_A_PAGE)
     return render_list(
         "collections/new.html",
         "collections/_form.html",
         status,
         form=form,
-        offers=broadcast.offers(db.session, allowed, now),
-        rows=broadcast.schedule_rows(db.session, allowed),
+        offers=broadcast.offers(db.session, allowed, now, first),
+        rows=broadcast.schedule_rows(db.session, allowed, first),
+        cut=first,
         group_choices=broadcast.group_choices(db.session, allowed),
         codes=broadcast.codes(db.session, allowed),
     )

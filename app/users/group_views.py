@@ -9,6 +9,7 @@ from app.extensions import db
 from app.forms import Form
 from app.i18n import DEFAULT_ZONE, ZONES
 from app.i18n import translate as _
+from app.keyset import Cut
 from app.rendering import finish, render_dialog, render_list
 from app.unit_of_work import unit_of_work
 from app.users import groups
@@ -19,7 +20,22 @@ from app.users.blueprint import blueprint
 @blueprint.get("/users/groups")
 @requires("admin")
 def list_groups() -> ResponseReturnValue:
-    return render_list("users/groups.html", "users/_groups_table.html", groups=groups.list_groups(db.session))
+    asked = request.args
+    page, count = groups.page_groups(
+        db.session,
+        Cut(after=asked.get("after"), before=asked.get("before")),
+        text=asked.get("q", "").strip(),
+        state=asked.get("state", ""),
+    )
+    is_filtered = any(asked.get(name) for name in ("q", "state"))
+    return render_list(
+        "users/groups.html",
+        "users/_groups_table.html",
+        page=page,
+        count=count,
+        asked=asked,
+        is_filtered=is_filtered,
+    )
 
 
 @blueprint.route("/users/groups/new", methods=["GET", "POST"])

@@ -4,14 +4,14 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 
 from app.audit import service as audit
 from app.audit.reasons import reason_errors
 from app.audit.service import Actor
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.i18n import is_zone
-from app.keyset import ReadSession
+from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from app.users.service import NAME_LIMIT, FormErrors
@@ -26,6 +26,31 @@ def list_groups(session: ReadSession, group_ids: Sequence[int] | None = None) ->
     if group_ids is not None:
         statement = statement.where(SystemGroup.id.in_(group_ids))
     return list(session.scalars(statement))
+
+
+def page_groups(
+    session: ReadSession,
+    cut: Cut,
+    *,
+    group_ids: Sequence[int] | None = None,
+    text: str = "",
+    state: str = "",
+) -> tuple[Page[SystemGroup], CappedCount]:
+    """Return a page of groups by code, and how many match.
+
+    ``group_ids``: those a person may see, None: all. ``text``: part of code or name; ``state``: enabled …
+    Raises InvalidError('cursor').
+    """
+    filters: list[ColumnElement[bool]] = []
+    if group_ids is not None:
+        filters.append(SystemGroup.id.in_(group_ids))
+    if text:
+        columns = (SystemGroup.sys_code, SystemGroup.name)
+        filters.append(or_(*(column.icontains(text, autoescape=True) for column in columns)))
+    if state:
+        filters.append(SystemGroup.is_enabled == (state == "enabled"))
+    order = Order(SystemGroup.sys_code, SystemGroup.id, is_descending=False)
+    return page_of(session, SystemGroup, filters, order, cut), capped_count(session, SystemGroup, filters)
 
 
 def get_group(session: ReadSession, group_id: int) -> SystemGroup:

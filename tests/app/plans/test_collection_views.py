@@ -1,5 +1,7 @@
 """Broadcasts, collection runs and recurring collections as pages."""
 
+import re
+
 import pytest
 from flask import Flask
 
@@ -8,6 +10,7 @@ from app.anomalies.models import CollectionRun
 from app.extensions import db
 from app.plans.models import CollectionSchedule
 from app.unit_of_work import unit_of_work
+from app.users import groups as groups_service
 from tests.app.visitor import Visitor, visitor_of
 from tests.factories import FIXER, make_agent, make_group
 
@@ -134,3 +137,33 @@ def test_a_wrong_recurring_collection_is_told_at_its_field(
 
 def test_the_recurring_collection_of_a_group_not_to_be_seen_is_not_found(operator: Visitor) -> None:
     assert operator.get("/collections/schedules/PBMS").status_code == 404
+
+
+def test_of_many_agents_the_first_are_shown_online_ones_before_others(app: Flask, operator: Visitor) -> None:
+    with unit_of_work() as session:
+        group = groups_service.find_group(session, "PBAP")
+        assert group is not None
+        for number in range(2, 9):
+            make_agent(session, group, name=f"pbap-{number}", is_online=number % 2 == 0)
+    page = operator.get("/collections/fleet").text
+    named = [number for number in range(1, 9) if f"pbap-{number}" in page]
+    assert named == [1, 2, 4, 6, 8]
+    assert "5 台在线，共 8 台" in page
+    assert 'href="/agents?group=PBAP"' in page
+
+
+@pytest.mark.parametrize(
+    ("path", "mark"), [("/collections/fleet", "fleet-group"), ("/collections/schedules", "fleet-group")]
+)
+def test_groups_beside_the_form_are_read_page_by_page(app: Flask, groups: None, path: str, mark: str) -> None:
+    with unit_of_work() as session:
+        for number in range(43):
+            make_group(session, f"SYS{number:02d}")
+    boss = visitor_of(app, "boss", "admin")
+    for count in (20, 20, 5):
+        page = boss.get(path).text
+        assert page.count(f'class="{mark}"') == count
+        following = re.search(r'rel="next" href="([^"]+)"', page)
+        path = following[1] if following else ""
+    assert path == ""
+    assert boss.get("/collections/new").text.count(f'class="{mark}"') == 40

@@ -1,12 +1,16 @@
 """Personal settings, language, and the system groups."""
 
+import re
+
 import pytest
 from flask import Flask
 
 from app.extensions import db
+from app.unit_of_work import unit_of_work
 from app.users import groups, service
 from app.users.models import SystemGroup, User
 from tests.app.visitor import PASSWORD, Visitor, visitor_of
+from tests.factories import make_group
 
 GROUP = {"sys_code": "PBCR", "name": "信贷", "zone": "Asia/Shanghai", "trade_table": ""}
 
@@ -122,3 +126,22 @@ def test_a_group_is_edited_and_disabled_but_keeps_its_code(visitor: Visitor) -> 
     changed = stored_group("PBCR")
     assert changed is not None
     assert (changed.name, changed.zone, changed.is_enabled) == ("贷款", "UTC", False)
+
+
+def test_groups_are_read_page_by_page_and_narrowed_by_the_url(app: Flask) -> None:
+    with unit_of_work() as session:
+        for number in range(60):
+            make_group(session, f"SYS{number:02d}", name=f"系统 {number}", is_enabled=number != 7)
+    admin = visitor_of(app, "boss", "admin")
+
+    def shown(url: str) -> list[str]:
+        return re.findall(r">(SYS\d\d)<", admin.get(url, target="groups-table").text)
+
+    first = admin.get("/users/groups").text
+    following = re.search(r'rel="next" href="([^"]+)"', first)
+    assert following
+    assert shown("/users/groups") + shown(following[1]) == [f"SYS{number:02d}" for number in range(60)]
+    assert shown("/users/groups?state=disabled") == ["SYS07"]
+    assert shown("/users/groups?q=sys1") == [f"SYS{number}" for number in range(10, 20)]
+    assert shown("/users/groups?q=系统 59") == ["SYS59"]
+    assert "没有符合条件的系统组别" in admin.get("/users/groups?q=none").text
