@@ -37,9 +37,16 @@ def judge_half_done(
 
 
 def _is_with_the_bank(standing: RepairRow, facts: Facts) -> bool:
+    """Whether our payout is not finished, or may not be asked again while another may have been paid."""
     asked = [result_of(step).request_no for step in standing.steps if _is_open_payout(step)]
-    found = [request for request in facts.bank.requests if request.request_no in asked]
-    return any(each.verdict is BankState.UNKNOWN and each.status != "not_found" for each in found)
+    if not asked or facts.bank.state is not BankState.UNKNOWN:
+        return False
+    return any(
+        each.verdict is BankState.UNKNOWN and each.status != "not_found"
+        if each.request_no in asked
+        else each.verdict is not BankState.FAIL
+        for each in facts.bank.requests
+    )
 
 
 def _is_open_payout(step: StepRow) -> bool:

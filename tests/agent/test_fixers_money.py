@@ -147,6 +147,8 @@ def test_a_lost_payout_is_not_asked_again_while_another_number_may_have_paid(
     desk.production.bank.replies.append("lost_before")
     assert desk.attempt(trade_no, code).outcome == "unknown"
     desk.production.bank.settle(f"{trade_no}-0", turned, "E1001" if turned == "failed" else None)
+    seen = verify(trade_no, desk.production.ports, desk.settings)
+    assert (seen.outcome, seen.reason, seen.fixer_code) == ("wait", "bank", code)
     report = desk.attempt(trade_no, code)
     assert (report.outcome, report.reason) == ("wait", "bank")
     assert desk.production.bank.asked == [f"{trade_no}-P1"]
@@ -159,6 +161,7 @@ def test_a_lost_payout_beside_a_late_success_is_repaired_once_it_surely_never_ar
     desk.attempt(trade_no, code)
     desk.production.bank.settle(f"{trade_no}-0", "success")
     wait_for_days_to_close(desk)
+    assert verify(trade_no, desk.production.ports, desk.settings).outcome == "resume"
     assert desk.attempt(trade_no, code).outcome == "repaired"
     assert numbers(desk) == [f"{trade_no}-0"]
 
