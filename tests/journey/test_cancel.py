@@ -73,17 +73,17 @@ def _leave_everything_to_clicks(demo: Demo) -> None:
             set_schedule(session, yearly, actor=SYSTEM, now=now)
 
 
-def _repairable_trade() -> str | None:
-    """A trade of the fixer, once every first collection has ended."""
+def _repairable_trade() -> str:
+    """A trade of the fixer, once every first collection has ended; '' until then."""
     if not list(_runs("finished")) or list(_runs("waiting", "running")):
-        return None
+        return ""
     statement = (
         select(Anomaly.trade_no)
         .join(SystemGroup, SystemGroup.id == Anomaly.group_id)
         .where(SystemGroup.sys_code == GROUP, Anomaly.fixer_code == FIXER, Anomaly.state == "open")
         .order_by(Anomaly.id)
     )
-    return db.session.scalars(statement).first()
+    return db.session.scalars(statement).first() or ""
 
 
 def _runs(*states: str) -> Iterator[CollectionRun]:
