@@ -9,7 +9,7 @@ from sqlalchemy import insert
 from sqlalchemy.orm import DeclarativeBase
 
 from app.agents.models import Agent, Command, Frame
-from app.anomalies.models import Anomaly, AnomalyEvent, CollectionRun, CollectionTask, HourlyCount
+from app.anomalies.models import Anomaly, AnomalyEvent, CollectionRun, CollectionTask, QuarterCount
 from app.audit.models import AuditEntry
 from app.audit.service import SYSTEM
 from app.executions.models import Attempt, Execution, Step
@@ -45,7 +45,7 @@ def fill(app: Flask, count: int) -> None:
         _write(Attempt, repaired_rows.attempts(count, now))
         _write(Step, repaired_rows.steps(count, now))
         _write(AuditEntry, _audit(count, now))
-        _write(HourlyCount, _hours(now))
+        _write(QuarterCount, _quarters(now))
 
 
 def _write(model: type[DeclarativeBase], rows: Rows) -> None:
@@ -196,14 +196,14 @@ def _audit(count: int, now: datetime) -> Rows:
         }
 
 
-def _hours(now: datetime) -> Rows:
+def _quarters(now: datetime) -> Rows:
     top = now.replace(minute=0, second=0, microsecond=0)
-    for back in range(24 * DAYS):
+    for back in range(4 * 24 * DAYS):
         for group in range(1, GROUPS + 1):
             for name in ("new", "repaired", "healed", "needs_human", "attempt_repaired", "attempt_failed"):
                 yield {
                     "group_id": group,
-                    "hour": top - timedelta(hours=back),
+                    "quarter": top - timedelta(minutes=15 * back),
                     "name": name,
                     "count": 1 + back % 7,
                     "amount_minor": 1_000 * back,

@@ -222,15 +222,18 @@ class AnomalyEvent(Base):
     command_id: Mapped[str | None] = mapped_column(String(32))
 
 
-class HourlyCount(Base):
-    """Kept counts for the home page: what happened in a group in an hour (UTC), by kind."""
+class QuarterCount(Base):
+    """Kept counts for the home page: what happened in a group in a quarter of an hour, by name.
 
-    __tablename__ = "hourly_count"
-    __table_args__ = (UniqueConstraint("group_id", "hour", "name"),)
+    Every zone's midnight is the beginning of a quarter, so that a day's sum is exact.
+    """
+
+    __tablename__ = "quarter_count"
+    __table_args__ = (UniqueConstraint("group_id", "quarter", "name"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     group_id: Mapped[int]
-    hour: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    quarter: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     name: Mapped[str] = mapped_column(String(40))
     count: Mapped[int] = mapped_column(default=0)
     amount_minor: Mapped[int] = mapped_column(BigId, default=0)

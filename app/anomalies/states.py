@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent, HourlyCount
+from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent, QuarterCount
 from app.audit.service import Actor
 from app.errors import ConflictError
 from app.unit_of_work import WorkSession
@@ -65,7 +65,7 @@ COUNTED_STATES: Final = ("repaired", "healed", "ignored", "exhausted", "needs_hu
 
 
 def counted_name(anomaly: Anomaly, state: str) -> str:
-    """Return the HourlyCount name of reaching ``state``: 确认失败 is counted apart from 修复为成功."""
+    """Return the QuarterCount name of reaching ``state``: 确认失败 is counted apart from 修复为成功."""
     if state == "repaired" and anomaly.resolution == RESOLUTION_CONFIRMED_FAILED:
         return "confirmed_failed"
     return state
@@ -113,20 +113,26 @@ def _write_event(
 def count(
     session: WorkSession, group_id: int, name: str, now: datetime, *, by: int = 1, amount_minor: int = 0
 ) -> None:
-    """Add to the kept count ``name`` of the group's current hour (UTC).
+    """Add to the kept count ``name`` of the group's current quarter of an hour.
 
     Names: ``new``, the states of COUNTED_STATES, ``confirmed_failed``, and ``attempt_<outcome>``.
     """
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    values = {"group_id": group_id, "hour": hour, "name": name, "count": by, "amount_minor": amount_minor}
+    quarter = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0)
+    values = {
+        "group_id": group_id,
+        "quarter": quarter,
+        "name": name,
+        "count": by,
+        "amount_minor": amount_minor,
+    }
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = insert(HourlyCount).values(values)
+    statement = insert(QuarterCount).values(values)
     session.execute(
         statement.on_conflict_do_update(
-            index_elements=["group_id", "hour", "name"],
+            index_elements=["group_id", "quarter", "name"],
             set_={
-                "count": HourlyCount.count + statement.excluded.count,
-                "amount_minor": HourlyCount.amount_minor + statement.excluded.amount_minor,
+                "count": QuarterCount.count + statement.excluded.count,
+                "amount_minor": QuarterCount.amount_minor + statement.excluded.amount_minor,
             },
         )
     )

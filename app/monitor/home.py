@@ -1,8 +1,9 @@
 """The figures of home beside what is open: today, repair times, the trend, what waits for a person.
 
-All come from kept hourly counts or from a bounded number of newest rows. ``groups`` None means every group.
+All come from kept counts or from a bounded number of newest rows. ``groups`` None means every group.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select, union_all
 
-from app.anomalies.models import Anomaly, HourlyCount
+from app.anomalies.models import Anomaly, QuarterCount
 from app.keyset import ReadSession
 from app.monitor.frames import GroupIds
 from app.users.models import SystemGroup
@@ -79,14 +80,14 @@ def midnight(now: datetime, zone: str) -> datetime:
 
 
 def today(session: ReadSession, groups: GroupIds, since: datetime) -> Today:
-    """Return what the kept counts say since ``since``; they are kept by the UTC hour."""
+    """Return what the kept counts say since ``since``, the beginning of a quarter of an hour."""
     statement = (
-        select(HourlyCount.name, func.sum(HourlyCount.count), func.sum(HourlyCount.amount_minor))
-        .where(HourlyCount.hour >= since)
-        .group_by(HourlyCount.name)
+        select(QuarterCount.name, func.sum(QuarterCount.count), func.sum(QuarterCount.amount_minor))
+        .where(QuarterCount.quarter >= since)
+        .group_by(QuarterCount.name)
     )
     if groups is not None:
-        statement = statement.where(HourlyCount.group_id.in_(groups))
+        statement = statement.where(QuarterCount.group_id.in_(groups))
     sums = {name: (int(count), int(amount)) for name, count, amount in session.execute(statement)}
 
     def count(*names: str) -> int:
@@ -130,29 +131,31 @@ def trend(session: ReadSession, groups: GroupIds, now: datetime, hours: int) -> 
     moments = [last - timedelta(hours=back) for back in reversed(range(hours))]
     statement = (
         select(
-            HourlyCount.hour,
-            HourlyCount.name,
-            func.sum(HourlyCount.count),
-            func.sum(HourlyCount.amount_minor),
+            QuarterCount.quarter,
+            QuarterCount.name,
+            func.sum(QuarterCount.count),
+            func.sum(QuarterCount.amount_minor),
         )
-        .where(HourlyCount.hour >= moments[0])
-        .group_by(HourlyCount.hour, HourlyCount.name)
+        .where(QuarterCount.quarter >= moments[0])
+        .group_by(QuarterCount.quarter, QuarterCount.name)
     )
     if groups is not None:
-        statement = statement.where(HourlyCount.group_id.in_(groups))
-    kept = {
-        (hour, name): (int(count), int(amount)) for hour, name, count, amount in session.execute(statement)
-    }
+        statement = statement.where(QuarterCount.group_id.in_(groups))
+    kept: Counter[tuple[datetime, str]] = Counter()
+    amounts: Counter[tuple[datetime, str]] = Counter()
+    for quarter, name, count, amount in session.execute(statement):
+        kept[quarter.replace(minute=0), name] += int(count)
+        amounts[quarter.replace(minute=0), name] += int(amount)
 
-    def line(names: Iterable[str], part: int = 0) -> list[int]:
-        return [sum(kept.get((hour, name), (0, 0))[part] for name in names) for hour in moments]
+    def line(names: Iterable[str], of: Counter[tuple[datetime, str]] = kept) -> list[int]:
+        return [sum(of[hour, name] for name in names) for hour in moments]
 
     return Trend(
         hours=moments,
         found=line(["new"]),
         repaired=line(["repaired", "confirmed_failed"]),
         for_person=line(["needs_human", "exhausted"]),
-        found_amount_minor=line(["new"], part=1),
+        found_amount_minor=line(["new"], amounts),
     )
 
 

@@ -55,8 +55,8 @@ class GroupShare(Share):
 class OpenFigures:
     """What is open, and what of it no automatic plan goes on with.
 
-    ``manual`` waits for a click, ``human`` is the tab 待人工核查 of 异常处理 (with a person, or without a plan
-    in force), ``exhausted`` has no attempts left; no anomaly is in two of them.
+    ``manual`` waits for a click, ``human`` is the tab 待人工核查 of 异常处理 (with a person, or without a
+    plan in force), ``exhausted`` has no attempts left; no anomaly is in two of them.
     """
 
     count: int

@@ -39,6 +39,22 @@ def test_an_index_on_an_expression_is_as_the_models_say_on_sqlite_too(tmp_path: 
         db.engine.dispose()
 
 
+def test_what_was_counted_by_the_hour_stays_counted(tmp_path: Path) -> None:
+    app = create_app(Settings(instance=tmp_path))
+    with app.app_context():
+        upgrade(revision="0003")
+        with db.engine.begin() as connection:
+            columns = "group_id, hour, name, count, amount_minor"
+            connection.execute(
+                text(f"INSERT INTO hourly_count ({columns}) VALUES (1, '2026-03-02 12:00:00', 'new', 5, 90)")
+            )
+        upgrade()
+        kept = db.session.execute(text("SELECT quarter, name, count, amount_minor FROM quarter_count")).one()
+        assert tuple(kept) == ("2026-03-02 12:00:00", "new", 5, 90)
+        db.session.remove()
+        db.engine.dispose()
+
+
 def test_the_migrations_can_be_taken_back(tmp_path: Path) -> None:
     app = create_app(Settings(instance=tmp_path))
     with app.app_context():

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from app.anomalies import collecting, reports
 from app.anomalies.collections import start_run
-from app.anomalies.models import Anomaly, AnomalyEvent, CollectionTask, HourlyCount
+from app.anomalies.models import Anomaly, AnomalyEvent, CollectionTask, QuarterCount
 from app.anomalies.service import ignore, verify
 from app.anomalies.states import ALLOWED, change_state
 from app.audit.models import AuditEntry
@@ -159,14 +159,16 @@ def test_a_row_that_makes_no_sense_is_for_a_person(session: WorkSession, task: C
     assert (anomaly.state, anomaly.fixer_code, anomaly.reason) == ("needs_human", None, "malformed")
 
 
-def test_new_anomalies_are_counted_by_the_hour(session: WorkSession, task: CollectionTask) -> None:
+def test_new_anomalies_are_counted_by_the_quarter_of_an_hour(
+    session: WorkSession, task: CollectionTask
+) -> None:
     agent = task.agent
     for number in range(2):
         message = chunk(task, number, *(reported(f"T{number}{index}") for index in range(3)))
         collecting.record_anomalies(session, agent, message, LATER)
     session.flush()
-    row = session.scalars(select(HourlyCount)).one()
-    assert (row.name, row.count, row.amount_minor, row.hour) == ("new", 6, 60_000, NOW)
+    row = session.scalars(select(QuarterCount)).one()
+    assert (row.name, row.count, row.amount_minor, row.quarter) == ("new", 6, 60_000, NOW)
 
 
 def test_a_large_report_is_taken_chunk_by_chunk(session: WorkSession, task: CollectionTask) -> None:

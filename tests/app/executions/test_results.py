@@ -8,7 +8,7 @@ from sqlalchemy import select
 from agent.protocol import StepRecorded
 from app.agents import commands
 from app.agents.models import Agent, Command
-from app.anomalies.models import Anomaly, AnomalyEvent, HourlyCount
+from app.anomalies.models import Anomaly, AnomalyEvent, QuarterCount
 from app.anomalies.service import order_verify
 from app.executions import results
 from app.executions.models import Attempt, Execution, Step
@@ -164,7 +164,7 @@ def test_a_confirmed_failure_is_counted_apart(
 ) -> None:
     command = begin(session, anomaly, plan, agent)
     results.record_result(session, agent, finished(command, "repaired", is_confirmed_failed=True), LATER)
-    counts = {row.name: row.count for row in session.scalars(select(HourlyCount))}
+    counts = {row.name: row.count for row in session.scalars(select(QuarterCount))}
     assert anomaly.resolution == "confirmed_failed"
     assert counts == {"confirmed_failed": 1, "attempt_repaired": 1}
 

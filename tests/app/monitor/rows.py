@@ -8,7 +8,7 @@ from typing import Any
 from flask.testing import FlaskClient
 
 from app.agents.models import Agent, Command, Frame
-from app.anomalies.models import Anomaly, HourlyCount
+from app.anomalies.models import Anomaly, QuarterCount
 from app.executions.models import Attempt, Execution
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup, User
@@ -78,10 +78,11 @@ def keep_count(
     group: SystemGroup,
     name: str,
     count: int,
-    hour: datetime = NOW,
+    at: datetime = NOW,
     amount_minor: int = 0,
 ) -> None:
-    session.add(HourlyCount(group_id=group.id, hour=hour, name=name, count=count, amount_minor=amount_minor))
+    values = {"name": name, "count": count, "amount_minor": amount_minor}
+    session.add(QuarterCount(group_id=group.id, quarter=at, **values))
     session.flush()
 
 

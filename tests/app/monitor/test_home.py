@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.anomalies.models import OPEN_STATES
+from app.anomalies.states import count
 from app.executions import exceptions
 from app.monitor import home
 from app.monitor.charts import short_amount, spark
@@ -85,7 +86,7 @@ def test_today_begins_at_the_readers_midnight() -> None:
 def test_today_counts_both_resolutions_apart(session: WorkSession, group: SystemGroup) -> None:
     keep_count(session, group, "repaired", 3, amount_minor=700)
     keep_count(session, group, "confirmed_failed", 1, amount_minor=50)
-    keep_count(session, group, "repaired", 9, hour=NOW - timedelta(days=1))
+    keep_count(session, group, "repaired", 9, at=NOW - timedelta(days=1))
     keep_count(session, group, "attempt_repaired", 3)
     keep_count(session, group, "attempt_failed", 1)
     keep_count(session, group, "attempt_unknown", 5)
@@ -93,6 +94,25 @@ def test_today_counts_both_resolutions_apart(session: WorkSession, group: System
     assert (today.repaired, today.confirmed_failed, today.amount_minor) == (3, 1, 750)
     assert today.success_percent == 75.0
     assert home.today(session, [group.id + 1], NOW).success_percent is None
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "Asia/Kolkata", "Asia/Kathmandu"])
+def test_today_begins_at_the_midnight_of_any_zone(
+    session: WorkSession, group: SystemGroup, zone: str
+) -> None:
+    since = home.midnight(NOW, zone)
+    for minutes, repaired in ((-1, 5), (0, 1), (14, 2)):
+        count(
+            session, group.id, "repaired", (since + timedelta(minutes=minutes)).astimezone(UTC), by=repaired
+        )
+    assert home.today(session, None, since).repaired == 3
+
+
+def test_an_hour_of_the_trend_is_all_of_its_quarters(session: WorkSession, group: SystemGroup) -> None:
+    for minutes in (0, 15, 45):
+        count(session, group.id, "new", NOW + timedelta(minutes=minutes), amount_minor=100)
+    trend = home.trend(session, None, NOW + timedelta(minutes=50), 2)
+    assert (trend.found, trend.found_amount_minor) == ([0, 3], [0, 300])
 
 
 def test_repair_time_is_from_first_sight_to_repaired(session: WorkSession, group: SystemGroup) -> None:
@@ -106,7 +126,7 @@ def test_repair_time_is_from_first_sight_to_repaired(session: WorkSession, group
 
 
 def test_the_trend_has_every_hour_also_without_counts(session: WorkSession, group: SystemGroup) -> None:
-    keep_count(session, group, "new", 5, hour=NOW - timedelta(hours=2), amount_minor=40)
+    keep_count(session, group, "new", 5, at=NOW - timedelta(hours=2), amount_minor=40)
     keep_count(session, group, "repaired", 2)
     keep_count(session, group, "confirmed_failed", 1)
     keep_count(session, group, "needs_human", 4)
