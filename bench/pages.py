@@ -15,7 +15,7 @@ from app.unit_of_work import unit_of_work
 from app.users import service as users
 from bench import rows
 from bench.figures import Figure, percentile
-from bench.scattered import AGENTS, CODES, GROUPS, trade_no
+from bench.scattered import AGENTS, CODES, GROUPS, USERS, trade_no
 from bench.server import BenchError, Server, running_server
 from bench.sizes import Sizes
 
@@ -25,10 +25,17 @@ TIMEOUT: Final = 60.0
 PAGES: Final = (
     ("home", "/"),
     ("anomalies", "/anomalies"),
+    ("anomalies by amount", "/anomalies?sort=amount&by=desc"),
     ("anomalies by amount, one state", "/anomalies?state=repaired&sort=amount&by=desc"),
+    ("anomalies by last report, one state", "/anomalies?state=repaired&sort=last_seen&by=desc"),
+    ("anomalies of manual plans", "/anomalies?plan=manual"),
+    ("an anomaly", "/anomalies/1"),
     ("exceptions, by click", "/exceptions"),
+    ("exceptions by amount", "/exceptions?sort=amount&by=desc"),
     ("exceptions, for a person", "/exceptions?tab=human"),
+    ("broadcast", "/collections/new"),
     ("collections", "/collections"),
+    ("collections of one state", "/collections?state=incomplete"),
     ("executions", "/executions"),
     ("executions of one outcome", "/executions?outcome=failed"),
     ("frames", "/frames"),
@@ -36,14 +43,33 @@ PAGES: Final = (
     ("audit", "/audit"),
     ("audit of one person", "/audit?actor=li.na"),
     ("users", "/users"),
+    ("users by a part of the name", "/users?q=09"),
+    ("groups", "/users/groups"),
     ("plans", "/plans"),
+    ("plans of one fixer", f"/plans?fixer={CODES[0]}"),
+    ("a plan", "/plans/1"),
     ("agents", "/agents"),
+    ("agents online of one group", "/agents?group=SYS01&state=online"),
+    ("agents by a part of the name", "/agents?q=999"),
+    ("an agent", "/agents/1"),
     ("search for a trade", f"/search?q={trade_no(1)[:-2]}"),
 )
 _TOKEN: Final = re.compile(r'name="csrf_token" value="([^"]+)"')
 _NEXT: Final = re.compile(r'rel="next" href="([^"]+)"')
-DEEP: Final = ("anomalies", "executions", "frames", "audit", "users")
-"""Lists whose 20th page is asked for as well: keyset paging promises the same time."""
+DEEP: Final = (
+    "anomalies",
+    "anomalies by amount",
+    "exceptions, by click",
+    "collections",
+    "executions",
+    "frames",
+    "audit",
+    "users",
+    "plans",
+    "agents",
+)
+"""Lists whose 20th page (or last, where they have fewer) is asked for as well: keyset paging promises the
+same time."""
 DEPTH: Final = 20
 
 
@@ -64,9 +90,9 @@ def measure(folder: Path, sizes: Sizes) -> list[Figure]:
                 if turn > 0:  # the first visit fills caches
                     took[name].append((time.perf_counter() - began) * 1000)
     conditions = (
-        f"{sizes.listed:,} rows behind each list, but {GROUPS * len(CODES)} plans of {GROUPS} groups and "
-        f"{min(AGENTS, sizes.listed):,} agents; one visitor, {sizes.visits} visits of each page in turn, the "
-        "HTML read whole, no browser"
+        f"{sizes.listed:,} rows behind each list, but {GROUPS * len(CODES)} plans of {GROUPS} groups, "
+        f"{min(AGENTS, sizes.listed):,} agents and {min(USERS, sizes.listed):,} people; one visitor, "
+        f"{sizes.visits} visits of each page in turn, the HTML read whole, no browser"
     )
     figures = [
         (

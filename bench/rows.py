@@ -19,7 +19,7 @@ from app.unit_of_work import unit_of_work
 from app.users import groups, passwords
 from app.users.models import User
 from bench import repaired_rows
-from bench.scattered import AGENTS, CODES, DAYS, GROUPS, Rows, agent_of, group_of, moment, trade_no
+from bench.scattered import AGENTS, CODES, DAYS, GROUPS, USERS, Rows, agent_of, group_of, moment, trade_no
 
 CHUNK: Final = 5_000
 FRAME_TYPES: Final = ("Repair", "Ack", "Started", "StepRecorded", "RepairFinished")
@@ -28,13 +28,13 @@ FRAME_TYPES: Final = ("Repair", "Ack", "Started", "StepRecorded", "RepairFinishe
 def fill(app: Flask, count: int) -> None:
     """Write ``count`` rows behind each list, spread over the last DAYS days and over the groups and agents.
 
-    Plans are what they can be, one a group and fixer; agents at most AGENTS.
+    Plans are what they can be, one a group and fixer; agents at most AGENTS, people at most USERS.
     """
     now = datetime.now(UTC)
     with app.app_context():
         _write_groups(now)
         _write(Agent, _agents(min(AGENTS, count), now))
-        _write(User, _users(count, now))
+        _write(User, _users(min(USERS, count), now))
         _write(CollectionRun, _runs(count, now))
         _write(CollectionTask, _tasks(count, now))
         _write(Command, _commands(count, now))
@@ -69,7 +69,7 @@ def _agents(count: int, now: datetime) -> Rows:
         is_there = number % 10 != 0
         yield {
             "id": number,
-            "name": f"agent-{number:04d}",
+            "name": f"agent-{number:05d}",
             "group_id": group_of(number),
             "token_hash": f"hash-{number}",
             "created_at": now - timedelta(days=DAYS),

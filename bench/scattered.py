@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from app.plans.fixer_codes import KNOWN_FIXERS
 
-GROUPS: Final = 20
-AGENTS: Final = 1_000
+GROUPS: Final = 100
+AGENTS: Final = 10_000
+USERS: Final = 10_000
 DAYS: Final = 28
 """Within what retention keeps."""
 CODES: Final = tuple(KNOWN_FIXERS)
