@@ -103,39 +103,46 @@ class Halt:
 
 def failure(job: Job, reason: str) -> Message:
     """Return the result of work that broke off where nothing was expected to break."""
-    command, moment = job.command, clock.to_iso(clock.now())
-    if isinstance(command, Repair):
-        return RepairFinished(
-            id=new_id(),
-            command_id=job.command_id,
-            trade_no=command.trade_no,
-            fence=command.fence,
-            outcome="unknown",
-            reason=reason,
-            is_confirmed_failed=False,
-            money_moved=job.money_begun,
-            before=None,
-            after=None,
-            facts_before=None,
-            facts_after=None,
-            steps=(),
-            row_hash=command.row_hash,
-            started_at=moment,
-            duration_ms=0,
-        )
-    if isinstance(command, Verify):
-        return FactsRead(
-            id=new_id(),
-            command_id=job.command_id,
-            trade_no=command.trade_no,
-            outcome="error",
-            fixer_code=None,
-            reason=reason,
-            row=None,
-            row_hash="",
-            facts=None,
-        )
-    return Report(command, job.command_id, lambda _: None, lambda _: None, time.monotonic).trailer(reason)
+    match job.command:
+        case Repair():
+            return _broken_repair(job, job.command, reason)
+        case Verify():
+            return FactsRead(
+                id=new_id(),
+                command_id=job.command_id,
+                trade_no=job.command.trade_no,
+                outcome="error",
+                fixer_code=None,
+                reason=reason,
+                row=None,
+                row_hash="",
+                facts=None,
+            )
+        case Collect():
+            report = Report(job.command, job.command_id, lambda _: None, lambda _: None, time.monotonic)
+            return report.trailer(reason)
+
+
+def _broken_repair(job: Job, command: Repair, reason: str) -> RepairFinished:
+    """Unknown, never failed: what had its effect stands in production's step table."""
+    return RepairFinished(
+        id=new_id(),
+        command_id=job.command_id,
+        trade_no=command.trade_no,
+        fence=command.fence,
+        outcome="unknown",
+        reason=reason,
+        is_confirmed_failed=False,
+        money_moved=job.money_begun,
+        before=None,
+        after=None,
+        facts_before=None,
+        facts_after=None,
+        steps=(),
+        row_hash=command.row_hash,
+        started_at=clock.to_iso(clock.now()),
+        duration_ms=0,
+    )
 
 
 def describe(command: Command) -> str:

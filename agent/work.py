@@ -9,7 +9,7 @@ from agent.envelope import new_id
 from agent.fixers import Fixer
 from agent.fixers.attempt import result_of
 from agent.fixers.base import repair, verify
-from agent.fixers.order import RepairOrder, RepairSettings
+from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
 from agent.jobs import Progress
 from agent.ports import Cancellation, Ports, StepRow, Window
 from agent.protocol import Collect, FactsRead, Repair, RepairFinished, ReportedTrade, StepRecord, Verify
@@ -68,6 +68,11 @@ class ProductionWork:
             note(recorded(step))
 
         report = repair(order, self._ports, self._settings, tell, cancellation, self._fixers)
+        return self._finished(command, command_id, report, began)
+
+    def _finished(
+        self, command: Repair, command_id: str, report: RepairReport, began: datetime
+    ) -> RepairFinished:
         return RepairFinished(
             id=new_id(),
             command_id=command_id,
