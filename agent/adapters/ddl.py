@@ -58,7 +58,12 @@ def ddl(dialect_name: str, names: Names | None = None, grants_user: str | None =
 def own_tables(names: TradeNames) -> Sequence[Table]:
     """Piculus's three tables, typed."""
     metadata = MetaData(schema=names.schema)
-    repair = Table(
+    return (_repair(names, metadata), _step(names, metadata), _correction(names, metadata))
+
+
+def _repair(names: TradeNames, metadata: MetaData) -> Table:
+    """The repair of each trade: its newest round."""
+    return Table(
         names.repair,
         metadata,
         Column("trade_no", String(64), primary_key=True),
@@ -73,7 +78,11 @@ def own_tables(names: TradeNames) -> Sequence[Table]:
         Column("changed_at", _MOMENT, nullable=False),
         **_EXACT,
     )
-    step = Table(
+
+
+def _step(names: TradeNames, metadata: MetaData) -> Table:
+    """Every outside effect of a repair, by its idempotency key."""
+    return Table(
         names.step,
         metadata,
         Column("step_key", String(160), primary_key=True),
@@ -90,7 +99,11 @@ def own_tables(names: TradeNames) -> Sequence[Table]:
         Index("ix_piculus_repair_step_trade", "trade_no"),
         **_EXACT,
     )
-    correction = Table(
+
+
+def _correction(names: TradeNames, metadata: MetaData) -> Table:
+    """The old row of every row written."""
+    return Table(
         names.correction,
         metadata,
         Column("trade_no", String(64), primary_key=True),
@@ -104,7 +117,6 @@ def own_tables(names: TradeNames) -> Sequence[Table]:
         Column("written_at", _MOMENT, nullable=False),
         **_EXACT,
     )
-    return (repair, step, correction)
 
 
 def _owner() -> list[Column[Any]]:
