@@ -244,10 +244,13 @@ def _is_first(work: WorkSession, agent_id: int, message: Message, now: datetime)
     """Remember the message; return whether it was not known before."""
     is_sqlite = work.get_bind().dialect.name == "sqlite"
     remember = (sqlite.insert if is_sqlite else postgresql.insert)(ReceivedMessage)
+    # Not the count of rows: for an insert PostgreSQL's driver does not tell it.
     done = work.connection().execute(
-        remember.values(agent_id=agent_id, message_id=message.id, at=now).on_conflict_do_nothing()
+        remember.values(agent_id=agent_id, message_id=message.id, at=now)
+        .on_conflict_do_nothing()
+        .returning(ReceivedMessage.message_id)
     )
-    return done.rowcount == 1
+    return done.first() is not None
 
 
 def _check_ids(message: Message) -> None:
