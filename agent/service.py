@@ -2,6 +2,7 @@
 
 import enum
 import logging
+import queue
 import signal
 import threading
 from types import FrameType
@@ -51,7 +52,8 @@ class Service:
         self._link = link
         self._runner = runner
         self._dispatcher = dispatcher
-        self._over = threading.Event()
+        # A queue, not an event: a signal's handler breaks into the very wait that holds an event's lock.
+        self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._ending = Ending.STOPPED
         self._thread = threading.Thread(target=self._connect, name="connection", daemon=True)
 
@@ -61,15 +63,15 @@ class Service:
             signal.signal(number, self._ask_to_stop)
         self._dispatcher.resume()
         self._thread.start()
-        self._over.wait()
+        self._over.get()
         return self._leave()
 
     def _ask_to_stop(self, number: int, _frame: FrameType | None) -> None:
-        self._over.set()
+        self._over.put(None)
 
     def _connect(self) -> None:
         self._ending = self._link.run(self._dispatcher)
-        self._over.set()
+        self._over.put(None)
 
     def _leave(self) -> ExitCode:
         """Finish the work in hand, deliver what can be delivered, close with 1001."""

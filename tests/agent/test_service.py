@@ -93,6 +93,17 @@ def agent(tmp_path: Path, server: FakeServer) -> Iterator[AgentProcess]:
     agent.end()
 
 
+def test_an_agent_told_to_stop_again_and_again_leaves_once(server: FakeServer, agent: AgentProcess) -> None:
+    session = server.session()
+    server.first(Hello)
+    for _ in range(200):
+        agent.process.send_signal(signal.SIGTERM)
+        agent.process.send_signal(signal.SIGINT)
+    assert agent.exit_code() == ExitCode.STOPPED
+    server.wait(session.ended.is_set)
+    assert session.close_code == CLOSE_GOING_AWAY
+
+
 def test_sigterm_in_the_middle_of_a_repair_finishes_reports_and_leaves(
     server: FakeServer, agent: AgentProcess
 ) -> None:
