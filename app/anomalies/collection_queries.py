@@ -11,6 +11,7 @@ from app.anomalies.service import GroupIds
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 
 NEWEST_FIRST: Final = Order(CollectionRun.id, CollectionRun.id)
+BY_SHARD: Final = Order(CollectionTask.shard, CollectionTask.id, is_descending=False)
 NO_ID: Final = 2**31 - 1
 """Greater than any id."""
 
@@ -62,11 +63,10 @@ def count_runs(session: ReadSession, wanted: RunFilter) -> CappedCount:
     return capped_count(session, CollectionRun, _conditions(session, wanted))
 
 
-def list_tasks(session: ReadSession, run_id: int) -> list[CollectionTask]:
-    """Return every task of a run, by shard; a shard given on has several, the last one counts."""
-    statement = (
-        select(CollectionTask)
-        .where(CollectionTask.run_id == run_id)
-        .order_by(CollectionTask.shard, CollectionTask.id)
-    )
-    return list(session.scalars(statement).unique())
+def list_tasks(session: ReadSession, run_id: int, cut: Cut) -> Page[CollectionTask]:
+    """Return a page of a run's tasks, by shard; a shard given on has several, the last one counts.
+
+    Raises InvalidError('cursor').
+    """
+    of_run = [CollectionTask.run_id == run_id]
+    return page_of(session, CollectionTask, of_run, BY_SHARD, cut)

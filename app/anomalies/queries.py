@@ -30,6 +30,7 @@ ORDERS: Final[dict[str, Order]] = {
 ORDERED_BY_STATE: Final = ("amount", "last_seen")
 """Sorts whose index has the rows of one state in order, but not those of several."""
 CSV_BATCH: Final = 1000
+TRADE_SHOWN: Final = 50
 Pairs = tuple[tuple[int, str], ...]
 """(group id, fixer code) of plans."""
 
@@ -261,18 +262,24 @@ def newest_id(session: ReadSession) -> int:
     return session.scalars(select(func.max(Anomaly.id))).one() or 0
 
 
-def list_events(session: ReadSession, anomaly_id: int) -> list[AnomalyEvent]:
-    """Return an anomaly's history, oldest first."""
-    statement = select(AnomalyEvent).where(AnomalyEvent.anomaly_id == anomaly_id).order_by(AnomalyEvent.id)
-    return list(session.scalars(statement))
+def list_events(
+    session: ReadSession, anomaly_id: int, *, count: int, below: int | None = None
+) -> list[AnomalyEvent]:
+    """Return the newest ``count`` events of an anomaly, with ``below`` of those whose id is lower; the oldest
+    first."""
+    statement = select(AnomalyEvent).where(AnomalyEvent.anomaly_id == anomaly_id)
+    if below is not None:
+        statement = statement.where(AnomalyEvent.id < below)
+    return list(session.scalars(statement.order_by(AnomalyEvent.id.desc()).limit(count)))[::-1]
 
 
 def list_of_trade(session: ReadSession, group_id: int, trade_no: str) -> list[Anomaly]:
-    """Return every anomaly a trade has had, newest first."""
+    """Return the newest TRADE_SHOWN anomalies a trade has had, newest first."""
     statement = (
         select(Anomaly)
         .where(Anomaly.group_id == group_id, Anomaly.trade_no == trade_no)
         .order_by(Anomaly.id.desc())
+        .limit(TRADE_SHOWN)
     )
     return list(session.scalars(statement).unique())
 

@@ -79,7 +79,8 @@ def export() -> ResponseReturnValue:
 
 @blueprint.get("/<int:anomaly_id>")
 def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
-    case = read_case(db.session, anomaly_id, current_group_ids())
+    below = request.args.get("below", type=int)
+    case = read_case(db.session, anomaly_id, current_group_ids(), events_below=below)
     return render_detail(
         "anomalies/detail.html",
         case=case,

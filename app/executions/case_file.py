@@ -26,12 +26,14 @@ class CaseFile:
 
     ``refusal`` is the code why no click repairs it now, None where one does. ``command`` is the trade's live
     command, ``attempt`` the attempt under way, ``has_begun_money`` whether that is past cancelling.
-    ``actions``: of repair, retry, verify, ignore, cancel, those its state allows. ``others``: further
-    anomalies of the same trade. ``attempts`` are found by the command that events name.
+    ``older_events``: the id below which its history goes on, None where it ends here. ``actions``: of repair,
+    retry, verify, ignore, cancel, those its state allows. ``others``: further anomalies of the same trade.
+    ``attempts`` are found by the command that events name.
     """
 
     anomaly: Anomaly
     events: list[AnomalyEvent]
+    older_events: int | None
     plan: Plan | None
     execution: Execution | None
     attempts: dict[str, Attempt]
@@ -43,9 +45,11 @@ class CaseFile:
     others: list[Anomaly]
 
 
-def read_case(session: ReadSession, anomaly_id: int, group_ids: GroupIds) -> CaseFile:
-    """Return all that is known of an anomaly. Raises NotFoundError('anomaly')."""
-    detail = anomaly_detail(session, anomaly_id, group_ids)
+def read_case(
+    session: ReadSession, anomaly_id: int, group_ids: GroupIds, *, events_below: int | None = None
+) -> CaseFile:
+    """Return what is known of an anomaly. Raises NotFoundError('anomaly')."""
+    detail = anomaly_detail(session, anomaly_id, group_ids, events_below=events_below)
     anomaly, execution = detail.anomaly, detail.execution
     attempts = execution.attempts if execution is not None else []
     running = next((one for one in attempts if one.outcome is None), None)
@@ -59,6 +63,7 @@ def read_case(session: ReadSession, anomaly_id: int, group_ids: GroupIds) -> Cas
     return CaseFile(
         anomaly=anomaly,
         events=detail.events,
+        older_events=detail.older_events,
         plan=detail.plan,
         execution=execution,
         attempts={one.command_id: one for one in attempts},

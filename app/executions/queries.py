@@ -21,6 +21,7 @@ from app.plans.service import find_plan
 
 NEWEST_FIRST: Final = Order(Execution.id, Execution.id)
 NO_ID: Final = 2**62
+EVENTS_SHOWN: Final = 100
 RUNNING: Final = "running"
 """An attempt without an outcome, as a filter says it."""
 
@@ -227,21 +228,34 @@ def latest_attempts(session: ReadSession, group_ids: GroupIds, count: int) -> li
 
 @dataclass(frozen=True)
 class AnomalyDetail:
-    """An anomaly with all that is known of it. ``plan`` None: 无方案; ``execution`` None: never attempted."""
+    """An anomaly with what is known of it. ``plan`` None: 无方案; ``execution`` None: never attempted.
+
+    ``events`` are EVENTS_SHOWN of its history, the oldest first; ``older_events`` the id below which there
+    are more, None where these are the first.
+    """
 
     anomaly: Anomaly
     events: list[AnomalyEvent]
+    older_events: int | None
     execution: Execution | None
     plan: Plan | None
 
 
-def anomaly_detail(session: ReadSession, anomaly_id: int, group_ids: GroupIds) -> AnomalyDetail:
-    """Return an anomaly with history, plan, attempts and steps. Raises NotFoundError('anomaly')."""
+def anomaly_detail(
+    session: ReadSession, anomaly_id: int, group_ids: GroupIds, *, events_below: int | None = None
+) -> AnomalyDetail:
+    """Return an anomaly with plan, attempts, steps and history, its newest part or that below an event's id.
+
+    Raises NotFoundError('anomaly').
+    """
     anomaly = get_anomaly(session, anomaly_id, group_ids)
     execution = find_execution(session, anomaly.id)
+    events = list_events(session, anomaly.id, count=EVENTS_SHOWN + 1, below=events_below)
+    shown = events[-EVENTS_SHOWN:]
     return AnomalyDetail(
         anomaly=anomaly,
-        events=list_events(session, anomaly.id),
+        events=shown,
+        older_events=shown[0].id if len(events) > len(shown) else None,
         execution=None if execution is None else get_execution(session, execution.id, None),
         plan=find_plan(session, anomaly.group_id, anomaly.fixer_code),
     )

@@ -62,7 +62,8 @@ def list_runs() -> ResponseReturnValue:
 @blueprint.get("/<int:run_id>")
 def show_run(run_id: int) -> ResponseReturnValue:
     run = collections.get_run(db.session, run_id, current_group_ids())
-    tasks = collection_queries.list_tasks(db.session, run.id)
+    cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    tasks = collection_queries.list_tasks(db.session, run.id, cut)
     return render_detail("collections/detail.html", run=run, tasks=tasks, is_live=_is_live(run))
 
 

@@ -374,3 +374,18 @@ def test_a_person_is_told_that_no_agent_is_there(app: Flask, operator: Visitor) 
         make_plan(session, other_group(session))
     admin = visitor_of(app, "root", "admin")
     assert "没有在线客户端支持该修复代号" in admin.get(f"/anomalies/{identity}/repair").text
+
+
+def test_a_long_history_is_read_part_by_part(operator: Visitor, group: SystemGroup) -> None:
+    anomaly_id = plant(group)
+    with unit_of_work() as session:
+        told = {"at": NOW, "to_state": "open", "code": "seen", "actor_name": "piculus"}
+        for number in range(130):
+            session.add(AnomalyEvent(anomaly_id=anomaly_id, reason=f"reason-{number:03d}", **told))
+    first = operator.get(f"/anomalies/{anomaly_id}").text
+    following = re.search(r'rel="next" href="([^"]+)"', first)
+    assert following
+    second = operator.get(following[1]).text
+    assert re.findall(r"reason-(\d{3})", first) == [f"{number:03d}" for number in range(129, 29, -1)]
+    assert re.findall(r"reason-(\d{3})", second) == [f"{number:03d}" for number in range(29, -1, -1)]
+    assert 'rel="next"' not in second

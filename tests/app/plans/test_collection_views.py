@@ -167,3 +167,18 @@ def test_groups_beside_the_form_are_read_page_by_page(app: Flask, groups: None, 
         path = following[1] if following else ""
     assert path == ""
     assert boss.get("/collections/new").text.count(f'class="{mark}"') == 40
+
+
+def test_the_tasks_of_a_wide_run_are_read_page_by_page(app: Flask, operator: Visitor) -> None:
+    with unit_of_work() as session:
+        group = groups_service.find_group(session, "PBAP")
+        assert group is not None
+        for number in range(70):
+            make_agent(session, group, name=f"wide-{number}")
+    operator.post("/collections/new", BROADCAST)
+    first = operator.get(f"/collections/{runs()[0].id}").text
+    following = re.search(r'rel="next" href="([^"]+)"', first)
+    assert following
+    second = operator.get(following[1]).text
+    shards = [int(one) for page in (first, second) for one in re.findall(r"分片 (\d+)/71", page)]
+    assert shards == list(range(1, 72))
