@@ -40,6 +40,8 @@ FILTERS = (
     "amount_to",
 )
 IDS_LIMIT = 500
+CLICK_LIMIT = 5_000
+"""How many repairs one click on all of a filter sends; the next click goes on."""
 
 
 @blueprint.get("")
@@ -82,7 +84,7 @@ def repair_many() -> ResponseReturnValue:
     try:
         asked = form.number("until")
         until = until if asked is None else min(asked, until)
-        sent, skipped = _send(_selected(form, until), form.text("reason"))
+        sent, skipped, is_all = _send(_selected(form, until), form.text("reason"))
     except PiculusError as error:
         form.fail(error)
         return _preview(form, 400, until=until)
@@ -91,19 +93,25 @@ def repair_many() -> ResponseReturnValue:
             _("没有发出：%(n)s 笔都已跳过", n=skipped), url_for("exceptions.list_exceptions"), level="warning"
         )
     told = _("已发出 %(n)s 笔修复", n=sent) + (_("，跳过 %(n)s 笔", n=skipped) if skipped else "")
+    if not is_all:
+        told += _("；其余请再点一次")
     return finish(told, url_for("exceptions.list_exceptions"))
 
 
-def _send(wanted: AnomalyFilter, reason: str) -> tuple[int, int]:
-    """Attempt a selection, each page in a unit of work of its own; return how many were sent and skipped."""
+def _send(wanted: AnomalyFilter, reason: str) -> tuple[int, int, bool]:
+    """Attempt a selection, each page in a unit of work of its own.
+
+    Return how many were sent and skipped, and whether that was all: a click sends CLICK_LIMIT, so that its
+    request comes to an end while a person waits.
+    """
     order = Order("click", current_actor(), reason, current_time())
     sent, skipped, last_id = 0, 0, 0
     while True:
         with unit_of_work() as work:
             batch = selection.attempt_page(work, wanted, order, after_id=last_id)
         sent, skipped = sent + batch.sent, skipped + batch.skipped
-        if batch.last_id is None:
-            return sent, skipped
+        if batch.last_id is None or sent >= CLICK_LIMIT:
+            return sent, skipped, batch.last_id is None
         last_id = batch.last_id
 
 
@@ -137,6 +145,7 @@ def _preview(form: Form, status: int, *, until: int) -> ResponseReturnValue:
         form=form,
         foreseen=foreseen,
         until=until,
+        click_limit=CLICK_LIMIT,
         filters=FILTERS,
         skip_words=_skip_words,
         offers=offer_counts(db.session, sorted(group_ids), current_time()),

@@ -1,5 +1,6 @@
 """Attempting many anomalies: what would be sent, and sending it page by page."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -114,9 +115,11 @@ def attempt_page(session: WorkSession, wanted: AnomalyFilter, order: Order, *, a
         code = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group_id in enabled)
         if code is None and plan is not None:
             by_plan.setdefault(plan.id, (plan, []))[1].append(anomaly)
-    sent = sum(len(start_attempts(session, some, plan, order)) for plan, some in by_plan.values())
-    if sent:
-        _audit(session, order, sent, len(anomalies) - sent)
+    sent_to: Counter[str] = Counter()
+    for plan, some in by_plan.values():
+        sent_to[plan.group.sys_code] += len(start_attempts(session, some, plan, order))
+    _audit(session, order, sent_to, Counter(anomaly.group.sys_code for anomaly in anomalies))
+    sent = sent_to.total()
     is_last = len(anomalies) < PAGE
     return Batch(sent=sent, skipped=len(anomalies) - sent, last_id=None if is_last else anomalies[-1].id)
 
@@ -137,14 +140,17 @@ def _enabled_groups(session: ReadSession) -> set[int]:
     return set(session.scalars(select(SystemGroup.id).where(SystemGroup.is_enabled)))
 
 
-def _audit(session: WorkSession, order: Order, sent: int, skipped: int) -> None:
-    audit.record(
-        session,
-        actor=order.actor,
-        action="attempt.start_many",
-        object_type="attempt",
-        object_id="",
-        reason=order.reason.strip(),
-        detail={"sent": sent, "skipped": skipped, "trigger": order.trigger},
-        now=order.now,
-    )
+def _audit(session: WorkSession, order: Order, sent: Counter[str], selected: Counter[str]) -> None:
+    """Write one entry a group that something was sent to: who may see the group sees what was done there."""
+    for sys_code, count in sorted((+sent).items()):
+        audit.record(
+            session,
+            actor=order.actor,
+            action="attempt.start_many",
+            object_type="attempt",
+            object_id="",
+            sys_code=sys_code,
+            reason=order.reason.strip(),
+            detail={"sent": count, "skipped": selected[sys_code] - count, "trigger": order.trigger},
+            now=order.now,
+        )

@@ -8,7 +8,7 @@ from flask import Flask
 from app.agents.models import Command
 from app.anomalies.models import Anomaly
 from app.audit.models import AuditEntry
-from app.executions import selection
+from app.executions import exception_views, selection
 from app.executions.models import Attempt
 from app.extensions import db
 from app.unit_of_work import unit_of_work
@@ -169,7 +169,7 @@ def test_ticked_rows_are_sent_for_a_reason(operator: Visitor, group: SystemGroup
     }
     assert after["ELSEWHERE"] == "open"
     entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "attempt.start_many")).one()
-    assert (entry.reason, entry.detail["sent"]) == ("日终处理", 2)
+    assert (entry.reason, entry.sys_code, entry.detail["sent"]) == ("日终处理", "PBAP", 2)
 
 
 def test_all_of_a_filter_is_sent_page_by_page(
@@ -186,6 +186,32 @@ def test_all_of_a_filter_is_sent_page_by_page(
     assert [state for name, state in sorted(after.items()) if name.startswith("CO")] == ["repairing"] * 8
     assert (after["WD1"], after["ELSEWHERE"]) == ("open", "open")
     assert set(db.session.scalars(db.select(Attempt.reason))) == {"恢复生产"}
+
+
+def test_one_click_sends_no_more_than_it_says(
+    operator: Visitor, group: SystemGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "PAGE", 2)
+    monkeypatch.setattr(exception_views, "CLICK_LIMIT", 4)
+    for number in range(7):
+        plant(group, f"CO{number}")
+    page = operator.get("/exceptions/repair?all=1").text
+    assert "一次最多发出 4 笔" in page
+    assert "发出 4 笔修复" in page
+    told = []
+    for _click in range(2):
+        operator.post("/exceptions/repair", {"all": "1", "reason": "恢复生产"})
+        told.append(operator.get("/exceptions").text)
+    assert "已发出 4 笔修复；其余请再点一次" in told[0]
+    assert "已发出 3 笔修复" in told[1]
+    assert "其余请再点一次" not in told[1]
+
+
+def test_a_bulk_click_is_audited_group_by_group(app: Flask, group: SystemGroup, elsewhere: int) -> None:
+    plant(group, "CO1")
+    visitor_of(app, "root", "admin").post("/exceptions/repair", {"all": "1", "reason": "恢复生产"})
+    entries = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "attempt.start_many"))
+    assert sorted((one.sys_code, one.detail["sent"]) for one in entries) == [("PBAP", 1), ("PBMS", 1)]
 
 
 def test_what_is_reported_after_the_preview_is_not_sent(operator: Visitor, group: SystemGroup) -> None:

@@ -294,6 +294,20 @@ def test_what_is_repaired_is_not_retried(operator: Visitor, place: Place) -> Non
 # ---- cancel
 
 
+def test_a_cancel_does_not_say_that_nothing_moved_where_a_lost_agent_may_have_begun(
+    operator: Visitor, place: Place
+) -> None:
+    with unit_of_work() as session:
+        attempt, command = begin(session, place.group)
+        hand_to(session, command, place.agent)
+        command.state, command.sent_at = "pending", None
+    url = f"/executions/{attempt.execution_id}"
+    assert operator.post(f"{url}/cancel", {"reason": "等确认"}).status_code == 303
+    text = operator.get(url).text
+    assert "失去联系的客户端可能已经开始" in text
+    assert "没有移动资金" not in text
+
+
 def test_an_attempt_not_yet_sent_is_cancelled_at_once(operator: Visitor, place: Place) -> None:
     with unit_of_work() as session:
         attempt, command = begin(session, place.group)
