@@ -27,7 +27,7 @@ COLLECT_DEADLINE: Final = timedelta(hours=1)
 MAX_WINDOW: Final = timedelta(days=366)
 DEFAULT_WINDOW: Final = timedelta(days=7)
 LIVE_RUN_STATES: Final = ("waiting", "running")
-_CODE = re.compile(r"[a-z][A-Za-z0-9_]{1,79}")
+_CODE = re.compile(r"[a-z][A-Za-z0-9_]{0,79}")
 
 
 def get_run(session: ReadSession, run_id: int, group_ids: Iterable[int] | None) -> CollectionRun:

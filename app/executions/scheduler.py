@@ -104,20 +104,36 @@ def tend_runs(now: datetime) -> None:
 def run_due_schedules(now: datetime) -> None:
     """Start the recurring collections that are due."""
     for due in ticks.due_schedules(db.session, now):
-        with unit_of_work() as session:
-            ticking.run_schedule_tick(session, due, now)
+        _run_one(due, now, _run_due_schedule)
 
 
 def run_due_plans(now: datetime) -> None:
     """Give the anomalies of each due plan their attempt, page by page, the most important plan first."""
     for due in ticks.due_plans(db.session, now):
-        with unit_of_work() as session:
-            page = ticking.begin_plan_tick(session, due, now)
-            if page is not None:
-                # In the same unit of work: under load each one waits its turn behind the writer's batches.
-                page = ticking.attempt_tick_page(session, page, now)
-        while page is not None and page.last_id is not None:
-            page = _next_page(page, now)
+        _run_one(due, now, _run_due_plan)
+
+
+def _run_one(due: ticks.Due, now: datetime, run: Callable[[ticks.Due, datetime], None]) -> None:
+    try:
+        run(due, now)
+    except Exception:
+        # The scheduler-job edge again: what ails one plan or group must not hold up all that come after it.
+        log.exception("the tick of %s %d failed", due.subject, due.subject_id)
+
+
+def _run_due_schedule(due: ticks.Due, now: datetime) -> None:
+    with unit_of_work() as session:
+        ticking.run_schedule_tick(session, due, now)
+
+
+def _run_due_plan(due: ticks.Due, now: datetime) -> None:
+    with unit_of_work() as session:
+        page = ticking.begin_plan_tick(session, due, now)
+        if page is not None:
+            # In the same unit of work: under load each one waits its turn behind the writer's batches.
+            page = ticking.attempt_tick_page(session, page, now)
+    while page is not None and page.last_id is not None:
+        page = _next_page(page, now)
 
 
 def _next_page(page: ticking.TickPage, now: datetime) -> ticking.TickPage:

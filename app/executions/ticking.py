@@ -18,6 +18,7 @@ from app.keyset import ReadSession
 from app.plans.fixer_codes import KNOWN_FIXERS
 from app.plans.models import CollectionSchedule, Plan, Tick
 from app.plans.ticks import Due, claim
+from app.plans.validation import fixer_code_errors
 from app.unit_of_work import WorkSession
 
 PAGE: Final = 500
@@ -182,9 +183,12 @@ def _collect(
 
 
 def codes_of(session: ReadSession, group_id: int) -> list[str]:
-    """Return what "every code" means for a group: all that its agents offer, else all known ones."""
+    """Return what "every code" means for a group: all that its agents offer, else all known ones.
+
+    An offer that is no fixer code is passed over: it must not keep the others from being collected.
+    """
     offers = session.scalars(
         select(Agent.fixer_codes).where(Agent.group_id == group_id, Agent.revoked_at.is_(None))
     )
-    offered = {code for codes in offers for code in codes}
+    offered = {code for codes in offers for code in codes if not fixer_code_errors(code)}
     return sorted(offered or KNOWN_FIXERS.keys())

@@ -1,6 +1,6 @@
 """Ticks: which anomalies get an attempt, that each due time is taken once, and what time alone decides."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from flask import Flask
@@ -183,6 +183,18 @@ def test_a_due_schedule_starts_a_collection_of_its_window(session: WorkSession, 
     assert (run.trigger, run.state, run.window_start) == ("cron", "running", NOW - timedelta(hours=24))
 
 
+def test_what_is_no_fixer_code_keeps_no_group_from_being_collected(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    make_agent(session, group, codes=("Not a code!", "x"))
+    make_schedule(session, group)
+    (due,) = ticks.due_schedules(session, NOW)
+    run = ticking.run_schedule_tick(session, due, NOW)
+    assert run is not None
+    assert "x" in run.fixer_codes
+    assert "Not a code!" not in run.fixer_codes
+
+
 def test_a_due_schedule_waits_while_a_run_of_the_group_lives(
     session: WorkSession, group: SystemGroup
 ) -> None:
@@ -285,5 +297,26 @@ def test_a_failing_part_does_not_stop_the_others(app: Flask, monkeypatch: pytest
         make_agent(session, group)
         make_plan(session, group)
         make_anomaly(session, group)
+    Scheduler(app).run_round()
+    assert db.session.scalars(select(Attempt)).unique().one().trigger == "tick"
+
+
+def test_a_plan_whose_tick_fails_does_not_hold_up_those_after_it(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with unit_of_work() as session:
+        group = make_group(session)
+        make_agent(session, group)
+        broken = make_plan(session, group, fixer_code="withdrawTimeoutFixServiceImpl").id
+        make_plan(session, group)
+        make_anomaly(session, group)
+    begin = ticking.begin_plan_tick
+
+    def fail_once(session: WorkSession, due: ticks.Due, now: datetime) -> TickPage | None:
+        if due.subject_id == broken:
+            raise RuntimeError("broken")
+        return begin(session, due, now)
+
+    monkeypatch.setattr(ticking, "begin_plan_tick", fail_once)
     Scheduler(app).run_round()
     assert db.session.scalars(select(Attempt)).unique().one().trigger == "tick"
