@@ -126,8 +126,7 @@ class Runtime:
 
     def _forget_connections(self) -> None:
         with self._app.app_context(), unit_of_work() as session:
-            for agent_id in service.forget_connections(session, self._clock()):
-                recovery.release_sent(session, agent_id)
+            recovery.release_all_sent(session, service.forget_connections(session, self._clock()))
 
 
 def take_lock(path: Path, seconds: float) -> IO[str]:

@@ -1,7 +1,8 @@
 """What becomes of an agent's commands when its socket is lost and when it comes back."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import CursorResult, select, update
 
@@ -10,6 +11,8 @@ from app.agents import commands
 from app.agents.models import IS_LIVE, LIVE, Agent, Command
 from app.unit_of_work import WorkSession
 
+AGENTS_AT_ONCE: Final = 1_000
+
 
 def release_sent(session: WorkSession, agent_id: int, command_ids: list[str] | None = None) -> int:
     """The socket is lost: sent commands go back to pending, under the same id. Returns how many.
@@ -17,7 +20,17 @@ def release_sent(session: WorkSession, agent_id: int, command_ids: list[str] | N
     ``agent_id`` stays on the row: whoever claims it next raises the fence unless it is that same agent,
     because the lost one may hold it although its Ack never came.
     """
-    condition = [IS_LIVE, Command.agent_id == agent_id, Command.state == "sent"]
+    return _release(session, [agent_id], command_ids)
+
+
+def release_all_sent(session: WorkSession, agent_ids: Sequence[int]) -> int:
+    """The sockets of all these agents are lost: as release_sent, AGENTS_AT_ONCE in one statement."""
+    parts = (agent_ids[first : first + AGENTS_AT_ONCE] for first in range(0, len(agent_ids), AGENTS_AT_ONCE))
+    return sum(_release(session, part) for part in parts)
+
+
+def _release(session: WorkSession, agent_ids: Sequence[int], command_ids: list[str] | None = None) -> int:
+    condition = [IS_LIVE, Command.agent_id.in_(agent_ids), Command.state == "sent"]
     if command_ids is not None:
         condition.append(Command.id.in_(command_ids))
     sent = session.scalars(select(Command.seq).where(*condition)).all()

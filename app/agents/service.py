@@ -221,7 +221,7 @@ def forget_connections(session: WorkSession, now: datetime) -> list[int]:
         conditions.append(Agent.last_seen_at < now - _freshness())
     ids = list(session.scalars(select(Agent.id).where(*conditions)))
     if ids:
-        session.execute(update(Agent).where(Agent.id.in_(ids)).values(connected_at=None, disconnected_at=now))
+        session.execute(update(Agent).where(*conditions).values(connected_at=None, disconnected_at=now))
         session.touch("agents", "home")
     return ids
 

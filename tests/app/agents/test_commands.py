@@ -119,6 +119,17 @@ def test_a_lost_socket_returns_what_was_only_sent(member: Member, clock: HandClo
     assert (stored(sent).state, stored(held).state) == ("pending", "accepted")
 
 
+def test_a_server_that_starts_returns_what_all_its_agents_were_only_sent(
+    member: Member, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = order(member, "TRD1", clock())
+    claim(sent, member, clock())
+    monkeypatch.setattr(recovery, "AGENTS_AT_ONCE", 2)
+    with unit_of_work() as session:
+        assert recovery.release_all_sent(session, [901, 902, member.id]) == 1
+    assert stored(sent).state == "pending"
+
+
 def test_the_same_agent_gets_a_lost_command_under_the_same_fence(member: Member, clock: HandClock) -> None:
     command_id = order(member, TRADE, clock())
     claim(command_id, member, clock())
