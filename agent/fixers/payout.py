@@ -63,9 +63,8 @@ def pay(attempt: Attempt) -> None:
         raise AttemptEnded("needs_human", "not debited, so not paid")
     step = attempt.find_step(PAY)
     if facts.bank.state is BankState.SUCCESS:
-        step = step or attempt.intend(
-            PAY, facts.bank.requests[-1].request_no if facts.bank.requests else None
-        )
+        paid = next(each.request_no for each in facts.bank.requests if each.verdict is BankState.SUCCESS)
+        step = step or attempt.intend(PAY, paid)
         attempt.record(attempt.conclude(step, SKIPPED, StepResult(status="success", detail="paid already")))
     elif step is None:
         _pay_first_time(attempt, facts.bank)

@@ -181,6 +181,17 @@ def test_a_late_original_that_turns_up_before_the_payout_is_waited_for() -> None
     assert desk.production.bank.asked == []
 
 
+def test_a_payout_found_paid_is_written_down_under_the_number_that_was_paid() -> None:
+    desk = Desk()
+    trade_no, code = half_done(desk, "S2", "ledger.post", "after")
+    desk.production.request(trade_no, "success")
+    desk.production.trades.requests.pop()
+    desk.production.request(trade_no, "failed", "E1001", seq=1)
+    report = desk.attempt(trade_no, code)
+    assert report.outcome == "repaired"
+    assert [step.key.rpartition(":")[2] for step in report.steps if step.name == "pay"] == [f"{trade_no}-0"]
+
+
 @pytest.mark.parametrize("case_id", ["S2", "S7b"])
 def test_an_accepted_payout_that_fails_is_settled_by_whose_debit_it_was(case_id: str) -> None:
     desk = Desk()
