@@ -63,7 +63,9 @@ def pay(attempt: Attempt) -> None:
         raise AttemptEnded("needs_human", "not debited, so not paid")
     step = attempt.find_step(PAY)
     if facts.bank.state is BankState.SUCCESS:
-        paid = next(each.request_no for each in facts.bank.requests if each.verdict is BankState.SUCCESS)
+        paid = next(
+            (each.request_no for each in facts.bank.requests if each.verdict is BankState.SUCCESS), None
+        )
         step = step or attempt.intend(PAY, paid)
         attempt.record(attempt.conclude(step, SKIPPED, StepResult(status="success", detail="paid already")))
     elif step is None:
