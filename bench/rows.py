@@ -28,7 +28,8 @@ FRAME_TYPES: Final = ("Repair", "Ack", "Started", "StepRecorded", "RepairFinishe
 def fill(app: Flask, count: int) -> None:
     """Write ``count`` rows behind each list, spread over the last DAYS days and over the groups and agents.
 
-    Plans are what they can be, one a group and fixer; agents at most AGENTS, people at most USERS.
+    Plans are what they can be, one a group and fixer; agents at most AGENTS, people at most USERS; the kept
+    counts of home begin with the newest quarter of an hour.
     """
     now = datetime.now(UTC)
     with app.app_context():
@@ -45,7 +46,7 @@ def fill(app: Flask, count: int) -> None:
         _write(Attempt, repaired_rows.attempts(count, now))
         _write(Step, repaired_rows.steps(count, now))
         _write(AuditEntry, _audit(count, now))
-        _write(QuarterCount, _quarters(now))
+        _write(QuarterCount, islice(_quarters(now), 2 * count))
 
 
 def _write(model: type[DeclarativeBase], rows: Rows) -> None:
