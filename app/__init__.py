@@ -161,4 +161,7 @@ def _refuse_nul() -> None:
 def _add_security_headers(response: Response) -> Response:
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
+    if request.endpoint != "static":
+        # What a person saw stays in no cache behind them, nor under the back button after a logout.
+        response.headers.setdefault("Cache-Control", "no-store")
     return response

@@ -36,6 +36,7 @@ def log_in() -> ResponseReturnValue:
             work,
             username,
             is_right=is_right,
+            checked_hash=known.password_hash if known else None,
             address=request.remote_addr or "",
             now=current_time(),
         )

@@ -14,11 +14,18 @@ LOCKED_FOR: Final = timedelta(minutes=5)
 
 
 def record_login(
-    session: WorkSession, username: str, *, is_right: bool, address: str, now: datetime
+    session: WorkSession,
+    username: str,
+    *,
+    is_right: bool,
+    checked_hash: str | None,
+    address: str,
+    now: datetime,
 ) -> User | None:
     """Write one attempt down; return the person who is now logged in, None where they are not.
 
-    ``is_right``: the password fitted. A disabled or locked person is refused whatever the password; the tenth
+    ``is_right``: the password fitted ``checked_hash``; where that is no longer the person's, it was reset
+    meanwhile and does not count. A disabled or locked person is refused whatever the password; the tenth
     failure in a row locks for LOCKED_FOR. An unknown name leaves no trace, or anyone could fill the trail.
     """
     user = find_user(session, username)
@@ -26,7 +33,7 @@ def record_login(
         return None
     if not user.is_enabled or (user.locked_until is not None and user.locked_until > now):
         return None
-    if not is_right:
+    if not is_right or user.password_hash != checked_hash:
         _count_failure(session, user, address, now)
         return None
     user.failed_logins, user.locked_until, user.last_login_at = 0, None, now

@@ -6,6 +6,7 @@ from flask_login import current_user, login_user
 
 from app.clock import current_time
 from app.errors import PiculusError
+from app.extensions import limiter
 from app.forms import Form
 from app.i18n import ZONES
 from app.i18n import translate as _
@@ -46,6 +47,7 @@ def settings() -> ResponseReturnValue:
 
 
 @blueprint.post("/settings/password")
+@limiter.limit("10 per minute")
 def change_password() -> ResponseReturnValue:
     form = Form(request.form)
     is_first = current_user.must_change_password

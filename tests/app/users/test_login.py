@@ -6,7 +6,7 @@ from flask import Flask
 from app.audit.models import AuditEntry
 from app.extensions import db
 from app.unit_of_work import unit_of_work
-from app.users import service
+from app.users import passwords, service
 from app.users.models import User
 from tests.app.visitor import HTMX, PASSWORD, Visitor, make_person, visitor_of
 from tests.conftest import HandClock
@@ -153,3 +153,31 @@ def test_too_many_logins_from_one_address_are_slowed_down(app: Flask) -> None:
     visitor = Visitor(app)
     statuses = {visitor.log_in("nobody").status_code for _login in range(31)}
     assert statuses == {401, 429}
+
+
+def test_a_password_that_is_reset_while_it_is_checked_opens_nothing(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_person("li.na")
+    check = passwords.matches
+
+    def slowly(password: str, password_hash: str | None) -> bool:
+        with unit_of_work() as session:
+            person = service.get_user_by_name(session, "li.na")
+            service.reset_password(session, person, actor=PERSON, reason="lost", now=NOW)
+        return check(password, password_hash)
+
+    monkeypatch.setattr(passwords, "matches", slowly)
+    assert Visitor(app).log_in("li.na").status_code == 401
+
+
+def test_guessing_the_current_password_is_slowed_down(app: Flask) -> None:
+    visitor = visitor_of(app)
+    guess = {"current": "a-wrong-guess", "new": "another-password", "repeated": "another-password"}
+    answers = [visitor.post("/settings/password", guess).status_code for _try in range(11)]
+    assert answers == [400] * 10 + [429]
+
+
+@pytest.mark.parametrize("url", ["/", "/settings", "/audit"])
+def test_what_a_person_saw_stays_in_no_cache(app: Flask, url: str) -> None:
+    assert visitor_of(app).get(url).headers["Cache-Control"] == "no-store"
