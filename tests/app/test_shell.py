@@ -53,6 +53,7 @@ def test_a_list_follows_the_database_and_leaves_alone_what_is_typed(page: Page, 
     newcomer = page.context.new_page()
     newcomer.goto("/users")
     newcomer.click("tr:has-text('wang.wei') .button.danger")
+    newcomer.fill("dialog #reason", "已离职")
     newcomer.click("dialog .button.primary")
     page.bring_to_front()
     expect(page.locator("tr:has-text('wang.wei') .state.grey")).to_be_visible()
