@@ -13,7 +13,7 @@ from app.anomalies import collection_course, collection_queries, collections
 from app.anomalies.collection_queries import RunFilter
 from app.anomalies.models import CollectionRun
 from app.clock import current_time
-from app.errors import ConflictError, InvalidError, PiculusError
+from app.errors import ConflictError, InvalidError, NotFoundError, PiculusError
 from app.extensions import db
 from app.forms import Form
 from app.i18n import choose_zone
@@ -200,7 +200,10 @@ def _broadcast_page(form: Form, status: int) -> ResponseReturnValue:
 
 def _schedule_dialog(form: Form, sys_code: str, status: int) -> ResponseReturnValue:
     group = groups.find_group(db.session, sys_code)
-    codes = broadcast.codes(db.session, current_group_ids())
+    allowed = current_group_ids()
+    if group is None or (allowed is not None and group.id not in allowed):
+        raise NotFoundError("group")
+    codes = broadcast.codes(db.session, allowed)
     return render_dialog("collections/schedule.html", status, form=form, group=group, codes=codes)
 
 

@@ -137,6 +137,7 @@ def test_a_wrong_recurring_collection_is_told_at_its_field(
 
 def test_the_recurring_collection_of_a_group_not_to_be_seen_is_not_found(operator: Visitor) -> None:
     assert operator.get("/collections/schedules/PBMS").status_code == 404
+    assert operator.post("/collections/schedules/PBMS", {"cron": "0 0/10 * * * ?"}).status_code == 404
 
 
 def test_of_many_agents_the_first_are_shown_online_ones_before_others(app: Flask, operator: Visitor) -> None:
