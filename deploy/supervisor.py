@@ -135,7 +135,7 @@ def watch(children: list[Child], stop: _StopRequest) -> int:
 def _revive(child: Child, code: int) -> None:
     """Start a child again, or give it up: one that ends too often, and an agent revoked on the page."""
     if code == REVOKED and not child.is_needed:
-        click.echo(f"{child.name} stays stopped: the server no longer takes its token.", err=True)
+        click.echo(_words_of_revoked(child.name.removeprefix("agent-")), err=True)
         child.is_given_up = True
     elif child.may_start_again():
         click.echo(f"{child.name} ended with exit code {code}; starting it again.", err=True)
@@ -143,6 +143,15 @@ def _revive(child: Child, code: int) -> None:
     else:
         click.echo(f"{child.name} ends again and again (exit code {code}); see {child.log}.", err=True)
         child.is_given_up = True
+
+
+def _words_of_revoked(agent: str) -> str:
+    """Say what brings an agent back: the server writes no file on an agent's host, not even on this one."""
+    return (
+        f"agent-{agent} stays stopped: the server no longer takes its token. To bring it back, stop (Ctrl-C), "
+        f"write its new token into {places.SECRETS / agent}.token, and start again. On the command line: "
+        f"flask --app wsgi agent-token rotate {agent} --reason … --file {places.SECRETS / agent}.token"
+    )
 
 
 def _stop_all(children: list[Child]) -> None:

@@ -32,9 +32,10 @@ def ending(code: int, *, is_needed: bool) -> Child:
     return child
 
 
-def test_a_revoked_agent_stays_stopped_and_the_demo_goes_on() -> None:
+def test_a_revoked_agent_stays_stopped_and_the_demo_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     agent = ending(4, is_needed=False)
     assert (watch([agent], Until(agent)), len(agent.starts)) == (0, 1)
+    assert f"write its new token into {places.SECRETS / 'one'}.token" in capsys.readouterr().err
 
 
 def test_an_agent_that_ends_again_and_again_is_given_up_and_the_demo_goes_on() -> None:
