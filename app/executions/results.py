@@ -26,8 +26,8 @@ from app.anomalies.states import (
 from app.audit.service import SYSTEM
 from app.errors import ConflictError
 from app.executions.models import Attempt, Step
+from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
 from app.executions.service import Order, refusal, start_attempts
-from app.plans.models import Plan
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
 
@@ -93,30 +93,6 @@ def _go_on(session: WorkSession, anomaly: Anomaly, message: FactsRead, now: date
     refused = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled)
     if refused is None and goes_on_by_itself(anomaly, plan):
         start_attempts(session, [anomaly], plan, Order("tick", SYSTEM, "the wait is over", now))
-
-
-def exhaust(session: WorkSession, anomaly: Anomaly, now: datetime, command_id: str | None = None) -> None:
-    """Every attempt is spent: only a click goes on with it."""
-    change_state(
-        session,
-        anomaly,
-        "exhausted",
-        code="no_attempts_left",
-        reason="",
-        actor=SYSTEM,
-        now=now,
-        command_id=command_id,
-    )
-
-
-def goes_on_by_itself(anomaly: Anomaly, plan: Plan) -> bool:
-    """Whether no click is needed: the plan is automatic, or a click began a repair that has moved money."""
-    return plan.mode == "auto" or anomaly.has_moved_money
-
-
-def has_attempts_left(anomaly: Anomaly, max_retries: int) -> bool:
-    """Max retries N means N + 1 attempts that failed; a repair that has moved money is never exhausted."""
-    return anomaly.has_moved_money or anomaly.failed_attempts <= max_retries
 
 
 def record_result(session: WorkSession, agent: Agent, message: RepairFinished, now: datetime) -> None:

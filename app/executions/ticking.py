@@ -12,7 +12,7 @@ from app.anomalies import collections, fleet
 from app.anomalies.models import Anomaly, CollectionRun
 from app.anomalies.service import order_verifies
 from app.audit.service import SYSTEM
-from app.executions.results import exhaust, has_attempts_left
+from app.executions.retries import exhaust, has_attempts_left
 from app.executions.service import Order, start_attempts
 from app.keyset import ReadSession
 from app.plans.fixer_codes import KNOWN_FIXERS
