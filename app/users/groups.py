@@ -14,7 +14,8 @@ from app.i18n import is_zone
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
-from app.users.service import NAME_LIMIT, FormErrors
+from app.users.service import FormErrors
+from app.users.validation import NAME_LIMIT
 
 SYS_CODE = re.compile(r"[A-Z][A-Z0-9_]{1,39}")
 TABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")

@@ -1,6 +1,5 @@
 """People: made, changed, disabled, their passwords reset. Every write leaves an audit entry."""
 
-import re
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
@@ -15,18 +14,17 @@ from app.errors import ConflictError, InvalidError, NotFoundError
 from app.i18n import LANGUAGES, is_zone
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 from app.unit_of_work import WorkSession
-from app.users.models import ROLES, SystemGroup, User
-from app.users.passwords import check_strength, hash_password, make_one_time_password, matches
+from app.users.models import User
+from app.users.passwords import hash_password, make_one_time_password, matches
+from app.users.validation import Invalid, find_groups, password_errors, profile_errors, username_errors
 
 ADMIN_NAME: Final = "admin"
-USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,39}")
-NAME_LIMIT: Final = 80
 
 
 class FormErrors(InvalidError):
     """Everything wrong with a form, one error a field; reads as its first where one error is wanted."""
 
-    def __init__(self, errors: Sequence[InvalidError | ConflictError]) -> None:
+    def __init__(self, errors: Sequence[Invalid]) -> None:
         first = errors[0]
         super().__init__(first.code, field=first.field, **first.params)
         self.errors = list(errors)
@@ -97,12 +95,12 @@ def create_user(
 
     Raises InvalidError or FormErrors with the field of each error.
     """
-    errors: list[InvalidError | ConflictError] = _username_errors(session, username)
-    errors += _profile_errors(role, display_name)
-    groups, group_errors = _find_groups(session, group_codes)
+    errors: list[Invalid] = username_errors(username, is_taken=find_user(session, username) is not None)
+    errors += profile_errors(role, display_name)
+    groups, group_errors = find_groups(session, group_codes)
     errors += group_errors
     if password is not None:
-        errors += _password_errors(password, username)
+        errors += password_errors(password, username)
     errors += reason_errors(reason, is_required=False)
     if errors:
         raise FormErrors(errors)
@@ -144,8 +142,8 @@ def update_user(
     """
     before, after = _profile(user), (role, display_name, sees_all_groups, sorted(group_codes))
     is_right_changed = (before[0], *before[2:]) != (after[0], *after[2:])
-    groups, errors = _find_groups(session, group_codes)
-    errors = [*_profile_errors(role, display_name), *errors]
+    groups, errors = find_groups(session, group_codes)
+    errors = [*profile_errors(role, display_name), *errors]
     errors += reason_errors(reason, is_required=is_right_changed)
     if errors:
         raise FormErrors(errors)
@@ -201,10 +199,10 @@ def change_password(
     session: WorkSession, user: User, *, actor: Actor, current: str, new: str, repeated: str, now: datetime
 ) -> None:
     """Set a person's own password; their other sessions end. Raises FormErrors."""
-    errors: list[InvalidError | ConflictError] = []
+    errors: list[Invalid] = []
     if not matches(current, user.password_hash):
         errors.append(InvalidError("password_wrong", field="current"))
-    errors += _password_errors(new, user.username, "new")
+    errors += password_errors(new, user.username, "new")
     if new == current and not errors:
         errors.append(InvalidError("password_same", field="new"))
     if new != repeated:
@@ -228,7 +226,7 @@ def update_settings(
     now: datetime,
 ) -> None:
     """Change what a person may change of themselves. Raises FormErrors."""
-    errors: list[InvalidError | ConflictError] = _profile_errors(user.role, display_name)
+    errors: list[Invalid] = profile_errors(user.role, display_name)
     if locale not in LANGUAGES:
         errors.append(InvalidError("unknown_locale", field="locale"))
     if not is_zone(zone):
@@ -256,43 +254,6 @@ def ensure_admin(session: WorkSession, password: str | None, now: datetime) -> s
         now=now,
     )
     return one_time
-
-
-def _username_errors(session: Session, username: str) -> list[InvalidError | ConflictError]:
-    if not username:
-        return [InvalidError("required", field="username")]
-    if not USERNAME.fullmatch(username):
-        return [InvalidError("username_format", field="username")]
-    if find_user(session, username) is not None:
-        return [ConflictError("username_taken", field="username", username=username)]
-    return []
-
-
-def _profile_errors(role: str, display_name: str) -> list[InvalidError | ConflictError]:
-    errors: list[InvalidError | ConflictError] = []
-    if role not in ROLES:
-        errors.append(InvalidError("unknown_role", field="role"))
-    if len(display_name) > NAME_LIMIT:
-        errors.append(InvalidError("too_long", field="display_name", limit=NAME_LIMIT))
-    return errors
-
-
-def _password_errors(
-    password: str, username: str, field: str = "password"
-) -> list[InvalidError | ConflictError]:
-    try:
-        check_strength(password, username, field)
-    except InvalidError as error:
-        return [error]
-    return []
-
-
-def _find_groups(
-    session: Session, codes: Collection[str]
-) -> tuple[list[SystemGroup], list[InvalidError | ConflictError]]:
-    groups = list(session.scalars(select(SystemGroup).where(SystemGroup.sys_code.in_(list(codes)))))
-    unknown = sorted(set(codes) - {group.sys_code for group in groups})
-    return groups, [InvalidError("unknown_group", field="groups", sys_code=code) for code in unknown]
 
 
 def _keep_an_admin(session: Session, user: User, field: str | None = None) -> None:
