@@ -147,10 +147,11 @@ def _revive(child: Child, code: int) -> None:
 
 def _words_of_revoked(agent: str) -> str:
     """Say what brings an agent back: the server writes no file on an agent's host, not even on this one."""
+    path = f"{places.SECRETS / agent}.token"
     return (
         f"agent-{agent} stays stopped: the server no longer takes its token. To bring it back, stop "
-        f"(Ctrl-C), write its new token into {places.SECRETS / agent}.token, and start again. On the "
-        f"command line: flask --app wsgi agent-token rotate {agent} --reason … --file {places.SECRETS / agent}.token"
+        f"(Ctrl-C), write its new token into {path}, and start again. "
+        f"On the command line: flask --app wsgi agent-token rotate {agent} --reason … --file {path}"
     )
 
 
