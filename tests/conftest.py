@@ -16,7 +16,7 @@ from app.config import Settings
 from app.extensions import db
 from tests.databases import LEFT_OUT
 
-pytest_plugins = ["tests.app.live_server", "tests.chromium"]
+pytest_plugins = ["tests.app.live_server", "tests.chromium", "tests.server_databases"]
 
 
 class HandClock:
@@ -54,10 +54,14 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, migrated_database: Path) -> Settings:
+def settings(
+    tmp_path: Path, migrated_database: Path, server_engine: str, request: pytest.FixtureRequest
+) -> Settings:
     """Settings of an instance of its own, its database empty and migrated."""
     instance = tmp_path / "instance"
     instance.mkdir()
+    if server_engine == "postgresql":
+        return Settings(instance=instance, database_url=request.getfixturevalue("emptied_postgresql"))
     shutil.copy(migrated_database, instance / "piculus.db")
     return Settings(instance=instance)
 

@@ -103,7 +103,7 @@ def start_server(settings: Settings, *, port: int | None = None) -> LiveServer:
         "PICULUS_LEASE_SECONDS": str(settings.lease_seconds),
         "PICULUS_OUTPUT_LIMIT_BYTES": str(settings.output_limit_bytes),
     }
-    environment.pop("PICULUS_DATABASE_URL", None)
+    environment["PICULUS_DATABASE_URL"] = settings.database_url
     log = (settings.instance / "server.log").open("ab")
     command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"]
     process = subprocess.Popen(

@@ -16,6 +16,8 @@ from tests.app.agents.agent_client import hello, new_id
 from tests.app.agents.conftest import Member, add_agent, connect, order, stored
 from tests.conftest import HandClock
 
+pytestmark = pytest.mark.each_engine
+
 TRADE = "TRD1"
 
 

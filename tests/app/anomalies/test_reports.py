@@ -17,6 +17,8 @@ from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from tests.factories import FIXER, NOW, PERSON, chunk, make_agent, make_anomaly, make_group, reported
 
+pytestmark = pytest.mark.each_engine
+
 OTHER_FIXER = "rechargeTimeoutFixServiceImpl"
 LATER = NOW + timedelta(minutes=1)
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from sqlalchemy import select
 
 from agent.protocol import (
@@ -25,6 +26,8 @@ from app.unit_of_work import unit_of_work
 from tests.app.agents.agent_client import AgentClient, new_id
 from tests.app.live_server import LiveServer
 from tests.factories import FIXER, make_group, reported, row_of, step
+
+pytestmark = pytest.mark.each_engine
 
 TRADE = "CO160724154936100036"
 
@@ -92,6 +95,7 @@ def test_a_broken_trade_is_found_and_mended(live_server: LiveServer) -> None:
     client = AgentClient(live_server, seed(live_server))
     client.greet(fixer_codes=(FIXER,))
     report(client, client.take(Collect))
+    live_server.until(lambda: db.session.scalars(select(Anomaly)).unique().first())
     repair = client.take(Repair)
     assert (repair.trade_no, repair.fixer_code, repair.row_hash, repair.fence) == (TRADE, FIXER, "hash-1", 1)
     mend(client, repair)

@@ -20,6 +20,8 @@ from app.users.models import SystemGroup
 from tests.conftest import HandClock
 from tests.factories import NOW, make_agent, make_anomaly, make_group, make_plan
 
+pytestmark = pytest.mark.each_engine
+
 TEN_MINUTES = "0 0/10 * * * ?"
 
 
