@@ -45,7 +45,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
         with demo.app.app_context(), unit_of_work() as session:
             for one in list_schedules(session, None):
                 values = ScheduleValues(sys_code=one.group.sys_code, cron=one.cron, is_enabled=False)
-                set_schedule(session, values, actor=SYSTEM, now=current_time())
+                set_schedule(session, values, actor=SYSTEM, reason="按旅程收集", now=current_time())
         yield demo
 
 
