@@ -71,7 +71,10 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of production's own table of bank requests. ``status`` is hearsay, never a fact."""
+    """A line of production's own table of bank requests.
+
+    ``status`` is hearsay, never a fact; ``is_said_paid``: it tells of a request the bank carried out.
+    """
 
     request_no: str
     trade_no: str
@@ -80,6 +83,7 @@ class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     amount_minor: int | None
     created_at: datetime
+    is_said_paid: bool = False
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):

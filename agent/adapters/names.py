@@ -82,6 +82,8 @@ class TradeNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     schema: str | None = None
     columns: TradeColumns = TradeColumns()
     request_columns: RequestColumns = RequestColumns()
+    request_paid: tuple[str, ...] = ("success",)
+    """What the status of a bank request reads once the bank has carried it out; hearsay, worth a question."""
     codes: TradeCodes = TradeCodes()
     isolation: str = "READ COMMITTED"
     """Isolation level on PostgreSQL and MariaDB; READ COMMITTED and REPEATABLE READ are both right."""

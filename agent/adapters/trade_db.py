@@ -96,7 +96,7 @@ class SqlTrades:
         for asked in in_batches(list(dict.fromkeys(trade_nos)), MOST_ASKED):
             statement = select(table).where(trade_no.in_(asked)).order_by(trade_no, seq)
             for row in read(self._engine, "read the bank requests", statement):
-                request = _request_of(row)
+                request = _request_of(row, self._names.request_paid)
                 by_trade.setdefault(request.trade_no, []).append(request)
         return by_trade
 
@@ -266,7 +266,7 @@ class SqlTrades:
             raise RowChangedError(f"the row of {before[columns.trade_no]} is no longer what was read")
 
 
-def _request_of(row: Row[*tuple[Any, ...]]) -> BankRequest:
+def _request_of(row: Row[*tuple[Any, ...]], paid: Sequence[str]) -> BankRequest:
     """A line in the order of RequestColumns."""
     request_no, trade_no, seq, kind, status, amount, created_at = row[:7]
     return BankRequest(
@@ -277,4 +277,5 @@ def _request_of(row: Row[*tuple[Any, ...]]) -> BankRequest:
         status=text(status),
         amount_minor=parse_minor(plain(amount)),
         created_at=moment(created_at) or UNDATED,
+        is_said_paid=text(status).strip() in paid,
     )

@@ -1,6 +1,6 @@
 """Collecting broken trades: read by keyset, ask ledger and bank for many at a time, report what disagrees."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -110,11 +110,13 @@ class Collection:
         if not candidates:
             return
         legs = read_legs([trade for trade, _ in candidates.values()], self._ports)
-        worth_asking = [
-            trade
+        silent = {
+            trade.trade_no
             for trade, collector in candidates.values()
-            if not collector.needs_ledger_money or self._has_ledger_money(trade, legs)
-        ]
+            if collector.needs_ledger_money and not self._has_ledger_money(trade, legs)
+        }
+        passed_over = silent - self._said_paid(silent)
+        worth_asking = [trade for number, (trade, _) in candidates.items() if number not in passed_over]
         facts = read_page(worth_asking, legs, self._ports) if worth_asking else {}
         for trade in worth_asking:
             judgement = self._judge(trade, facts[trade.trade_no], candidates[trade.trade_no][1])
@@ -128,6 +130,17 @@ class Collection:
             self.tally.unverified += 1
             return False
         return bool(trade.is_e_acc) or any(state is not LegState.NONE for state in states)
+
+    def _said_paid(self, trade_nos: Set[str]) -> set[str]:
+        """Those of which production's own request lines tell that the bank paid after all."""
+        if not trade_nos:
+            return set()
+        try:
+            lines = self._ports.trades.bank_requests(sorted(trade_nos))
+        except PortError:
+            self.tally.unverified += len(trade_nos)
+            return set()
+        return {number for number, requests in lines.items() if any(each.is_said_paid for each in requests)}
 
     # ---- one trade
 

@@ -14,8 +14,8 @@ from agent.ports import Pattern, Trade
 class Collector(msgspec.Struct, frozen=True, kw_only=True):
     """Looks for the trades of one fixer; ``code`` is the fixer's.
 
-    ``needs_ledger_money``: rows of these patterns are broken only where the ledger holds money for them, so
-    the bank is asked about those alone.
+    ``needs_ledger_money``: rows of these patterns are broken only where the ledger holds money for them, or
+    where production's own request line tells that the bank paid; the bank is asked about those alone.
     """
 
     code: str

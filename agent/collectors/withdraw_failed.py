@@ -1,6 +1,7 @@
 """Withdrawals that show failed with nothing booked on the row.
 
-One with nothing in the ledger is simply a failed withdrawal: the bank is asked only where it has money.
+One with nothing in the ledger is simply a failed withdrawal: the bank is asked only where it has money, or
+where production noted later that the bank paid.
 """
 
 from agent.collectors.collector import collector_of

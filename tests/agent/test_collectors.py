@@ -109,6 +109,31 @@ def test_a_failed_withdrawal_with_nothing_in_the_ledger_is_not_even_asked_about(
     assert "bank.facts" not in desk.production.faults.calls
 
 
+def test_a_failed_withdrawal_that_production_noted_as_paid_after_all_is_for_a_person() -> None:
+    desk = Desk()
+    desk.production.add_trade(blank_row(1, WITHDRAWAL, 9, Kind.WITHDRAW), "withdraw", "single_step")
+    desk.production.trades.note_bank_request(desk.production.request(WITHDRAWAL, "success"), "success")
+    assert Collected(desk).brief == [("withdrawFailedFixServiceImpl", "human", "failed but bank paid")]
+
+
+def test_what_production_noted_as_paid_is_only_a_reason_to_ask_the_bank() -> None:
+    desk = Desk()
+    desk.production.add_trade(blank_row(1, WITHDRAWAL, 9, Kind.WITHDRAW), "withdraw", "single_step")
+    number = desk.production.request(WITHDRAWAL, "failed", "E1001")
+    desk.production.trades.note_bank_request(number, "success")
+    wait_for_failures_to_settle(desk)
+    assert Collected(desk).rows == []
+    assert "bank.facts" in desk.production.faults.calls
+
+
+def test_a_failed_withdrawal_is_unverified_while_its_request_lines_cannot_be_read() -> None:
+    desk = Desk()
+    desk.production.add_trade(blank_row(1, WITHDRAWAL, 9, Kind.WITHDRAW), "withdraw", "single_step")
+    desk.production.faults.down("trades.bank_requests")
+    collected = Collected(desk)
+    assert (collected.rows, collected.counts) == ([], (1, 1, 1))
+
+
 def test_a_disagreement_no_fixer_may_mend_is_reported_for_a_person() -> None:
     desk = Desk()
     add_recharge(desk, 1, 8, "failed")

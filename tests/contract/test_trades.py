@@ -180,6 +180,13 @@ class TestBankRequests:
         [noted] = trade_place.trades.bank_requests([request.trade_no])[request.trade_no]
         assert noted == msgspec.structs.replace(request, status="accepted")
 
+    def test_a_request_noted_as_carried_out_says_so(self, trade_place: TradePlace) -> None:
+        request = self.request(trade_place.plant(Planted()).trade_no, 0)
+        trade_place.trades.open_bank_request(request)
+        trade_place.trades.note_bank_request(request.request_no, "success")
+        [noted] = trade_place.trades.bank_requests([request.trade_no])[request.trade_no]
+        assert noted.is_said_paid
+
 
 class TestClaiming:
     def test_a_claim_begins_the_first_round(self, trade_place: TradePlace) -> None:

@@ -122,7 +122,9 @@ class FakeTrades:
     @port_call
     def note_bank_request(self, request_no: str, status: str) -> None:
         self.requests = [
-            msgspec.structs.replace(each, status=status) if each.request_no == request_no else each
+            msgspec.structs.replace(each, status=status, is_said_paid=status == "success")
+            if each.request_no == request_no
+            else each
             for each in self.requests
         ]
 
