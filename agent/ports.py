@@ -19,7 +19,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
 
     ``row`` holds the eight columns of the product document; ``row_hash`` is over all that was read.
     ``changed_at``, ``created_at``: aware UTC, production's clock; ``read_at``: production's clock at reading.
-    ``raw_status``, ``raw_amount``: as stored.
+    ``raw_status``, ``raw_amount``, ``raw_kind``, ``raw_bookkeeping``: as stored.
     """
 
     trade_id: int
@@ -42,6 +42,8 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     read_at: datetime
     raw_status: object = None
     raw_amount: object = None
+    raw_kind: object = None
+    raw_bookkeeping: object = None
 
 
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):

@@ -174,8 +174,9 @@ class ReportedTrade(msgspec.Struct, frozen=True, kw_only=True):
 
     ``fixer_code`` is the pattern's candidate, None for a row that makes no sense. ``outcome`` is what the
     decision says: repair, wait, human (never consistent). ``reason`` is the decision's, or ``out_of_range``
-    (越界), ``meaningless`` (无意义), ``malformed`` (格式非法). ``amount_minor`` is None where it cannot be
-    read. ``after`` is the row a repair would leave, with null voucher numbers still to come.
+    (越界), ``meaningless`` (无意义), ``malformed`` (格式非法), with what is wrong after ``: ``.
+    ``amount_minor`` is None where it cannot be read. ``after`` is the row a repair would leave, with null
+    voucher numbers still to come.
     """
 
     trade_no: str

@@ -9,6 +9,7 @@ from typing import Any
 from flask_babel import lazy_gettext as _
 
 from app.i18n import language
+from app.nonsense import nonsense_words
 from app.words import word
 
 FIXERS: Mapping[str, Any] = {
@@ -133,6 +134,9 @@ def reason_words(reason: str | None) -> str:
     for opening, text in OPENINGS.items():
         if reason.startswith(opening):
             return str(text) % {"rest": reason.removeprefix(opening)}
+    nonsense = nonsense_words(reason)
+    if nonsense:
+        return nonsense
     head, colon, detail = reason.partition(": ")
     if colon and head in REASONS:
         detail = reason_words(detail)

@@ -117,6 +117,8 @@ class TradeReader:
             read_at=moment(read_at) or UNDATED,
             raw_status=plain(status),
             raw_amount=plain(amount),
+            raw_kind=plain(kind),
+            raw_bookkeeping=plain(mode),
         )
 
 

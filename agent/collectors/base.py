@@ -9,8 +9,9 @@ from agent.decision import corrected_row
 from agent.errors import PortError
 from agent.facts import Facts, LegState, Row, Status
 from agent.fixers.attempt import is_half_done
+from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import RepairSettings
-from agent.fixers.reading import Legs, find_nonsense, is_in_flight, read_legs, read_page
+from agent.fixers.reading import Legs, is_in_flight, read_legs, read_page
 from agent.fixers.resuming import judge_half_done
 from agent.ports import Cancellation, Ports, RepairRow, Trade, Window
 from agent.protocol import ReportedTrade
@@ -85,7 +86,14 @@ class Collection:
                 first.setdefault(row.trade_no, row)
         self._duplicated |= {row.trade_no for row in rows}
         self._reported |= set(first)
-        return [reported(row, Judgement("human", "malformed", None)) for row in first.values()]
+        return [
+            reported(row, Judgement("human", self._rows_of_number(row, rows), None)) for row in first.values()
+        ]
+
+    def _rows_of_number(self, row: Trade, page: Sequence[Trade]) -> str:
+        """Tell every row of the number: one query, because twins also lie in other shards and windows."""
+        known = [each.trade_id for each in page if each.trade_no == row.trade_no]
+        return repeated_number(known + [each.trade_id for each in self._ports.trades.find(row.trade_no)])
 
     # ---- a page of rows
 

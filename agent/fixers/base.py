@@ -13,10 +13,11 @@ from agent.errors import FencedError, PortError
 from agent.facts import Status
 from agent.fixers import FIXERS, Fixer
 from agent.fixers.attempt import ABANDONED, OPEN, Attempt, AttemptEnded, is_half_done
+from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings
 from agent.fixers.payout import choose_number
 from agent.fixers.plan import PAY
-from agent.fixers.reading import IN_FLIGHT, MALFORMED, find_nonsense, is_in_flight, read_facts
+from agent.fixers.reading import IN_FLIGHT, is_in_flight, read_facts
 from agent.fixers.resuming import OVERTAKEN, judge_half_done, resume, target_of
 from agent.fixers.steps import STEPS, find_the_row
 from agent.ports import Cancellation, Ports, RepairRow, StepLog, Trade
@@ -149,7 +150,10 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings) -> FactsReport:
     if not rows:
         return FactsReport(outcome="missing", reason="no row has this trade number")
     trade = rows[0]
-    nonsense = MALFORMED if len(rows) > 1 else find_nonsense(trade, settings)
+    if len(rows) > 1:
+        nonsense: str | None = repeated_number(row.trade_id for row in rows)
+    else:
+        nonsense = find_nonsense(trade, settings)
     seen = FactsReport(outcome="human", reason=nonsense or "", row=trade.row, row_hash=trade.row_hash)
     if nonsense:
         return seen

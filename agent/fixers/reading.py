@@ -1,6 +1,5 @@
-"""Reading a trade's facts from the three ports; telling rows that make no sense or are still in flight."""
+"""Reading a trade's facts from the three ports; telling rows that are still in flight."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -9,12 +8,8 @@ import msgspec
 from agent.errors import PortError
 from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
 from agent.fixers.order import RepairSettings
-from agent.money import MAX_MINOR
 from agent.ports import BankRequest, Ports, Trade
 
-OUT_OF_RANGE: Final = "out_of_range"
-MEANINGLESS: Final = "meaningless"
-MALFORMED: Final = "malformed"
 IN_FLIGHT: Final = "in flight"
 
 Legs = tuple[LegFact, LegFact | None]
@@ -27,34 +22,6 @@ def is_in_flight(trade: Trade, settings: RepairSettings) -> bool:
     if trade.status is not Status.PROCESSING or trade.created_at is None:
         return False
     return trade.read_at - trade.created_at < settings.stuck_after
-
-
-def find_nonsense(trade: Trade, settings: RepairSettings) -> str | None:
-    """Say how the row makes no sense (OUT_OF_RANGE, MEANINGLESS, MALFORMED), or None where it does."""
-    if not re.search(settings.number_pattern, trade.trade_no):
-        return MALFORMED
-    if trade.created_at is None or trade.changed_at is None:
-        return MALFORMED
-    if trade.amount_minor is None:
-        return _nonsense_of_amount(trade.raw_amount)
-    if trade.status is None or trade.is_acc is None:
-        return OUT_OF_RANGE
-    if trade.kind is None or not trade.account_no or not trade.bank_account_no:
-        return MEANINGLESS
-    if trade.kind is Kind.WITHDRAW and trade.is_e_acc is None:
-        return OUT_OF_RANGE
-    if trade.kind is Kind.WITHDRAW and trade.bookkeeping is None:
-        return MEANINGLESS
-    return None
-
-
-def _nonsense_of_amount(stored: object) -> str:
-    if stored is None:
-        return MEANINGLESS
-    number = re.fullmatch(r"-?[0-9]+", str(stored))
-    if isinstance(stored, bool | float) or number is None:
-        return MALFORMED
-    return OUT_OF_RANGE if int(number[0]) > MAX_MINOR else MEANINGLESS
 
 
 def read_facts(trade: Trade, ports: Ports) -> Facts:

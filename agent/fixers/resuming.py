@@ -9,9 +9,10 @@ from agent.decision import Decision, decide
 from agent.facts import BankState, Facts, LegState, Status
 from agent.fixers.attempt import FAILED, INTENDED, Attempt, AttemptEnded, result_of
 from agent.fixers.fixer import Fixer
+from agent.fixers.nonsense import find_nonsense
 from agent.fixers.payout import OWN_DEBIT_UNPAID
 from agent.fixers.plan import LEG_OF, PAY, WRITE_ROW
-from agent.fixers.reading import find_nonsense, read_facts
+from agent.fixers.reading import read_facts
 from agent.fixers.steps import ROW_CHANGED_AFTER_MONEY, find_the_row, is_as_wanted, missing_legs
 from agent.ports import RepairRow, StepRow
 

@@ -184,14 +184,15 @@ def test_a_trade_database_that_is_down_is_said_not_hidden() -> None:
 @pytest.mark.parametrize(
     ("amount", "reason"),
     [
-        (None, "meaningless"),
-        (0, "meaningless"),
-        (-5, "meaningless"),
-        ("-5", "meaningless"),
-        (MAX_MINOR + 1, "out_of_range"),
-        ("12,50", "malformed"),
-        ("", "malformed"),
-        (12.5, "malformed"),
+        (None, "meaningless: AMOUNT missing"),
+        (0, "meaningless: AMOUNT = 0"),
+        (-5, "meaningless: AMOUNT = -5"),
+        ("-5", "meaningless: AMOUNT = -5"),
+        (MAX_MINOR + 1, f"out_of_range: AMOUNT = {MAX_MINOR + 1}"),
+        ("12,50", "malformed: AMOUNT = 12,50"),
+        ("", "malformed: AMOUNT missing"),
+        (12.5, "malformed: AMOUNT = 12.5"),
+        ("a\nb" + "c" * 60, "malformed: AMOUNT = a b" + "c" * 36 + "…"),
     ],
 )
 def test_an_amount_that_makes_no_sense_is_reported_for_a_person(amount: object, reason: str) -> None:
@@ -211,10 +212,10 @@ def test_an_unknown_status_kind_and_number_are_reported_for_a_person() -> None:
         blank_row(4, "WD160731140732100270", 8, Kind.WITHDRAW), "withdraw", "three_step"
     )
     assert [row.reason for row in Collected(desk).rows] == [
-        "out_of_range",
-        "meaningless",
-        "malformed",
-        "meaningless",
+        "out_of_range: TRD_STATUS = 7",
+        "meaningless: TRD_KIND = transfer",
+        "malformed: TRD_NUM = CO 16; DROP",
+        "meaningless: POSTING_MODE = three_step",
     ]
 
 
@@ -225,8 +226,18 @@ def test_a_duplicate_number_is_reported_once_and_judged_no_further() -> None:
     desk.production.add_trade(blank_row(76, number, 8, Kind.RECHARGE), "recharge")
     for page in (1, 500):
         collected = Collected(desk, page=page)
-        assert collected.brief == [(None, "human", "malformed")]
+        assert collected.brief == [(None, "human", "malformed: TRD_NUM on 2 rows, TRD_ID 75, 76")]
         assert collected.rows[0].trade_id == 75
+
+
+def test_a_duplicate_is_told_with_its_twin_of_another_shard() -> None:
+    desk = Desk()
+    number, _ = load_case(desk, "S1")
+    desk.production.add_trade(blank_row(76, number, 8, Kind.RECHARGE), "recharge")
+    window = Window(start=EVER.start, end=EVER.end, shard=0, shards=2)
+    assert Collected(desk, window=window).brief == [
+        (None, "human", "malformed: TRD_NUM on 2 rows, TRD_ID 75, 76")
+    ]
 
 
 def test_one_bad_row_among_many_hides_none_of_them() -> None:

@@ -224,7 +224,15 @@ def test_looking_tells_missing_broken_and_unreachable_apart() -> None:
     desk.production.faults.heal()
     desk.production.trades._stored(trade_no)[0].amount = "12,50"
     report = verify(trade_no, desk.production.ports, desk.settings)
-    assert (report.outcome, report.reason) == ("human", "malformed")
+    assert (report.outcome, report.reason) == ("human", "malformed: AMOUNT = 12,50")
+
+
+def test_looking_at_a_number_of_two_rows_tells_both() -> None:
+    desk = Desk()
+    trade_no, _ = load_case(desk, "S1")
+    desk.production.add_trade(blank_row(76, trade_no, 8, Kind.RECHARGE), "recharge")
+    report = verify(trade_no, desk.production.ports, desk.settings)
+    assert (report.outcome, report.reason) == ("human", "malformed: TRD_NUM on 2 rows, TRD_ID 75, 76")
 
 
 def test_a_fenced_error_says_so() -> None:

@@ -114,5 +114,5 @@ def test_json_and_sql_are_marked_and_escaped() -> None:
 def test_a_known_reason_is_translated_and_an_unknown_one_kept(app: Flask) -> None:
     with app.test_request_context():
         assert reason_words("row behind ledger") == "账务已扣款，交易记录未跟上"
-        assert reason_words("malformed: AMOUNT") == "格式非法（AMOUNT）"
+        assert reason_words("bank: 51") == "银行尚未给出确定结果，等待银行（51）"
         assert reason_words("something new") == "something new"

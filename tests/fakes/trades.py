@@ -231,6 +231,8 @@ class FakeTrades:
             read_at=self.clock(),
             raw_status=row["TRD_STATUS"],
             raw_amount=stored.amount,
+            raw_kind=stored.kind,
+            raw_bookkeeping=stored.posting_mode,
         )
 
 
