@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TextIO
+from urllib.parse import urlsplit
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
@@ -169,9 +170,11 @@ def bank(
         processing_seconds=processing_seconds,
         notify_url=notify_url or f"http://127.0.0.1:{settings.notice_port}/notices",
     ) as running:
+        settings.bank_port_file.write_text(f"{urlsplit(running.url).port}\n")
         click.echo(f"bank on {running.url}")
         sys.stdout.flush()
         stopping.wait()
+        settings.bank_port_file.unlink(missing_ok=True)
 
 
 @cli.command()

@@ -39,6 +39,11 @@ class Settings:
     def notice_port(self) -> int:
         return self.bank_port + 1
 
+    @property
+    def bank_port_file(self) -> Path:
+        """Where a running bank writes the port it listens on."""
+        return bank_port_file(self.directory)
+
 
 def file_urls(directory: Path, sys_code: str) -> GroupUrls:
     """The default: two SQLite files a group."""
@@ -46,8 +51,15 @@ def file_urls(directory: Path, sys_code: str) -> GroupUrls:
     return GroupUrls(f"sqlite:///{stem}.db", f"sqlite:///{stem}_ledger.db")
 
 
+def bank_port_file(directory: Path) -> Path:
+    return directory / "bank_port"
+
+
 def read_settings(instance: Path, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Raises SettingsError for a port that is none; makes the bank's token when there is none yet."""
+    """Raises SettingsError for a port that is none; makes the bank's token when there is none yet.
+
+    The bank's port is what the environment says, else where a bank of this instance listens, else 5010.
+    """
     directory = instance / "sandbox"
     groups = {}
     for code in SYSTEM_GROUPS:
@@ -57,13 +69,20 @@ def read_settings(instance: Path, environ: Mapping[str, str] = os.environ) -> Se
             environ.get(f"PICULUS_SANDBOX_{code}_LEDGER_URL") or files.ledger,
         )
     token = environ.get("PICULUS_SANDBOX_BANK_TOKEN") or bank_token(instance)
-    return Settings(directory, groups, directory / "bank.db", _port(environ), token)
+    return Settings(directory, groups, directory / "bank.db", _port(environ, directory), token)
 
 
-def _port(environ: Mapping[str, str]) -> int:
-    text = environ.get("PICULUS_SANDBOX_BANK_PORT") or str(DEFAULT_BANK_PORT)
-    if not text.isdecimal() or not 0 < int(text) < 65535:
-        raise SettingsError(f"PICULUS_SANDBOX_BANK_PORT is not a port: {text!r}")
+def _port(environ: Mapping[str, str], directory: Path) -> int:
+    named = environ.get("PICULUS_SANDBOX_BANK_PORT")
+    written = bank_port_file(directory)
+    if named:
+        return _as_port(named, "PICULUS_SANDBOX_BANK_PORT")
+    return _as_port(written.read_text().strip(), str(written)) if written.exists() else DEFAULT_BANK_PORT
+
+
+def _as_port(text: str, source: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65535):
+        raise SettingsError(f"{source} is not a port: {text!r}")
     return int(text)
 
 

@@ -42,3 +42,15 @@ def test_bank_and_traffic_run_until_told_to_stop(tmp_path: Path) -> None:
             assert began.startswith("traffic: 200.0 trades a second")
     assert world.report().violations == []
     world.close()
+
+
+def test_the_command_line_finds_a_running_bank_by_what_it_wrote(tmp_path: Path) -> None:
+    told = {name: value for name, value in os.environ.items() if name != "PICULUS_SANDBOX_BANK_PORT"}
+    command = [sys.executable, "-m", "sandbox", "--instance", str(tmp_path), "faults", "list"]
+    with process(tmp_path, "bank", "--port", "0") as line:
+        asked = subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False)
+        port = int(line.rpartition(":")[2])
+        assert (asked.returncode, asked.stdout) == (0, "[]\n")
+        assert read_settings(tmp_path, {}).bank_port == port
+        assert read_settings(tmp_path, {"PICULUS_SANDBOX_BANK_PORT": "5999"}).bank_port == 5999
+    assert read_settings(tmp_path, {}).bank_port == 5010
