@@ -1,7 +1,7 @@
 """The course of a collection run: carried on while agents come and go, summed up, closed.
 
-A run with no agent online waits WAIT_FOR_AGENTS, then fails. A lost agent's shard is given whole to another,
-at most MAX_TASKS_A_SHARD times.
+A run none of whose codes is offered online waits WAIT_FOR_AGENTS, then fails. A lost agent's shard is given
+whole to another, at most MAX_TASKS_A_SHARD times.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from sqlalchemy import select
 from app.agents import commands
 from app.agents.models import LIVE, Command
 from app.anomalies import absence, fleet
-from app.anomalies.collections import LIVE_RUN_STATES, get_run, give_shard, launch
+from app.anomalies.collections import LIVE_RUN_STATES, codes_missing, get_run, give_shard, launch
 from app.anomalies.models import IS_LIVE_RUN, CollectionRun, CollectionTask
 from app.audit import service as audit
 from app.audit.reasons import required_reason
@@ -141,7 +141,8 @@ def tend_runs(session: WorkSession, now: datetime) -> int:
 
 def _tend_waiting(session: WorkSession, run: CollectionRun, now: datetime) -> None:
     if not launch(session, run, now) and now - run.created_at >= WAIT_FOR_AGENTS:
-        run.error = "no_agent_online"
+        is_anyone_there = bool(fleet.online_agents(session, run.group_id, now))
+        run.error = codes_missing(run.fixer_codes) if is_anyone_there else "no_agent_online"
         close_run(session, run, "failed", now)
 
 

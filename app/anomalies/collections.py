@@ -18,6 +18,7 @@ from app.anomalies.models import IS_LIVE_RUN, CollectionRun, CollectionTask
 from app.audit import service as audit
 from app.audit.reasons import optional_reason
 from app.audit.service import Actor
+from app.columns import fitting
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
@@ -115,12 +116,17 @@ def launch(session: WorkSession, run: CollectionRun, now: datetime) -> bool:
     covered = wanted & set(chosen[0].fixer_codes)
     chosen = [agent for agent in chosen if wanted & set(agent.fixer_codes) == covered]
     if covered != wanted:
-        run.error = "codes_not_offered: " + ", ".join(sorted(wanted - covered))
+        run.error = codes_missing(wanted - covered)
     run.state, run.started_at, run.shards = "running", now, len(chosen)
     for shard, agent in enumerate(chosen):
         give_shard(session, run, agent, shard, now)
     session.touch("collections", "home")
     return True
+
+
+def codes_missing(codes: Iterable[str]) -> str:
+    """Return the error of a run that asks for codes no online agent offers."""
+    return fitting("codes_not_offered: " + ", ".join(sorted(codes)), 500)
 
 
 def give_shard(session: WorkSession, run: CollectionRun, agent: Agent, shard: int, now: datetime) -> None:

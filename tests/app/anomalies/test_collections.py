@@ -90,6 +90,13 @@ def test_a_run_with_no_agent_online_waits_a_minute_then_fails(
     assert (run.state, run.error) == ("failed", "no_agent_online")
 
 
+def test_a_run_whose_codes_nobody_offers_says_so(session: WorkSession, group: SystemGroup) -> None:
+    make_agent(session, group, codes=("ownFixer",), seen_at=NOW + timedelta(seconds=60))
+    run = start(session, group)
+    collection_course.tend_runs(session, NOW + timedelta(seconds=60))
+    assert (run.state, run.error) == ("failed", f"codes_not_offered: {FIXER}")
+
+
 def test_a_waiting_run_begins_when_an_agent_comes(session: WorkSession, group: SystemGroup) -> None:
     run = start(session, group)
     make_agent(session, group, seen_at=LATER)
