@@ -158,6 +158,24 @@ def schedule_form(session: ReadSession, sys_code: str, group_ids: GroupIds) -> F
     )
 
 
+@dataclass(frozen=True)
+class OfferedCodes:
+    """The codes a recurring collection can name: those of the group, then those ``chosen`` beside them.
+
+    ``missing`` are the chosen ones that no online agent of the group offers now.
+    """
+
+    codes: tuple[str, ...]
+    missing: frozenset[str]
+
+
+def offered_codes(session: ReadSession, group_id: int, chosen: Sequence[str], now: datetime) -> OfferedCodes:
+    """Return the codes to offer where ``chosen`` stand ticked."""
+    codes = fixer_choices(session, [group_id])
+    online = {code for _group, code in agent_queries.offer_counts(session, [group_id], now)}
+    return OfferedCodes(tuple(dict.fromkeys([*codes, *chosen])), frozenset(chosen) - online)
+
+
 def schedule_values(form: Form, sys_code: str) -> ScheduleValues:
     """Read the form; a window that is no number becomes 0, which is out of range."""
     hours = form.text("window_hours")

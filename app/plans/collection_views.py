@@ -24,6 +24,7 @@ from app.rendering import finish, render_detail, render_dialog, render_list
 from app.unit_of_work import unit_of_work
 from app.users import groups
 from app.users.access import current_actor, current_group_ids, requires
+from app.users.models import SystemGroup
 
 blueprint = Blueprint("collections", __name__, url_prefix="/collections")
 
@@ -154,6 +155,24 @@ def edit_schedule(sys_code: str) -> ResponseReturnValue:
     return finish(_("%(group)s 的定时收集已保存", group=sys_code), url_for("collections.new_broadcast"))
 
 
+@blueprint.route("/schedules/<sys_code>/delete", methods=["GET", "POST"])
+@requires("operator")
+def delete_schedule(sys_code: str) -> ResponseReturnValue:
+    group, allowed, form = _visible_group(sys_code), current_group_ids(), Form(request.form)
+    if schedules.find_schedule(db.session, group.id) is None:
+        raise NotFoundError("schedule")
+    if request.method == "GET":
+        return render_dialog("collections/delete_schedule.html", form=form, group=group)
+    actor, reason, now = current_actor(), form.text("reason"), current_time()
+    try:
+        with unit_of_work() as work:
+            schedules.delete_schedule(work, group.id, actor=actor, now=now, reason=reason, group_ids=allowed)
+    except PiculusError as error:
+        form.fail(error)
+        return render_dialog("collections/delete_schedule.html", 400, form=form, group=group)
+    return finish(_("%(group)s 的定时收集已删除", group=sys_code), url_for("collections.new_broadcast"))
+
+
 @blueprint.get("/schedules")
 @requires("operator")
 def list_schedules() -> ResponseReturnValue:
@@ -199,12 +218,23 @@ def _broadcast_page(form: Form, status: int) -> ResponseReturnValue:
 
 
 def _schedule_dialog(form: Form, sys_code: str, status: int) -> ResponseReturnValue:
-    group = groups.find_group(db.session, sys_code)
-    allowed = current_group_ids()
+    group = _visible_group(sys_code)
+    return render_dialog(
+        "collections/schedule.html",
+        status,
+        form=form,
+        group=group,
+        offered=broadcast.offered_codes(db.session, group.id, form.many("codes"), current_time()),
+        is_stored=schedules.find_schedule(db.session, group.id) is not None,
+    )
+
+
+def _visible_group(sys_code: str) -> SystemGroup:
+    """Return the group if this person may see it, else raise NotFoundError('group')."""
+    group, allowed = groups.find_group(db.session, sys_code), current_group_ids()
     if group is None or (allowed is not None and group.id not in allowed):
         raise NotFoundError("group")
-    codes = broadcast.codes(db.session, allowed)
-    return render_dialog("collections/schedule.html", status, form=form, group=group, codes=codes)
+    return group
 
 
 def _run_filter(form: Form, allowed: list[int] | None) -> RunFilter:

@@ -1,6 +1,7 @@
 """Recurring collections (定时收集): at most one a group."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import select
@@ -10,6 +11,7 @@ from app.audit.reasons import reason_errors, required_reason
 from app.audit.service import Actor
 from app.errors import InvalidError, NotFoundError
 from app.keyset import ReadSession
+from app.plans.fixer_codes import fixer_choices
 from app.plans.models import CollectionSchedule
 from app.plans.service import GroupIds
 from app.plans.validation import (
@@ -26,7 +28,10 @@ from app.users.service import FormErrors
 
 @dataclass(frozen=True)
 class ScheduleValues:
-    """A recurring collection. ``fixer_codes`` empty: every code; the window reaches back from the tick."""
+    """A recurring collection. ``fixer_codes`` empty: every code; the window reaches back from the tick.
+
+    ``runs_on_first_connect`` None: as it was, not for a new one.
+    """
 
     sys_code: str
     cron: str
@@ -34,7 +39,7 @@ class ScheduleValues:
     fixer_codes: tuple[str, ...] = ()
     window_hours: int = 168
     is_enabled: bool = True
-    runs_on_first_connect: bool = False
+    runs_on_first_connect: bool | None = None
 
 
 def list_schedules(session: ReadSession, group_ids: GroupIds) -> list[CollectionSchedule]:
@@ -62,17 +67,20 @@ def set_schedule(
 ) -> CollectionSchedule:
     """Make or change the schedule of a group; switching it off takes a reason.
 
-    Raises FormErrors with every field at fault.
+    A code that it names already may stay, though no agent offers it now. Raises FormErrors with every field
+    at fault.
     """
     group, schedule = _check(session, values, reason, group_ids, now)
     if schedule is None:
         schedule = CollectionSchedule(group_id=group.id, group=group)
         session.add(schedule)
+    if values.runs_on_first_connect is None:
+        values = replace(values, runs_on_first_connect=bool(schedule.runs_on_first_connect))
     schedule.cron, schedule.zone = values.cron, values.zone
     schedule.fixer_codes = sorted(set(values.fixer_codes))
     schedule.window_hours = values.window_hours
     schedule.is_enabled = values.is_enabled
-    schedule.runs_on_first_connect = values.runs_on_first_connect
+    schedule.runs_on_first_connect = bool(values.runs_on_first_connect)
     schedule.next_due_at = next_due(values.cron, values.zone, now) if values.is_enabled else None
     schedule.updated_at, schedule.updated_by = now, actor.name
     session.flush()
@@ -104,22 +112,30 @@ def _check(
 ) -> tuple[SystemGroup, CollectionSchedule | None]:
     """Return the group and the schedule it has, None for none yet. Raises FormErrors."""
     errors = cron_errors(values.cron, "cron", now) + zone_errors(values.zone)
-    errors += [
-        InvalidError(error.code, field="fixer_codes", **error.params)
-        for code in values.fixer_codes
-        for error in fixer_code_errors(code)
-    ]
     if not 1 <= values.window_hours <= MAX_WINDOW_HOURS:
         errors.append(InvalidError("range", field="window_hours", low=1, high=MAX_WINDOW_HOURS))
     group = session.scalars(select(SystemGroup).where(SystemGroup.sys_code == values.sys_code)).first()
     if group is None or (group_ids is not None and group.id not in group_ids):
         raise FormErrors([InvalidError("unknown_group", field="sys_code", sys_code=values.sys_code), *errors])
     schedule = find_schedule(session, group.id)
+    errors += _code_errors(session, group.id, values.fixer_codes, schedule)
     is_switched_off = schedule is not None and schedule.is_enabled and not values.is_enabled
     errors += reason_errors(reason, is_required=is_switched_off)
     if errors:
         raise FormErrors(errors)
     return group, schedule
+
+
+def _code_errors(
+    session: WorkSession, group_id: int, codes: Iterable[str], schedule: CollectionSchedule | None
+) -> list[InvalidError]:
+    """Return what is wrong with the codes: no name of a fixer, or one that no agent of the group has."""
+    known = {*fixer_choices(session, [group_id]), *(schedule.fixer_codes if schedule else ())}
+    return [
+        InvalidError("fixer_code", field="fixer_codes", fixer_code=code)
+        for code in codes
+        if code not in known or fixer_code_errors(code)
+    ]
 
 
 def _audit(

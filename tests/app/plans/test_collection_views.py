@@ -5,8 +5,9 @@ import re
 import pytest
 from flask import Flask
 
-from app.agents.models import Command
+from app.agents.models import Agent, Command
 from app.anomalies.models import CollectionRun
+from app.audit.models import AuditEntry
 from app.extensions import db
 from app.plans.models import CollectionSchedule
 from app.unit_of_work import unit_of_work
@@ -15,6 +16,7 @@ from tests.app.visitor import Visitor, visitor_of
 from tests.factories import FIXER, make_agent, make_group
 
 BROADCAST = {"groups": ["PBAP"], "codes": [FIXER], "window": "24", "reason": "日终检查"}
+SCHEDULE = {"cron": "0 0/10 * * * ?", "zone": "Asia/Shanghai", "window_hours": "24", "is_enabled": "on"}
 
 
 @pytest.fixture
@@ -110,8 +112,7 @@ def test_a_run_is_started_again_over_the_same_span(operator: Visitor) -> None:
 
 
 def test_a_recurring_collection_is_kept_and_due(operator: Visitor) -> None:
-    values = {"cron": "0 0/10 * * * ?", "zone": "Asia/Shanghai", "window_hours": "24", "is_enabled": "on"}
-    assert operator.post("/collections/schedules/PBAP", values).status_code == 303
+    assert operator.post("/collections/schedules/PBAP", SCHEDULE).status_code == 303
     schedule = db.session.scalars(db.select(CollectionSchedule)).unique().one()
     assert (schedule.cron, schedule.window_hours, schedule.is_enabled) == ("0 0/10 * * * ?", 24, True)
     assert schedule.next_due_at is not None
@@ -135,9 +136,65 @@ def test_a_wrong_recurring_collection_is_told_at_its_field(
     assert f'value="{change[field]}"' in answer.text
 
 
+def stored_schedule() -> CollectionSchedule | None:
+    db.session.expire_all()
+    return db.session.scalars(db.select(CollectionSchedule)).unique().one_or_none()
+
+
+def test_a_code_nobody_offers_is_told_at_the_codes_and_stays_ticked(operator: Visitor) -> None:
+    answer = operator.post("/collections/schedules/PBAP", {**SCHEDULE, "codes": ["nope", FIXER]})
+    assert answer.status_code == 400
+    assert 'id="fixer_codes-error"' in answer.text
+    assert "没有修复代号 nope" in answer.text
+    assert 'value="nope" checked' in answer.text
+    assert stored_schedule() is None
+
+
+def test_a_stored_code_that_nobody_offers_now_is_shown_and_may_stay(operator: Visitor) -> None:
+    with unit_of_work() as session:
+        session.scalars(db.select(Agent)).one().fixer_codes = [FIXER, "ownFixer"]
+    operator.post("/collections/schedules/PBAP", {**SCHEDULE, "codes": ["ownFixer", FIXER]})
+    with unit_of_work() as session:
+        session.scalars(db.select(Agent)).one().fixer_codes = [FIXER]
+    page = operator.get("/collections/schedules/PBAP").text
+    assert 'value="ownFixer" checked' in page
+    assert page.count("当前没有客户端提供") == 1
+    kept = operator.post("/collections/schedules/PBAP", {**SCHEDULE, "codes": ["ownFixer"]})
+    assert kept.status_code == 303
+
+
+def test_saving_leaves_the_first_collection_as_it_was(operator: Visitor) -> None:
+    operator.post("/collections/schedules/PBAP", SCHEDULE)
+    with unit_of_work() as session:
+        session.scalars(db.select(CollectionSchedule)).unique().one().runs_on_first_connect = True
+    operator.post("/collections/schedules/PBAP", {**SCHEDULE, "window_hours": "48"})
+    kept = stored_schedule()
+    assert kept is not None
+    assert (kept.window_hours, kept.runs_on_first_connect) == (48, True)
+
+
+def test_a_recurring_collection_is_deleted_for_a_reason(operator: Visitor) -> None:
+    delete = "/collections/schedules/PBAP/delete"
+    assert operator.get(delete).status_code == 404
+    assert delete not in operator.get("/collections/schedules/PBAP").text
+    operator.post("/collections/schedules/PBAP", SCHEDULE)
+    assert delete in operator.get("/collections/schedules/PBAP").text
+    assert operator.get(delete).status_code == 200
+    unexplained = operator.post(delete)
+    assert unexplained.status_code == 400
+    assert 'id="reason-error"' in unexplained.text
+    assert stored_schedule() is not None
+    assert operator.post(delete, {"reason": "系统下线"}).status_code == 303
+    assert stored_schedule() is None
+    last = db.session.scalars(db.select(AuditEntry).order_by(AuditEntry.id.desc())).first()
+    assert last is not None
+    assert (last.action, last.object_name, last.reason) == ("schedule.delete", "PBAP", "系统下线")
+
+
 def test_the_recurring_collection_of_a_group_not_to_be_seen_is_not_found(operator: Visitor) -> None:
     assert operator.get("/collections/schedules/PBMS").status_code == 404
     assert operator.post("/collections/schedules/PBMS", {"cron": "0 0/10 * * * ?"}).status_code == 404
+    assert operator.post("/collections/schedules/PBMS/delete", {"reason": "系统下线"}).status_code == 404
 
 
 def test_of_many_agents_the_first_are_shown_online_ones_before_others(app: Flask, operator: Visitor) -> None:
