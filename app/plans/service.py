@@ -126,24 +126,6 @@ def update_plan(
     return plan
 
 
-def copy_plan(
-    session: WorkSession,
-    plan_id: int,
-    *,
-    sys_code: str,
-    fixer_code: str,
-    actor: Actor,
-    now: datetime,
-    reason: str = "",
-    group_ids: GroupIds = None,
-) -> Plan:
-    """Make a plan with the values of another, for another group or fixer. Raises as create_plan."""
-    values = replace(
-        values_of(get_plan(session, plan_id, group_ids)), sys_code=sys_code, fixer_code=fixer_code
-    )
-    return create_plan(session, values, actor=actor, now=now, reason=reason, group_ids=group_ids)
-
-
 def enable_plan(
     session: WorkSession,
     plan_id: int,

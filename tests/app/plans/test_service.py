@@ -21,7 +21,6 @@ from app.plans.product_plans import PRODUCT_PLANS, PlanValues
 from app.plans.quartz import QuartzError
 from app.plans.schedules import ScheduleValues, delete_schedule, find_schedule, set_schedule
 from app.plans.service import (
-    copy_plan,
     create_plan,
     delete_plan,
     disable_plan,
@@ -228,13 +227,6 @@ def test_an_idle_plan_is_deleted_with_its_versions(session: WorkSession, group: 
     delete_plan(session, plan.id, actor=PERSON, now=NOW, reason=WHY)
     assert session.scalars(select(Plan)).unique().all() == []
     assert session.scalars(select(PlanVersion)).all() == []
-
-
-def test_a_copy_has_the_same_values_for_another_group(session: WorkSession, group: SystemGroup) -> None:
-    make_group(session, "PBMS")
-    plan = create(session, replace(VALUES, max_retries=7, level=1))
-    copy = copy_plan(session, plan.id, sys_code="PBMS", fixer_code=FIXER, actor=PERSON, now=NOW)
-    assert (copy.group.sys_code, copy.max_retries, copy.level, copy.version) == ("PBMS", 7, 1, 1)
 
 
 def test_nobody_manages_plans_of_a_group_they_may_not_see(session: WorkSession, group: SystemGroup) -> None:
