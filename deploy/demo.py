@@ -141,9 +141,14 @@ def children(bank_port: int, server_port: int) -> list[Listed]:
         (server, answers(f"http://127.0.0.1:{server_port}/healthz")),
         *((agent, None) for agent in agents),
     ]
-    if os.environ.get("PICULUS_TRAFFIC", "1") != "0":
-        listed.append((Child("traffic", [python, "-m", "sandbox", "traffic"], told, is_needed=False), None))
-    return listed
+    return [*listed, (_traffic(told), None)]
+
+
+def _traffic(told: dict[str, str]) -> Child:
+    """Without new trades it still runs: it hears the bank's notices of arrival."""
+    command = [sys.executable, "-m", "sandbox", "traffic"]
+    is_quiet = os.environ.get("PICULUS_TRAFFIC") == "0"
+    return Child("traffic", [*command, "--rate", "0"] if is_quiet else command, told, is_needed=False)
 
 
 def throw_away() -> None:

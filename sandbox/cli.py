@@ -178,7 +178,7 @@ def bank(
 
 
 @cli.command()
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=0.2, show_default=True)
+@click.option("--rate", type=click.FloatRange(min=0), default=0.2, show_default=True)
 @click.option("--interrupted", type=click.FloatRange(0, 1), default=0.2, show_default=True)
 @click.option("--bank-url", help="Default: the bank on its own port of this machine.")
 @click.option("--notices/--no-notices", default=True, show_default=True, help="Listen to the bank as well.")
@@ -188,12 +188,15 @@ def bank(
 def traffic(
     settings: Settings, rate: float, interrupted: float, bank_url: str | None, notices: bool, seed: int
 ) -> None:
-    """Keep trades going in both groups until SIGTERM; RATE a second, a share of them INTERRUPTED."""
+    """Keep trades going in both groups until SIGTERM; RATE a second, a share of them INTERRUPTED.
+
+    At a RATE of 0 it only listens to the bank's notices.
+    """
     stopping = _until_told()
     world = _created(settings)
     productions = [world.production(code) for code in world.groups]
     client = BankClient(bank_url or settings.bank_url, settings.bank_token)
-    streams = [Stream(production, client, interrupted, seed) for production in productions]
+    streams = [Stream(production, client, interrupted, seed) for production in productions if rate]
     listening = taking_notices(productions, settings.notice_port) if notices else nullcontext("nothing")
     with listening as address:
         click.echo(f"traffic: {rate} trades a second, notices on {address}")

@@ -57,7 +57,13 @@ class Stream:
 
 
 def run_traffic(streams: list[Stream], rate: float, stopping: threading.Event, seed: int) -> int:
-    """``rate`` trades a second over all streams until told to stop; returns how many began."""
+    """``rate`` trades a second over all streams until told to stop; returns how many began.
+
+    A rate of 0 begins none and waits.
+    """
+    if not rate:
+        stopping.wait()
+        return 0
     chance = random.Random(f"{seed}:order")
     began = 0
     # The first groups trade more: PBAP twice as often as PBMS.

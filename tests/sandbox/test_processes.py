@@ -1,5 +1,6 @@
 """The bank and the traffic as processes of their own: started, stopped, exit code 0."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,17 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sqlalchemy import select
+
+from sandbox.database import reading
 from sandbox.settings import read_settings
 from sandbox.world import World
+from tests.app.live_server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def process(instance: Path, *arguments: str) -> Iterator[str]:
+def process(instance: Path, *arguments: str, **told: str) -> Iterator[str]:
     """The first line it prints; at the end of the block it is told to stop, and must with 0."""
     command = [sys.executable, "-m", "sandbox", "--instance", str(instance), *arguments]
-    running = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **told}, stdout=subprocess.PIPE, text=True
+    )
     assert running.stdout is not None
     try:
         yield running.stdout.readline()
@@ -41,6 +48,26 @@ def test_bank_and_traffic_run_until_told_to_stop(tmp_path: Path) -> None:
         with process(tmp_path, "traffic", "--rate", "200", "--no-notices", "--bank-url", url) as began:
             assert began.startswith("traffic: 200.0 trades a second")
     assert world.report().violations == []
+    world.close()
+
+
+def test_without_trades_the_traffic_still_hears_of_arrivals(tmp_path: Path) -> None:
+    world = World.of(read_settings(tmp_path, {}))
+    world.create()
+    case = world.load_case("S8")
+    number, port = f"{case.trade_no}-0", free_port()
+    told = {"PICULUS_SANDBOX_BANK_PORT": str(port - 1)}
+    with process(tmp_path, "traffic", "--rate", "0", **told) as line:
+        assert f"notices on http://127.0.0.1:{port}/notices" in line
+        body = json.dumps({"request_no": number, "status": "failed"}).encode()
+        notice = urllib.request.Request(f"http://127.0.0.1:{port}/notices", body)
+        with urllib.request.urlopen(notice, timeout=10) as reply:
+            assert reply.status == 204
+    request = world.production().tables.bank_request
+    with reading(world.production().engine) as connection:
+        wanted = select(request.c.STATUS).where(request.c["REQUEST_NO"] == number)
+        assert connection.execute(wanted).scalar() == "failed"
+    assert world.report().trades == {"PBAP": 1, "PBMS": 0}
     world.close()
 
 
