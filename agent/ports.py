@@ -112,6 +112,11 @@ class StepRow(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None
     result: str = ""
 
+    @property
+    def may_have_moved_money(self) -> bool:
+        """Whether money moved here, or may have: begun counts, and so does what another was found to do."""
+        return self.moves_money and self.state != "failed"
+
 
 class RepairRow(msgspec.Struct, frozen=True, kw_only=True):
     """The repair of one trade as production's database holds it.
@@ -134,8 +139,8 @@ class RepairRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def money_moved(self) -> bool:
-        """Whether a step that moves money was begun: begun counts, its effect being unknown."""
-        return any(step.moves_money and step.state in ("intended", "done") for step in self.steps)
+        """Whether a step of this repair moved money, or may have."""
+        return any(step.may_have_moved_money for step in self.steps)
 
 
 class TradePort(Protocol):

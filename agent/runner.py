@@ -198,7 +198,7 @@ class Runner:
 
     def _noter(self, job: Job, command: Repair) -> Callable[[StepRecord], None]:
         def note(step: StepRecord) -> None:
-            job.money_begun = job.money_begun or (step.moves_money and step.state in ("intended", "done"))
+            job.money_begun = job.money_begun or (step.moves_money and step.state != "failed")
             self._hint(
                 StepRecorded(
                     id=new_id(),

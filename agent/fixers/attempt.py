@@ -103,7 +103,7 @@ class Attempt:
     @property
     def money_moved(self) -> bool:
         """Whether this repair, now or earlier, has begun a step that moves money."""
-        return any(step.moves_money and step.state in (INTENDED, DONE) for step in self.steps.values())
+        return any(step.may_have_moved_money for step in self.steps.values())
 
     def see(self, trade: Trade) -> None:
         """Keep the row as read."""

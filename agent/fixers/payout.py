@@ -66,12 +66,21 @@ def pay(attempt: Attempt) -> None:
         paid = next(
             (each.request_no for each in facts.bank.requests if each.verdict is BankState.SUCCESS), None
         )
-        step = step or attempt.intend(PAY, paid)
-        attempt.record(attempt.conclude(step, SKIPPED, StepResult(status="success", detail="paid already")))
+        _note_paid(attempt, step, paid)
     elif step is None:
         _pay_first_time(attempt, facts.bank)
     else:
         _pay_again_where_lost(attempt, step, facts.bank)
+
+
+def _note_paid(attempt: Attempt, step: StepRow | None, paid: str | None) -> None:
+    """The bank has paid: the number this repair asked for, or another, which leaves nothing to do."""
+    if step is not None and result_of(step).request_no == paid:
+        attempt.record(attempt.conclude(step, DONE, StepResult(request_no=paid, status="success")))
+        return
+    step = step or attempt.intend(PAY, paid)
+    result = StepResult(request_no=paid, status="success", detail="paid already")
+    attempt.record(attempt.conclude(step, SKIPPED, result))
 
 
 def _pay_first_time(attempt: Attempt, bank: BankFact) -> None:

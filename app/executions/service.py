@@ -245,9 +245,7 @@ def has_begun_money(session: ReadSession, attempt: Attempt, anomaly: Anomaly, co
     """Return whether a step that moves money was begun, in this attempt or before: too late to cancel."""
     if attempt.money_moved or anomaly.has_moved_money:
         return command.state != "pending"
-    begun = select(Step.id).where(
-        Step.attempt_id == attempt.id, Step.moves_money, Step.state.in_(("intended", "done"))
-    )
+    begun = select(Step.id).where(Step.attempt_id == attempt.id, Step.moves_money, Step.state != "failed")
     return session.scalars(begun.limit(1)).first() is not None
 
 

@@ -45,6 +45,24 @@ def test_a_resumed_repair_tells_its_earlier_steps_and_keeps_its_first_row() -> N
     assert (report.before["ACC_TRD_STATUS"], report.money_moved) == (0, True)
 
 
+@pytest.mark.parametrize("case_id", ["S2", "S3", "S7b"])
+def test_a_payout_found_paid_is_gone_on_with_wherever_the_agent_dies_after(case_id: str) -> None:
+    for call in ("ledger.post", "trades.write_row", "trades.close_repair"):
+        desk = Desk()
+        desk.production.bank.default_reply = "accepted"
+        trade_no, code = load_case(desk, case_id, bookkeeping="two_step")
+        assert desk.attempt(trade_no, code).outcome == "wait"
+        desk.production.bank.settle(desk.production.bank.asked[0])
+        desk.production.faults.down(call, "before", Crash())
+        with pytest.raises(Crash):
+            desk.attempt(trade_no, code)
+        desk.production.faults.heal()
+        report = desk.attempt(trade_no, code)
+        assert (report.outcome, report.money_moved) == ("repaired", True)
+        assert [step.state for step in report.steps if step.name == "pay"] == ["done"]
+        assert len(desk.production.bank.payments) == 1
+
+
 def test_a_posting_that_never_arrived_is_decided_about_again() -> None:
     desk = Desk()
     trade_no, code = half_done(desk, "S2", "ledger.post")
