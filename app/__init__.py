@@ -19,7 +19,7 @@ from agent.protocol import (
     Started,
     StepRecorded,
 )
-from app import cli, error_pages, evidence, health, i18n, presentation
+from app import cli, error_pages, evidence, health, i18n, presentation, told
 from app.agents import commands, endpoint
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
@@ -140,7 +140,7 @@ def _bind_extensions(app: Flask, settings: Settings) -> None:
     migrate.init_app(app, db, directory=str(health.MIGRATIONS))
     csrf.init_app(app)
     limiter.init_app(app)
-    for part in (i18n, presentation, evidence, error_pages, sessions, cron_words):
+    for part in (i18n, presentation, evidence, told, error_pages, sessions, cron_words):
         part.init_app(app)
 
 

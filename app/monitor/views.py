@@ -140,7 +140,9 @@ def frame_list() -> Response:
     )
 
 
+@blueprint.app_template_filter("frame_type")
 def _frame_type(name: str) -> str:
+    """Return a frame's type as it is shown: what is no message has none of the protocol's names."""
     return _("无法读取") if name == UNREADABLE else name
 
 
