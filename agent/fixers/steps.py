@@ -14,6 +14,7 @@ from agent.money import Money
 from agent.ports import Ports, Posting, StepRow, Trade
 
 ROW_CHANGED_AFTER_MONEY: Final = "row changed after money moved"
+NOT_AS_WRITTEN: Final = "the row is not as it was written"
 
 
 def find_the_row(trade_no: str, ports: Ports) -> Trade:
@@ -140,12 +141,15 @@ def read_back(attempt: Attempt) -> None:
     decision = decide(attempt.facts_after)
     if decision.outcome == "human":
         raise AttemptEnded("needs_human", f"read back: {decision.reason}")
+    if decision.outcome == "repair" and not is_as_wanted(attempt, trade.row):
+        # Someone wrote the row after this repair; writing it once more is not for a machine to decide.
+        raise AttemptEnded("needs_human", f"read back: {NOT_AS_WRITTEN}")
     if decision.outcome != "consistent":
         raise AttemptEnded("unknown", f"read back: {decision.reason or decision.outcome}")
     written = attempt.find_step(WRITE_ROW)
     is_ours = written is not None and written.state == DONE
     if not is_as_wanted(attempt, trade.row) or (is_ours and trade.row != attempt.wanted_row()):
-        raise AttemptEnded("unknown", "read back: the row is not as it was written")
+        raise AttemptEnded("unknown", f"read back: {NOT_AS_WRITTEN}")
     attempt.record(attempt.conclude(step, DONE, StepResult()))
     attempt.ports.trades.close_repair(attempt.held, DONE)
 

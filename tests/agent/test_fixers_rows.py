@@ -141,6 +141,25 @@ def test_a_row_that_reads_back_otherwise_than_written_is_not_repaired() -> None:
     assert (report.outcome, report.reason) == ("unknown", "read back: the row is not as it was written")
 
 
+@pytest.mark.parametrize("case_id", ["S1", "S4", "S8"])
+def test_a_row_that_production_broke_again_after_it_was_written_is_for_a_person(case_id: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    trades = desk.production.trades
+    broken = trades.row(trade_no)
+
+    def break_again() -> None:
+        if trades.corrections:
+            trades.change(trade_no, **broken)
+
+    desk.production.faults.on("trades.find", break_again)
+    reports = [desk.attempt(trade_no, code) for _ in range(2)]
+    assert {(each.outcome, each.reason) for each in reports} == {
+        ("needs_human", "read back: the row is not as it was written")
+    }
+    assert len(trades.corrections) == 1
+
+
 def test_a_confirmed_failed_trade_is_written_without_moving_money() -> None:
     desk = Desk()
     trade_no, code = load_case(desk, "S9")
