@@ -34,8 +34,7 @@ def run() -> None:
 def reset() -> None:
     """Throw away all data of the demo; refuses while it runs."""
     if supervisor.is_running():
-        click.echo("Piculus is running here; stop it first (Ctrl-C).", err=True)
-        sys.exit(1)
+        raise click.ClickException(supervisor.words_of_running())
     demo.throw_away()
     click.echo("All data is gone. `make run` starts afresh.")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy import places
+from deploy import leash, places
 
 RESTARTS_A_MINUTE = 5
 
@@ -20,6 +20,7 @@ class Child:
     """One process of the demo; its output goes to ``instance/logs/<name>.log``.
 
     Without one that ``is_needed`` the demo ends; another that cannot be kept alive is given up.
+    ``shared`` is the descriptor of the lock that every process of the demo holds.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Child:
     environment: Mapping[str, str]
     is_needed: bool = True
     is_given_up: bool = False
+    shared: int | None = None
     process: subprocess.Popen[bytes] | None = None
     starts: list[float] = field(default_factory=list)
 
@@ -35,7 +37,10 @@ class Child:
         return places.LOGS / f"{self.name}.log"
 
     def start(self) -> None:
-        """Start the process in a group of its own, so that Ctrl-C reaches the supervisor alone."""
+        """Start the process in a group of its own, so that Ctrl-C reaches the supervisor alone.
+
+        On Linux it is told to stop when the supervisor is killed.
+        """
         places.LOGS.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -46,7 +51,11 @@ class Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=leash.ends_with_us(),
+                pass_fds=() if self.shared is None else (self.shared,),
             )
+        if self.shared is not None:
+            leash.write_down(self.shared, self.process.pid)
         self.starts.append(time.monotonic())
 
     def may_start_again(self) -> bool:

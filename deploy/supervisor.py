@@ -1,6 +1,5 @@
 """Starts every process of the demo, watches over them, and stops them all together."""
 
-import fcntl
 import signal
 import sys
 import time
@@ -9,7 +8,7 @@ from types import FrameType
 
 import click
 
-from deploy import demo, places
+from deploy import demo, leash, places
 from deploy.child import Child
 
 STOP_SECONDS = 30
@@ -19,16 +18,20 @@ REVOKED = 4
 
 
 def is_running() -> bool:
-    """Whether a server holds the lock of this instance."""
-    lock = places.INSTANCE / "server.lock"
-    if not lock.exists():
-        return False
-    with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+    """Whether a demo or a server works on this instance; what a killed supervisor left may end first."""
+    if not leash.is_supervised(places.INSTANCE):
+        _wait_for_remnants()
+    return leash.has_processes(places.INSTANCE) or leash.is_locked(places.INSTANCE / "server.lock")
+
+
+def _wait_for_remnants() -> None:
+    """A killed supervisor's processes stop by themselves, in order: give them the time for it."""
+    if not leash.has_processes(places.INSTANCE):
+        return
+    click.echo("An earlier start was killed; waiting for its processes to stop …", err=True)
+    until = time.monotonic() + STOP_SECONDS
+    while leash.has_processes(places.INSTANCE) and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def run() -> int:
@@ -37,10 +40,21 @@ def run() -> int:
     if refusal:
         click.echo(refusal, err=True)
         return 1
+    try:
+        with leash.supervising(places.INSTANCE) as shared:
+            return _set_up_and_watch(shared)
+    except leash.TakenError:
+        click.echo(words_of_running(), err=True)
+        return 1
+
+
+def _set_up_and_watch(shared: int) -> int:
     ports = places.bank_port(), places.server_port()
     password = demo.set_up(*ports)
     stop = _StopRequest()
     children = demo.children(*ports)
+    for child, _ in children:
+        child.shared = shared
     try:
         unready = _start_in_order(children, stop)
         if unready is not None:
@@ -53,7 +67,7 @@ def run() -> int:
 
 def _refusal() -> str | None:
     if is_running():
-        return f"Piculus is running on {places.INSTANCE} already; Ctrl-C there stops it."
+        return words_of_running()
     try:
         wanted = {"PORT": [places.server_port()], BANK_PORT: [places.bank_port(), places.bank_port() + 1]}
     except places.PortError as error:
@@ -64,6 +78,16 @@ def _refusal() -> str | None:
         for port in filter(places.is_taken, ports):
             return f"Port {port} is taken by another program; name a free one: make run {variable}=…"
     return None
+
+
+def words_of_running() -> str:
+    """Say who works on this instance, and what ends it."""
+    if leash.is_supervised(places.INSTANCE):
+        return f"Piculus is running on {places.INSTANCE} already; Ctrl-C there stops it."
+    if leash.has_processes(places.INSTANCE):
+        ids = " ".join(str(pid) for pid in leash.written_down(places.INSTANCE))
+        return f"Processes of a start that was killed still work on {places.INSTANCE}: kill {ids}"
+    return f"A server that was started by hand works on {places.INSTANCE}; end it first."
 
 
 class _StopRequest:
