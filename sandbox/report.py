@@ -7,12 +7,20 @@ It knows neither the agent's code nor its decision function. A *violation* is mo
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from sandbox.bank.books import BankBooks
 from sandbox.bank.records import ACCEPTED, EXPLICIT_FAILURES, FAILED, SUCCESS, BankRecord
 from sandbox.ledger_audit import Entry, LedgerAudit, audit_ledger, live_legs_now
 from sandbox.production import Production
-from sandbox.trade_rows import TradeRow, bank_requests, paid_undebited_on_purpose, trade_rows
+from sandbox.trade_rows import (
+    TradeRow,
+    bank_requests,
+    bank_requests_now,
+    paid_undebited_on_purpose,
+    trade_row_now,
+    trade_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -75,12 +83,15 @@ class Report:
 
 
 def consistency_report(productions: Sequence[Production], books: BankBooks) -> Report:
-    """Reads everything once. Take it when nothing is in flight, or read disagreements with that in mind."""
+    """Reads everything once, and again each trade that seems wrong.
+
+    While trades run, those on their way disagree; one that has ended does not.
+    """
     report = Report({}, {}, [], [])
     records = {record.request_no: record for record in books.everything()}
     claimed: set[str] = set()
     for production in productions:
-        claimed |= _GroupCheck(production, records, report).run()
+        claimed |= _GroupCheck(production, books, records, report).run()
     report.violations.extend(
         Violation("bank", "unwritten_request", number, "at the bank, in no group's table of bank requests")
         for number in records
@@ -89,12 +100,23 @@ def consistency_report(productions: Sequence[Production], books: BankBooks) -> R
     return report
 
 
+class Story(NamedTuple):
+    """What row, ledger and bank say of one trade."""
+
+    row: TradeRow
+    legs: dict[str, Entry]
+    records: Sequence[BankRecord]
+
+
 class _GroupCheck:
     """One group's books against each other and the bank."""
 
-    def __init__(self, production: Production, records: dict[str, BankRecord], report: Report) -> None:
+    def __init__(
+        self, production: Production, books: BankBooks, records: dict[str, BankRecord], report: Report
+    ) -> None:
         self.production = production
         self.group = production.sys_code
+        self.books = books
         self.records = records
         self.report = report
         self.audit: LedgerAudit = audit_ledger(production.ledger)
@@ -115,26 +137,30 @@ class _GroupCheck:
         return {number for numbers in self.numbers.values() for number in numbers}
 
     def _check(self, row: TradeRow) -> bool:
-        legs = self.audit.live_legs(row.trade_no)
         records = [self.records[no] for no in self.numbers.get(row.trade_no, ()) if no in self.records]
-        suspected = self._money_faults(row, legs, records)
-        if suspected:
-            # The row was read after the ledger: a posting may have come between.
-            legs = live_legs_now(self.production.ledger, row.trade_no)
-            suspected = self._money_faults(row, legs, records)
+        story = Story(row, self.audit.live_legs(row.trade_no), records)
+        suspected, difference = self._money_faults(story), difference_of(*story)
+        if suspected or difference is not None:
+            # The bank and the ledger were read before the row: a trade may have gone on in between.
+            story = self._story_now(row)
+            suspected, difference = self._money_faults(story), difference_of(*story)
         for rule, detail in suspected:
             self._violate(rule, row.trade_no, detail)
-        difference = difference_of(row, legs, records)
         if difference is not None:
             self.report.disagreements.append(Disagreement(self.group, row.trd_id, row.trade_no, difference))
         return difference is None
 
-    def _money_faults(
-        self, row: TradeRow, legs: dict[str, Entry], records: Sequence[BankRecord]
-    ) -> list[tuple[str, str]]:
+    def _story_now(self, seen: TradeRow) -> Story:
+        """The row first: what it tells of has by then happened in the ledger and at the bank."""
+        row = trade_row_now(self.production, seen) or seen
+        numbers = bank_requests_now(self.production, row.trade_no)
+        legs = live_legs_now(self.production.ledger, row.trade_no)
+        return Story(row, legs, list(self.books.find(numbers).values()))
+
+    def _money_faults(self, story: Story) -> list[tuple[str, str]]:
         """(rule, detail) of what is wrong with the money of one trade."""
-        purpose = row.trd_id in self.on_purpose
-        return [*_voucher_faults(row, legs), *([] if purpose else _debit_faults(row, legs, records))]
+        purpose = story.row.trd_id in self.on_purpose
+        return [*_voucher_faults(story.row, story.legs), *([] if purpose else _debit_faults(*story))]
 
     def _check_payments(self) -> None:
         """At most one request of a trade that has not failed."""

@@ -13,6 +13,7 @@ from sandbox.database import reading
 from sandbox.production import Production
 
 PAGE = 5_000
+DOUBLED = "trade number twice"
 _TRADE_NUMBER = re.compile(r"[A-Z0-9_-]{1,64}")
 
 
@@ -46,6 +47,22 @@ def trade_rows(production: Production) -> Iterator[TradeRow]:
         if len(page) < PAGE:
             return
         last_id = int(page[-1]["TRD_ID"])
+
+
+def trade_row_now(production: Production, seen: TradeRow) -> TradeRow | None:
+    """The row as it stands now, None when it is gone."""
+    trade = production.tables.trade
+    with reading(production.engine) as connection:
+        row = connection.execute(select(trade).where(trade.c["TRD_ID"] == seen.trd_id)).mappings().first()
+    return None if row is None else _row(row, {seen.trade_no} if seen.nonsense == DOUBLED else set())
+
+
+def bank_requests_now(production: Production, trade_no: str) -> list[str]:
+    """Request numbers production has written down for one trade."""
+    request = production.tables.bank_request
+    with reading(production.engine) as connection:
+        wanted = select(request.c["REQUEST_NO"]).where(request.c["TRD_NUM"] == trade_no)
+        return [str(number) for number in connection.execute(wanted).scalars()]
 
 
 def bank_requests(production: Production) -> dict[str, list[str]]:
@@ -100,4 +117,4 @@ def _nonsense(row: RowMapping, doubled: set[str]) -> str | None:
         return "amount"
     if _TRADE_NUMBER.fullmatch(row["TRD_NUM"]) is None:
         return "trade number"
-    return "trade number twice" if row["TRD_NUM"] in doubled else None
+    return DOUBLED if row["TRD_NUM"] in doubled else None

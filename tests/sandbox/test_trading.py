@@ -2,9 +2,12 @@
 
 import pytest
 
+from sandbox.bank.books import BankBooks
 from sandbox.bank.client import BankClient
+from sandbox.bank.records import BankRecord
 from sandbox.bank.server import RunningBank
 from sandbox.errors import RowChangedError
+from sandbox.report import consistency_report
 from sandbox.scenes import RECHARGE, SINGLE_STEP, TWO_STEP, WITHDRAW, Customer
 from sandbox.trading import TradeOrder, TradeSystem
 from sandbox.traffic import Stream
@@ -54,6 +57,29 @@ def test_a_trade_stopped_anywhere_violates_nothing(
     report = world.report()
     assert report.violations == []
     assert len(report.disagreements) >= steps - 2
+
+
+class BooksReadBeforeATrade(BankBooks):
+    """The bank's books, at the reading of which a whole trade passes."""
+
+    def __init__(self, world: World, system: TradeSystem, order: TradeOrder) -> None:
+        super().__init__(world.directory / "bank.db", world.books.calendar, world.books.clock)
+        self._system, self._order = system, order
+
+    def everything(self) -> list[BankRecord]:
+        records = list(super().everything())
+        self._system.run(self._order)
+        return records
+
+
+@each_kind
+def test_a_trade_that_passes_while_a_report_is_taken_raises_no_alarm(
+    world: World, system: TradeSystem, kind: str, mode: str | None
+) -> None:
+    books = BooksReadBeforeATrade(world, system, TradeOrder(kind, mode, 300, ANNA))
+    report = consistency_report([world.production()], books)
+    books.close()
+    assert (report.agreeing, report.disagreements, report.violations) == ({"PBAP": 1}, [], [])
 
 
 def test_a_request_is_written_before_the_bank_is_asked(world: World, system: TradeSystem) -> None:
