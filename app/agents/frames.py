@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from agent.protocol import Message
 from app.clock import Clock
+from app.columns import fitting
 
 Direction = Literal["in", "out"]
 """``in``: from an agent; ``out``: to an agent."""
@@ -18,6 +19,7 @@ UNREADABLE: Final = "unreadable"
 """The type of a frame that is no message of the protocol."""
 CONVERSATIONS_KEPT: Final = 50_000
 BODY_CHARACTERS: Final = 256 * 1024
+ERROR_CHARACTERS: Final = 300
 
 _ACCOUNT_KEYS = (
     "account|payee_account|payer_account|bank_account|bank_acc_no|acc_no|account_no|card_no|card|iban|pan"
@@ -107,16 +109,28 @@ class FrameLog:
         row = self._row(whose, "out", message, frame.decode(), now)
         self._keep({**row, "latency_ms": None, "trade_no": trade_no or self._find(message)[1]})
 
-    def received(self, whose: Correspondent, message: Message, text: str, at: datetime) -> None:
-        """Keep a frame of an agent."""
+    def received(
+        self, whose: Correspondent, message: Message, text: str, at: datetime, error: str = ""
+    ) -> None:
+        """Keep a frame of an agent; ``error`` says why it was not taken."""
+        self._keep({**self.row_of(whose, message, text, at), "error": _fault(error)})
+
+    def row_of(self, whose: Correspondent, message: Message, text: str, at: datetime) -> dict[str, Any]:
+        """Return the row of an agent's frame, without an error, for the one who keeps it."""
         sent_at, trade_no = self._find(message)
         latency = None if sent_at is None else max(0, int((at - sent_at).total_seconds() * 1000))
-        row = self._row(whose, "in", message, text, at)
         own: str | None = getattr(message, "trade_no", None)
-        self._keep({**row, "latency_ms": latency, "trade_no": (own or trade_no or "")[:64] or None})
+        kept_trade = (own or trade_no or "")[:64] or None
+        return {
+            **self._row(whose, "in", message, text, at),
+            "latency_ms": latency,
+            "trade_no": kept_trade,
+        }
 
-    def unreadable(self, whose: Correspondent, text: str, at: datetime, error: str) -> None:
-        """Keep a frame that could not be read, with the reason."""
+    def unreadable(
+        self, whose: Correspondent, text: str, at: datetime, error: str, size: int | None = None
+    ) -> None:
+        """Keep a frame that could not be read, with the reason; ``size`` where its text is not there."""
         self._keep(
             {
                 "at": at,
@@ -124,13 +138,13 @@ class FrameLog:
                 "agent_id": whose.agent_id,
                 "direction": "in",
                 "type": UNREADABLE,
-                "size": len(text.encode()),
+                "size": len(text.encode()) if size is None else size,
                 "message_id": "",
                 "command_id": None,
                 "trade_no": None,
                 "latency_ms": None,
                 "body": _body(text),
-                "error": error[:300].replace("\0", ""),
+                "error": _fault(error),
             }
         )
 
@@ -161,6 +175,10 @@ class FrameLog:
             return None, None
         with self._lock:
             return self._conversations.get(message.command_id, (None, None))
+
+
+def _fault(error: str) -> str:
+    return fitting(error, ERROR_CHARACTERS)
 
 
 def _body(text: str) -> str:

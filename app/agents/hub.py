@@ -60,7 +60,7 @@ class AgentSession:
 
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
         """From the socket loop."""
-        self._hub.lose(self, code, reason)
+        self._hub.lose(self, code, reason, peer.refused_size)
 
 
 class Hub:
@@ -155,11 +155,12 @@ class Hub:
         if must_schedule:
             self._ready.put(session)
 
-    def lose(self, session: AgentSession, code: int, reason: str) -> None:
-        """The session's socket is gone."""
+    def lose(self, session: AgentSession, code: int, reason: str, refused_size: int) -> None:
+        """The session's socket is gone; ``refused_size`` bytes had come of a message it was closed for."""
         log.info("agent %d: socket closed, %d %s", session.agent_id, code, reason)
         if code in REFUSED:
-            self._frame_log.unreadable(session.whose, "", self._frame_log.now(), f"{code} {reason}")
+            now = self._frame_log.now()
+            self._frame_log.unreadable(session.whose, "", now, f"{code} {reason}", refused_size)
         with self._lock:
             session.is_lost = True
             session.is_ready = False

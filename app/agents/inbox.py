@@ -34,7 +34,7 @@ from agent.protocol import (
     decode_to_server,
 )
 from app.agents import recovery, service
-from app.agents.frames import FrameLog, mask
+from app.agents.frames import ERROR_CHARACTERS, FrameLog, mask
 from app.agents.hub import AgentSession, Hub
 from app.agents.models import Agent, ReceivedMessage
 from app.agents.presence import Presence
@@ -155,26 +155,33 @@ class Inbox:
             self._frame_log.unreadable(session.whose, text, now, str(error))
             self._reject(session, _id_in(text), None, "malformed", str(error))
             return
-        self._frame_log.received(session.whose, message, text, now)
         heartbeat = message if isinstance(message, Heartbeat) else None
         self._presence.note(session.agent_id, now, heartbeat)
         if isinstance(message, Hello) == session.has_said_hello:
             reason = "Hello is said once, first" if session.has_said_hello else "Hello comes first"
+            self._frame_log.received(session.whose, message, text, now, f"state: {reason}")
             self._refuse(session, message, "state", reason)
             return
         session.has_said_hello = True
         if heartbeat is None:
-            self._writer.submit(self._job(session, message, now))
+            self._writer.submit(self._job(session, message, text, now))
+        else:
+            self._frame_log.received(session.whose, message, text, now)
 
-    def _job(self, session: AgentSession, message: ToServer, now: datetime) -> Job:
+    def _job(self, session: AgentSession, message: ToServer, text: str, now: datetime) -> Job:
+        row = self._frame_log.row_of(session.whose, message, text, now)
+
         def failed(error: Exception) -> None:
-            if isinstance(error, PiculusError):
-                self._refuse(session, message, error.code, _sentence(error))
-            else:
+            if not isinstance(error, PiculusError):
                 log.error("%s of agent %d failed", type(message).__name__, session.agent_id, exc_info=error)
-                self._refuse(session, message, "error", "the server could not handle this message")
+            self._refuse(session, message, *_refusal(error))
 
-        return Job(lambda work: self._apply(work, session, message, now), failed)
+        def frame(error: Exception | None) -> dict[str, Any]:
+            if error is None:
+                return row
+            return {**row, "error": fitting(": ".join(_refusal(error)), ERROR_CHARACTERS)}
+
+        return Job(lambda work: self._apply(work, session, message, now), failed, frame)
 
     def _apply(self, work: WorkSession, session: AgentSession, message: ToServer, now: datetime) -> None:
         agent = _agent(work, session.agent_id)
@@ -266,6 +273,13 @@ def _id_in(text: str) -> str | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return found[:ID_CHARACTERS] if found else None
+
+
+def _refusal(error: Exception) -> tuple[str, str]:
+    """Return the code and the sentence a message is refused with for this error."""
+    if isinstance(error, PiculusError):
+        return error.code, _sentence(error)
+    return "error", "the server could not handle this message"
 
 
 def _sentence(error: PiculusError) -> str:

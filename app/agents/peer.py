@@ -33,7 +33,8 @@ class Peer:
 
     ``send``, ``close``, ``pause`` and ``resume`` may be called from any thread; the rest belongs to the
     loop's thread. ``output`` waits to be written, ``mask`` is what the selector watches, ``cut_at`` is when a
-    closing socket is cut (monotonic seconds).
+    closing socket is cut (monotonic seconds). ``refused_size`` is how many bytes had come of the message the
+    socket was closed for; the rest of it is not read.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Peer:
         "_missed",
         "_parts",
         "_parts_size",
+        "_taken",
         "_ws",
         "close_code",
         "close_reason",
@@ -51,6 +53,7 @@ class Peer:
         "listener",
         "mask",
         "output",
+        "refused_size",
         "sock",
     )
 
@@ -65,9 +68,11 @@ class Peer:
         self.cut_at: float | None = None
         self.close_code: int | None = None
         self.close_reason = ""
+        self.refused_size = 0
         self._ws = Connection(ConnectionType.SERVER)
         self._parts: list[str] = []
         self._parts_size = 0
+        self._taken = 0
         self._heard = True
         self._missed = 0
 
@@ -102,6 +107,7 @@ class Peer:
         if self._ws.state not in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             return
         self._ws.receive_data(data)
+        self._taken = self._parts_size + len(data)
         for event in self._ws.events():
             self._handle(event)
             if self.is_closed:
@@ -147,7 +153,7 @@ class Peer:
         elif isinstance(event, TextMessage):
             self._gather(event)
         elif isinstance(event, BytesMessage):
-            self.begin_close(CLOSE_UNSUPPORTED, "text frames only")
+            self._refuse(CLOSE_UNSUPPORTED, "text frames only", len(event.data))
         elif isinstance(event, Ping):
             self._put(event.response())
 
@@ -156,7 +162,7 @@ class Peer:
         self._parts_size += len(text) if text.isascii() else len(text.encode())
         if self._parts_size > self._loop.message_limit:
             self._parts.clear()
-            self.begin_close(CLOSE_TOO_BIG, f"more than {self._loop.message_limit} bytes")
+            self._refuse(CLOSE_TOO_BIG, f"more than {self._loop.message_limit} bytes", self._parts_size)
             return
         if text:
             self._parts.append(text)
@@ -166,9 +172,14 @@ class Peer:
             self._parts_size = 0
             self.listener.on_message(self, whole)
 
+    def _refuse(self, code: int, reason: str, size: int) -> None:
+        """Close for a message of which ``size`` bytes have come."""
+        self.refused_size = size
+        self.begin_close(code, reason)
+
     def _handle_close(self, event: CloseConnection) -> None:
         if self._ws.state is ConnectionState.OPEN:  # wsproto's verdict on a frame that breaks the protocol
-            self.begin_close(int(event.code), event.reason or "")
+            self._refuse(int(event.code), event.reason or "", self._taken)
         elif self._ws.state is ConnectionState.REMOTE_CLOSING:
             self.close_code = int(event.code)
             self.close_reason = event.reason or ""

@@ -48,11 +48,13 @@ class Job:
     """Work for the writer's transaction. It may run more than once, but is committed once.
 
     ``failed`` hears, after the commit, the error that undid this job; its own after_commit callbacks are
-    dropped then.
+    dropped then. ``frame`` returns the Frame row of the message that is handled, given that error, None for
+    none; it is kept either way.
     """
 
     run: Callable[[WorkSession], None]
     failed: Callable[[Exception], None]
+    frame: Callable[[Exception | None], dict[str, Any]] | None = None
 
 
 Item = Job | dict[str, Any]
@@ -181,26 +183,35 @@ class Writer:
         return _write_batch(batch, _attempt)
 
 
-def _write_batch(batch: list[Item], run: Callable[[WorkSession, Job], None]) -> list[Callable[[], None]]:
+Run = Callable[[WorkSession, Job], Exception | None]
+"""Runs one job; returns the error that undid it."""
+
+
+def _write_batch(batch: list[Item], run: Run) -> list[Callable[[], None]]:
     """Write a batch in one transaction; return what is to follow the commit."""
-    jobs = [item for item in batch if isinstance(item, Job)]
-    frames = [item for item in batch if isinstance(item, dict)]
-    if frames:
-        jobs.append(Job(lambda session: _insert_frames(session, frames), _log_lost_frames))
     with unit_of_work() as session:
-        for job in jobs:
-            run(session, job)
+        frames = [row for item in batch if (row := _run_item(session, item, run)) is not None]
+        if frames:
+            run(session, Job(lambda session: _insert_frames(session, frames), _log_lost_frames))
         # Run by the writer after the commit: an error in one must not look like a failed transaction.
         callbacks = list(session.callbacks)
         session.callbacks.clear()
     return callbacks
 
 
+def _run_item(session: WorkSession, item: Item, run: Run) -> dict[str, Any] | None:
+    """Run a job; return the frame row there is to keep of the item, None for none."""
+    if isinstance(item, dict):
+        return item
+    error = run(session, item)
+    return None if item.frame is None else item.frame(error)
+
+
 def _run_bare(session: WorkSession, job: Job) -> None:
     job.run(session)
 
 
-def _attempt(session: WorkSession, job: Job) -> None:
+def _attempt(session: WorkSession, job: Job) -> Exception | None:
     kept = len(session.callbacks)
     try:
         with session.begin_nested():
@@ -213,6 +224,8 @@ def _attempt(session: WorkSession, job: Job) -> None:
         session.info.pop("looks", None)
         failure = error
         session.after_commit(lambda: job.failed(failure))
+        return failure
+    return None
 
 
 def _insert_frames(session: WorkSession, frames: list[dict[str, Any]]) -> None:

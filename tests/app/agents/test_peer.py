@@ -23,6 +23,7 @@ class Ears:
         self.heard = threading.Event()
         self.closed = threading.Event()
         self.code = 0
+        self.refused_size = 0
 
     def on_message(self, peer: Peer, text: str) -> None:
         self.texts.append(text)
@@ -30,6 +31,7 @@ class Ears:
 
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
         self.code = code
+        self.refused_size = peer.refused_size
         self.closed.set()
 
 
@@ -132,6 +134,7 @@ def test_binary_and_broken_frames_close_the_socket(loop: SocketLoop) -> None:
         assert isinstance(close, CloseConnection)
         assert close.code == code
         assert line.ears.closed.wait(PATIENCE)
+        assert line.ears.refused_size > 0
 
 
 def test_stopping_closes_every_socket_with_going_away(loop: SocketLoop) -> None:

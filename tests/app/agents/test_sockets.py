@@ -20,6 +20,7 @@ from agent.protocol import (
     Ack,
     Cancel,
     Cancelled,
+    CollectFinished,
     Heartbeat,
     Log,
     Rejected,
@@ -177,12 +178,27 @@ def test_a_repeated_durable_message_is_acknowledged_and_applied_once(
         assert len(db.session.scalars(stored).all()) == 1
 
 
-def test_a_result_of_an_unknown_command_is_rejected(client: AgentClient) -> None:
+def test_a_result_of_an_unknown_command_is_rejected(server: LiveServer, client: AgentClient) -> None:
     message = Cancelled(id=new_id(), command_id="0" * 32)
     client.send(message)
     answer = client.expect(Rejected)
     assert (answer.of, answer.code) == (message.id, "state")
     assert answer.reason.startswith("The frame does not fit the state of its command.")
+    assert server.until(lambda: kept_error(message.id)) == f"state: {answer.reason}"
+
+
+def kept_error(message_id: str) -> str | None:
+    """Return the error a frame of an agent was kept with, None where it is not kept yet."""
+    kept = select(Frame.error).where(Frame.message_id == message_id, Frame.direction == "in")
+    return db.session.scalars(kept).one_or_none()
+
+
+def test_a_trailer_nobody_asked_for_is_kept_with_its_error(server: LiveServer, client: AgentClient) -> None:
+    figures = {"run_id": 1, "shard": 0, "chunks": 0, "rows": 0, "amount_minor": 0, "scanned": 0}
+    message = CollectFinished(id=new_id(), command_id="1" * 32, unverified=0, duration_ms=1, **figures)
+    client.send(message)
+    assert client.expect(Rejected).of == message.id
+    assert (server.until(lambda: kept_error(message.id)) or "").startswith("task: ")
 
 
 def test_hello_comes_first_and_once(server: LiveServer, live_member: Member, connected: Connect) -> None:
@@ -191,8 +207,11 @@ def test_hello_comes_first_and_once(server: LiveServer, live_member: Member, con
     assert (answer := client.expect(Rejected)).of == "early"
     assert answer.code == "state"
     client.send(hello())
-    client.send(hello(id="again"))
-    assert client.expect(Rejected).of == "again"
+    again = new_id()
+    client.send(hello(id=again))
+    assert client.expect(Rejected).of == again
+    assert server.until(lambda: kept_error(again)) == "state: Hello is said once, first"
+    assert server.until(lambda: kept_error("early")) == "state: Hello comes first"
     client.close()
 
 
@@ -235,11 +254,11 @@ def test_bad_frames_close_their_own_socket_and_no_other(
         assert bad.close_code() == code
     issue(server, live_member, "TRD1")
     assert client.take(Repair).trade_no == "TRD1"
-    refused = (
-        select(Frame.error).where(Frame.type == "unreadable", Frame.agent_id == other.id).order_by(Frame.id)
-    )
+    refused = select(Frame).where(Frame.type == "unreadable", Frame.agent_id == other.id).order_by(Frame.id)
     kept = server.until(lambda: found if len(found := db.session.scalars(refused).all()) == 2 else None)
-    assert [error[:4] for error in kept] == ["1009", "1007"]
+    assert [frame.error[:4] for frame in kept] == ["1009", "1007"]
+    assert kept[0].size > MAX_FRAME_BYTES
+    assert kept[1].size > 0
 
 
 def test_a_message_in_fragments_is_one_message(
