@@ -91,6 +91,7 @@ REASONS: Mapping[str, Any] = {
     "the ledger refused": _("账务拒绝记账"),
     "the ledger refused after money moved": _("资金已动之后账务拒绝记账"),
     "the row is not as it was written": _("交易记录与写入的不同"),
+    "the ledger or the bank has changed meanwhile": _("账务或银行期间有变化"),
 }
 
 OPENINGS: Mapping[str, Any] = {

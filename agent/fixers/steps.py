@@ -15,6 +15,7 @@ from agent.ports import Ports, Posting, StepRow, Trade
 
 ROW_CHANGED_AFTER_MONEY: Final = "row changed after money moved"
 NOT_AS_WRITTEN: Final = "the row is not as it was written"
+MOVED_SINCE: Final = "the ledger or the bank has changed meanwhile"
 
 
 def find_the_row(trade_no: str, ports: Ports) -> Trade:
@@ -141,11 +142,11 @@ def read_back(attempt: Attempt) -> None:
     decision = decide(attempt.facts_after)
     if decision.outcome == "human":
         raise AttemptEnded("needs_human", f"read back: {decision.reason}")
-    if decision.outcome == "repair" and not is_as_wanted(attempt, trade.row):
-        # Someone wrote the row after this repair; writing it once more is not for a machine to decide.
-        raise AttemptEnded("needs_human", f"read back: {NOT_AS_WRITTEN}")
+    if decision.outcome == "repair":  # someone was at work after us; a machine would only race with them
+        changed = MOVED_SINCE if is_as_wanted(attempt, trade.row) else NOT_AS_WRITTEN
+        raise AttemptEnded("needs_human", f"read back: {changed}")
     if decision.outcome != "consistent":
-        raise AttemptEnded("unknown", f"read back: {decision.reason or decision.outcome}")
+        raise AttemptEnded("unknown", f"read back: {decision.reason}")
     written = attempt.find_step(WRITE_ROW)
     is_ours = written is not None and written.state == DONE
     if not is_as_wanted(attempt, trade.row) or (is_ours and trade.row != attempt.wanted_row()):

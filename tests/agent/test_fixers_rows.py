@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.facts import Row
+from agent.facts import Leg, Row
 from agent.ports import StepRow
 from tests.agent.world import AMOUNT, BALANCE, Desk, load_case, numbers
 
@@ -158,6 +158,22 @@ def test_a_row_that_production_broke_again_after_it_was_written_is_for_a_person(
         ("needs_human", "read back: the row is not as it was written")
     }
     assert len(trades.corrections) == 1
+
+
+def test_a_debit_that_production_posts_after_a_trade_was_confirmed_failed_is_for_a_person() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S9")
+    trades, ledger = desk.production.trades, desk.production.ledger
+
+    def debit() -> None:
+        if trades.corrections and not ledger.of_trade(trade_no):
+            desk.production.book(trade_no, Leg.BOTH)
+
+    desk.production.faults.on("trades.find", debit)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.money_moved) == ("needs_human", False)
+    assert report.reason == "read back: the ledger or the bank has changed meanwhile"
+    assert desk.production.bank.asked == []
 
 
 def test_a_confirmed_failed_trade_is_written_without_moving_money() -> None:
