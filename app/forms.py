@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from werkzeug.datastructures import MultiDict
@@ -15,6 +16,10 @@ WHOLE = ""
 
 NUMBER_DIGITS = 18
 """A number of so many digits fits into every database's largest integer."""
+
+
+UNSEEN: Final = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10, 13})
+"""Control characters but for tab and line ends: they come along with what is pasted, and nobody sees them."""
 
 
 class Form:
@@ -34,16 +39,16 @@ class Form:
             )
 
     def text(self, name: str, default: str = "") -> str:
-        """Return what was typed in a field, without the blanks around it."""
-        return self._values.get(name, default).strip()
+        """Return what was typed in a field, without the blanks around it and without control characters."""
+        return self._values.get(name, default).translate(UNSEEN).strip()
 
     def raw(self, name: str) -> str:
         """Return what was typed, blanks included (passwords)."""
         return self._values.get(name, "")
 
     def many(self, name: str) -> list[str]:
-        """Return every value of a field that may have several."""
-        return self._values.getlist(name)
+        """Return every value of a field that may have several, without control characters."""
+        return [value.translate(UNSEEN) for value in self._values.getlist(name)]
 
     def is_ticked(self, name: str) -> bool:
         """Return whether a check box was ticked."""

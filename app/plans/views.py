@@ -175,7 +175,7 @@ def act_on_plan(plan_id: int, action: str) -> ResponseReturnValue:
 @requires("operator")
 def add_product_plans() -> ResponseReturnValue:
     """The eight plans of the product document, for a group that has none."""
-    sys_code = request.form.get("sys_code", "")
+    sys_code = Form(request.form).text("sys_code")
     with unit_of_work() as work:
         made = create_product_plans(
             work, sys_code, actor=current_actor(), now=current_time(), group_ids=current_group_ids()

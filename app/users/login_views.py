@@ -66,7 +66,7 @@ def log_out() -> ResponseReturnValue:
 
 @blueprint.post("/locale")
 def set_locale() -> ResponseReturnValue:
-    chosen = request.form.get("locale", "")
+    chosen = Form(request.form).text("locale")
     if chosen in LANGUAGES:
         session["locale"] = chosen
         if current_user.is_authenticated:

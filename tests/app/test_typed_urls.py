@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask_migrate import upgrade
+from sqlalchemy import select
 
 from app import create_app
 from app.config import Settings
 from app.extensions import db
+from app.plans.models import Plan
 from app.unit_of_work import unit_of_work
 from tests.app.visitor import Visitor, visitor_of
 from tests.databases import databases
@@ -108,9 +110,49 @@ def test_a_nul_is_refused(visitor: Visitor, url: str) -> None:
     assert visitor.get(url).status_code == 400
 
 
-def test_a_nul_in_a_form_is_refused(visitor: Visitor) -> None:
-    answer = visitor.post("/anomalies/1/ignore", {"reason": "a\0b"})
+def test_a_reason_of_control_characters_is_none(visitor: Visitor) -> None:
+    answer = visitor.post("/anomalies/1/ignore", {"reason": "\0\x07 \x85"})
     assert answer.status_code == 400
+    assert 'id="reason-error"' in answer.text
+
+
+def test_control_characters_in_a_form_are_dropped_and_nothing_typed_is_lost(visitor: Visitor) -> None:
+    typed = {
+        "sys_code": "PBAP",
+        "fixer_code": "someFixServiceImpl",
+        "retry_cron": "0 0 * * * ?",
+        "mode": "auto",
+    }
+    typed |= {
+        "max_retries": "3",
+        "state": "normal",
+        "level": "9",
+        "zone": "UTC",
+        "description": "补\0记\x1b一次",
+    }
+    answer = visitor.post("/plans/new", typed)
+    assert answer.status_code == 400
+    assert ">补记一次</textarea>" in answer.text
+
+
+def test_control_characters_are_stored_nowhere(visitor: Visitor) -> None:
+    typed = {
+        "sys_code": "PBAP",
+        "fixer_code": "someFixServiceImpl",
+        "retry_cron": "0 0 * * * ?",
+        "mode": "auto",
+    }
+    typed |= {
+        "max_retries": "3",
+        "state": "normal",
+        "level": "1",
+        "zone": "UTC",
+        "description": "补\0记\r\n一次",
+    }
+    visitor.post("/plans/new", typed)
+    db.session.rollback()
+    stored = db.session.scalars(select(Plan.description).where(Plan.fixer_code == "someFixServiceImpl"))
+    assert stored.one() == "补记\r\n一次"
 
 
 def test_a_click_on_all_shows_their_amount(visitor: Visitor) -> None:
