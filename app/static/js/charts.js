@@ -55,8 +55,7 @@ function optionsOf(place, figures) {
   const axis = { stroke: token("--pc-text-3"), font: `11px ${token("--bs-font-sans-serif")}`, ticks: { show: false } };
   const spline = window.uPlot.paths.spline();
   return {
-    width: place.clientWidth - 14,
-    height: place.clientHeight - 12,
+    ...sizeOf(place),
     padding: [8, figures.has_days ? 38 : 18, 0, 0],
     cursor: { y: false, points: { size: 7 } },
     legend: { show: false },
@@ -76,6 +75,26 @@ function optionsOf(place, figures) {
   };
 }
 
+function sizeOf(place) {
+  return { width: place.clientWidth - 14, height: place.clientHeight - 12 };
+}
+
+// A chart is as large as its place, whenever the cards beside it let the place grow or shrink.
+const watcher = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const known = charts.get(target);
+    if (!known || !target.clientWidth) continue;
+    const size = sizeOf(target);
+    if (size.width !== known.plot.width || size.height !== known.plot.height) known.plot.setSize(size);
+  }
+});
+
+function forget(place) {
+  watcher.unobserve(place);
+  charts.get(place).plot.destroy();
+  charts.delete(place);
+}
+
 function draw(place, isForced) {
   const source = document.getElementById(place.dataset.chart);
   if (!source || !window.uPlot) return;
@@ -89,25 +108,19 @@ function draw(place, isForced) {
     charts.set(place, { plot: known.plot, text });
     return;
   }
-  if (known) known.plot.destroy();
+  if (known) forget(place);
   place.replaceChildren();
   charts.set(place, { plot: new window.uPlot(optionsOf(place, figures), values, place), text });
+  watcher.observe(place);
 }
 
 function drawAll(isForced) {
   for (const place of [...charts.keys()]) {
-    if (place.isConnected) continue;
-    charts.get(place).plot.destroy();
-    charts.delete(place);
+    if (!place.isConnected) forget(place);
   }
   for (const place of document.querySelectorAll("[data-chart]")) draw(place, isForced);
 }
 
-let resizing;
-addEventListener("resize", () => {
-  clearTimeout(resizing);
-  resizing = setTimeout(() => drawAll(true), 120);
-});
 document.addEventListener("themechange", () => drawAll(true));
 document.addEventListener("htmx:afterSwap", () => drawAll(false));
 drawAll(false);
