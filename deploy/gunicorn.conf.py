@@ -13,6 +13,7 @@ graceful_timeout = 10
 keepalive = 15
 preload_app = False
 max_requests = 0
+limit_request_line = 8190
 control_socket_disable = True
 accesslog = None
 logconfig_dict = {
