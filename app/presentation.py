@@ -16,6 +16,7 @@ from app import navigation, reasons, words
 from app.clock import current_time
 from app.i18n import choose_zone, language
 from app.i18n import translate as _
+from app.rendering import section_level
 from app.usual_reasons import usual_reasons
 
 DASH = "—"
@@ -203,6 +204,7 @@ def init_app(app: Flask) -> None:
         menu=navigation.MENU,
         place=navigation.place,
         usual_reasons=usual_reasons,
+        section_level=section_level,
         user=current_user,
         ROW_COLUMNS=ROW_COLUMNS,
     )

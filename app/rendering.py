@@ -45,6 +45,11 @@ def render_notice(template: str, /, **context: Any) -> Response:
     return _varying(response)
 
 
+def section_level() -> int:
+    """Return the level of a detail's headings: 2 below a page's own title, 3 below a drawer's or dialog's."""
+    return 3 if _targets("drawer") or _targets("dialog") else 2
+
+
 def finish(message: str, url: str, *, level: str = "success", moves: bool = False) -> Response:
     """Answer a write that succeeded: say ``message`` and go on at ``url``.
 
