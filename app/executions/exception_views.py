@@ -50,7 +50,9 @@ def list_exceptions() -> ResponseReturnValue:
     tab = _tab(form)
     wanted = exceptions.tab_filter(db.session, _read(form), tab)
     sort = anomaly_filters.read_sort(form, exceptions.DEFAULT_SORTS[tab])
-    cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    cut = Cut(
+        after=request.args.get("after"), before=request.args.get("before"), size=exceptions.PAGE_SIZES[tab]
+    )
     page = exceptions.list_exceptions(db.session, wanted, cut, sort)
     return render_list(
         "exceptions/index.html",

@@ -17,7 +17,7 @@ from app.anomalies.queries import (
     open_counts,
 )
 from app.anomalies.service import GroupIds
-from app.keyset import Cut, Order, Page, ReadSession, page_of
+from app.keyset import PAGE_SIZE, Cut, Order, Page, ReadSession, page_of
 from app.plans import queries as plan_queries
 
 EXECUTABLE: Final = "executable"
@@ -27,6 +27,8 @@ TABS: Final = (EXECUTABLE, HUMAN)
 MANUAL_FIRST: Final = AnomalySort("manual")
 """Manual plans before automatic ones: those wait for a click. The newest first in each."""
 DEFAULT_SORTS: Final = {EXECUTABLE: MANUAL_FIRST, HUMAN: NEWEST_FIRST}
+PAGE_SIZES: Final = {EXECUTABLE: PAGE_SIZE, HUMAN: PAGE_SIZE // 2}
+"""What needs a person stands with facts and advice: half as many rows are a page."""
 
 
 @dataclass(frozen=True)
