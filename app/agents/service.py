@@ -1,6 +1,7 @@
 """Agents: registering and revoking them, knowing which are there."""
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +23,8 @@ from app.users.models import SystemGroup
 ReadSession = Session | scoped_session[Any]
 
 TOKEN_PREFIX = "pcl_"
+NAME_CHARACTERS = 80
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 FRESH_HEARTBEATS = 2.5
 PRESENCES = ("online", "stale", "offline", "revoked")
 
@@ -47,14 +50,17 @@ def register(
 ) -> tuple[Agent, str]:
     """Make an agent; return it and its token, which is shown once and kept as SHA-256 only.
 
-    Raises InvalidError('required' | 'too_long') or ConflictError('agent_exists') on field name,
-    InvalidError('unknown_group') on field group, InvalidError for the reason.
+    A name has letters, digits, dots, dashes and underscores. Raises InvalidError('required' | 'too_long' |
+    'agent_name_format') or ConflictError('agent_exists') on field name, InvalidError('unknown_group') on field
+    group, InvalidError for the reason.
     """
     name, reason = name.strip(), optional_reason(reason)
     if not name:
         raise InvalidError("required", field="name")
-    if len(name) > 80:
-        raise InvalidError("too_long", field="name", limit=80)
+    if len(name) > NAME_CHARACTERS:
+        raise InvalidError("too_long", field="name", limit=NAME_CHARACTERS)
+    if not _NAME.fullmatch(name):
+        raise InvalidError("agent_name_format", field="name")
     group = session.get(SystemGroup, group_id)
     if group is None:
         raise InvalidError("unknown_group", field="group")

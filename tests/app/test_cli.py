@@ -65,6 +65,7 @@ def test_collect_waits_until_its_time_is_out(runner: FlaskCliRunner, group_id: i
         (["user", "disable", "nobody"], 2),
         (["user", "reset", "nobody"], 2),
         (["agent-token", "rotate", "nobody"], 2),
+        (["agent-token", "create", "a b", "--group", "PBAP"], 1),
     ],
 )
 def test_wrong_usage_has_its_exit_code(

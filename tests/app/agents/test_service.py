@@ -53,6 +53,14 @@ def test_names_are_unique_and_needed(member: Member, clock: HandClock) -> None:
         add_agent("other", 999, clock())
 
 
+@pytest.mark.parametrize("name", ["a b", "客户端", "a/b", "a\nb", "é"])
+def test_a_name_is_of_letters_digits_and_marks(member: Member, clock: HandClock, name: str) -> None:
+    with pytest.raises(InvalidError, match="agent_name_format") as refused:
+        add_agent(name, member.group_id, clock())
+    assert refused.value.field == "name"
+    add_agent("Host-1.pbap_A", member.group_id, clock())
+
+
 def test_a_revoked_token_opens_nothing(member: Member, clock: HandClock) -> None:
     with unit_of_work() as session:
         service.revoke(session, member.id, actor=LI, reason="lost", now=clock())

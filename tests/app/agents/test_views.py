@@ -131,6 +131,7 @@ def test_a_new_agent_gets_a_token_shown_once(admin: Visitor) -> None:
     [
         ({"name": "", "group": "PBAP"}, "name-error"),
         ({"name": "pbap-1", "group": "PBAP"}, "name-error"),
+        ({"name": "a b", "group": "PBAP"}, "name-error"),
         ({"name": "pbap-9", "group": "NONE"}, "group-error"),
     ],
 )
