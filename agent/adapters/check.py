@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine, func, inspect, select, table
+from sqlalchemy import Engine, column, inspect, select, table
 from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.sql import ColumnElement
 
 from agent.adapters.engine import read, read_within
 from agent.errors import PortError
@@ -14,23 +15,30 @@ def describe(
     engine: Engine,
     schema: str | None,
     expected: Mapping[str, Sequence[str]],
-    counted: str,
+    trades: str,
     now: Callable[[], datetime],
 ) -> str:
-    """Tables found, rows of ``counted``, and how far the database's clock is from ours.
+    """Tables found, each with a row read, whether ``trades`` has any, the database's clock against ours.
 
-    Raises PortError that names every missing table and column.
+    It costs a row a table, however large they are. Raises PortError that names every missing table and
+    column, or the first table that may not be read.
     """
     missing = read_within(
         engine, "look at the tables", lambda connection: _missing(connection, schema, expected)
     )
     if missing:
         raise PortError("missing: " + "; ".join(missing))
-    rows = read(engine, "count the rows", select(func.count()).select_from(table(counted, schema=schema)))[0][
-        0
-    ]
+    has_row = {name: _has_row(engine, schema, name, columns) for name, columns in expected.items()}
     skew = (now() - datetime.now(UTC)).total_seconds()
-    return f"{engine.dialect.name}: {len(expected)} tables, {rows} rows in {counted}, clock {skew:+.1f} s"
+    told = "has rows" if has_row[trades] else "is empty"
+    return f"{engine.dialect.name}: {len(expected)} tables can be read, {trades} {told}, clock {skew:+.1f} s"
+
+
+def _has_row(engine: Engine, schema: str | None, name: str, columns: Sequence[str]) -> bool:
+    """Read the columns of one row: the right to read is shown by reading."""
+    cells: list[ColumnElement[object]] = [column(each) for each in columns]
+    one = select(*cells).select_from(table(name, schema=schema)).limit(1)
+    return bool(read(engine, f"read {name}", one))
 
 
 def _missing(connection: object, schema: str | None, expected: Mapping[str, Sequence[str]]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import Engine, event, text, update
 
 from agent.adapters.names import TradeCodes, TradeColumns, TradeNames
 from agent.adapters.trade_db import SqlTrades
@@ -239,6 +239,18 @@ class TestNames:
 class TestRefusals:
     def test_check_says_what_was_found(self, sql_trades: SqlTradePlace) -> None:
         assert "5 tables" in sql_trades.sql.check()
+
+    def test_check_counts_no_rows(self, sql_trades: SqlTradePlace) -> None:
+        asked: list[str] = []
+
+        def hear(*told: object) -> None:
+            asked.append(str(told[2]))
+
+        event.listen(Engine, "before_cursor_execute", hear)
+        sql_trades.sql.check()
+        event.remove(Engine, "before_cursor_execute", hear)
+        assert any("LIMIT" in statement for statement in asked)
+        assert not any("count(" in statement.lower() for statement in asked)
 
     def test_check_names_what_is_missing(self, sql_trades: SqlTradePlace) -> None:
         names = TradeNames(table="tpbap_trd_acc_trade_x", columns=TradeColumns(), requests="nothing_here")
