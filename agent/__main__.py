@@ -19,7 +19,7 @@ from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.names import Names
 from agent.adapters.narrow import number_pattern
 from agent.adapters.trade_db import SqlTrades
-from agent.check import as_table, look_at, open_journal, reach
+from agent.check import as_table, knock, look_at, open_journal
 from agent.commands import Dispatcher, Identity
 from agent.config import CONFIG_VARIABLE, Configuration, load
 from agent.connection import Link, LinkSettings
@@ -107,7 +107,7 @@ def check(config: Path) -> None:
                 ("trades", lambda: trades_of(configuration).check()),
                 ("ledger", lambda: ledger_of(configuration).check()),
                 ("bank", lambda: bank_of(configuration).check()),
-                ("server", lambda: reach(link_settings(configuration).url)),
+                ("server", lambda: knock_at(link_settings(configuration))),
                 ("journal", lambda: open_journal(configuration.journal)),
             ]
         )
@@ -193,6 +193,11 @@ def link_settings(configuration: Configuration) -> LinkSettings:
     return LinkSettings(
         url=configuration.server_url, token=configuration.server_token(), ca_file=configuration.ca_file()
     )
+
+
+def knock_at(settings: LinkSettings) -> str:
+    """Say whether the server takes the agent's token. Raises PortError."""
+    return knock(settings.url, settings.token, settings.ca_file)
 
 
 def trades_of(configuration: Configuration) -> SqlTrades:

@@ -1,18 +1,25 @@
 """What ``python -m agent check`` finds: every port tried read-only, one line each."""
 
-import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from agent.errors import AgentError, ConfigurationError, PortError
+from agent.errors import AgentError, ConfigurationError, JournalInUseError, PortError
 from agent.journal import Journal
 
 CONNECT_SECONDS: Final = 5.0
 DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
+UPGRADE_REQUIRED: Final = HTTPStatus.UPGRADE_REQUIRED
+REFUSALS: Final[dict[int, str]] = {
+    HTTPStatus.UNAUTHORIZED: "refuses the token: it is unknown or revoked",
+    HTTPStatus.SERVICE_UNAVAILABLE: "is not ready for agents",
+}
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -40,25 +47,44 @@ def look_at(looks: Sequence[Look]) -> Iterator[Finding]:
             yield Finding(subject, False, str(error), isinstance(error, ConfigurationError))
 
 
-def reach(url: str) -> str:
-    """Say whether the server's port answers. Raises PortError.
+def knock(url: str, token: str, ca_file: str | None = None) -> str:
+    """Say whether the server takes the token. Raises PortError.
 
-    No session is opened: it would push out the agent that is running under the same token.
+    It asks for the agents' endpoint without a handshake, which the server answers once it has looked at the
+    token. A session would push out the agent that is running under the same token.
     """
     parts = urlsplit(url)
-    address = (parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme])
+    address = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
+    place = f"{address[0]} port {address[1]}"
+    connection = _connection(parts.scheme, address, ca_file)
     try:
-        socket.create_connection(address, CONNECT_SECONDS).close()
-    except OSError as error:
-        raise PortError(f"{address[0]} port {address[1]} does not answer: {error}") from error
-    return f"{address[0]} port {address[1]} answers (no session opened)"
+        target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+        connection.request("GET", target, headers={"Authorization": f"Bearer {token}"})
+        status = connection.getresponse().status
+    except (OSError, HTTPException, ValueError) as error:
+        raise PortError(f"{place} does not answer: {error}") from error
+    finally:
+        connection.close()
+    if status != UPGRADE_REQUIRED:
+        raise PortError(f"{place} {REFUSALS.get(status, f'is no Piculus server: HTTP {status}')}")
+    return f"{place} takes the token (no session opened)"
+
+
+def _connection(scheme: str, address: tuple[str, int], ca_file: str | None) -> HTTPConnection:
+    if scheme == "ws":
+        return HTTPConnection(*address, timeout=CONNECT_SECONDS)
+    context = ssl.create_default_context(cafile=ca_file)
+    return HTTPSConnection(*address, timeout=CONNECT_SECONDS, context=context)
 
 
 def open_journal(path: Path) -> str:
-    """Say what the journal holds, or that there is none yet. Raises JournalError."""
+    """Say what the journal holds, that it is not there yet, or that it is in use. Raises JournalError."""
     if not path.exists():
         return f"{path} is not there yet; the first start makes it"
-    journal = Journal(path)
+    try:
+        journal = Journal(path)
+    except JournalInUseError:
+        return f"{path} is in use: the agent is running"
     try:
         return f"{len(journal.unfinished())} commands unfinished, {journal.outbox_length()} messages unsent"
     finally:

@@ -48,5 +48,9 @@ class JournalError(AgentError):
     """The journal cannot be written; the agent refuses work until it can."""
 
 
+class JournalInUseError(JournalError):
+    """The journal is in use by another agent process."""
+
+
 class StoppedError(AgentError):
     """The agent is leaving: the repair stops between two steps and is taken up again later."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from agent.errors import JournalError
+from agent.errors import JournalError, JournalInUseError
 
 MOST_DEFERRED: Final = 256
 
@@ -56,7 +56,7 @@ class JournalFile:
         try:
             self.connection = _open(path)
         except (sqlite3.Error, OSError) as error:
-            raise JournalError(_opening_failed(path, error)) from error
+            raise _opening_failed(path, error) from error
 
     def rows(self, sql: str, args: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query. Raises JournalError."""
@@ -131,9 +131,11 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _opening_failed(path: Path, error: Exception) -> str:
+def _opening_failed(path: Path, error: Exception) -> JournalError:
     if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-        return f"journal {path} is in use by another agent process"
+        return JournalInUseError(f"journal {path} is in use by another agent process")
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-        return f"journal {path} is damaged ({error}); move it away: the server repeats what is open"
-    return f"journal {path} cannot be opened: {error}"
+        return JournalError(
+            f"journal {path} is damaged ({error}); move it away: the server repeats what is open"
+        )
+    return JournalError(f"journal {path} cannot be opened: {error}")

@@ -59,7 +59,7 @@ def admit() -> ResponseReturnValue | None:
         return _refusal(400, "a handshake has no body")
     # simple-websocket would accept compression: 100 KB a connection. Not offered is not negotiated.
     request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
-    return _admit_agent() if request.endpoint == "sockets.agent" else _admit_browser()
+    return _admit_browser() if request.endpoint == "sockets.ui" else _admit_agent()
 
 
 def _admit_agent() -> ResponseReturnValue | None:
@@ -100,6 +100,15 @@ def agent(ws: Server) -> None:
     session.peer = runtime.loop.peer(own, session)
     runtime.inbox.connect(session)
     runtime.loop.admit(session.peer, received)
+
+
+@blueprint.get("/agent")
+def knock() -> ResponseReturnValue:
+    """Answer an agent that asks whether its token is taken, and opens no session."""
+    answer = _refusal(426, "the token is taken; a WebSocket comes in here")
+    answer.headers["Upgrade"] = "websocket"
+    answer.headers["Connection"] = "Upgrade"
+    return answer
 
 
 @sock.route("/ui", bp=blueprint)  # type: ignore[untyped-decorator]

@@ -15,7 +15,15 @@ from app.keyset import ReadSession
 from app.users.models import User
 
 OPEN_ENDPOINTS: Final = frozenset(
-    {"static", "health.healthz", "users.log_in", "users.set_locale", "sockets.agent", "sockets.ui"}
+    {
+        "static",
+        "health.healthz",
+        "users.log_in",
+        "users.set_locale",
+        "sockets.agent",
+        "sockets.knock",
+        "sockets.ui",
+    }
 )
 """Used without login; the sockets check their own credentials, since a handshake is no page."""
 

@@ -101,6 +101,15 @@ def test_check_names_everything_that_is_wrong_and_no_secret(file: Path) -> None:
     assert not (file.parent / "trades.db").exists()
 
 
+def test_check_beside_the_running_agent_finds_its_journal_well(file: Path) -> None:
+    journal = Journal(file.parent / "journal.db")
+    done = call("--config", file, "check")
+    journal.close()
+    (told,) = [each for each in done.stdout.splitlines() if each.split()[1] == "journal"]
+    assert told.startswith("ok")
+    assert "in use: the agent is running" in told
+
+
 @pytest.mark.parametrize(
     ("subject", "line"),
     [("bank", 'token = "secret-of-the-bank"'), ("server", 'token = "secret-of-the-agent"')],
