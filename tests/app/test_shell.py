@@ -105,6 +105,23 @@ def test_filters_stand_in_the_url_and_the_back_button_undoes_them(page: Page) ->
     expect(page.locator("#audit-table")).to_contain_text("登录")
 
 
+def test_the_chart_follows_its_card_when_that_shrinks(page: Page) -> None:
+    page.goto("/")
+    chart = page.locator("#trend-chart")
+    expect(chart.locator("canvas")).to_be_visible()
+    for height in (320, 210):
+        chart.evaluate("(place, height) => { place.style.flex = `0 0 ${height}px`; }", height)
+        expect(chart.locator("canvas")).to_have_css("height", f"{height - 12}px")
+
+
+def test_the_headings_of_a_detail_follow_its_title(page: Page) -> None:
+    page.goto("/audit")
+    page.goto(page.locator("tr[data-row] .row-link").first.get_attribute("href") or "")
+    levels = page.locator("main :is(h1,h2,h3,h4)").evaluate_all("found => found.map(one => one.tagName)")
+    assert levels[0] == "H1"
+    assert "H3" not in levels
+
+
 def test_on_a_phone_nothing_overflows_and_axe_finds_nothing(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     for path in ("/users", "/users/groups", "/audit", "/settings", "/nonesuch"):

@@ -98,6 +98,14 @@ def test_a_person_looks_at_what_no_plan_goes_on_with(operator: Visitor, group: S
     assert "/plans/new?group=PBAP&amp;fixer=" + UNPLANNED in text
 
 
+def test_what_needs_a_person_is_paged_by_twenty_five(operator: Visitor, group: SystemGroup) -> None:
+    for number in range(26):
+        plant(group, f"CO{number:03d}", state="needs_human")
+    text = operator.get("/exceptions?tab=human").text
+    assert len(trades(text)) == 25
+    assert 'rel="next"' in text
+
+
 def test_tabs_cover_every_row_once_over_their_pages(operator: Visitor, group: SystemGroup) -> None:
     for number in range(60):
         plant(group, f"CO{number:03d}", fixer_code=MANUAL if number % 3 else AUTO)

@@ -238,3 +238,10 @@ def test_the_search_groups_what_it_finds(client: FlaskClient, viewer: User) -> N
 def test_the_search_says_what_to_do_when_nothing_is_found(client: FlaskClient, viewer: User) -> None:
     assert "没有找到“&lt;i&gt;”" in text(client, "/search?q=<i>")
     assert "输入要查的内容" in text(client, "/search")
+
+
+def test_home_shows_the_amount_of_each_kind(client: FlaskClient, viewer: User, agent: Agent) -> None:
+    with unit_of_work() as session:
+        make_anomaly(session, session.merge(agent.group), trade_no="CO100", amount_minor=1_234_500)
+    kinds = text(client, "/home/kinds", headers=HTMX)
+    assert "¥12,345.00</span>" in kinds
