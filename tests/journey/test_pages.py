@@ -47,7 +47,7 @@ DETAILS = (
 )
 WIDTHS = (1440, 390)
 LANGUAGES = {"zh": "zh-CN", "en": "en"}
-PASSED_OVER = ("minor", "moderate")
+PASSED_OVER = ("minor",)
 ALIKE = "tbody tr:nth-child(n+9)"
 """Rows further down a list are built as those above; axe-core takes seconds over fifty of them."""
 
@@ -133,7 +133,8 @@ def test_page(
     if path in LISTS:
         expect(page.locator("tbody tr").first).to_be_attached()
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    if language == "zh":
+    # Axe takes a second a page: English adds words, not another layout.
+    if language == "zh" or width == WIDTHS[0]:
         assert _serious_violations(page) == []
     assert reader.complaints == []
 
