@@ -1,5 +1,6 @@
 """``python -m deploy setup | run | reset | chromium``: what the Makefile calls."""
 
+import os
 import sys
 
 import click
@@ -15,6 +16,7 @@ def main() -> None:
 @main.command()
 def setup() -> None:
     """Make secrets, migrate the database, seed the demo, build the sandbox. Changes nothing that stands."""
+    os.umask(places.PRIVATE)
     try:
         password = demo.set_up(places.bank_port(), places.server_port())
     except places.PortError as error:
@@ -27,6 +29,7 @@ def setup() -> None:
 @main.command()
 def run() -> None:
     """Set up what is missing and start every process of the demo, until Ctrl-C."""
+    os.umask(places.PRIVATE)
     sys.exit(supervisor.run())
 
 

@@ -52,7 +52,9 @@ def set_up(bank_port: int, server_port: int) -> str | None:
     """Do what is missing; return the admin's one-time password when the admin was made just now."""
     for folder in (places.INSTANCE, places.SECRETS, places.AGENTS, places.SANDBOX, places.LOGS):
         folder.mkdir(parents=True, exist_ok=True)
-    places.SECRETS.chmod(0o700)
+    # An instance of before may stand open to others.
+    for folder in (places.INSTANCE, places.SECRETS):
+        folder.chmod(0o700)
     _say("Database")
     password = _run("deploy.prepare", quiet=True).strip()
     _write_agent_configurations(bank_port, server_port)

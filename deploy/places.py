@@ -13,6 +13,10 @@ SANDBOX = INSTANCE / "sandbox"
 LOGS = INSTANCE / "logs"
 
 
+PRIVATE = 0o077
+"""The umask of the demo: what it writes holds trades and secrets."""
+
+
 class PortError(ValueError):
     """What stands for a port is none."""
 

@@ -17,6 +17,25 @@ def run(instance: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False)
 
 
+def test_what_the_demo_writes_is_for_its_own_user_alone(tmp_path: Path) -> None:
+    instance = tmp_path / "instance"
+    instance.mkdir(mode=0o755)
+    told = {**os.environ, "PICULUS_INSTANCE": str(instance), "PICULUS_SANDBOX_HEALTHY": "10"}
+    command = [sys.executable, "-m", "deploy", "setup"]
+    subprocess.run(command, cwd=ROOT, env=told, umask=0o022, check=True, capture_output=True)
+    written = [path for path in instance.rglob("*") if path.stat().st_mode & 0o077]
+    assert (instance / "piculus.db").exists()
+    assert written == []
+    assert instance.stat().st_mode & 0o077 == 0
+
+
+def test_the_server_by_itself_writes_a_private_database(tmp_path: Path) -> None:
+    told = {**os.environ, "PICULUS_INSTANCE": str(tmp_path)}
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
+    subprocess.run(command, cwd=ROOT, env=told, umask=0o022, check=True, capture_output=True)
+    assert (tmp_path / "piculus.db").stat().st_mode & 0o077 == 0
+
+
 @pytest.mark.parametrize(
     "environment",
     [
