@@ -11,6 +11,8 @@ import click
 from deploy import places
 from deploy.child import Child, answers
 
+REFUSED = 2
+"""Exit code of a program that says in its last line what a person asked for in vain."""
 AGENTS = (("pbap-1", "PBAP"), ("pbap-2", "PBAP"), ("pbms-1", "PBMS"))
 LOADED = places.SANDBOX / "loaded"
 
@@ -80,7 +82,10 @@ def environment() -> dict[str, str]:
 
 
 def _run(program: str, *arguments: str, quiet: bool = False, text: str | None = None) -> str:
-    """Run a module of this environment; on failure show what it said and exit with its code."""
+    """Run a module of this environment; on failure show what it said and exit with its code.
+
+    ``quiet``: its standard error is kept back, of a refusal all but the last line.
+    """
     done = subprocess.run(
         [sys.executable, "-m", program, *arguments],
         cwd=places.ROOT,
@@ -92,6 +97,9 @@ def _run(program: str, *arguments: str, quiet: bool = False, text: str | None = 
         text=True,
         check=False,
     )
+    if done.returncode == REFUSED and quiet:
+        click.echo(done.stderr.splitlines()[-1], err=True)
+        sys.exit(1)
     if done.returncode != 0:
         click.echo(f"{program} {' '.join(arguments)} failed:\n{done.stdout}{done.stderr or ''}", err=True)
         sys.exit(done.returncode)

@@ -2,14 +2,25 @@
 
 What ``flask db upgrade``, ``flask seed-demo`` and ``flask user ensure-admin`` do one by one; together they
 cost the start of the demo one import of the server instead of three. Prints the admin's one-time password
-if one was made.
+if one was made. Exit code 2: the admin's password is refused, and the last line of standard error says why.
 """
 
+import os
+import sys
+
+from flask_babel import force_locale
 from flask_migrate import upgrade
 
 from app import create_app
-from app.cli_accounts import ensure_admin
+from app.cli_accounts import ADMIN_PASSWORD
 from app.cli_demo import seed_demo
+from app.clock import current_time
+from app.errors import InvalidError
+from app.messages import words
+from app.unit_of_work import unit_of_work
+from app.users.service import ensure_admin
+
+REFUSED = 2
 
 
 def main() -> None:
@@ -17,7 +28,20 @@ def main() -> None:
     with create_app().app_context():
         upgrade()
         seed_demo.main(args=[], standalone_mode=False)
-        ensure_admin.main(args=[], standalone_mode=False)
+        sys.exit(_make_admin())
+
+
+def _make_admin() -> int:
+    try:
+        with unit_of_work() as session:
+            password = ensure_admin(session, os.environ.get(ADMIN_PASSWORD) or None, current_time())
+    except InvalidError as error:
+        with force_locale("en"):
+            sys.stderr.write(f"{ADMIN_PASSWORD}: {words(error)}\n")
+        return REFUSED
+    if password is not None:
+        sys.stdout.write(f"{password}\n")
+    return 0
 
 
 if __name__ == "__main__":

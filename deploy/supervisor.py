@@ -1,5 +1,6 @@
 """Starts every process of the demo, watches over them, and stops them all together."""
 
+import os
 import signal
 import sys
 import time
@@ -59,7 +60,7 @@ def _set_up_and_watch(shared: int) -> int:
         unready = _start_in_order(children, stop)
         if unready is not None:
             return 0 if stop.is_set else _explain(unready)
-        _greet(password)
+        greet(password)
         return watch([child for child, _ in children], stop)
     finally:
         _stop_all([child for child, _ in children])
@@ -131,12 +132,16 @@ def _explain(child: Child) -> int:
     return 1
 
 
-def _greet(password: str | None) -> None:
+def greet(password: str | None) -> None:
+    """Say where everything is; ``password`` is the admin's one-time password, None when there is none."""
     click.echo("")
     click.secho(f"  Piculus   http://127.0.0.1:{places.server_port()}", bold=True)
     if password:
         click.echo("  User      admin")
         click.echo(f"  Password  {password}    (shown this once; you choose your own at the first login)")
+    elif os.environ.get("PICULUS_ADMIN_PASSWORD"):
+        click.echo("  User      admin")
+        click.echo("  Password  what PICULUS_ADMIN_PASSWORD was at the first start, unless changed since")
     click.echo(f"  Logs      {places.LOGS}")
     click.echo("  Ctrl-C stops everything; `make reset` throws the demo's data away.\n")
     sys.stdout.flush()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy import supervisor
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -15,6 +17,25 @@ def run(instance: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     told = {**os.environ, "PICULUS_INSTANCE": str(instance), **environment}
     command = [sys.executable, "-m", "deploy", "run"]
     return subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False)
+
+
+def test_a_password_that_is_too_short_is_a_sentence(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"PORT": str(port), "PICULUS_SANDBOX_BANK_PORT": "5994", "PICULUS_ADMIN_PASSWORD": "abc"}
+    done = run(tmp_path / "instance", **told)
+    assert done.returncode == 1
+    assert done.stderr == "PICULUS_ADMIN_PASSWORD: A password has at least 10 characters.\n"
+
+
+@pytest.mark.parametrize(("password", "said"), [("Abc-12345", True), ("", False)])
+def test_the_greeting_names_the_user_of_a_password_that_was_given(
+    password: str, said: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PICULUS_ADMIN_PASSWORD", password)
+    supervisor.greet(None)
+    assert ("User      admin" in capsys.readouterr().out) is said
 
 
 def test_what_the_demo_writes_is_for_its_own_user_alone(tmp_path: Path) -> None:
