@@ -32,6 +32,7 @@ DETAILS: Final[tuple[tuple[str, Any], ...]] = (
         "TRD_NUM on (?P<count>[0-9]+) rows, TRD_ID (?P<ids>.+)",
         _("同一交易号有 %(count)s 行（TRD_ID %(ids)s）"),
     ),
+    ("(?P<column>[A-Z_]+_STATUS) missing", _("%(column)s 为空")),
     ("(?P<column>[A-Z_]+) missing", _("%(column)s为空")),
     ("(?P<column>[A-Z_]+) unreadable", _("%(column)s无法读取")),
     ("(?P<column>[A-Z_]+) = (?P<value>.+)", _("%(column)s = %(value)s")),

@@ -11,6 +11,7 @@ from flask import Flask
 from flask_babel import lazy_gettext as _
 
 from app.i18n import language
+from app.nonsense import nonsense_words
 from app.presentation import money, size
 from app.reasons import reason_words
 from app.words import word
@@ -80,7 +81,7 @@ def told_words(text: str | None) -> str:
             values = {name: _value(name, value) for name, value in match.groupdict().items()}
             return (str(words) % values).strip()
     head, colon, detail = text.partition(": ")
-    if not colon:
+    if not colon or nonsense_words(text):
         return reason_words(text)
     known = _head(head)
     if known == head:

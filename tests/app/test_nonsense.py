@@ -5,6 +5,7 @@ from flask import Flask
 from flask_babel import force_locale
 
 from app.reasons import reason_words
+from app.told import told_words
 
 
 @pytest.mark.parametrize(
@@ -24,12 +25,13 @@ from app.reasons import reason_words
             "格式非法：创建时间无法读取",
             "Malformed: Creation time cannot be read",
         ),
+        ("out_of_range: TRD_STATUS missing", "越界：TRD_STATUS 为空", "Out of range: TRD_STATUS is empty"),
         ("malformed: cell 3", "格式非法：cell 3", "Malformed: cell 3"),
     ],
 )
 def test_what_makes_no_sense_is_told(app: Flask, reason: str, chinese: str, english: str) -> None:
     with app.test_request_context():
         with force_locale("zh"):
-            assert reason_words(reason) == chinese
+            assert reason_words(reason) == told_words(reason) == chinese
         with force_locale("en"):
-            assert reason_words(reason) == english
+            assert reason_words(reason) == told_words(reason) == english
