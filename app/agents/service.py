@@ -51,8 +51,8 @@ def register(
     """Make an agent; return it and its token, which is shown once and kept as SHA-256 only.
 
     A name has letters, digits, dots, dashes and underscores. Raises InvalidError('required' | 'too_long' |
-    'agent_name_format') or ConflictError('agent_exists') on field name, InvalidError('unknown_group') on field
-    group, InvalidError for the reason.
+    'agent_name_format') or ConflictError('agent_exists') on field name, InvalidError('unknown_group') on
+    field group, InvalidError for the reason.
     """
     name, reason = name.strip(), optional_reason(reason)
     if not name:

@@ -3,6 +3,7 @@
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app import filters
 from app.agents import queries, service
 from app.agents.models import Agent
 from app.agents.queries import AgentFilter
@@ -17,6 +18,7 @@ from app.rendering import finish, render_detail, render_dialog, render_list, ren
 from app.unit_of_work import unit_of_work
 from app.users import groups
 from app.users.access import current_actor, current_group_ids, requires
+from app.users.group_filter import read_group
 
 blueprint = Blueprint("agents", __name__, url_prefix="/agents")
 
@@ -27,18 +29,20 @@ FILTERS = ("group", "state", "q", "fixer")
 def list_agents() -> ResponseReturnValue:
     asked, now = request.args, current_time()
     cut = Cut(after=asked.get("after"), before=asked.get("before"))
-    wanted = _filter()
+    form = Form(asked)
+    wanted = _filter(form)
     page = queries.page_agents(db.session, wanted, now, cut)
     known = groups.list_groups(db.session, current_group_ids())
     return render_list(
         "agents/index.html",
         "agents/_table.html",
+        400 if form.errors else 200,
         page=page,
         count=queries.count_agents(db.session, wanted, now),
         agents=[AgentPresence(agent, service.presence_of(agent, now)) for agent in page.rows],
         running=queries.running_counts(db.session, [agent.id for agent in page.rows]),
         group_choices=[(group.sys_code, group.sys_code) for group in known],
-        asked=asked,
+        form=form,
         is_filtered=any(asked.get(name) for name in FILTERS),
     )
 
@@ -110,18 +114,13 @@ def connection(agent_id: int) -> ResponseReturnValue:
     return render_list("agents/detail.html", "agents/_connection.html", agent=agent, presence=presence)
 
 
-def _filter() -> AgentFilter:
-    """Return the filter of the URL; a group unknown or not to be seen shows nothing."""
-    asked, allowed = request.args, current_group_ids()
-    if asked.get("group"):
-        group = groups.find_group(db.session, asked["group"])
-        is_seen = group is not None and (allowed is None or group.id in allowed)
-        allowed = [group.id] if group is not None and is_seen else []
+def _filter(form: Form) -> AgentFilter:
+    allowed = read_group(db.session, form, current_group_ids())
     return AgentFilter(
-        group_ids=allowed,
-        presence=asked.get("state", ""),
-        text=asked.get("q", "").strip(),
-        fixer_code=asked.get("fixer", "").strip(),
+        group_ids=None if allowed is None else list(allowed),
+        presence=filters.word_of(form, "state", "agent"),
+        text=form.text("q"),
+        fixer_code=form.text("fixer"),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, or_, select
 
 from app.audit.models import AuditEntry
 from app.errors import NotFoundError
@@ -50,6 +50,12 @@ def get_entry(session: ReadSession, entry_id: int, sight: Sight) -> AuditEntry:
     if entry is None or not is_seen:
         raise NotFoundError
     return entry
+
+
+def names_group(session: ReadSession, sys_code: str, sight: Sight) -> bool:
+    """Return whether any entry a person may see is of this group; making a group is one."""
+    found = select(AuditEntry.id).where(AuditEntry.sys_code == sys_code, *_seen(sight)).limit(1)
+    return session.scalars(found).first() is not None
 
 
 def _seen(sight: Sight) -> list[ColumnElement[bool]]:

@@ -1,17 +1,14 @@
 """The audit page (审计): a person sees their groups' entries and their own, or all of all groups."""
 
-from datetime import datetime
-
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
+from app import filters
 from app.audit import queries, words
 from app.audit.queries import AuditFilter, Sight
-from app.errors import InvalidError
 from app.extensions import db
 from app.forms import Form
-from app.i18n import choose_zone
 from app.keyset import Cut
 from app.rendering import render_detail, render_list
 
@@ -23,12 +20,12 @@ def list_entries() -> ResponseReturnValue:
     form = Form(request.args)
     asked = AuditFilter(
         actor_name=form.text("actor"),
-        action=form.text("action"),
-        object_type=form.text("object"),
+        action=filters.choice(form, "action", form.text("action"), words.ACTIONS),
+        object_type=filters.choice(form, "object", form.text("object"), words.OBJECTS),
         object_text=form.text("q"),
-        sys_code=form.text("group"),
-        start=_moment(form, "start"),
-        end=_moment(form, "end"),
+        sys_code=_sys_code(form),
+        start=filters.moment(form, "start"),
+        end=filters.moment(form, "end"),
     )
     cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
     page, count = queries.list_entries(db.session, asked, _sight(), cut)
@@ -63,10 +60,8 @@ def _sight() -> Sight:
     return Sight(current_user.id, codes)
 
 
-def _moment(form: Form, name: str) -> datetime | None:
-    """Read a time of the reader's zone; what is no time is told at its field and filters nothing."""
-    try:
-        return form.moment(name, choose_zone())
-    except InvalidError as error:
-        form.fail(error)
-        return None
+def _sys_code(form: Form) -> str:
+    """Return the group asked for: one of the entries this person may see, as groups are known here."""
+    sys_code = form.text("group")
+    is_known = queries.names_group(db.session, sys_code, _sight())
+    return filters.choice(form, "group", sys_code, [sys_code] if is_known else [])

@@ -1,18 +1,19 @@
 """What the filters of anomalies mean, as they stand in a URL: of their list, its CSV, and 异常处理."""
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Final, TypeVar
+from collections.abc import Iterable
+from typing import Final
 
 from app.anomalies.models import ANOMALY_STATES
 from app.anomalies.queries import AnomalyFilter, AnomalySort, Pairs
 from app.anomalies.service import GroupIds
 from app.errors import InvalidError
+from app.filters import choice, read
 from app.forms import Form
 from app.keyset import ReadSession
-from app.plans.broadcast import narrow
 from app.plans.models import LEVELS, MODES
 from app.plans.queries import list_plans
+from app.users.group_filter import read_group
 
 FIRST_FILTERS: Final = ("trade_no", "group", "state", "fixer", "kind")
 FURTHER_FILTERS: Final = (
@@ -60,8 +61,6 @@ CAUSES: Final = (
 
 _AMOUNT: Final = re.compile(r"\d{1,15}(\.\d{1,2})?")
 
-T = TypeVar("T")
-
 
 def read_filter(session: ReadSession, form: Form, zone: str, group_ids: GroupIds) -> AnomalyFilter:
     """Return the filter. A wrong value is told at its field in ``form.errors`` and does not narrow.
@@ -70,18 +69,18 @@ def read_filter(session: ReadSession, form: Form, zone: str, group_ids: GroupIds
     """
     pairs, without_pairs = _by_plan(session, form)
     return AnomalyFilter(
-        group_ids=_groups(session, form, group_ids),
-        states=tuple(state for state in form.many("state") if _choice(form, "state", state, ANOMALY_STATES)),
+        group_ids=read_group(session, form, group_ids),
+        states=tuple(state for state in form.many("state") if choice(form, "state", state, ANOMALY_STATES)),
         fixer_code=form.text("fixer"),
-        kind=_choice(form, "kind", form.text("kind"), ("recharge", "withdraw")),
+        kind=choice(form, "kind", form.text("kind"), ("recharge", "withdraw")),
         reason=form.text("cause"),
-        outcome=_choice(form, "outcome", form.text("outcome"), ("repair", "wait", "human")),
+        outcome=choice(form, "outcome", form.text("outcome"), ("repair", "wait", "human")),
         trade_no=form.text("trade_no"),
-        amount_from=_or_none(form, lambda: _amount(form, "amount_from")),
-        amount_to=_or_none(form, lambda: _amount(form, "amount_to")),
-        seen_from=_or_none(form, lambda: form.moment("start", zone)),
-        seen_to=_or_none(form, lambda: form.moment("end", zone)),
-        run_id=_or_none(form, lambda: form.number("run")),
+        amount_from=read(form, lambda: _amount(form, "amount_from")),
+        amount_to=read(form, lambda: _amount(form, "amount_to")),
+        seen_from=read(form, lambda: form.moment("start", zone)),
+        seen_to=read(form, lambda: form.moment("end", zone)),
+        run_id=read(form, lambda: form.number("run")),
         pairs=pairs,
         without_pairs=without_pairs,
     )
@@ -98,18 +97,10 @@ def is_filtered(form: Form, names: Iterable[str] = FILTERS) -> bool:
     return any(form.text(name) for name in names)
 
 
-def _groups(session: ReadSession, form: Form, group_ids: GroupIds) -> GroupIds:
-    found = narrow(session, form.text("group"), group_ids)
-    if form.text("group") and not found:
-        form.fail(InvalidError("unknown_group", field="group"))
-        return group_ids
-    return found
-
-
 def _by_plan(session: ReadSession, form: Form) -> tuple[Pairs | None, Pairs | None]:
     """Return the (group, fixer) pairs wanted and those not wanted, None where plans do not matter."""
-    plan = _choice(form, "plan", form.text("plan"), PLAN_CHOICES)
-    level = _choice(form, "level", form.text("level"), [str(level) for level in LEVELS])
+    plan = choice(form, "plan", form.text("plan"), PLAN_CHOICES)
+    level = choice(form, "level", form.text("level"), [str(level) for level in LEVELS])
     if not plan and not level:
         return None, None
     wanted = list_plans(
@@ -123,13 +114,6 @@ def _by_plan(session: ReadSession, form: Form) -> tuple[Pairs | None, Pairs | No
     return (None, pairs) if plan == "none" else (pairs, None)
 
 
-def _choice(form: Form, name: str, value: str, allowed: Iterable[str]) -> str:
-    if value and value not in allowed:
-        form.fail(InvalidError("choice", field=name, value=value))
-        return ""
-    return value
-
-
 def _amount(form: Form, name: str) -> int | None:
     text = form.text(name).replace(",", "").removeprefix("¥")
     if not text:
@@ -138,11 +122,3 @@ def _amount(form: Form, name: str) -> int | None:
         raise InvalidError("amount_format", field=name)
     yuan, _point, fen = text.partition(".")
     return int(yuan) * 100 + int(fen.ljust(2, "0"))
-
-
-def _or_none(form: Form, read: Callable[[], T | None]) -> T | None:
-    try:
-        return read()
-    except InvalidError as error:
-        form.fail(error)
-        return None

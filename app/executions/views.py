@@ -5,16 +5,16 @@ from typing import Final
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app import filters
 from app.agents.queries import agent_choices
 from app.anomalies.models import OPEN_STATES
 from app.clock import current_time
 from app.errors import ConflictError, PiculusError
 from app.executions import queries, service
 from app.executions.models import OUTCOMES
-from app.executions.queries import NO_ID, RUNNING, ExecutionDetail, ExecutionFilter
+from app.executions.queries import RUNNING, ExecutionDetail, ExecutionFilter
 from app.extensions import db
 from app.forms import Form
-from app.i18n import choose_zone
 from app.i18n import translate as _
 from app.keyset import Cut
 from app.messages import words
@@ -23,6 +23,7 @@ from app.plans.fixer_codes import fixer_choices
 from app.rendering import finish, render_detail, render_dialog, render_list
 from app.unit_of_work import unit_of_work
 from app.users.access import current_actor, current_group_ids, requires
+from app.users.group_filter import read_group
 from app.words import word
 
 blueprint = Blueprint("executions", __name__, url_prefix="/executions")
@@ -38,18 +39,13 @@ SILENT_REFUSALS: Final = ("closed", "repairing")
 @blueprint.get("")
 def list_executions() -> ResponseReturnValue:
     form, allowed = Form(request.args), current_group_ids()
-    status, wanted = 200, ExecutionFilter(group_ids=allowed)
-    try:
-        wanted = _read_filter(form, allowed)
-    except PiculusError as error:
-        form.fail(error)
-        status = 400
+    wanted = _read_filter(form, allowed)
     cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
     page = queries.list_executions(db.session, wanted, cut)
     return render_list(
         "executions/index.html",
         "executions/_table.html",
-        status,
+        400 if form.errors else 200,
         page=page,
         last=queries.last_attempts(db.session, page.rows),
         count=queries.count_executions(db.session, wanted),
@@ -116,24 +112,21 @@ def _cancel(detail: ExecutionDetail, reason: str) -> str:
 
 
 def _read_filter(form: Form, allowed: list[int] | None) -> ExecutionFilter:
-    outcome, agent = form.text("outcome"), form.text("agent")
+    outcomes = [value for value, _words in _outcome_choices()]
+    outcome = filters.choice(form, "outcome", form.text("outcome"), outcomes)
     is_resolution, is_unended = outcome in RESOLUTIONS, outcome == UNENDED
     return ExecutionFilter(
-        group_ids=broadcast.narrow(db.session, form.text("group"), allowed),
+        group_ids=read_group(db.session, form, allowed),
         resolution=outcome if is_resolution else "",
         outcome="" if is_resolution or is_unended else outcome,
         states=OPEN_STATES if is_unended else (),
         fixer_code=form.text("fixer"),
-        agent_id=_read_id(agent) if agent else None,
-        trigger=form.text("trigger"),
+        agent_id=filters.read(form, lambda: form.number("agent")),
+        trigger=filters.word_of(form, "trigger", "attempt_trigger"),
         trade_no=form.text("trade_no"),
-        created_from=form.moment("start", choose_zone()),
-        created_to=form.moment("end", choose_zone()),
+        created_from=filters.moment(form, "start"),
+        created_to=filters.moment(form, "end"),
     )
-
-
-def _read_id(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else NO_ID
 
 
 def _outcome_choices() -> list[tuple[str, str]]:

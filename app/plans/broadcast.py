@@ -59,13 +59,6 @@ def group_choices(session: ReadSession, group_ids: GroupIds) -> list[tuple[str, 
     ]
 
 
-def narrow(session: ReadSession, sys_code: str, group_ids: GroupIds) -> GroupIds:
-    """Return ``group_ids`` narrowed to one group; all for ''; none for a group unknown or not to be seen."""
-    if not sys_code:
-        return group_ids
-    return [group.id for group in visible_groups(session, group_ids) if group.sys_code == sys_code]
-
-
 def codes(session: ReadSession, group_ids: GroupIds) -> list[str]:
     """Return every fixer code a broadcast can name: the known ones first."""
     return fixer_choices(session, group_ids)

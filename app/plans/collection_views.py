@@ -9,6 +9,7 @@ from typing import Final
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app import filters
 from app.anomalies import collection_course, collection_queries, collections
 from app.anomalies.collection_queries import RunFilter
 from app.anomalies.models import CollectionRun
@@ -24,6 +25,7 @@ from app.rendering import finish, render_detail, render_dialog, render_list
 from app.unit_of_work import unit_of_work
 from app.users import groups
 from app.users.access import current_actor, current_group_ids, requires
+from app.users.group_filter import read_group
 from app.users.models import SystemGroup
 
 blueprint = Blueprint("collections", __name__, url_prefix="/collections")
@@ -41,17 +43,12 @@ CUSTOM: Final = "custom"
 def list_runs() -> ResponseReturnValue:
     form = Form(request.args)
     allowed = current_group_ids()
-    status, wanted = 200, RunFilter(group_ids=allowed)
-    try:
-        wanted = _run_filter(form, allowed)
-    except PiculusError as error:
-        form.fail(error)
-        status = 400
+    wanted = _run_filter(form, allowed)
     cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
     return render_list(
         "collections/index.html",
         "collections/_table.html",
-        status,
+        400 if form.errors else 200,
         page=collection_queries.list_runs(db.session, wanted, cut),
         count=collection_queries.count_runs(db.session, wanted),
         form=form,
@@ -238,14 +235,13 @@ def _visible_group(sys_code: str) -> SystemGroup:
 
 
 def _run_filter(form: Form, allowed: list[int] | None) -> RunFilter:
-    wanted = broadcast.narrow(db.session, form.text("group"), allowed)
-    state = form.text("state")
+    state = filters.word_of(form, "state", "run")
     return RunFilter(
-        group_ids=wanted,
+        group_ids=read_group(db.session, form, allowed),
         states=(state,) if state else (),
-        trigger=form.text("trigger"),
-        created_from=form.moment("start", choose_zone()),
-        created_to=form.moment("end", choose_zone()),
+        trigger=filters.word_of(form, "trigger", "run_trigger"),
+        created_from=filters.moment(form, "start"),
+        created_to=filters.moment(form, "end"),
     )
 
 

@@ -3,6 +3,7 @@
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app import filters
 from app.clock import current_time
 from app.errors import ConflictError, PiculusError
 from app.extensions import db
@@ -20,6 +21,7 @@ from app.plans.usage import usage_of
 from app.rendering import finish, is_fragment_request, render_detail, render_dialog, render_list
 from app.unit_of_work import unit_of_work
 from app.users.access import current_actor, current_group_ids, requires
+from app.users.group_filter import read_group
 
 blueprint = Blueprint("plans", __name__, url_prefix="/plans")
 
@@ -31,13 +33,13 @@ FILTERS = ("group", "fixer", "mode", "state", "level")
 @blueprint.get("")
 def list_plans() -> ResponseReturnValue:
     form, allowed = Form(request.args), current_group_ids()
-    level = form.text("level")
+    level = filters.word_of(form, "level", "level")
     wanted = PlanFilter(
-        group_ids=broadcast.narrow(db.session, form.text("group"), allowed),
+        group_ids=read_group(db.session, form, allowed),
         fixer_code=form.text("fixer"),
-        mode=form.text("mode"),
-        state=form.text("state"),
-        level=plan_form.read_number(level) if level else None,
+        mode=filters.word_of(form, "mode", "mode"),
+        state=filters.word_of(form, "state", "plan"),
+        level=int(level) if level else None,
     )
     page = queries.page_plans(
         db.session, wanted, Cut(after=request.args.get("after"), before=request.args.get("before"))
@@ -45,6 +47,7 @@ def list_plans() -> ResponseReturnValue:
     return render_list(
         "plans/index.html",
         "plans/_table.html",
+        400 if form.errors else 200,
         page=page,
         rows=overview.plan_rows(db.session, page.rows, current_time()),
         count=queries.count_plans(db.session, wanted),

@@ -3,6 +3,7 @@
 from flask import request
 from flask.typing import ResponseReturnValue
 
+from app import filters
 from app.clock import current_time
 from app.errors import PiculusError
 from app.extensions import db
@@ -20,20 +21,21 @@ from app.users.blueprint import blueprint
 @blueprint.get("/users/groups")
 @requires("admin")
 def list_groups() -> ResponseReturnValue:
-    asked = request.args
+    form = Form(request.args)
     page, count = groups.page_groups(
         db.session,
-        Cut(after=asked.get("after"), before=asked.get("before")),
-        text=asked.get("q", "").strip(),
-        state=asked.get("state", ""),
+        Cut(after=request.args.get("after"), before=request.args.get("before")),
+        text=form.text("q"),
+        state=filters.word_of(form, "state", "group"),
     )
-    is_filtered = any(asked.get(name) for name in ("q", "state"))
+    is_filtered = any(form.text(name) for name in ("q", "state"))
     return render_list(
         "users/groups.html",
         "users/_groups_table.html",
+        400 if form.errors else 200,
         page=page,
         count=count,
-        asked=asked,
+        form=form,
         is_filtered=is_filtered,
     )
 

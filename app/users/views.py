@@ -6,6 +6,7 @@ The other views of this feature stand on the same blueprint.
 from flask import request
 from flask.typing import ResponseReturnValue
 
+from app import filters
 from app.clock import current_time
 from app.errors import ConflictError, PiculusError
 from app.extensions import db
@@ -24,15 +25,16 @@ __all__ = ["blueprint", "group_views", "login_views", "settings_views"]
 @blueprint.get("/users")
 @requires("admin")
 def list_users() -> ResponseReturnValue:
-    asked = request.args
+    form = Form(request.args)
     page, count = service.list_users(
         db.session,
-        text=asked.get("q", "").strip(),
-        role=asked.get("role", ""),
-        state=asked.get("state", ""),
-        cut=Cut(after=asked.get("after"), before=asked.get("before")),
+        text=form.text("q"),
+        role=filters.word_of(form, "role", "role"),
+        state=filters.word_of(form, "state", "user"),
+        cut=Cut(after=request.args.get("after"), before=request.args.get("before")),
     )
-    return render_list("users/index.html", "users/_table.html", page=page, count=count, asked=asked)
+    status = 400 if form.errors else 200
+    return render_list("users/index.html", "users/_table.html", status, page=page, count=count, form=form)
 
 
 @blueprint.route("/users/new", methods=["GET", "POST"])

@@ -80,7 +80,6 @@ def test_the_fragment_is_the_table_of_the_page(admin: Visitor) -> None:
     [
         ("", ["pbap-1", "pbap-2", "pbms-1"]),
         ("group=PBAP", ["pbap-1", "pbap-2"]),
-        ("group=NONE", []),
         ("state=online", ["pbap-1", "pbms-1"]),
         ("state=revoked", []),
         ("q=PBMS", ["pbms-1"]),

@@ -154,8 +154,6 @@ def test_success_and_confirmed_failure_stand_beside_the_message(operator: Visito
         (f"fixer={FIXER}", 4),
         ("fixer=none", 0),
         ("group=PBAP", 4),
-        ("group=PBMS", 0),
-        ("agent=nobody", 0),
         ("trade_no=XY", 1),
         ("start=2026-03-02T20:00", 4),
         ("start=2026-03-02T20:01", 0),

@@ -92,7 +92,7 @@ def test_the_fragment_is_the_table_of_the_page(operator: Visitor) -> None:
     assert "<html" not in fragment
 
 
-@pytest.mark.parametrize("asked", ["group=PBMS", "mode=manual", "state=disabled", "level=0", "fixer=x"])
+@pytest.mark.parametrize("asked", ["mode=manual", "state=disabled", "level=0", "fixer=x"])
 def test_filters_narrow_the_list(operator: Visitor, asked: str) -> None:
     assert "没有符合条件的方案" in operator.get(f"/plans?{asked}").text
 
