@@ -10,6 +10,7 @@ from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException
 
 from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, PiculusError
+from app.expired_forms import show_expired_form
 from app.i18n import LANGUAGES
 from app.i18n import translate as _
 from app.messages import words
@@ -39,11 +40,6 @@ def show_piculus_error(error: PiculusError) -> Response:
     """A service's error that its view did not put at a field."""
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
     return _answer(status, words(error))
-
-
-def show_expired_form(_error: CSRFError) -> Response:
-    """A form whose hidden token is missing or of an ended session."""
-    return _answer(400, _("页面已过期，请刷新页面后重试；填写的内容可先复制保存。"))
 
 
 def show_unstorable(error: DataError) -> Response:
