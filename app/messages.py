@@ -46,6 +46,7 @@ TEXTS: Mapping[str, Any] = {
     "ids_required": _("请先勾选要修复的异常。"),
     "too_many": _("一次最多勾选 %(limit)s 笔。"),
     "window_order": _("结束时间早于开始时间。"),
+    "window_future": _("开始时间还没有到，没有数据可以收集。"),
     "window": _("时间范围不正确：开始须早于结束，最长 %(days)s 天。"),
     "choice": _("没有这个选项：%(value)s。"),
     "retries": _("重试次数须为 %(low)s 到 %(high)s 的整数。"),
@@ -81,6 +82,8 @@ TEXTS: Mapping[str, Any] = {
     "run_ended": _("这次收集已经结束。"),
     "money_moved": _("资金已经移动，不能取消；修复会继续到完成。"),
     "money_begun": _("修复已经移动资金，会自动继续；转到待人工之后才能忽略。"),
+    "plan_is_so": _("方案已经是这个状态，没有改变。"),
+    "user_is_enabled": _("用户 %(username)s 已经是启用的，没有改变。"),
     "plan_exists": _("系统组别 %(sys_code)s 的 %(fixer_code)s 已有方案。"),
     "plan_in_use": _(
         "方案 %(plan)s 还有 %(n)s 笔修复没有结束，不能删除，也不能改换系统组别或修复代号；可以先设为失效。"

@@ -247,11 +247,14 @@ def _run_filter(form: Form, allowed: list[int] | None) -> RunFilter:
 
 def _window(form: Form) -> tuple[datetime, datetime]:
     """Return the window chosen: a preset back from now, or two times of the person's zone."""
-    chosen = form.text("window")
+    chosen, now = form.text("window"), current_time()
     if chosen in PRESETS:
-        now = current_time()
         return now - PRESETS[chosen], now
+    if chosen != CUSTOM:
+        raise InvalidError("choice" if chosen else "required", field="window", value=chosen)
     start, end = form.moment("start", choose_zone()), form.moment("end", choose_zone())
-    if chosen != CUSTOM or start is None or end is None:
+    if start is None or end is None:
         raise InvalidError("required", field="start" if start is None else "end")
+    if start > now:
+        raise InvalidError("window_future", field="start")
     return start, end

@@ -7,9 +7,7 @@ from app.i18n import DEFAULT_ZONE
 from app.plans.models import Plan
 from app.plans.product_plans import PlanValues
 from app.plans.service import values_of
-
-NOT_A_NUMBER = -1
-"""Out of every range, so that the service names the field at fault."""
+from app.plans.validation import NOT_A_NUMBER
 
 
 def new_form(sys_code: str, fixer_code: str) -> Form:

@@ -18,6 +18,7 @@ from app.plans.validation import (
     MAX_WINDOW_HOURS,
     cron_errors,
     fixer_code_errors,
+    group_error,
     next_due,
     zone_errors,
 )
@@ -116,7 +117,7 @@ def _check(
         errors.append(InvalidError("range", field="window_hours", low=1, high=MAX_WINDOW_HOURS))
     group = session.scalars(select(SystemGroup).where(SystemGroup.sys_code == values.sys_code)).first()
     if group is None or (group_ids is not None and group.id not in group_ids):
-        raise FormErrors([InvalidError("unknown_group", field="sys_code", sys_code=values.sys_code), *errors])
+        raise FormErrors([group_error(values.sys_code), *errors])
     schedule = find_schedule(session, group.id)
     errors += _code_errors(session, group.id, values.fixer_codes, schedule)
     is_switched_off = schedule is not None and schedule.is_enabled and not values.is_enabled

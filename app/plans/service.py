@@ -17,7 +17,7 @@ from app.keyset import ReadSession
 from app.plans.models import Plan, PlanVersion
 from app.plans.product_plans import PlanValues
 from app.plans.usage import refuse_in_use
-from app.plans.validation import next_due, value_errors
+from app.plans.validation import group_error, next_due, value_errors
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from app.users.service import FormErrors
@@ -135,9 +135,9 @@ def enable_plan(
     reason: str,
     group_ids: GroupIds = None,
 ) -> Plan:
-    """Set a plan to 正常. Raises NotFoundError('plan'), InvalidError for the reason."""
+    """Set a plan to 正常. Raises as disable_plan."""
     reason = required_reason(reason)
-    values = replace(values_of(get_plan(session, plan_id, group_ids)), state="normal")
+    values = _in_state(get_plan(session, plan_id, group_ids), "normal")
     return update_plan(session, plan_id, values, actor=actor, now=now, reason=reason, group_ids=group_ids)
 
 
@@ -152,11 +152,18 @@ def disable_plan(
 ) -> Plan:
     """Set a plan to 失效: its pending commands are cancelled, running ones finish.
 
-    Raises NotFoundError('plan'), InvalidError for the reason.
+    Raises NotFoundError('plan'), InvalidError for the reason, ConflictError('plan_is_so') for one that is so.
     """
     reason = required_reason(reason)
-    values = replace(values_of(get_plan(session, plan_id, group_ids)), state="disabled")
+    values = _in_state(get_plan(session, plan_id, group_ids), "disabled")
     return update_plan(session, plan_id, values, actor=actor, now=now, reason=reason, group_ids=group_ids)
+
+
+def _in_state(plan: Plan, state: str) -> PlanValues:
+    """Return the plan's values in another state. Raises ConflictError('plan_is_so')."""
+    if plan.state == state:
+        raise ConflictError("plan_is_so")
+    return replace(values_of(plan), state=state)
 
 
 def delete_plan(
@@ -200,8 +207,7 @@ def _check(
     sys_code, fixer_code = values.sys_code, values.fixer_code
     group = session.scalars(select(SystemGroup).where(SystemGroup.sys_code == sys_code)).first()
     if group is None or (group_ids is not None and group.id not in group_ids):
-        unknown = InvalidError("unknown_group", field="sys_code", sys_code=sys_code)
-        raise FormErrors([unknown, *wrong])
+        raise FormErrors([group_error(sys_code), *wrong])
     other = find_plan(session, group.id, fixer_code)
     if other is not None and other.id != plan_id:
         wrong.insert(

@@ -13,6 +13,8 @@ from app.plans.quartz import QuartzError, next_fire_times
 Invalid = InvalidError | ConflictError
 """One thing wrong with a form."""
 
+NOT_A_NUMBER: Final = -1
+"""What stands for a number that was not typed or is none: out of every range."""
 MAX_RETRIES: Final = 99
 MAX_DESCRIPTION: Final = 500
 MAX_WINDOW_HOURS: Final = 24 * 366
@@ -29,7 +31,9 @@ def value_errors(values: PlanValues, now: datetime) -> list[Invalid]:
         ("state", values.state, STATES),
         ("level", values.level, LEVELS),
     ):
-        if value not in allowed:
+        if value in ("", NOT_A_NUMBER):
+            errors.append(InvalidError("required", field=field))
+        elif value not in allowed:
             errors.append(InvalidError("choice", field=field, value=value))
     if len(values.description) > MAX_DESCRIPTION:
         errors.append(InvalidError("too_long", field="description", limit=MAX_DESCRIPTION))
@@ -55,6 +59,11 @@ def cron_errors(expression: str, field: str, now: datetime) -> list[Invalid]:
     except QuartzError as error:
         return [InvalidError("cron", field=field, quartz=error, cron_field=error.field, reason=error.reason)]
     return [] if times else [InvalidError("cron_never", field=field)]
+
+
+def group_error(sys_code: str) -> InvalidError:
+    """Return what is wrong with a group that was not found."""
+    return InvalidError("unknown_group" if sys_code else "required", field="sys_code", sys_code=sys_code)
 
 
 def zone_errors(zone: str) -> list[Invalid]:

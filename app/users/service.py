@@ -173,8 +173,13 @@ def disable_user(session: WorkSession, user: User, *, actor: Actor, reason: str,
 
 
 def enable_user(session: WorkSession, user: User, *, actor: Actor, reason: str = "", now: datetime) -> None:
-    """Let this person in again, with the password they had, unlocked. Raises InvalidError for the reason."""
+    """Let this person in again, with the password they had, unlocked.
+
+    Raises InvalidError for the reason, ConflictError('user_is_enabled') where nothing kept them out.
+    """
     reason = optional_reason(reason)
+    if user.is_enabled and user.locked_until is None:
+        raise ConflictError("user_is_enabled", username=user.username)
     user.is_enabled = True
     user.failed_logins, user.locked_until = 0, None
     _record(session, user, "user.enable", actor, now, reason=reason)

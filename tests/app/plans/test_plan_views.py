@@ -142,7 +142,10 @@ def test_a_plan_is_created_with_its_version_and_due_time(operator: Visitor) -> N
 @pytest.mark.parametrize(
     ("change", "field", "words"),
     [
-        ({"sys_code": ""}, "sys_code", "没有这个系统组别"),
+        ({"sys_code": ""}, "sys_code", "必填"),
+        ({"level": ""}, "level", "必填"),
+        ({"mode": ""}, "mode", "必填"),
+        ({"state": ""}, "state", "必填"),
         ({"sys_code": "PBMS"}, "sys_code", "没有这个系统组别"),
         ({"fixer_code": ""}, "fixer_code", "必填"),
         ({"fixer_code": "InterRecharge"}, "fixer_code", "首字符小写"),
@@ -221,6 +224,18 @@ def test_disabling_takes_a_reason_and_stops_the_ticks(operator: Visitor, plan_id
     assert stored(plan_id).state == "normal"
     entries = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "plan.update")).all()
     assert [entry.reason for entry in entries] == ["月末停用", "恢复"]
+
+
+@pytest.mark.parametrize(("state", "action"), [("normal", "enable"), ("disabled", "disable")])
+def test_a_plan_that_is_so_already_is_told_so(
+    operator: Visitor, plan_id: int, state: str, action: str
+) -> None:
+    if state == "disabled":
+        operator.post(f"/plans/{plan_id}/disable", {"reason": "月末停用"})
+    answer = operator.post(f"/plans/{plan_id}/{action}", {"reason": "恢复"})
+    assert answer.status_code == 409
+    assert "已经是这个状态" in answer.text
+    assert stored(plan_id).state == state
 
 
 def test_a_plan_in_use_is_not_deleted(operator: Visitor, plan_id: int) -> None:

@@ -125,6 +125,9 @@ def test_disabling_takes_a_person_out_and_enabling_lets_them_in(admin: Visitor) 
     assert stored("chen.zhuo").is_enabled is False  # type: ignore[union-attr]
     admin.post(f"/users/{person.id}/enable")
     assert stored("chen.zhuo").is_enabled is True  # type: ignore[union-attr]
+    again = admin.post(f"/users/{person.id}/enable")
+    assert again.status_code == 409
+    assert "chen.zhuo 已经是启用的" in again.text
 
 
 def test_the_last_admin_can_be_neither_disabled_nor_demoted(session: WorkSession) -> None:
