@@ -84,8 +84,7 @@ def repair_many() -> ResponseReturnValue:
     form = Form(request.form)
     until = queries.newest_id(db.session)
     try:
-        asked = form.number("until")
-        until = until if asked is None else min(asked, until)
+        until = _until(form, until)
         sent, skipped, is_all = _send(_selected(form, until), form.text("reason"))
     except PiculusError as error:
         form.fail(error)
@@ -115,6 +114,16 @@ def _send(wanted: AnomalyFilter, reason: str) -> tuple[int, int, bool]:
         if batch.last_id is None or sent >= CLICK_LIMIT:
             return sent, skipped, batch.last_id is None
         last_id = batch.last_id
+
+
+def _until(form: Form, newest: int) -> int:
+    """Return the id up to which the preview looked, ``newest`` at most. Raises InvalidError('filter')."""
+    try:
+        asked = form.number("until")
+    except InvalidError as error:
+        # No field shows it: it is told of the form as a whole.
+        raise InvalidError("filter") from error
+    return newest if asked is None else min(asked, newest)
 
 
 def _selected(form: Form, until: int) -> AnomalyFilter:

@@ -232,6 +232,14 @@ def test_what_is_reported_after_the_preview_is_not_sent(operator: Visitor, group
     assert states() == {"SEEN": "repairing", "LATER": "open"}
 
 
+def test_an_end_of_the_preview_that_is_no_number_sends_nothing(operator: Visitor, group: SystemGroup) -> None:
+    plant(group, "SEEN")
+    answer = operator.post("/exceptions/repair", {"all": "1", "until": "x", "reason": "预览过"})
+    assert answer.status_code == 400
+    assert "筛选条件有误" in answer.text
+    assert states() == {"SEEN": "open"}
+
+
 @pytest.mark.parametrize("reason", ["", "长" * 501])
 def test_sending_wants_a_reason_and_keeps_the_selection(
     operator: Visitor, group: SystemGroup, reason: str
