@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,8 @@ from app.extensions import db
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE = 20.0
+BACKLOG = 2048
+"""What gunicorn itself asks for."""
 
 T = TypeVar("T")
 
@@ -94,8 +96,14 @@ def free_port() -> int:
 
 
 def start_server(settings: Settings, *, port: int | None = None) -> LiveServer:
-    """Start gunicorn on the settings' instance and wait until it is ready."""
-    chosen = port or free_port()
+    """Start gunicorn on the settings' instance and wait until it is ready.
+
+    The socket listens before gunicorn has it: a call waits in its queue, and fails when gunicorn ends.
+    """
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port or 0))
+    listening.listen(BACKLOG)
     environment = {
         **os.environ,
         "PICULUS_INSTANCE": str(settings.instance),
@@ -107,24 +115,26 @@ def start_server(settings: Settings, *, port: int | None = None) -> LiveServer:
     log = (settings.instance / "server.log").open("ab")
     command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"]
     process = subprocess.Popen(
-        [*command, "-b", f"127.0.0.1:{chosen}", "wsgi:app"], cwd=ROOT, env=environment, stdout=log, stderr=log
+        [*command, "-b", f"fd://{listening.fileno()}", "wsgi:app"],
+        cwd=ROOT,
+        env=environment,
+        stdout=log,
+        stderr=log,
+        pass_fds=[listening.fileno()],
     )
     log.close()
-    server = LiveServer(process, chosen, create_app(settings), settings)
+    server = LiveServer(process, int(listening.getsockname()[1]), create_app(settings), settings)
+    listening.close()
     _wait_until_ready(server)
     return server
 
 
 def _wait_until_ready(server: LiveServer) -> None:
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end and server.process.poll() is None:
-        try:
-            if server.get("/healthz")[0] == 200:
-                return
-        except OSError:
-            pass
-        select.select([], [], [], 0.05)
+    with suppress(OSError):
+        if server.get("/healthz")[0] == 200:
+            return
     server.process.kill()
+    server.process.wait()
     raise AssertionError((server.settings.instance / "server.log").read_text()[-3000:])
 
 
