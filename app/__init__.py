@@ -115,7 +115,10 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
 
 
 def _configure(app: Flask, settings: Settings) -> None:
-    settings.instance.mkdir(parents=True, exist_ok=True)
+    settings.instance.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not settings.database_url:
+        # It will hold whole trade rows: for its own user alone, whoever makes it. SQLite keeps the mode.
+        settings.database_file.touch(mode=0o600)
     app.config.update(
         SECRET_KEY=read_secret_key(settings),
         SQLALCHEMY_DATABASE_URI=settings.url,

@@ -54,7 +54,12 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """The SQLAlchemy URL of the database; the default is ``piculus.db`` in the instance folder."""
-        return self.database_url or f"sqlite:///{self.instance / 'piculus.db'}"
+        return self.database_url or f"sqlite:///{self.database_file}"
+
+    @property
+    def database_file(self) -> Path:
+        """Where the default database lies."""
+        return self.instance / "piculus.db"
 
     @property
     def secrets_folder(self) -> Path:
