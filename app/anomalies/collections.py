@@ -96,9 +96,16 @@ def _check(group: SystemGroup, codes: Sequence[str], window: tuple[datetime, dat
     for code in codes:
         if not _CODE.fullmatch(code):
             raise InvalidError("fixer_code", field="fixer_codes", fixer_code=code)
-    if not timedelta(0) < window[1] - window[0] <= MAX_WINDOW:
-        raise InvalidError("window", field="window", days=MAX_WINDOW.days)
+    for error in window_errors(window):
+        raise error
     optional_reason(reason)
+
+
+def window_errors(window: tuple[datetime, datetime]) -> list[InvalidError]:
+    """Return what is wrong with a window, to stand among the errors of a form."""
+    if timedelta(0) < window[1] - window[0] <= MAX_WINDOW:
+        return []
+    return [InvalidError("window", field="window", days=MAX_WINDOW.days)]
 
 
 def launch(session: WorkSession, run: CollectionRun, now: datetime) -> bool:

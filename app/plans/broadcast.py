@@ -10,17 +10,19 @@ from app.agents.service import AgentPresence
 from app.anomalies import collections
 from app.anomalies.models import CollectionRun
 from app.anomalies.service import GroupIds
+from app.audit.reasons import reason_errors
 from app.audit.service import Actor
 from app.errors import InvalidError, NotFoundError
 from app.forms import Form
 from app.keyset import Cut, Page, ReadSession
 from app.plans import schedules
-from app.plans.fixer_codes import fixer_choices, require_known
+from app.plans.fixer_codes import fixer_choices, unknown_code_errors
 from app.plans.models import CollectionSchedule
 from app.plans.schedules import ScheduleValues
 from app.unit_of_work import WorkSession
 from app.users import groups
 from app.users.models import SystemGroup
+from app.users.service import FormErrors
 
 AGENTS_SHOWN = 5
 GROUPS_A_PAGE = 20
@@ -87,6 +89,31 @@ def _page(session: ReadSession, group_ids: GroupIds, cut: Cut, state: str = "") 
     return groups.page_groups(session, cut, group_ids=seen, state=state)[0]
 
 
+def mistakes(
+    session: ReadSession,
+    *,
+    sys_codes: Sequence[str],
+    codes: Sequence[str],
+    window: tuple[datetime, datetime] | None,
+    reason: str,
+    group_ids: GroupIds,
+) -> list[InvalidError]:
+    """Return everything wrong with a broadcast; a window of None is not looked at."""
+    wrong = [] if window is None else collections.window_errors(window)
+    if not codes:
+        wrong.append(InvalidError("fixer_codes_required", field="fixer_codes"))
+    if not sys_codes:
+        wrong.append(InvalidError("required", field="groups"))
+    by_code = {group.sys_code: group for group in visible_groups(session, group_ids)}
+    for sys_code in sys_codes:
+        group = by_code.get(sys_code)
+        if group is None:
+            wrong.append(InvalidError("unknown_group", field="groups", sys_code=sys_code))
+        else:
+            wrong += unknown_code_errors(session, group.id, codes)
+    return wrong + reason_errors(reason, is_required=False)
+
+
 def send(
     session: WorkSession,
     *,
@@ -98,14 +125,13 @@ def send(
     group_ids: GroupIds,
     now: datetime,
 ) -> list[CollectionRun]:
-    """Start one run a group. Raises InvalidError (groups, fixer_codes), and as collections.start_run."""
-    if not sys_codes:
-        raise InvalidError("required", field="groups")
+    """Start one run a group. Raises FormErrors of ``mistakes``, and as collections.start_run."""
+    wrong = mistakes(
+        session, sys_codes=sys_codes, codes=codes, window=window, reason=reason, group_ids=group_ids
+    )
+    if wrong:
+        raise FormErrors(wrong)
     by_code = {group.sys_code: group for group in visible_groups(session, group_ids)}
-    for sys_code in sys_codes:
-        if sys_code not in by_code:
-            raise InvalidError("unknown_group", field="groups", sys_code=sys_code)
-        require_known(session, by_code[sys_code].id, codes)
     return [
         collections.start_run(
             session,

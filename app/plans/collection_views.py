@@ -27,6 +27,7 @@ from app.users import groups
 from app.users.access import current_actor, current_group_ids, requires
 from app.users.group_filter import read_group
 from app.users.models import SystemGroup
+from app.users.service import FormErrors
 
 blueprint = Blueprint("collections", __name__, url_prefix="/collections")
 
@@ -98,17 +99,7 @@ def new_broadcast() -> ResponseReturnValue:
         return _broadcast_page(Form(values), 200)
     form = Form(request.form)
     try:
-        with unit_of_work() as work:
-            runs = broadcast.send(
-                work,
-                sys_codes=form.many("groups"),
-                codes=form.many("codes"),
-                window=_window(form),
-                actor=current_actor(),
-                reason=form.text("reason"),
-                group_ids=allowed,
-                now=current_time(),
-            )
+        runs = _send(form, allowed)
     except PiculusError as error:
         form.fail(error)
         return _broadcast_page(form, 400)
@@ -117,6 +108,28 @@ def new_broadcast() -> ResponseReturnValue:
     else:
         url = url_for("collections.list_runs")
     return finish(_("已向 %(n)s 个系统组别发出收集命令", n=len(runs)), url, moves=True)
+
+
+def _send(form: Form, allowed: list[int] | None) -> list[CollectionRun]:
+    """Send the broadcast. Raises FormErrors of every field that is wrong, and as broadcast.send."""
+    window, wrong = _window(form)
+    sys_codes, codes, reason = form.many("groups"), form.many("codes"), form.text("reason")
+    if window is None:
+        wrong += broadcast.mistakes(
+            db.session, sys_codes=sys_codes, codes=codes, window=None, reason=reason, group_ids=allowed
+        )
+        raise FormErrors(wrong)
+    with unit_of_work() as work:
+        return broadcast.send(
+            work,
+            sys_codes=sys_codes,
+            codes=codes,
+            window=window,
+            actor=current_actor(),
+            reason=reason,
+            group_ids=allowed,
+            now=current_time(),
+        )
 
 
 @blueprint.get("/fleet")
@@ -245,16 +258,30 @@ def _run_filter(form: Form, allowed: list[int] | None) -> RunFilter:
     )
 
 
-def _window(form: Form) -> tuple[datetime, datetime]:
-    """Return the window chosen: a preset back from now, or two times of the person's zone."""
+def _window(form: Form) -> tuple[tuple[datetime, datetime] | None, list[InvalidError]]:
+    """Return the window chosen: a preset back from now, or two times of the person's zone.
+
+    None and what is wrong with it where it cannot be read.
+    """
     chosen, now = form.text("window"), current_time()
     if chosen in PRESETS:
-        return now - PRESETS[chosen], now
+        return (now - PRESETS[chosen], now), []
     if chosen != CUSTOM:
-        raise InvalidError("choice" if chosen else "required", field="window", value=chosen)
-    start, end = form.moment("start", choose_zone()), form.moment("end", choose_zone())
-    if start is None or end is None:
-        raise InvalidError("required", field="start" if start is None else "end")
-    if start > now:
-        raise InvalidError("window_future", field="start")
-    return start, end
+        return None, [InvalidError("choice" if chosen else "required", field="window", value=chosen)]
+    wrong: list[InvalidError] = []
+    start, end = _moment(form, "start", wrong), _moment(form, "end", wrong)
+    if start is not None and start > now:
+        wrong.append(InvalidError("window_future", field="start"))
+    return (None if wrong or start is None or end is None else (start, end)), wrong
+
+
+def _moment(form: Form, name: str, wrong: list[InvalidError]) -> datetime | None:
+    """Return the time typed; add to ``wrong`` where there is none or it is no time."""
+    try:
+        found = form.moment(name, choose_zone())
+    except InvalidError as error:
+        wrong.append(error)
+        return None
+    if found is None:
+        wrong.append(InvalidError("required", field=name))
+    return found

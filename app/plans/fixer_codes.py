@@ -69,10 +69,15 @@ def fixer_choices(session: ReadSession, group_ids: Iterable[int] | None = None) 
 
 def require_known(session: ReadSession, group_id: int, codes: Iterable[str]) -> None:
     """Raise InvalidError (field fixer_codes) for a code that is not built in and no agent has offered."""
+    for error in unknown_code_errors(session, group_id, codes):
+        raise error
+
+
+def unknown_code_errors(session: ReadSession, group_id: int, codes: Iterable[str]) -> list[InvalidError]:
+    """Return an error for each code that is not built in and no agent of the group has offered."""
     known = fixer_choices(session, [group_id])
-    for code in codes:
-        if code not in known:
-            raise InvalidError("fixer_code", field="fixer_codes", fixer_code=code)
+    unknown = [code for code in codes if code not in known]
+    return [InvalidError("fixer_code", field="fixer_codes", fixer_code=code) for code in unknown]
 
 
 def agents_offering(

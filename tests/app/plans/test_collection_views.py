@@ -71,6 +71,15 @@ def test_a_wrong_broadcast_is_told_at_its_field_and_kept(
     assert str({**BROADCAST, **change}["reason"]) in answer.text
 
 
+def test_every_wrong_field_of_a_broadcast_is_told_at_once(operator: Visitor) -> None:
+    wrong = {"groups": [], "codes": [], "window": "custom", "start": "", "end": "never", "reason": "长" * 501}
+    answer = operator.post("/collections/new", {**BROADCAST, **wrong})
+    assert answer.status_code == 400
+    for field in ("groups", "fixer_codes", "start", "end", "reason"):
+        assert f'id="{field}-error"' in answer.text
+    assert runs() == []
+
+
 def test_a_viewer_reads_runs_of_their_groups_and_starts_none(app: Flask, operator: Visitor) -> None:
     operator.post("/collections/new", BROADCAST)
     viewer = visitor_of(app, "wang.wu", "viewer", groups=["PBAP"])
