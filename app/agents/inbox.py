@@ -41,13 +41,20 @@ from app.agents.presence import Presence
 from app.agents.writer import Job, Writer
 from app.clock import Clock
 from app.columns import fitting
-from app.errors import PiculusError
+from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, PiculusError
 from app.unit_of_work import WorkSession
 
 log = logging.getLogger(__name__)
 
 DURABLE: Final = (AnomaliesReported, CollectFinished, FactsRead, RepairFinished, Cancelled)
 ID_CHARACTERS: Final = 40
+REFUSALS: Final[dict[type[PiculusError], str]] = {
+    NotFoundError: "The server has no such thing for this agent.",
+    InvalidError: "A value in the message is not acceptable.",
+    ConflictError: "What the message is about is not in a state that allows this.",
+    ForbiddenError: "This agent may not do that.",
+}
+"""What an agent is told where the error's own words are for a person; code and parameters say the rest."""
 REASON_CHARACTERS: Final = 500
 
 Handler = Callable[[WorkSession, Agent, Any, datetime], None]
@@ -278,13 +285,13 @@ def _id_in(text: str) -> str | None:
 def _refusal(error: Exception) -> tuple[str, str]:
     """Return the code and the sentence a message is refused with for this error."""
     if isinstance(error, PiculusError):
-        return error.code, _sentence(error)
+        return error.code, sentence_of(error)
     return "error", "the server could not handle this message"
 
 
-def _sentence(error: PiculusError) -> str:
+def sentence_of(error: PiculusError) -> str:
     """Say to the writer of an agent what a service refused."""
-    said = (type(error).__doc__ or error.code).partition("\n")[0]
+    said = REFUSALS.get(type(error)) or (type(error).__doc__ or error.code).partition("\n")[0]
     details = ", ".join(f"{name} {value}" for name, value in error.params.items())
     return f"{said} ({details})" if details else said
 

@@ -1,0 +1,13 @@
+"""What an agent hears of a refusal is meant for whoever writes agents."""
+
+import pytest
+
+from app.agents.inbox import sentence_of
+from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, PiculusError
+
+
+@pytest.mark.parametrize("kind", [ConflictError, ForbiddenError, InvalidError, NotFoundError])
+def test_a_refusal_is_not_worded_for_a_person_at_a_page(kind: type[PiculusError]) -> None:
+    said = sentence_of(kind("task", command_id="7"))
+    assert "person" not in said
+    assert said.endswith(". (command_id 7)")
