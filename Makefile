@@ -53,7 +53,7 @@ format: $(VENV)/.dev
 
 test: $(VENV)/.dev $(COMPILED) lint
 	@$(BIN)/python -m deploy chromium
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/.dev $(COMPILED)
 	@$(BIN)/python -m bench

@@ -83,6 +83,11 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what starts real processes: few tests, but long ones, that would else end alone at last."""
+    items.sort(key=lambda item: item.path.parent.name not in ("journey", "bench"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line about what was left out for want of a server."""
     left_out = _left_out_everywhere(terminalreporter.config)
