@@ -1,6 +1,7 @@
 """Home and the counters of the menu, the frame monitor, the global search."""
 
 from datetime import timedelta
+from functools import cached_property
 
 from flask import Blueprint, Response, abort, current_app, make_response, redirect, render_template, request
 from flask_babel import gettext as _
@@ -18,8 +19,10 @@ from app.forms import Form
 from app.i18n import choose_zone, language
 from app.monitor import charts, conversation, fleet, frame_filters, frame_types, frames, home, open_anomalies
 from app.monitor import search as searching
-from app.monitor.frames import FramePage, GroupIds
+from app.monitor.frames import FramePage
+from app.monitor.home import Trend
 from app.monitor.latest import latest_attempts
+from app.monitor.open_anomalies import OpenFigures
 from app.monitor.search import Hit
 from app.plans.models import Plan
 from app.rendering import is_fragment_request, render_detail, render_list
@@ -43,9 +46,10 @@ PARTS = {
 @blueprint.get("/")
 def index() -> Response:
     """Show home; every part refetches itself on ticks."""
+    parts = _Parts()
     context: dict[str, object] = {}
     for part in PARTS:
-        context |= _part_context(part)
+        context |= parts.context(part)
     steps = fleet.first_steps(db.session, current_group_ids())
     return make_response(render_template("home/index.html", steps=steps, **context))
 
@@ -55,46 +59,59 @@ def home_part(part: str) -> Response:
     """Return one part of home as a fragment."""
     if part not in PARTS:
         abort(404)
-    return make_response(render_template(PARTS[part], **_part_context(part)))
+    return make_response(render_template(PARTS[part], **_Parts().context(part)))
 
 
-def _part_context(part: str) -> dict[str, object]:
-    groups, now = current_group_ids(), current_time()
-    chosen = request.args.get("range", "24h")
-    chosen = chosen if chosen in RANGES else "24h"
-    if part == "figures":
-        return {"now": now, **_figures(groups)}
-    if part == "trend":
-        return {"trend": home.trend(db.session, groups, now, RANGES[chosen]), "range": chosen}
-    if part == "kinds":
-        return {"open": open_anomalies.open_figures(db.session, groups)}
-    if part == "latest":
-        return {"attempts": latest_attempts(db.session, groups)}
-    return {
-        "urgent": home.list_urgent(db.session, groups),
-        "open": open_anomalies.open_figures(db.session, groups),
-    }
+class _Parts:
+    """What the parts of home show, for one request: what several of them show is read once."""
 
+    def __init__(self) -> None:
+        self._groups, self._now = current_group_ids(), current_time()
+        chosen = request.args.get("range", "24h")
+        self._range = chosen if chosen in RANGES else "24h"
 
-def _figures(groups: GroupIds) -> dict[str, object]:
-    now = current_time()
-    since = home.midnight(now, choose_zone())
-    day = home.trend(db.session, groups, now, RANGES["24h"])
-    opened = open_anomalies.open_figures(db.session, groups)
-    return {
-        "open": opened,
-        "open_amount": charts.short_amount(opened.amount_minor, language()),
-        "today": home.today(db.session, groups, since),
-        "today_start": since.strftime("%Y-%m-%dT%H:%M"),
-        "repair_time": home.repair_time(db.session, groups, since),
-        "fleet": fleet.fleet(db.session, groups, now, _heartbeat()),
-        "sparks": {
-            "found": charts.spark(day.found),
-            "repaired": charts.spark(day.repaired),
-            "amount": charts.spark(day.found_amount_minor),
-        },
-        "found_day": sum(day.found),
-    }
+    def context(self, part: str) -> dict[str, object]:
+        """Return the values of a part's template; ``part`` is one of PARTS."""
+        if part == "figures":
+            return {"now": self._now, **self._figures()}
+        if part == "trend":
+            return {"trend": self._trend, "range": self._range}
+        if part == "kinds":
+            return {"open": self._open}
+        if part == "latest":
+            return {"attempts": latest_attempts(db.session, self._groups)}
+        return {"urgent": home.list_urgent(db.session, self._groups), "open": self._open}
+
+    @cached_property
+    def _open(self) -> OpenFigures:
+        return open_anomalies.open_figures(db.session, self._groups)
+
+    @cached_property
+    def _day(self) -> Trend:
+        return home.trend(db.session, self._groups, self._now, RANGES["24h"])
+
+    @cached_property
+    def _trend(self) -> Trend:
+        if self._range == "24h":
+            return self._day
+        return home.trend(db.session, self._groups, self._now, RANGES[self._range])
+
+    def _figures(self) -> dict[str, object]:
+        since = home.midnight(self._now, choose_zone())
+        return {
+            "open": self._open,
+            "open_amount": charts.short_amount(self._open.amount_minor, language()),
+            "today": home.today(db.session, self._groups, since),
+            "today_start": since.strftime("%Y-%m-%dT%H:%M"),
+            "repair_time": home.repair_time(db.session, self._groups, since),
+            "fleet": fleet.fleet(db.session, self._groups, self._now, _heartbeat()),
+            "sparks": {
+                "found": charts.spark(self._day.found),
+                "repaired": charts.spark(self._day.repaired),
+                "amount": charts.spark(self._day.found_amount_minor),
+            },
+            "found_day": sum(self._day.found),
+        }
 
 
 def _heartbeat() -> timedelta:
