@@ -27,6 +27,10 @@ class Waker:
         """The descriptor to select on."""
         return self._reader.fileno()
 
+    def writing_end(self) -> int:
+        """The descriptor on which a byte written wakes, for signal.set_wakeup_fd."""
+        return self._writer.fileno()
+
     def clear(self) -> None:
         """Forget the wake-ups so far."""
         with suppress(BlockingIOError):

@@ -2,9 +2,10 @@
 
 import enum
 import logging
-import queue
+import select
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
@@ -12,6 +13,7 @@ from agent.commands import Dispatcher
 from agent.connection import Ending, Link
 from agent.journal import Journal
 from agent.outbox import Outbox
+from agent.pacing import Waker
 from agent.runner import Runner
 
 log: Final = logging.getLogger("agent.service")
@@ -52,26 +54,35 @@ class Service:
         self._link = link
         self._runner = runner
         self._dispatcher = dispatcher
-        # A queue, not an event: a signal's handler breaks into the very wait that holds an event's lock.
-        self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # Not an event or a queue: a signal's handler breaks into the very wait that holds their lock.
+        self._over = Waker()
         self._ending = Ending.STOPPED
         self._thread = threading.Thread(target=self._connect, name="connection", daemon=True)
 
     def run(self) -> ExitCode:
         """Work until SIGTERM or SIGINT, or until the server ends it. Raises JournalError at the start."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask_to_stop)
+        # The interpreter's own handler wakes, whichever thread a signal meets and whatever that is doing.
+        signal.set_wakeup_fd(self._over.writing_end(), warn_on_full_buffer=False)
+        self._on_signals(self._ask_to_stop)
         self._dispatcher.resume()
         self._thread.start()
-        self._over.get()
+        select.select([self._over], [], [])
+        # Once is enough; and the interpreter, as it ends, would put back the default, which kills.
+        self._on_signals(signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
         return self._leave()
 
+    @staticmethod
+    def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, handler)
+
     def _ask_to_stop(self, number: int, _frame: FrameType | None) -> None:
-        self._over.put(None)
+        self._over()
 
     def _connect(self) -> None:
         self._ending = self._link.run(self._dispatcher)
-        self._over.put(None)
+        self._over()
 
     def _leave(self) -> ExitCode:
         """Finish the work in hand, deliver what can be delivered, close with 1001."""
