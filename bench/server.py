@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 from flask import Flask
 from flask_migrate import upgrade
 
@@ -50,9 +51,8 @@ class Server:
 
     def resident_kilobytes(self) -> int:
         """Memory of the worker process that answers, as the kernel counts it."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        status = Path(f"/proc/{children[0]}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        (worker,) = psutil.Process(self.process.pid).children()
+        return int(worker.memory_info().rss // 1024)
 
 
 @contextmanager

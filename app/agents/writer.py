@@ -155,10 +155,11 @@ class Writer:
             try:
                 callbacks = self._write(batch)
             except SQLAlchemyError as error:
-                if not self._trouble:
-                    log.error("nothing can be written: %s", error)
+                was_well = not self._trouble
                 cause = find_storage_failure(error) or error
                 self._trouble = str(cause).partition("\n")[0][:300]
+                if was_well:
+                    log.error("nothing can be written: %s", error)
                 if self._is_stopping:
                     return
                 self._pause()

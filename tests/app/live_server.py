@@ -2,12 +2,10 @@
 
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ from flask import Flask
 from app import create_app
 from app.config import Settings
 from app.extensions import db
+from tests.app.live_channel import LiveChannel
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE = 20.0
@@ -42,6 +41,9 @@ class LiveServer:
     port: int
     app: Flask
     settings: Settings
+
+    def __post_init__(self) -> None:
+        self.channel = LiveChannel(self.app, self.port)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -66,16 +68,8 @@ class LiveServer:
         return dict(json.loads(self.get("/healthz")[1]))
 
     def until(self, look: Callable[[], T]) -> T:
-        """Look again and again, in an application context, until there is something; fail after DEADLINE."""
-        end = time.monotonic() + DEADLINE
-        while time.monotonic() < end:
-            with self.app.app_context():
-                found = look()
-                db.session.remove()
-            if found:
-                return found
-            select.select([], [], [], 0.02)
-        raise AssertionError("it never came to pass")
+        """Look, in an application context and at each tick, until there is something; fail after DEADLINE."""
+        return self.channel.until(look, "what the test waits for", DEADLINE)
 
     def ask_to_stop(self) -> None:
         """Send what Ctrl-C sends."""
@@ -145,6 +139,7 @@ def running_server(settings: Settings) -> Iterator[LiveServer]:
     try:
         yield server
     finally:
+        server.channel.close()
         code = server.stop()
         with server.app.app_context():
             db.engine.dispose()

@@ -1,18 +1,18 @@
 """The demo as a person starts it: ``python -m deploy run``, with an instance and ports of its own."""
 
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
+import psutil
 from flask import Flask
 
 from app import create_app
@@ -21,6 +21,7 @@ from app.extensions import db
 from sandbox.bank.client import BankClient
 from sandbox.settings import read_settings
 from sandbox.world import World
+from tests.app.live_channel import LiveChannel
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "journey of a thousand li"
@@ -28,15 +29,31 @@ HEALTHY = "600"
 T = TypeVar("T")
 
 
-def wait_for(look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
-    """Look again and again until there is something; fail after ``seconds``, saying ``what`` never came."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
-        select.select([], [], [], 0.05)
-    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+UP = b"Ctrl-C stops everything"
+PATIENCE = 120.0
+
+
+class Output(threading.Thread):
+    """Reads all a process prints; ``is_up`` is set once it has told its address, or will never."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._lines: list[bytes] = []
+        self.is_up = threading.Event()
+
+    def run(self) -> None:
+        """Read until its end."""
+        for line in self._stream:
+            self._lines.append(line)
+            if UP in line:
+                self.is_up.set()
+        self._stream.close()
+        self.is_up.set()
+
+    def text(self) -> str:
+        """Return what was printed so far."""
+        return b"".join(self._lines).decode()
 
 
 @dataclass
@@ -53,6 +70,9 @@ class Demo:
     world: World
     process: subprocess.Popen[bytes] | None = None
     told: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.channel = LiveChannel(self.app, self.port)
 
     @property
     def url(self) -> str:
@@ -81,23 +101,19 @@ class Demo:
 
     def start(self) -> None:
         """Start everything and wait until the address is told."""
-        output = self.instance.with_suffix(".out")
-        with output.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "deploy", "run"],
-                cwd=ROOT,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-            )
-        process = self.process
-        wait_for(
-            lambda: process.poll() is not None or "Ctrl-C stops everything" in output.read_text(),
-            "the demo is up",
-            120,
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "deploy", "run"],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
-        assert process.poll() is None, output.read_text()
+        assert self.process.stdout is not None
+        output = Output(self.process.stdout)
+        output.start()
+        assert output.is_up.wait(PATIENCE), output.text()
+        assert self.process.poll() is None, output.text()
 
     def stop(self) -> int:
         """Press Ctrl-C; return the exit code."""
@@ -107,29 +123,16 @@ class Demo:
 
     def end_child(self, words: str, number: signal.Signals) -> None:
         """Send a signal to the demo's own process whose command line has ``words``; wait until it is gone."""
-        (pid,) = [pid for pid, command in self.children() if words in command]
-        os.kill(pid, number)
-        wait_for(lambda: pid not in dict(self.children()), f"{words} has ended")
-
-    def children(self) -> list[tuple[int, str]]:
-        """Process id and command line of each process the demo has started itself."""
         assert self.process is not None
-        listed = subprocess.run(
-            ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
-        )
-        rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
-        return [(int(row[0]), row[2]) for row in rows if len(row) == 3 and int(row[1]) == self.process.pid]
+        (child,) = [
+            one for one in psutil.Process(self.process.pid).children() if words in " ".join(one.cmdline())
+        ]
+        child.send_signal(number)
+        child.wait(PATIENCE)
 
     def until(self, look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
-        """Look into the server's database until there is something."""
-
-        def look_afresh() -> T:
-            with self.app.app_context():
-                found = look()
-                db.session.remove()
-            return found
-
-        return wait_for(look_afresh, what, seconds)
+        """Look into the server's database, at each tick of its live channel, until there is something."""
+        return self.channel.until(look, what, seconds)
 
     @contextmanager
     def slow_bank(self, operation: str, seconds: float) -> Iterator[None]:
@@ -167,6 +170,7 @@ def new_demo(instance: Path) -> Iterator[Demo]:
     try:
         yield demo
     finally:
+        demo.channel.close()
         if demo.process is not None and demo.process.poll() is None:
             demo.stop()
         demo.world.close()

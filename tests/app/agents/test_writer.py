@@ -1,9 +1,10 @@
 """The writer: batches, savepoints, and nothing acknowledged before it is durable."""
 
+import logging
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -120,8 +121,10 @@ def test_while_the_database_takes_no_writes_nothing_is_acknowledged(
         )
         session.after_commit(acknowledged.set)
 
-    writer.submit(Job(run, _unexpected))
-    wait_for(lambda: "full" in writer.trouble)
+    with complaint("app.agents.writer") as complained:
+        writer.submit(Job(run, _unexpected))
+        assert complained.wait(PATIENCE)
+    assert "full" in writer.trouble
     assert not acknowledged.is_set()
     make_full(app, False)
     assert acknowledged.wait(PATIENCE)
@@ -130,12 +133,17 @@ def test_while_the_database_takes_no_writes_nothing_is_acknowledged(
     assert len(stored_ids()) == 5001
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Look until it holds; fail after PATIENCE."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        threading.Event().wait(0.01)
+@contextmanager
+def complaint(logger: str) -> Iterator[threading.Event]:
+    """An event that is set once ``logger`` has told of an error inside the block."""
+    told = threading.Event()
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: told.set()  # type: ignore[method-assign]
+    logging.getLogger(logger).addHandler(handler)
+    try:
+        yield told
+    finally:
+        logging.getLogger(logger).removeHandler(handler)
 
 
 def make_full(app: Flask, is_full: bool) -> None:
