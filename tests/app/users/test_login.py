@@ -120,7 +120,10 @@ def test_a_one_time_password_opens_nothing_but_its_change(app: Flask) -> None:
     visitor = Visitor(app)
     visitor.log_in("li.na", one_time)
     assert visitor.get("/users").location == "/settings"
-    assert "/menu-counts" not in visitor.get("/settings").text
+    settings = visitor.get("/settings").text
+    assert "/menu-counts" not in settings
+    assert 'action="/settings/password"' in settings
+    assert 'action="/settings"' not in settings
     answer = visitor.post("/settings/password", {"current": one_time, "new": PASSWORD, "repeated": PASSWORD})
     assert answer.location == "/"
     assert visitor.get("/users").status_code == 200
