@@ -150,7 +150,7 @@ class Attempt:
         return step is not None and step.state in (DONE, SKIPPED)
 
     def intend(self, name: str, request_no: str | None = None) -> StepRow:
-        """Write down that a step is about to have its effect; a cancel still stops it before any money.
+        """Write down that a step is about to have its effect; a cancel still stops it before any effect.
 
         Raises AttemptEnded when cancelled, FencedError, PortError: the effect must then not be begun.
         """
@@ -186,8 +186,9 @@ class Attempt:
         self._log(step)
 
     def stop_if_cancelled(self) -> None:
-        """End as cancelled, unless money has begun to move: then nothing stops half way."""
-        if self._cancellation.is_set() and not self.money_moved:
+        """End as cancelled, unless money has begun to move or the row is written: nothing stops half way."""
+        has_begun = self.money_moved or self.is_done(WRITE_ROW)
+        if self._cancellation.is_set() and not has_begun:
             raise AttemptEnded("cancelled", "cancelled before the first effect", is_void=True)
 
     # ---- the row

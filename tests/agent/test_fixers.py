@@ -175,6 +175,16 @@ def test_two_requests_that_may_be_alive_are_for_a_person() -> None:
 # ---- cancelling
 
 
+@pytest.mark.parametrize("case_id", ["S6", "S9"])
+def test_a_cancel_after_the_row_is_written_changes_nothing(case_id: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    desk.production.faults.on("trades.write_row", lambda: setattr(desk.cancellation, "is_on", True))
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.is_confirmed_failed) == ("repaired", True)
+    assert desk.production.trades.repairs[trade_no].state == "done"
+
+
 @pytest.mark.parametrize("case_id", CASES)
 def test_a_cancel_before_the_first_effect_stops_everything(case_id: str) -> None:
     desk = Desk()
