@@ -17,7 +17,8 @@ from agent.money import Money
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
     """A trade row, read. Values that make no sense are kept raw in ``row`` and None here.
 
-    ``row`` holds the eight columns of the product document; ``row_hash`` is over all that was read.
+    ``row`` holds the eight columns of the product document; ``row_hash`` is over all that was read, ``terms``
+    over what says whose money it is and how much: kind, amount, currency, both accounts, way of posting.
     ``changed_at``, ``created_at``: aware UTC, production's clock; ``read_at``: production's clock at reading.
     ``raw_status``, ``raw_amount``, ``raw_kind``, ``raw_bookkeeping``: as stored.
     """
@@ -26,6 +27,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     trade_no: str
     row: Row
     row_hash: str
+    terms: str
     version: int
     kind: Kind | None
     bookkeeping: Bookkeeping | None
@@ -122,7 +124,8 @@ class RepairRow(msgspec.Struct, frozen=True, kw_only=True):
     """The repair of one trade as production's database holds it.
 
     ``state``: open (resume it), done, abandoned (ended before any effect). ``round`` rises with each new
-    repair of the same trade. ``before`` is the row as first read, ``plan`` the names of its steps in order.
+    repair of the same trade. ``before`` is the row as first read with its ``terms``, ``plan`` the names of
+    its steps in order.
     """
 
     trade_no: str
@@ -133,6 +136,7 @@ class RepairRow(msgspec.Struct, frozen=True, kw_only=True):
     target: Status
     plan: tuple[str, ...]
     before: Row
+    terms: str
     agent: str
     boot_id: str
     steps: tuple[StepRow, ...] = ()
@@ -190,8 +194,8 @@ class TradePort(Protocol):
         """Begin a repair or take one over; returns it as it now stands.
 
         A repair that is open is taken over when ``claim.fence`` is higher, or equal with the same boot id;
-        its plan, before row and steps stay. Otherwise a new round begins. Raises FencedError when a newer
-        fence holds it.
+        its plan, before row, terms and steps stay. Otherwise a new round begins. Raises FencedError when a
+        newer fence holds it.
         """
         ...
 

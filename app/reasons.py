@@ -55,6 +55,9 @@ REASONS: Mapping[str, Any] = {
     "the reply to the payout was lost, the bank does not de-duplicate": _(
         "出款请求没有收到应答，而银行不去重，需人工核查"
     ),
+    "the request may still reach the bank, which does not de-duplicate": _(
+        "原出款请求可能仍会到达，而银行不去重，需人工核查"
+    ),
     "production no longer holds the number of the payout": _("生产系统中已没有这笔出款的编号，需人工核查"),
     "more than one bank request may be alive": _("可能有多笔银行请求同时有效，需人工核查"),
     "the bank no longer has the money where it had": _("银行结果与先前不同，需人工核查"),

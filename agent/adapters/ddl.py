@@ -74,6 +74,7 @@ def _repair(names: TradeNames, metadata: MetaData) -> Table:
         Column("target", String(16), nullable=False),
         Column("plan", _LONG_TEXT, nullable=False),
         Column("row_before", _LONG_TEXT, nullable=False),
+        Column("terms", String(64), nullable=False),
         Column("started_at", _MOMENT, nullable=False),
         Column("changed_at", _MOMENT, nullable=False),
         **_EXACT,

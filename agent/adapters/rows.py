@@ -100,7 +100,8 @@ class TradeReader:
             trade_id=trade_id if isinstance(trade_id, int) else 0,
             trade_no=number(trade_no),
             row=dict(zip(ROW_COLUMNS, values, strict=False)),
-            row_hash=hashlib.sha256(msgspec.json.encode(values)).hexdigest(),
+            row_hash=_digest(values),
+            terms=_digest([kind, amount, currency, account_no, bank_account_no, mode]),
             version=version if isinstance(version, int) else 0,
             kind=found_kind,
             bookkeeping=_coded(mode, self._modes) if is_withdrawal else None,
@@ -120,6 +121,10 @@ class TradeReader:
             raw_kind=plain(kind),
             raw_bookkeeping=plain(mode),
         )
+
+
+def _digest(values: Sequence[object]) -> str:
+    return hashlib.sha256(msgspec.json.encode([plain(value) for value in values])).hexdigest()
 
 
 def in_batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

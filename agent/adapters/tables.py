@@ -20,6 +20,7 @@ REPAIR_COLUMNS = (
     "target",
     "plan",
     "row_before",
+    "terms",
     "agent",
     "boot_id",
     "started_at",

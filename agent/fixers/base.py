@@ -18,7 +18,7 @@ from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSet
 from agent.fixers.payout import choose_number
 from agent.fixers.plan import PAY
 from agent.fixers.reading import IN_FLIGHT, is_in_flight, read_facts
-from agent.fixers.resuming import OVERTAKEN, judge_half_done, resume, target_of
+from agent.fixers.resuming import OVERTAKEN, judge_half_done, require_as_reported, resume, target_of
 from agent.fixers.steps import STEPS, find_the_row
 from agent.ports import Cancellation, Ports, RepairRow, StepLog, Trade
 
@@ -80,16 +80,13 @@ def _begin(attempt: Attempt, standing: RepairRow | None, fixers: Mapping[str, Fi
     nonsense = find_nonsense(trade, settings)
     if nonsense:
         raise AttemptEnded("needs_human", nonsense)
-    if is_in_flight(trade, settings):
-        raise AttemptEnded("wait", IN_FLIGHT)
-    if trade.row_hash != order.row_hash:
-        raise AttemptEnded("refused", "the row has changed since it was reported")
+    require_as_reported(attempt, trade)
     facts = read_facts(trade, ports)
     attempt.know(facts)
     target = target_of(fixer.diagnose(facts), order.fixer_code)
     plan = fixer.steps(facts)
     if PAY in plan:
-        choose_number(order.trade_no, facts.bank)
+        choose_number(order.trade_no, facts.bank, deduplicates=ports.bank.deduplicates)
     attempt.stop_if_cancelled()
     _claim(attempt, _claim_of(attempt, trade, plan, target), standing)
 
@@ -105,6 +102,7 @@ def _claim_of(attempt: Attempt, trade: Trade, plan: tuple[str, ...], target: Sta
         target=target,
         plan=plan,
         before=trade.row,
+        terms=trade.terms,
         agent=order.agent,
         boot_id=order.boot_id,
     )
@@ -130,7 +128,12 @@ def _claim(attempt: Attempt, claim: RepairRow, standing: RepairRow | None) -> No
 
 
 def _is_same_repair(claimed: RepairRow, claim: RepairRow) -> bool:
-    return (claimed.plan, claimed.target, claimed.before) == (claim.plan, claim.target, claim.before)
+    return (claimed.plan, claimed.target, claimed.before, claimed.terms) == (
+        claim.plan,
+        claim.target,
+        claim.before,
+        claim.terms,
+    )
 
 
 # ---- looking only

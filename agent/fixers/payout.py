@@ -27,6 +27,7 @@ from agent.money import Money
 from agent.ports import BankRequest, PayoutReply, StepRow
 
 OWN_DEBIT_UNPAID: Final = "debited, payout failed"
+MAY_STILL_ARRIVE: Final = "the request may still reach the bank, which does not de-duplicate"
 
 
 class PayoutNumber(msgspec.Struct, frozen=True):
@@ -37,17 +38,19 @@ class PayoutNumber(msgspec.Struct, frozen=True):
     is_new: bool
 
 
-def choose_number(trade_no: str, bank: BankFact) -> PayoutNumber:
-    """Return the number to pay under, of a trade that the bank has certainly not paid.
+def choose_number(trade_no: str, bank: BankFact, *, deduplicates: bool) -> PayoutNumber:
+    """Return the number to pay under, for a trade the bank has certainly not paid. Asked before the debit.
 
-    Raises AttemptEnded: needs_human when more than one number may still be alive, wait when one may yet
-    turn out paid.
+    Raises AttemptEnded: needs_human when more than one number may still be alive, or one may still arrive at
+    a bank that would pay it twice; wait when one may yet turn out paid.
     """
     if any(request.verdict is BankState.UNKNOWN for request in bank.requests):
         raise AttemptEnded("wait", "bank")
     alive = [request for request in bank.requests if request.status != "failed"]
     if len(alive) > 1:
         raise AttemptEnded("needs_human", "more than one bank request may be alive")
+    if alive and not deduplicates:
+        raise AttemptEnded("needs_human", MAY_STILL_ARRIVE)
     if alive:
         return PayoutNumber(alive[0].request_no, alive[0].seq, is_new=False)
     seq = max((request.seq for request in bank.requests), default=0) + 1
@@ -86,7 +89,7 @@ def _note_paid(attempt: Attempt, step: StepRow | None, paid: str | None) -> None
 def _pay_first_time(attempt: Attempt, bank: BankFact) -> None:
     if bank.state is not BankState.FAIL:
         raise AttemptEnded("wait", "bank")
-    number = choose_number(attempt.order.trade_no, bank)
+    number = choose_number(attempt.order.trade_no, bank, deduplicates=attempt.ports.bank.deduplicates)
     step = attempt.intend(PAY, number.request_no)
     _submit(attempt, step, number)
 

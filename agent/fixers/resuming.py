@@ -10,13 +10,14 @@ from agent.facts import BankState, Facts, LegState, Status
 from agent.fixers.attempt import FAILED, INTENDED, Attempt, AttemptEnded, result_of
 from agent.fixers.fixer import Fixer
 from agent.fixers.nonsense import find_nonsense
-from agent.fixers.payout import OWN_DEBIT_UNPAID
+from agent.fixers.payout import OWN_DEBIT_UNPAID, choose_number
 from agent.fixers.plan import LEG_OF, PAY, WRITE_ROW
-from agent.fixers.reading import read_facts
+from agent.fixers.reading import IN_FLIGHT, is_in_flight, read_facts
 from agent.fixers.steps import ROW_CHANGED_AFTER_MONEY, find_the_row, is_as_wanted, missing_legs
-from agent.ports import RepairRow, StepRow
+from agent.ports import RepairRow, StepRow, Trade
 
 REVERSED: Final = "an entry of this repair was reversed"
+ROW_CHANGED: Final = "the row has changed since it was reported"
 OVERTAKEN: Final = "another repair of this trade came between"
 
 
@@ -109,22 +110,35 @@ def _has_had_no_effect(attempt: Attempt) -> bool:
     return is_only_intended and all(leg.state is LegState.NONE for leg in legs)
 
 
+def require_as_reported(attempt: Attempt, trade: Trade) -> None:
+    """Raises AttemptEnded unless production leaves the trade alone and its row is as it was reported."""
+    if is_in_flight(trade, attempt.settings):
+        raise AttemptEnded("wait", IN_FLIGHT)
+    if trade.row_hash != attempt.order.row_hash:
+        raise AttemptEnded("refused", ROW_CHANGED, is_void=True)
+
+
 def _decide_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
     """Nothing happened yet, so the facts are asked as for a new repair; they must call for the same one."""
     claimed, (trade, facts) = attempt.held, attempt.seen
-    if trade.row != claimed.before:
-        raise AttemptEnded("refused", "the row has changed since it was reported", is_void=True)
+    require_as_reported(attempt, trade)
+    if (trade.row, trade.terms) != (claimed.before, claimed.terms):
+        raise AttemptEnded("refused", ROW_CHANGED, is_void=True)
     fixer = fixers.get(claimed.fixer_code)
     if fixer is None:
         raise AttemptEnded("refused", f"this agent does not offer {claimed.fixer_code}")
     target = target_of(fixer.diagnose(facts), claimed.fixer_code)
     if (target, fixer.steps(facts)) != (claimed.target, claimed.plan):
         raise AttemptEnded("refused", "the facts call for other steps", is_void=True)
+    if PAY in claimed.plan:
+        choose_number(claimed.trade_no, facts.bank, deduplicates=attempt.ports.bank.deduplicates)
 
 
 def _check_world(attempt: Attempt) -> None:
     """Money has begun to move: the world must still be the one this repair left, or a person looks at it."""
     trade, facts = attempt.seen
+    if trade.terms != attempt.held.terms:
+        raise AttemptEnded("needs_human", ROW_CHANGED_AFTER_MONEY)
     legs = [facts.first.state] + ([facts.second.state] if facts.second else [])
     if LegState.MISMATCH in legs or facts.bank.state is BankState.MISMATCH:
         raise AttemptEnded("needs_human", "mismatch")

@@ -156,7 +156,7 @@ class Schedule:
         bank, trade = self.desk.production.bank, self.desk.production.trade(self.trade_no)
         for request in self.desk.production.trades.requests:
             is_lost = request.kind == "payout" and request.request_no not in bank.records
-            if is_lost and request.seq == 0 and bank.deduplicates:
+            if is_lost and request.seq == 0:
                 amount = trade.amount_minor or 0
                 bank.put(BankRecord(request.request_no, "payout", "accepted", amount, trade.bank_account_no))
                 bank.settle(request.request_no)

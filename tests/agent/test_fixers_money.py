@@ -14,12 +14,16 @@ from tests.agent.world import (
     Desk,
     book,
     load_case,
+    nothing_was_touched,
     numbers,
     wait_for_days_to_close,
     wait_for_failures_to_settle,
 )
+from tests.fakes.faults import Crash
 
 WITHDRAWALS_PAID = ("S2", "S3", "S7a", "S7b")
+UNDER_PRODUCTIONS_NUMBER = ("S2", "S3")
+UNDER_A_NEW_NUMBER = ("S7a", "S7b")
 
 
 # ---- the ledger says no
@@ -178,7 +182,7 @@ def test_a_lost_payout_whose_number_production_no_longer_holds_is_for_a_person()
 
 
 @pytest.mark.parametrize("loss", ["lost_before", "lost_after"])
-@pytest.mark.parametrize("case_id", WITHDRAWALS_PAID)
+@pytest.mark.parametrize("case_id", UNDER_A_NEW_NUMBER)
 def test_a_bank_that_does_not_deduplicate_is_never_asked_twice(case_id: str, loss: str) -> None:
     desk = Desk()
     desk.production.bank.deduplicates = False
@@ -189,6 +193,31 @@ def test_a_bank_that_does_not_deduplicate_is_never_asked_twice(case_id: str, los
     second = desk.attempt(trade_no, code).outcome
     assert second == ("needs_human" if loss == "lost_before" else "repaired")
     assert len(desk.production.bank.asked) == 1
+
+
+@pytest.mark.parametrize("case_id", UNDER_PRODUCTIONS_NUMBER)
+def test_a_bank_that_does_not_deduplicate_is_never_asked_for_what_may_still_arrive(case_id: str) -> None:
+    desk = Desk()
+    desk.production.bank.deduplicates = False
+    trade_no, code = load_case(desk, case_id)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == (
+        "needs_human",
+        "the request may still reach the bank, which does not de-duplicate",
+    )
+    assert nothing_was_touched(desk, trade_no)
+
+
+def test_a_posting_that_never_arrived_is_not_made_for_what_a_bank_may_pay_twice() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.production.faults.down("ledger.post", "before", Crash())
+    with pytest.raises(Crash):
+        desk.attempt(trade_no, code)
+    desk.production.faults.heal()
+    desk.production.bank.deduplicates = False
+    assert desk.attempt(trade_no, code).outcome == "needs_human"
+    assert (desk.production.bank.asked, desk.production.balance(trade_no)) == ([], BALANCE)
 
 
 def test_a_payout_that_fails_after_our_debit_is_for_a_person_and_keeps_its_steps() -> None:
@@ -314,9 +343,10 @@ def test_a_failure_the_bank_cannot_be_asked_about_is_not_taken_at_its_word(kind:
 def test_a_number_that_may_yet_turn_out_paid_is_never_paid_beside() -> None:
     settled = RequestFact("WD1-0", 0, "failed", BankState.FAIL)
     young = RequestFact("WD1-P1", 1, "failed", BankState.UNKNOWN)
-    assert choose_number("WD1", BankFact(BankState.FAIL, (settled,))).request_no == "WD1-P1"
+    failed = BankFact(BankState.FAIL, (settled,))
+    assert choose_number("WD1", failed, deduplicates=False).request_no == "WD1-P1"
     with pytest.raises(AttemptEnded, match="bank") as ended:
-        choose_number("WD1", BankFact(BankState.UNKNOWN, (settled, young)))
+        choose_number("WD1", BankFact(BankState.UNKNOWN, (settled, young)), deduplicates=True)
     assert ended.value.outcome == "wait"
 
 

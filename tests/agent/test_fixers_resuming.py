@@ -14,6 +14,14 @@ from tests.agent.world import (
 )
 from tests.fakes.faults import Crash, Moment
 
+TERMS = {
+    "AMOUNT": 77_700,
+    "BANK_ACC_NO": "6222-another",
+    "ACC_NO": "CUST-another",
+    "POSTING_MODE": "two_step",
+}
+"""Whose money it is, and how much."""
+
 
 def half_done(
     desk: Desk, case_id: str, call: str, moment: Moment = "before", bookkeeping: str | None = None
@@ -80,10 +88,46 @@ def test_a_posting_that_never_arrived_on_a_row_since_changed_is_refused() -> Non
     desk = Desk()
     trade_no, code = half_done(desk, "S2", "ledger.post")
     desk.production.trades.change(trade_no, FAILED_MSG="人工")
+    assert desk.attempt(trade_no, code).outcome == "wait"
+    desk.production.clock.advance(minutes=10)
     assert desk.attempt(trade_no, code).outcome == "refused"
     assert desk.production.trades.repairs[trade_no].state == "abandoned"
-    desk.production.clock.advance(minutes=10)
     assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
+@pytest.mark.parametrize(("cell", "value"), TERMS.items())
+def test_a_posting_that_never_arrived_is_not_made_on_terms_nobody_reported(
+    cell: str, value: int | str
+) -> None:
+    desk = Desk()
+    trade_no, code = half_done(desk, "S2", "ledger.post")
+    reported = desk.row_hash(trade_no)
+    desk.production.trades.change(trade_no, **{cell: value})
+    assert desk.attempt(trade_no, code, row_hash=reported).outcome == "wait"
+    desk.production.clock.advance(minutes=10)
+    assert desk.attempt(trade_no, code, row_hash=reported).outcome == "refused"
+    assert (desk.production.bank.asked, desk.production.ledger.entries) == ([], [])
+    assert desk.production.trades.repairs[trade_no].state == "abandoned"
+
+
+def test_a_posting_that_never_arrived_is_not_made_on_other_terms_though_they_were_reported() -> None:
+    desk = Desk()
+    trade_no, code = half_done(desk, "S2", "ledger.post")
+    desk.production.trades.change(trade_no, BANK_ACC_NO="6222-another")
+    desk.production.clock.advance(minutes=10)
+    assert desk.attempt(trade_no, code).outcome == "refused"
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert [payment.account for payment in desk.production.bank.payments] == ["6222-another"]
+
+
+@pytest.mark.parametrize(("cell", "value"), TERMS.items())
+def test_terms_that_changed_after_the_debit_stop_the_payout(cell: str, value: int | str) -> None:
+    desk = Desk()
+    trade_no, code = half_done(desk, "S2", "bank.pay")
+    desk.production.trades.change(trade_no, **{cell: value})
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", "row changed after money moved")
+    assert desk.production.bank.payments == []
 
 
 def test_a_debit_reversed_by_a_person_is_never_paid() -> None:

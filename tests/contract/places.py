@@ -285,6 +285,7 @@ def claim_of(trade: Trade, *, fence: int = 1, agent: str = "agent-1", boot_id: s
         target=trade.status or _no_status(),
         plan=("post_both", "pay", "write_row"),
         before=trade.row,
+        terms=trade.terms,
         agent=agent,
         boot_id=boot_id,
     )

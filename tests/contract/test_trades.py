@@ -13,6 +13,14 @@ from tests.contract.places import Planted, TradePlace, claim_of, new_window, sha
 
 HALF = Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=True, is_e_acc=False)
 UNBOOKED = Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=False, is_e_acc=False)
+TERMS = {
+    "TRD_KIND": "recharge",
+    "AMOUNT": 77_700,
+    "CURRENCY": "USD",
+    "ACC_NO": "CUST-OTHER",
+    "BANK_ACC_NO": "6222029999999999999",
+    "POSTING_MODE": "single_step",
+}
 OVERDUE = Pattern(kind=Kind.RECHARGE, status=Status.PROCESSING)
 
 
@@ -56,6 +64,23 @@ class TestReading:
         assert read(trade_place, planted).row_hash == before
         trade_place.change(planted.trade_no, FAILED_MSG="changed")
         assert read(trade_place, planted).row_hash != before
+
+    @pytest.mark.parametrize(("column", "value"), TERMS.items())
+    def test_the_terms_follow_what_says_whose_money_it_is(
+        self, trade_place: TradePlace, column: str, value: object
+    ) -> None:
+        planted = trade_place.plant(Planted())
+        before = read(trade_place, planted)
+        trade_place.change(planted.trade_no, **{column: value})
+        after = read(trade_place, planted)
+        assert after.terms != before.terms
+        assert after.row_hash != before.row_hash
+
+    def test_the_terms_follow_nothing_else(self, trade_place: TradePlace) -> None:
+        planted = trade_place.plant(Planted())
+        before = read(trade_place, planted)
+        trade_place.change(planted.trade_no, TRD_STATUS=9, ACC_TRD_NUM="GA1", CHANNEL="CMB")
+        assert read(trade_place, planted).terms == before.terms
 
     def test_the_clock_is_aware(self, trade_place: TradePlace) -> None:
         assert trade_place.trades.now().utcoffset() == timedelta(0)
@@ -202,11 +227,15 @@ class TestClaiming:
         step = step_of(trade.trade_no, "post_both", state="intended")
         trade_place.trades.record_step(held, step)
         newer = msgspec.structs.replace(
-            claim_of(trade, fence=2, agent="agent-2", boot_id="boot-2"), plan=("write_row",), before={}
+            claim_of(trade, fence=2, agent="agent-2", boot_id="boot-2"),
+            plan=("write_row",),
+            before={},
+            terms="other",
         )
         taken = trade_place.trades.claim_repair(newer)
         assert (taken.fence, taken.agent, taken.boot_id, taken.round) == (2, "agent-2", "boot-2", 1)
-        assert (taken.plan, taken.before, taken.steps) == (held.plan, trade.row, (step,))
+        assert (taken.plan, taken.before, taken.terms) == (held.plan, trade.row, trade.terms)
+        assert taken.steps == (step,)
         assert taken.money_moved
 
     def test_the_same_process_may_claim_again(self, trade_place: TradePlace) -> None:

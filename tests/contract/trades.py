@@ -29,6 +29,7 @@ def new_trade(
         trade_no=trade_no,
         row=row,
         row_hash="",
+        terms="",
         version=1,
         kind=kind,
         bookkeeping=Bookkeeping.SINGLE_STEP if kind is Kind.WITHDRAW else None,

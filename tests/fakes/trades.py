@@ -20,6 +20,16 @@ STATUSES = {code: status for status, code in STATUS_CODES.items()}
 KINDS: Mapping[object, Kind] = {kind.value: kind for kind in Kind}
 POSTING_MODES: Mapping[object, Bookkeeping] = {mode.value: mode for mode in Bookkeeping}
 BOOKED = {0: False, 1: True}
+CELLS = {
+    "TRD_KIND": "kind",
+    "AMOUNT": "amount",
+    "CURRENCY": "currency",
+    "ACC_NO": "account_no",
+    "BANK_ACC_NO": "bank_account_no",
+    "CHANNEL": "channel",
+    "POSTING_MODE": "posting_mode",
+}
+"""Where the cells beside the eight columns are kept."""
 V = TypeVar("V")
 TRADE_NO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 
@@ -75,7 +85,9 @@ class FakeTrades:
     def change(self, trade_no: str, **cells: int | str | None) -> None:
         """Production writes the row, as of now."""
         stored = self._stored(trade_no)[0]
-        stored.row.update(cells)
+        stored.row.update({name: value for name, value in cells.items() if name not in CELLS})
+        for name in cells.keys() & CELLS.keys():
+            setattr(stored, CELLS[name], cells[name])
         stored.version += 1
         stored.updated_at = self.clock()
 
@@ -207,14 +219,15 @@ class FakeTrades:
 
     def _read(self, stored: StoredTrade) -> Trade:
         row = {column: stored.row.get(column) for column in ROW_COLUMNS}
-        content = repr(
-            (sorted(row.items(), key=lambda cell: cell[0]), stored.amount, stored.kind, stored.version)
-        )
+        terms = [stored.kind, stored.amount, stored.currency]
+        terms += [stored.account_no, stored.bank_account_no, stored.posting_mode]
+        others = [stored.channel, stored.created_at, stored.updated_at, stored.version]
         return Trade(
             trade_id=_trade_id(stored),
             trade_no=str(row["TRD_NUM"] or ""),
             row=row,
-            row_hash=hashlib.sha256(content.encode()).hexdigest(),
+            row_hash=_digest([*row.values(), *terms, *others]),
+            terms=_digest(terms),
             version=stored.version,
             kind=KINDS.get(stored.kind),
             bookkeeping=POSTING_MODES.get(stored.posting_mode),
@@ -234,6 +247,10 @@ class FakeTrades:
             raw_kind=stored.kind,
             raw_bookkeeping=stored.posting_mode,
         )
+
+
+def _digest(values: Sequence[object]) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()
 
 
 def _trade_id(stored: StoredTrade) -> int:
