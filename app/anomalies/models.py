@@ -134,8 +134,8 @@ class Anomaly(Base):
     ``row`` is the last row read, ``facts`` what it rests on (agent.facts.Facts as JSON). ``fixer_code``
     None: a row that makes no sense. ``resolution`` is set with state repaired: ``success`` (修复为成功) or
     ``confirmed_failed`` (确认失败). ``failed_attempts`` counts only outcome ``failed``.
-    ``has_moved_money``: a repair has posted or paid and is resumed, never exhausted; ``money_moved_at``
-    begins its 24 hours.
+    ``has_moved_money``: a repair has posted or paid, or may have, and is resumed, never exhausted;
+    ``money_moved_at`` begins its 24 hours.
     """
 
     __tablename__ = "anomaly"

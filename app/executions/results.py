@@ -184,6 +184,9 @@ def _apply(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now:
 
 def _apply_failed(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
     anomaly.waiting_since = None
+    if not message.money_moved:
+        # Whatever this repair had begun has failed for good, and it was closed: the next one is a new one.
+        anomaly.has_moved_money, anomaly.money_moved_at = False, None
     plan = find_plan(session, anomaly.group_id, anomaly.fixer_code)
     is_left = has_attempts_left(anomaly, plan.max_retries if plan is not None else 0)
     _move(session, anomaly, "open" if is_left else "exhausted", message, now)

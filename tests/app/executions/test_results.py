@@ -129,6 +129,20 @@ def test_max_retries_n_means_n_plus_one_attempts(
     assert [attempt.number for attempt in attempts] == [1, 2, 3]
 
 
+def test_payouts_that_fail_for_good_spend_the_retries(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    plan.max_retries = 1
+    states = []
+    for _try in range(2):
+        for outcome, money_moved in (("wait", True), ("failed", False)):
+            command = begin(session, anomaly, plan, agent)
+            results.record_result(session, agent, finished(command, outcome, money_moved=money_moved), LATER)
+            states.append((anomaly.state, anomaly.has_moved_money))
+    assert states == [("waiting", True), ("open", False), ("waiting", True), ("exhausted", False)]
+    assert anomaly.money_moved_at is None
+
+
 def test_a_click_is_one_further_attempt_after_exhaustion(
     session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
 ) -> None:
