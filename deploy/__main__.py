@@ -15,14 +15,17 @@ def main() -> None:
 
 @main.command()
 def setup() -> None:
-    """Make secrets, migrate the database, seed the demo, build the sandbox. Changes nothing that stands."""
+    """Make secrets, migrate the database, seed the demo, build the sandbox. Changes nothing that stands.
+
+    Refuses while the demo runs.
+    """
     os.umask(places.PRIVATE)
+    if supervisor.is_running():
+        raise click.ClickException(supervisor.words_of_running())
     try:
-        password = demo.set_up(places.bank_port(), places.server_port())
+        demo.set_up(places.bank_port(), places.server_port())
     except places.PortError as error:
         raise click.ClickException(str(error)) from error
-    if password:
-        click.echo(f"User admin, password {password} (shown this once).")
     click.echo("Set up. `make run` starts everything.")
 
 

@@ -22,8 +22,8 @@ from sandbox.bank import faults as fault_kinds
 from sandbox.bank.client import BankClient
 from sandbox.bank.server import running_bank
 from sandbox.database import writing
-from sandbox.demo import HEALTHY, empty, load_demo
-from sandbox.errors import SandboxError
+from sandbox.demo import HEALTHY, empty, load_demo, throw_away_unfinished
+from sandbox.errors import BankError, BankUnreachableError, SandboxError
 from sandbox.notices import taking_notices
 from sandbox.settings import BANK_DAY_SECONDS, SYSTEM_GROUPS, Settings, read_settings
 from sandbox.statements import split_statements
@@ -72,11 +72,15 @@ def cli(context: click.Context, instance: Path) -> None:
 
 
 @cli.command()
+@click.option("--clear-unfinished", is_flag=True, help="First throw away a demo whose load was stopped.")
 @click.pass_obj
 @_plain_errors
-def create(settings: Settings) -> None:
+def create(settings: Settings, clear_unfinished: bool) -> None:
     """Create the tables of both groups and of the bank; what exists is left alone."""
-    _open(settings).create()
+    world = _open(settings)
+    if clear_unfinished:
+        throw_away_unfinished(world)
+    world.create()
 
 
 @cli.command("apply-sql")
@@ -263,8 +267,22 @@ def report(settings: Settings, as_json: bool, strict: bool) -> None:
 @click.pass_obj
 @_plain_errors
 def reset(settings: Settings) -> None:
-    """Empty the sandbox: drop its tables, and Piculus's own beside them."""
+    """Empty the sandbox: drop its tables, and Piculus's own beside them; refused while its bank runs."""
+    if _is_bank_running(settings):
+        raise SandboxError(f"the sandbox's bank runs at {settings.bank_url}; stop what works on it first")
     empty(_open(settings))
+
+
+def _is_bank_running(settings: Settings) -> bool:
+    """Whether a bank answers that takes this sandbox's token."""
+    bank = _bank(settings)
+    try:
+        bank.call("GET", "/faults")
+    except (BankError, BankUnreachableError):
+        return False
+    finally:
+        bank.close()
+    return True
 
 
 def _open(settings: Settings) -> World:

@@ -68,6 +68,14 @@ def test_a_killed_supervisors_child_is_told_to_stop(supervisor: subprocess.Popen
     assert supervisor.stdout.read() == "told to stop\n"
 
 
+def test_nothing_is_set_up_beside_a_demo_at_work(supervisor: subprocess.Popen[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deploy", "setup"]
+    told = {**os.environ, "PICULUS_INSTANCE": str(tmp_path)}
+    refused = subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False)
+    assert (refused.returncode, "is running on" in refused.stderr) == (1, True)
+    assert not (tmp_path / "agents").exists()
+
+
 def test_a_demo_at_work_has_a_supervisor_and_processes(
     supervisor: subprocess.Popen[str], tmp_path: Path
 ) -> None:

@@ -51,6 +51,22 @@ def test_bank_and_traffic_run_until_told_to_stop(tmp_path: Path) -> None:
     world.close()
 
 
+def test_a_sandbox_at_work_is_not_emptied(tmp_path: Path) -> None:
+    world = World.of(read_settings(tmp_path, {}))
+    world.create()
+    world.load_case("S1")
+    with process(tmp_path, "bank", "--port", "0") as line:
+        told = {"PICULUS_SANDBOX_BANK_PORT": line.rpartition(":")[2].strip()}
+        command = [sys.executable, "-m", "sandbox", "--instance", str(tmp_path), "reset"]
+        refused = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **told}, capture_output=True, text=True, check=False
+        )
+    assert refused.returncode == 1
+    assert "bank runs at" in refused.stderr
+    assert world.report().trades["PBAP"] == 1
+    world.close()
+
+
 def test_without_trades_the_traffic_still_hears_of_arrivals(tmp_path: Path) -> None:
     world = World.of(read_settings(tmp_path, {}))
     world.create()
