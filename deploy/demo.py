@@ -14,7 +14,6 @@ from deploy.child import Child, answers
 REFUSED = 2
 """Exit code of a program that says in its last line what a person asked for in vain."""
 AGENTS = (("pbap-1", "PBAP"), ("pbap-2", "PBAP"), ("pbms-1", "PBMS"))
-LOADED = places.SANDBOX / "loaded"
 
 AGENT_TOML = """\
 # Written at each start of the demo; agent/agent.example.toml explains every key.
@@ -59,16 +58,25 @@ def set_up(bank_port: int, server_port: int) -> str | None:
         folder.chmod(0o700)
     _say("Database")
     password = _run("deploy.prepare", quiet=True).strip()
+    if password:
+        # At once: whatever stops this start later, it is told at no other.
+        _say(f"User admin, password {password} (shown at this start only)")
     _write_agent_configurations(bank_port, server_port)
-    if not LOADED.exists():
+    if not _is_loaded():
         _say("Sandbox: two production systems with their trades and ledgers, and a bank")
         _load_sandbox()
-        LOADED.touch()
     return password or None
+
+
+def _is_loaded() -> bool:
+    """Whether the sandbox's own mark says that its last step was done."""
+    mark = places.SANDBOX / "demo"
+    return mark.exists() and mark.read_text() == "loaded\n"
 
 
 def _say(text: str) -> None:
     click.echo(f"  · {text}")
+    sys.stdout.flush()
 
 
 def environment() -> dict[str, str]:
@@ -107,8 +115,11 @@ def _run(program: str, *arguments: str, quiet: bool = False, text: str | None = 
 
 
 def _load_sandbox() -> None:
-    """Build the production systems, then do as a DBA does: review the agent's DDL and run it."""
-    _run("sandbox", "create")
+    """Build the production systems, then do as a DBA does: review the agent's DDL and run it.
+
+    What an earlier start left that was stopped in here is thrown away first.
+    """
+    _run("sandbox", "create", "--clear-unfinished")
     for name, sys_code in AGENTS:
         if name.endswith("-1"):
             ddl = _run("agent", "--config", str(places.AGENTS / f"{name}.toml"), "ddl", "--user", "")
@@ -126,8 +137,8 @@ def _write_agent_configurations(bank_port: int, server_port: int) -> None:
             instance=places.INSTANCE,
             server_port=server_port,
             bank_port=bank_port,
-            trade_url=os.environ.get(f"{variable}_TRADE_URL", f"sqlite:///{stem}.db"),
-            ledger_url=os.environ.get(f"{variable}_LEDGER_URL", f"sqlite:///{stem}_ledger.db"),
+            trade_url=os.environ.get(f"{variable}_TRADE_URL") or f"sqlite:///{stem}.db",
+            ledger_url=os.environ.get(f"{variable}_LEDGER_URL") or f"sqlite:///{stem}_ledger.db",
         )
         (places.AGENTS / f"{name}.toml").write_text(text)
 

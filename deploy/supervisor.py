@@ -138,7 +138,7 @@ def greet(password: str | None) -> None:
     click.secho(f"  Piculus   http://127.0.0.1:{places.server_port()}", bold=True)
     if password:
         click.echo("  User      admin")
-        click.echo(f"  Password  {password}    (shown this once; you choose your own at the first login)")
+        click.echo(f"  Password  {password}    (not shown again; you choose your own at the first login)")
     elif os.environ.get("PICULUS_ADMIN_PASSWORD"):
         click.echo("  User      admin")
         click.echo("  Password  what PICULUS_ADMIN_PASSWORD was at the first start, unless changed since")

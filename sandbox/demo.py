@@ -13,6 +13,21 @@ HEALTHY = 20_000
 HEALTHY_SHARE = {"PBAP": 1, "PBMS": 10}
 BROKEN = {"PBAP": 200, "PBMS": 30}
 CASES_GROUP = "PBAP"
+LOADED = "loaded\n"
+
+
+def throw_away_unfinished(world: World) -> None:
+    """Throw away what a stopped load of the demo has left, Piculus's tables too; a finished one stays.
+
+    Raises SandboxError when the databases hold trades that no demo has loaded.
+    """
+    marker = _marker(world)
+    if marker.exists() and marker.read_text() == LOADED:
+        return
+    world.create()
+    if not marker.exists():
+        _refuse_trades_of_others(world)
+    empty(world)
 
 
 def load_demo(world: World, healthy: int = HEALTHY) -> bool:
@@ -21,21 +36,20 @@ def load_demo(world: World, healthy: int = HEALTHY) -> bool:
     ``healthy`` trades in PBAP, a tenth of that in PBMS. Raises SandboxError when the databases hold trades
     that no demo has loaded.
     """
-    marker = world.directory / "demo"
-    if marker.exists() and marker.read_text() == "loaded\n":
+    marker = _marker(world)
+    if marker.exists() and marker.read_text() == LOADED:
         return False
     if marker.exists():
         empty(world)
     world.create()
-    if any(_holds_trades(world.production(code)) for code in world.groups):
-        raise SandboxError("the sandbox holds trades already; `python -m sandbox reset` empties it")
+    _refuse_trades_of_others(world)
     _write(marker, "loading\n")
     for code in world.groups:
         world.load_healthy(healthy // HEALTHY_SHARE[code], group=code)
     world.load_cases(CASES_GROUP)
     for code in world.groups:
         world.load_broken(BROKEN[code], group=code)
-    _write(marker, "loaded\n")
+    _write(marker, LOADED)
     return True
 
 
@@ -46,7 +60,7 @@ def empty(world: World) -> None:
         _drop(production, production.tables.metadata)
         production.ledger.tables.metadata.drop_all(production.ledger.engine)
     world.books.clear()
-    (world.directory / "demo").unlink(missing_ok=True)
+    _marker(world).unlink(missing_ok=True)
 
 
 def _drop(production: Production, metadata: MetaData) -> None:
@@ -57,10 +71,20 @@ def _drop(production: Production, metadata: MetaData) -> None:
     metadata.drop_all(production.engine)
 
 
+def _refuse_trades_of_others(world: World) -> None:
+    if any(_holds_trades(world.production(code)) for code in world.groups):
+        raise SandboxError("the sandbox holds trades already; `python -m sandbox reset` empties it")
+
+
 def _holds_trades(production: Production) -> bool:
     with reading(production.engine) as connection:
         count = connection.execute(select(func.count()).select_from(production.tables.trade)).scalar()
     return bool(count)
+
+
+def _marker(world: World) -> Path:
+    """The file that tells how far the load has come."""
+    return world.directory / "demo"
 
 
 def _write(marker: Path, text: str) -> None:

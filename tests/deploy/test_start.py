@@ -50,6 +50,46 @@ def test_what_the_demo_writes_is_for_its_own_user_alone(tmp_path: Path) -> None:
     assert instance.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize(
+    "left", ["loading\n", None, "loaded\n"], ids=["in the load", "before it", "after it"]
+)
+def test_a_first_start_that_was_stopped_is_done_again(tmp_path: Path, left: str | None) -> None:
+    instance = tmp_path / "instance"
+    assert "password" in setup(instance).stdout
+    mark = instance / "sandbox" / "demo"
+    if left is None:
+        assert sandbox(instance, "reset").returncode == 0
+        assert sandbox(instance, "create").returncode == 0
+        assert (
+            sandbox(instance, "apply-sql", "-", text="CREATE TABLE piculus_repair (trade_no TEXT)").returncode
+            == 0
+        )
+    else:
+        mark.write_text(left)
+    again = setup(instance)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert ("Sandbox" in again.stdout) is (left != "loaded\n")
+    assert mark.read_text() == "loaded\n"
+    check = ["--config", str(instance / "agents" / "pbap-1.toml"), "check"]
+    assert "ok    trades" in module("agent", *check, instance=instance).stdout
+
+
+def setup(instance: Path) -> subprocess.CompletedProcess[str]:
+    return module("deploy", "setup", instance=instance)
+
+
+def sandbox(instance: Path, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    return module("sandbox", *arguments, instance=instance, text=text)
+
+
+def module(name: str, *arguments: str, instance: Path, text: str = "") -> subprocess.CompletedProcess[str]:
+    told = {**os.environ, "PICULUS_INSTANCE": str(instance), "PICULUS_SANDBOX_HEALTHY": "10"}
+    command = [sys.executable, "-m", name, *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=told, input=text, capture_output=True, text=True, check=False
+    )
+
+
 def test_the_server_by_itself_writes_a_private_database(tmp_path: Path) -> None:
     told = {**os.environ, "PICULUS_INSTANCE": str(tmp_path)}
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
