@@ -8,7 +8,7 @@ import msgspec
 
 from agent import clock
 from agent.envelope import new_id, rejected
-from agent.errors import JournalError
+from agent.errors import AgentError, JournalError
 from agent.jobs import describe
 from agent.journal import Journal
 from agent.orders import Entry, command_id_of, key_of
@@ -36,6 +36,8 @@ log: Final = logging.getLogger("agent.commands")
 MAX_IN_HAND: Final = 256
 """Commands accepted and not finished; more are refused, the server keeps at most 32 repairs in flight."""
 JOURNAL_UNREADABLE: Final = -1
+WORTH_TELLING: Final = 5
+"""After so many failures over one message it is no accident."""
 SERVER_FAILED: Final = "error"
 """The code of a refusal that says nothing of the message."""
 
@@ -208,7 +210,8 @@ class Dispatcher:
         """A refusal is final, for the message would be refused again; save where the server itself failed."""
         log.warning("the server refused %s: %s (%s)", message.of or "a frame", message.reason, message.code)
         if message.of is not None and message.code == SERVER_FAILED:
-            self._outbox.try_again(message.of)
+            if self._outbox.try_again(message.of) == WORTH_TELLING:
+                self._complain(AgentError(f"the server fails over message {message.of} again and again"))
         elif message.of is not None:
             self._outbox.acknowledge(message.of)
 

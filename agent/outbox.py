@@ -13,7 +13,8 @@ from agent.orders import Entry, Key
 from agent.protocol import Message, encode
 
 log: Final = logging.getLogger("agent.outbox")
-MOST_TRIES: Final = 30
+LONGEST_PAUSE: Final = 64
+"""Calls of ``retry`` between two sendings of a message over which the server fails again and again."""
 POLL_SECONDS: Final = 0.5
 """How long a producer waiting for room sleeps at most before it looks whether it was stopped."""
 
@@ -32,7 +33,7 @@ class Outbox:
         self._open: dict[str, str | None] = {}
         self._open_by_command: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
-        self._is_repeat_due = False
+        self._repeat_in = 0
         self._held: list[tuple[Key, Message]] = []
 
     def put(self, message: Message) -> None:
@@ -66,9 +67,10 @@ class Outbox:
 
         Returns whether nothing waits for the journal any more. Raises JournalError.
         """
-        if self._is_repeat_due:
-            self._is_repeat_due = False
-            self.rewind()
+        if self._repeat_in:
+            self._repeat_in -= 1
+            if not self._repeat_in:
+                self.rewind()
         self._journal.flush()
         with self._changed:
             held, self._held = self._held, []
@@ -95,15 +97,15 @@ class Outbox:
         with self._changed:
             self._uncount(message_id)
 
-    def try_again(self, message_id: str) -> None:
-        """Send a message over which the server failed again after a heartbeat, MOST_TRIES times."""
+    def try_again(self, message_id: str) -> int:
+        """Send a message over which the server failed again: after 1 call of ``retry``, then 2, 4, 8 …
+
+        It is never given up: it may be the only word of money that moved. Returns how often that was so.
+        """
         self._failures[message_id] += 1
-        if self._failures[message_id] < MOST_TRIES:
-            self._is_repeat_due = True
-            return
-        log.error("message %s is given up: the server failed over it %d times", message_id, MOST_TRIES)
-        del self._failures[message_id]
-        self.acknowledge(message_id)
+        pause = min(2 ** (self._failures[message_id] - 1), LONGEST_PAUSE)
+        self._repeat_in = min(self._repeat_in or pause, pause)
+        return self._failures[message_id]
 
     def wait_for_room(self, command_id: str, limit: int, is_stopped: Callable[[], bool]) -> None:
         """Wait until fewer than ``limit`` messages of the command are open, or the work was stopped."""

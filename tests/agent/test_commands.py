@@ -11,7 +11,7 @@ from agent.commands import Dispatcher, Identity
 from agent.errors import PortError
 from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
 from agent.journal import Journal
-from agent.outbox import MOST_TRIES, Outbox
+from agent.outbox import LONGEST_PAUSE, Outbox
 from agent.ports import Cancellation
 from agent.protocol import (
     MAX_FRAME_BYTES,
@@ -814,15 +814,19 @@ def test_a_message_the_server_refuses_is_not_sent_for_ever(desk: Desk) -> None:
     assert desk.delivered() == []
 
 
-def test_a_message_the_server_failed_over_is_sent_again_and_given_up_in_the_end(desk: Desk) -> None:
+def test_a_message_the_server_fails_over_is_sent_ever_more_seldom_and_never_given_up(desk: Desk) -> None:
     desk.dispatcher.handle(repair())
     finished = desk.result(RepairFinished)
     (unsent,) = desk.outbox.next(10)
-    for _ in range(MOST_TRIES):
+    pauses = []
+    for _ in range(9):
         desk.outbox.sent(unsent)
-        assert desk.outbox.next(10) == []
         desk.dispatcher.handle(Rejected(id="r", of=finished.id, code="error", reason="the database is away"))
-        desk.dispatcher.heartbeat()
-        sent_again = desk.outbox.next(10)
-    assert sent_again == desk.delivered() == []
-    assert desk.outbox.wait_until_empty(0)
+        beats = 0
+        while not desk.outbox.next(10):
+            desk.dispatcher.heartbeat()
+            beats += 1
+        pauses.append(beats)
+    assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert desk.delivered() == [finished]
+    assert [log.level for log in desk.said(Log)] == ["error"]
