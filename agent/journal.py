@@ -76,14 +76,22 @@ class Journal:
         return _entry(rows[0]) if rows else None
 
     def receive(self, command: Command, boot_id: str) -> Entry:
-        """Keep a new order; it is durable on return. The same command and fence must not be there yet."""
+        """Keep a new order; it is durable on return. The same command and fence must not be there yet.
+
+        Raises JournalError.
+        """
         key = key_of(command)
         received_at = self._clock()
+        try:
+            frame = encode(command)
+        except ProtocolError as error:
+            # Written out in full it may be larger than it came.
+            raise JournalError(f"the journal cannot keep this command: {error}") from error
         with self._file.writing() as sql:
             sql.execute(
                 "INSERT INTO command (id, fence, frame, boot_id, state, received_at)"
                 " VALUES (?, ?, ?, ?, 'received', ?)",
-                (*key, encode(command), boot_id, received_at),
+                (*key, frame, boot_id, received_at),
             )
         return Entry(command=command, boot_id=boot_id, state="received", received_at=received_at)
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from agent.errors import JournalError, JournalInUseError
 
 MOST_DEFERRED: Final = 256
+PRIVATE: Final = 0o600
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -80,6 +81,10 @@ class JournalFile:
             except (sqlite3.Error, OverflowError) as error:
                 self._roll_back()
                 raise JournalError(f"journal {self.path} cannot be written: {error}") from error
+            except BaseException:
+                # What the block itself raised: a transaction left open would refuse every later one.
+                self._roll_back()
+                raise
             self._deferred = self._deferred[len(deferred) :]
 
     def defer(self, sql: str, *args: object) -> None:
@@ -114,6 +119,9 @@ class JournalFile:
 
 def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Private before SQLite opens it: the file beside it (-wal) is made with the same rights.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE))
+    os.chmod(path, PRIVATE)
     connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
     try:
         # Exclusive before WAL: a second process is refused, and there is no shared memory file.
@@ -127,7 +135,6 @@ def _open(path: Path) -> sqlite3.Connection:
     except sqlite3.Error:
         connection.close()
         raise
-    os.chmod(path, 0o600)
     return connection
 
 

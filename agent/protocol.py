@@ -5,7 +5,7 @@ session; ``python -m agent schema`` prints the JSON Schema. At most MAX_FRAME_BY
 in chunks.
 """
 
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
@@ -27,6 +27,8 @@ CLOSE_GOING_AWAY: Final = 1001
 CLOSE_SLOW: Final = 4008
 """The peer did not read, or two heartbeats were missed."""
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 Outcome = Literal[
     "repaired", "already_consistent", "failed", "unknown", "wait", "refused", "needs_human", "cancelled"
 ]
@@ -61,8 +63,8 @@ class Collect(Message, frozen=True, kw_only=True, tag=True):
     window_start: str
     window_end: str
     shard: int
-    shards: int
-    deadline_ms: int
+    shards: Count
+    deadline_ms: Milliseconds
 
 
 class Repair(Message, frozen=True, kw_only=True, tag=True):
@@ -71,16 +73,16 @@ class Repair(Message, frozen=True, kw_only=True, tag=True):
     trade_no: str
     fixer_code: str
     row_hash: str
-    fence: int
-    deadline_ms: int
+    fence: Count
+    deadline_ms: Milliseconds
 
 
 class Verify(Message, frozen=True, kw_only=True, tag=True):
     """Read the facts of one trade and decide, writing nothing; answered by FactsRead."""
 
     trade_no: str
-    fence: int = 0
-    deadline_ms: int = 60_000
+    fence: Count = 0
+    deadline_ms: Milliseconds = 60_000
 
 
 class Cancel(Message, frozen=True, kw_only=True, tag=True):

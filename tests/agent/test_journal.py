@@ -1,14 +1,26 @@
 """The journal keeps what was received and what is unsent, through restarts, and says when it cannot."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from agent.errors import JournalError
+from agent.errors import JournalError, ProtocolError
 from agent.journal import Journal
-from agent.protocol import Cancelled, Collect, Log, Repair, Verify, encode
+from agent.journal_file import JournalFile
+from agent.protocol import (
+    MAX_FRAME_BYTES,
+    Cancelled,
+    Collect,
+    Log,
+    Repair,
+    Verify,
+    decode_to_agent,
+    encode,
+)
 
 
 class Seconds:
@@ -54,6 +66,33 @@ def test_a_number_no_column_holds_is_refused_and_spoils_nothing(journal: Journal
         journal.receive(repair(1, fence=2**70), "boot-1")
     journal.receive(repair(2), "boot-1")
     assert [entry.command for entry in journal.unfinished()] == [repair(2)]
+
+
+def test_a_command_too_large_when_written_out_is_refused_and_spoils_nothing(journal: Journal) -> None:
+    fields = '"id":"f","trade_no":"' + "x" * (MAX_FRAME_BYTES - 60) + '"'
+    command = decode_to_agent(f'{{"type":"Verify",{fields}}}')
+    assert isinstance(command, Verify)
+    with pytest.raises(JournalError, match="cannot keep"):
+        journal.receive(command, "boot-1")
+    journal.receive(repair(2), "boot-1")
+    assert [entry.command for entry in journal.unfinished()] == [repair(2)]
+
+
+def test_what_a_block_raises_ends_its_transaction(tmp_path: Path) -> None:
+    file = JournalFile(tmp_path / "journal.db")
+    with suppress(RuntimeError), file.writing() as sql:
+        sql.execute("INSERT INTO meta VALUES ('half', 'done')")
+        raise RuntimeError
+    with file.writing() as sql:
+        sql.execute("INSERT INTO meta VALUES ('whole', 'done')")
+    assert file.rows("SELECT key FROM meta") == [("whole",)]
+    file.close()
+
+
+def test_the_journal_and_what_lies_beside_it_are_private(path: Path, journal: Journal) -> None:
+    journal.receive(repair(), "boot-1")
+    rights = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    assert rights == {"journal.db": 0o600, "journal.db-wal": 0o600}
 
 
 def test_a_received_command_is_there_after_a_restart(path: Path) -> None:
@@ -260,3 +299,11 @@ def test_nothing_is_said_to_be_kept_once_the_file_is_closed(path: Path) -> None:
         journal.receive(repair(), "boot-1")
     with sqlite3.connect(path) as looked_at:
         assert looked_at.execute("SELECT count(*) FROM command").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("field", ["deadline_ms", "fence"])
+def test_a_number_no_machine_can_count_with_makes_no_command(field: str) -> None:
+    frame = encode(repair()).decode()
+    huge = re.sub(rf'"{field}":\d+', f'"{field}":{10**400}', frame)
+    with pytest.raises(ProtocolError):
+        decode_to_agent(huge)
