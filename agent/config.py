@@ -170,7 +170,19 @@ def load(file: Path, environment: Mapping[str, str]) -> Configuration:
         tables = msgspec.convert(content, Tables)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"{file}: {_explain(error)}") from error
+    _check_address(file, "server.url", tables.server.url)
+    _check_address(file, "bank.base_url", tables.bank.base_url)
     return Configuration(file, tables)
+
+
+def _check_address(file: Path, key: str, url: str) -> None:
+    """Raises ConfigurationError unless the address names a host, and a port that is one if any."""
+    try:
+        is_whole = bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise ConfigurationError(f"{file}: {key}: {url} names no host and port")
 
 
 def _override(content: dict[str, Any], variable: str, value: str) -> None:

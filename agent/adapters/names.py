@@ -4,12 +4,16 @@ agent/config.py reads these structs from TOML, so every field is a configuration
 Names are used exactly as written; on PostgreSQL a name with capitals is therefore quoted.
 """
 
-from typing import Annotated, Final
+import re
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 Code = int | str
 """A status or kind as production stores it."""
+Isolation = Literal["READ COMMITTED", "REPEATABLE READ"]
+"""On PostgreSQL and MariaDB both are right: what is decided upon is locked first and read then."""
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
 CLOSING_CODES: Final = ("E1001", "E1002", "E1003", "E2001", "E2002")
 """Failure codes after which surely no money moved: account closed or frozen, refused by risk control,
@@ -39,6 +43,14 @@ class TradeColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     version: str = "VERSION"
 
 
+_CODES_APART: Final = (
+    ("processing", "success", "failed"),
+    ("not_booked", "booked"),
+    ("recharge", "withdraw"),
+    ("single_step", "two_step"),
+)
+
+
 class TradeCodes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What production stores for each status, kind and way of posting."""
 
@@ -53,9 +65,22 @@ class TradeCodes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     two_step: Code = "two_step"
     number_first: str = "A-Za-z0-9"
     number_rest: str = "A-Za-z0-9"
-    number_shortest: int = 8
-    number_longest: int = 40
+    number_shortest: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+    number_longest: Annotated[int, msgspec.Meta(ge=1, le=64)] = 40
     """A well-formed trade number: the characters of its first place, of the others, its length."""
+
+    def __post_init__(self) -> None:
+        """Refuse codes that cannot be told apart: a booked leg would read as unbooked."""
+        for names in _CODES_APART:
+            codes = [getattr(self, name) for name in names]
+            if len(set(codes)) < len(codes):
+                raise ValueError(f"{', '.join(names)} must differ")
+        if self.number_shortest > self.number_longest:
+            raise ValueError("number_shortest is more than number_longest")
+        try:
+            re.compile(f"[{self.number_first}][{self.number_rest}]")
+        except re.error as error:
+            raise ValueError(f"number_first or number_rest are no characters of a class: {error}") from error
 
 
 class RequestColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,8 +110,7 @@ class TradeNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     request_paid: tuple[str, ...] = ("success",)
     """What the status of a bank request reads once the bank has carried it out; hearsay, worth a question."""
     codes: TradeCodes = TradeCodes()
-    isolation: str = "READ COMMITTED"
-    """Isolation level on PostgreSQL and MariaDB; READ COMMITTED and REPEATABLE READ are both right."""
+    isolation: Isolation = "READ COMMITTED"
 
 
 class LedgerNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,7 +129,7 @@ class LedgerNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     withdraw: str = "withdraw"
     reversal: str = "reversal"
     posted_by: str = "piculus"
-    isolation: str = "READ COMMITTED"
+    isolation: Isolation = "READ COMMITTED"
 
 
 class BankNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,11 +145,11 @@ class BankNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     failure_codes: tuple[str, ...] = CLOSING_CODES
     failure_settles_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     deduplicates: bool = True
-    connect_timeout_s: float = 5.0
-    timeout_s: float = 15.0
-    connections: int = 8
-    max_answer_bytes: int = 8 * 1024 * 1024
-    max_settlement_bytes: int = 256 * 1024 * 1024
+    connect_timeout_s: Seconds = 5.0
+    timeout_s: Seconds = 15.0
+    connections: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
+    max_answer_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 8 * 1024 * 1024
+    max_settlement_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 256 * 1024 * 1024
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

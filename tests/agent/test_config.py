@@ -103,6 +103,22 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ("[bank]", "[bank", "is not TOML"),
         ('token_file = "bank.token"', "names = {failure_settles_s = -1}", "bank.names.failure_settles_s: "),
         ('journal = "journal.db"', 'journal = ""', "agent.journal: "),
+        ("ws://", "ws://:", "server.url: "),
+        ("127.0.0.1:5000", "127.0.0.1:99999", "server.url: "),
+        ("http://", "http:///", "bank.base_url: "),
+        *(
+            ('token_file = "bank.token"', f"names = {{{name} = {value}}}", f"bank.names.{name}: ")
+            for name, value in (("timeout_s", -1), ("timeout_s", "nan"), ("connections", 0))
+        ),
+        ("[ledger]", "[trades.names.codes]\nbooked = 0\n[ledger]", "trades.names.codes: not_booked, booked"),
+        (
+            "[ledger]",
+            '[trades.names.codes]\nwithdraw = "recharge"\n[ledger]',
+            "recharge, withdraw must differ",
+        ),
+        ("[ledger]", '[trades.names.codes]\nnumber_first = "z-a"\n[ledger]', "number_first"),
+        ("[ledger]", "[trades.names.codes]\nnumber_shortest = 41\n[ledger]", "number_shortest"),
+        ("[ledger]", '[trades.names]\nisolation = "AUTOCOMMIT"\n[ledger]', "trades.names.isolation: "),
     ],
 )
 def test_a_wrong_key_or_type_is_named_in_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
