@@ -8,7 +8,7 @@ import hashlib
 import io
 import threading
 from collections import OrderedDict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -32,6 +32,9 @@ HEADER: Final = [
 MOST_FILES: Final = 2_000
 MOST_NUMBERS: Final = 2_000_000
 _TRAILER: Final = b"#TRAILER,"
+
+CLOCKS_APART: Final = timedelta(minutes=5)
+"""How far production's clock may be ahead of the bank's."""
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -150,7 +153,7 @@ def _follows(day: BankDay, other: BankDay) -> bool:
 class Absence(msgspec.Struct, frozen=True):
     """Whether settlement files prove a request absent; None where they prove nothing.
 
-    ``days`` are the two bank days whose files prove it, ``closed_at`` is when the later one closed.
+    ``days`` are the bank days whose files prove it, ``closed_at`` is when the last one closed.
     """
 
     is_absent: bool | None
@@ -169,13 +172,16 @@ class SettlementSearch:
         self._silence = ""
 
     def look(self, request_no: str, created_at: datetime) -> Absence:
-        """Whether the day of ``created_at`` and the next, both closed, hold the number."""
+        """Whether the day of ``created_at`` and the next, both closed, hold the number.
+
+        Just after a day has opened the one before is looked at too: the bank files by its own clock.
+        """
         if created_at == UNDATED:
             return Absence(None, "not found; the request has no readable time")
         try:
-            pair = self._pair(created_at)
-            days = tuple(day.day for day in pair)
-            if not all(day.is_closed and day.settlement_ready for day in pair):
+            searched = self._days(created_at)
+            days = tuple(day.day for day in searched)
+            if not all(day.is_closed and day.settlement_ready for day in searched):
                 return Absence(None, f"not found, but bank day {days[-1]} is not settled yet")
             listed = [day for day in days if request_no in self._numbers(day)]
         except PortError as error:
@@ -183,7 +189,13 @@ class SettlementSearch:
         if listed:
             return Absence(False, f"not found by inquiry, but settlement file {listed[0]} lists it")
         evidence = f"not found; absent from settlement files {', '.join(days)}"
-        return Absence(True, evidence, days, pair[-1].closes_at)
+        return Absence(True, evidence, days, searched[-1].closes_at)
+
+    def _days(self, at: datetime) -> tuple[BankDay, ...]:
+        pair = self._pair(at)
+        if at - pair[0].opens_at >= CLOCKS_APART:
+            return pair
+        return (self._pair(pair[0].opens_at - timedelta(microseconds=1))[0], *pair)
 
     def _pair(self, at: datetime) -> tuple[BankDay, BankDay]:
         seen = next((pair for pair in self._pairs if _holds(pair[0], at)), None) or self._shelf.known_pair(at)

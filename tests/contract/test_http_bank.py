@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -473,6 +473,23 @@ class TestTwoNegatives:
         fact = self.ask(odd, odd_http, files={name: Say(200, b"LISTS THIS")})
         assert fact.state is BankState.UNKNOWN
         assert f"settlement file {name} lists it" in fact.detail
+
+    @pytest.mark.parametrize(
+        ("minutes", "lists", "state"),
+        [(0, True, BankState.UNKNOWN), (4, True, BankState.UNKNOWN), (4, False, BankState.FAIL)],
+    )
+    def test_just_after_a_day_has_opened_the_file_of_the_day_before_counts_too(
+        self, odd: OddBank, odd_http: HttpBank, minutes: int, lists: bool, state: BankState
+    ) -> None:
+        trade = new_trade()
+        request = request_of(trade, created_at=datetime(2026, 3, 2, 0, minutes, tzinfo=UTC))
+        told = {"request_no": request.request_no, "status": "not_found"}
+        before = Say(200, b"LISTS THIS" if lists else settled())
+        asked = settling(request, told, None, {"20260301": before})
+        day_before = says({"days": [day("20260301", "1", "2"), day("20260302", "2", "3")]})
+        odd.speak = lambda *said: day_before if "2026-03-01" in said[1] else asked(*said)
+        fact = fact_of(odd_http, trade, request)
+        assert (fact.state, "20260301" in fact.requests[0].evidence) == (state, True)
 
     @pytest.mark.parametrize(
         "days",
