@@ -135,7 +135,7 @@ class Poster:
             enough = or_(account.c["KIND"] != self._names.customer, account.c["BALANCE"] >= -change)
             moved = update(account).where(account.c["ACC_NO"] == account_no, enough)
             if connection.execute(moved.values(BALANCE=account.c["BALANCE"] + change)).rowcount != 1:
-                raise InsufficientBalanceError(f"account {account_no} does not hold {-change} fen")
+                raise InsufficientBalanceError(f"the account does not hold {-change} fen")
 
     def _kind(self, posting: Posting) -> str:
         return self._names.recharge if posting.kind is Kind.RECHARGE else self._names.withdraw

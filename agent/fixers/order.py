@@ -31,7 +31,7 @@ class RepairSettings:
     sys_code: str
     stuck_after: timedelta = timedelta(minutes=30)
     quiet_for: timedelta = timedelta(minutes=10)
-    number_pattern: str = r"^[A-Za-z0-9]{8,40}$"
+    number_pattern: str = r"^[A-Za-z0-9]{8,40}\Z"
     codes: RowCodes = field(default_factory=RowCodes)
     page: int = 500
     clock: Callable[[], datetime] = _host_clock
