@@ -5,13 +5,18 @@ Any call may raise PortError: the answer is then unknown, whatever happened.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
 import msgspec
 
 from agent.facts import BankFact, Bookkeeping, Kind, Leg, LegFact, Row, Status
 from agent.money import Money
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""No trade is older."""
+CLOCKS_APART: Final = timedelta(days=1)
+"""A row's time so far ahead of production's own clock makes no sense; less may be two clocks that differ."""
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +167,8 @@ class TradePort(Protocol):
         """Pages of rows matching any pattern, ascending trade id, by keyset; all of the window, no limit.
 
         Also every row that makes no sense (unknown kind or status, missing, negative or malformed amount,
-        malformed number): those come whatever the patterns.
+        malformed number): those come whatever the patterns. A row whose time of change is missing, unreadable
+        or ahead of the clock by more than CLOCKS_APART lies in no window and comes in each.
         """
         ...
 

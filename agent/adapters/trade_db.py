@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, DateTime, Row, and_, func, insert, literal, select, update
+from sqlalchemy import Connection, DateTime, Row, and_, func, insert, literal, or_, select, update
 from sqlalchemy.sql import ColumnElement, Select
 
 from agent.adapters.check import describe
@@ -16,7 +16,17 @@ from agent.adapters.rows import UNDATED, TradeReader, in_batches, moment, naive,
 from agent.adapters.tables import TradeTables, unindexed
 from agent.errors import PortError, RowChangedError
 from agent.money import parse_minor
-from agent.ports import BankRequest, Correction, Pattern, RepairRow, StepRow, Trade, Window
+from agent.ports import (
+    CLOCKS_APART,
+    EPOCH,
+    BankRequest,
+    Correction,
+    Pattern,
+    RepairRow,
+    StepRow,
+    Trade,
+    Window,
+)
 
 MOST_ASKED: Final = 500
 SLICE: Final = 10_000
@@ -64,11 +74,12 @@ class SqlTrades:
         return found if any(trade.trade_no == trade_no for trade in found) else []
 
     def suspects(self, patterns: Sequence[Pattern], window: Window, page: int) -> Iterator[list[Trade]]:
-        """Pages of rows that match a pattern or make no sense, ascending id."""
+        """Pages of rows that match a pattern or make no sense, ascending id; then those of no window."""
         for trades in self._pages(self._narrow.clause(patterns), window, page):
             wanted = [trade for trade in trades if self._narrow.wants(trade, patterns)]
             if wanted:
                 yield wanted
+        yield from self._undated(window, page)
 
     def duplicates(self, window: Window, page: int) -> Iterator[list[Trade]]:
         """Pages of rows of the window whose number another row has too, ascending id."""
@@ -180,6 +191,22 @@ class SqlTrades:
         for start in range(first, last + 1, SLICE) if is_dense else (first,):
             end = min(start + SLICE - 1, last) if is_dense else last
             yield from self._keyset(statement, start, end, page, page if is_dense else max(page, SLICE))
+
+    def _undated(self, window: Window, page: int) -> Iterator[list[Trade]]:
+        """Rows of the shard whose time of change lies in no window; three ranges of the index of these times.
+
+        SQLite, which stores any value, sorts what is no time before the first or behind the last of them.
+        """
+        changed_at = self._changed_at
+        first, last = (literal(naive(at), DateTime()) for at in (EPOCH, self.now() + CLOCKS_APART))
+        is_undated = or_(changed_at.is_(None), changed_at < first, changed_at > last)
+        statement = self._select().where(is_undated, self._in_shard(window)).order_by(self._id).limit(page)
+        rows = read(self._engine, "read the trade table", statement)
+        while rows:
+            yield [self._read_trade(row) for row in rows]
+            if len(rows) < page:
+                return
+            rows = read(self._engine, "read the trade table", statement.where(self._id > rows[-1][0]))
 
     def _keyset(
         self, statement: Select[*tuple[Any, ...]], start: Any, end: Any, page: int, at_once: int

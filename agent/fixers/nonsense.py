@@ -10,11 +10,12 @@ from typing import Final
 from agent.facts import Kind
 from agent.fixers.order import RepairSettings
 from agent.money import MAX_MINOR
-from agent.ports import Trade
+from agent.ports import CLOCKS_APART, EPOCH, Trade
 
 OUT_OF_RANGE: Final = "out_of_range"
 MEANINGLESS: Final = "meaningless"
 MALFORMED: Final = "malformed"
+
 
 VALUE_CHARACTERS: Final = 40
 TOLD_IDS: Final = 5
@@ -27,6 +28,8 @@ def find_nonsense(trade: Trade, settings: RepairSettings) -> str | None:
     for column, at in (("CREATED_AT", trade.created_at), ("UPDATED_AT", trade.changed_at)):
         if at is None:
             return f"{MALFORMED}: {column} unreadable"
+        if at < EPOCH or at - trade.read_at > CLOCKS_APART:
+            return _told(OUT_OF_RANGE, column, at.isoformat(timespec="seconds"))
     if trade.amount_minor is None:
         return _told(_nonsense_of_amount(trade.raw_amount), "AMOUNT", trade.raw_amount)
     if trade.status is None:

@@ -1,6 +1,7 @@
 """Reading a trade's facts from the three ports; telling rows that are still in flight."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from agent.errors import PortError
 from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
 from agent.fixers.order import RepairSettings
-from agent.ports import BankRequest, Ports, Trade
+from agent.ports import CLOCKS_APART, BankRequest, Ports, Trade
 
 IN_FLIGHT: Final = "in flight"
 
@@ -17,11 +18,14 @@ Legs = tuple[LegFact, LegFact | None]
 
 def is_in_flight(trade: Trade, settings: RepairSettings) -> bool:
     """Whether production may still be at work on the trade, by production's clock."""
-    if trade.changed_at is not None and trade.read_at - trade.changed_at < settings.quiet_for:
+    if _is_younger(trade, trade.changed_at, settings.quiet_for):
         return True
-    if trade.status is not Status.PROCESSING or trade.created_at is None:
-        return False
-    return trade.read_at - trade.created_at < settings.stuck_after
+    return trade.status is Status.PROCESSING and _is_younger(trade, trade.created_at, settings.stuck_after)
+
+
+def _is_younger(trade: Trade, at: datetime | None, than: timedelta) -> bool:
+    """Whether ``at`` is less than so long ago; a time that makes no sense is not."""
+    return at is not None and -CLOCKS_APART <= trade.read_at - at < than
 
 
 def read_facts(trade: Trade, ports: Ports) -> Facts:

@@ -9,6 +9,7 @@ from agent.collectors import COLLECTORS, collect, index_collectors
 from agent.errors import ConfigurationError, PortError
 from agent.facts import Kind, Leg
 from agent.fixers import FIXERS
+from agent.fixers.base import verify
 from agent.money import MAX_MINOR
 from agent.ports import Window
 from agent.protocol import MAX_CHUNK_ROWS, ReportedTrade
@@ -201,6 +202,27 @@ def test_an_amount_that_makes_no_sense_is_reported_for_a_person(amount: object, 
     collected = Collected(desk)
     assert collected.brief == [(None, "human", reason)]
     assert collected.rows[0].amount_minor is None
+
+
+@pytest.mark.parametrize("status", [0, 8])
+def test_a_time_of_change_that_lies_ahead_is_reported_for_a_person_and_hides_nothing(status: int) -> None:
+    desk = Desk()
+    number, code = load_case(desk, "S1")
+    stored = desk.production.trades._stored(number)[0]
+    stored.row["TRD_STATUS"] = status
+    stored.updated_at = datetime(2999, 1, 1, tzinfo=UTC)
+    reason = "out_of_range: UPDATED_AT = 2999-01-01T00:00:00+00:00"
+    assert Collected(desk).brief == [(None, "human", reason)]
+    assert verify(number, desk.production.ports, desk.settings).reason == reason
+    report = desk.attempt(number, code)
+    assert (report.outcome, report.reason) == ("needs_human", reason)
+
+
+def test_clocks_that_differ_by_minutes_leave_a_trade_in_flight() -> None:
+    desk = Desk()
+    number, _code = load_case(desk, "S1")
+    desk.production.trades._stored(number)[0].updated_at = desk.production.clock() + timedelta(minutes=5)
+    assert verify(number, desk.production.ports, desk.settings).outcome == "wait"
 
 
 def test_an_unknown_status_kind_and_number_are_reported_for_a_person() -> None:

@@ -174,6 +174,22 @@ class TestNonsenseAsStored:
         assert [trade.trade_id for trade in found] == [planted.trade_id, other.trade_id]
         place.remove(planted.trade_id)
 
+    @pytest.mark.parametrize("stored", ["garbage", "", "!", 12345, b"2026"])
+    def test_a_row_with_an_unreadable_time_of_change_is_not_lost(
+        self, world_of: WorldOf, stored: object
+    ) -> None:
+        place = SqlTradePlace(world_of("sqlite"), "READ COMMITTED")
+        planted = place.plant(Planted(acc_status=1, e_acc_status=1))
+        connection = sqlite3.connect(str(place.engine.url.database))
+        with connection:
+            connection.execute(
+                "UPDATE TPBAP_TRD_ACC_TRADE SET UPDATED_AT = ? WHERE TRD_ID = ?", (stored, planted.trade_id)
+            )
+        connection.close()
+        [[trade]] = place.trades.suspects([UNBOOKED], new_window(), 10)
+        assert (trade.trade_id, trade.changed_at) == (planted.trade_id, None)
+        place.remove(planted.trade_id)
+
     def test_a_time_that_is_none_is_read_as_none(self, world_of: WorldOf) -> None:
         place = SqlTradePlace(world_of("sqlite"), "READ COMMITTED")
         planted = place.plant(Planted())

@@ -128,6 +128,26 @@ class TestCollecting:
         assert trade.row == planted.row
         assert trade.raw_amount == planted.amount
 
+    @pytest.mark.parametrize("year", [1969, 2999])
+    def test_a_row_whose_time_of_change_makes_no_sense_comes_in_every_window(
+        self, trade_place: TradePlace, year: int
+    ) -> None:
+        window = new_window()
+        planted = [
+            trade_place.plant(
+                Planted(acc_status=1, e_acc_status=1, changed_at=datetime(year, 1, 1, tzinfo=UTC))
+            )
+            for _ in range(5)
+        ]
+        found = [
+            trade.trade_id
+            for shard in range(2)
+            for trade in suspects(trade_place, shard_of(window, shard, 2), UNBOOKED, page=2)
+        ]
+        for each in planted:
+            trade_place.remove(each.trade_id)
+        assert sorted(found) == [each.trade_id for each in planted]
+
     def test_the_window_takes_its_start_and_leaves_its_end(self, trade_place: TradePlace) -> None:
         window = new_window()
         inside = trade_place.plant(Planted(changed_at=window.start))

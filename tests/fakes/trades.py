@@ -12,7 +12,17 @@ import msgspec
 from agent.errors import FencedError, RowChangedError
 from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Row, Status
 from agent.money import parse_minor
-from agent.ports import BankRequest, Correction, Pattern, RepairRow, StepRow, Trade, Window
+from agent.ports import (
+    CLOCKS_APART,
+    EPOCH,
+    BankRequest,
+    Correction,
+    Pattern,
+    RepairRow,
+    StepRow,
+    Trade,
+    Window,
+)
 from tests.fakes.faults import Clock, Faults, port_call
 
 STATUS_CODES = {Status.PROCESSING: 0, Status.SUCCESS: 8, Status.FAILED: 9}
@@ -104,6 +114,7 @@ class FakeTrades:
     @port_call
     def suspects(self, patterns: Sequence[Pattern], window: Window, page: int) -> Iterator[list[Trade]]:
         found = [trade for trade in self._in_window(window) if _is_suspect(trade, patterns)]
+        found += self._undated(window)
         return iter([found[start : start + page] for start in range(0, len(found), page)])
 
     @port_call
@@ -198,6 +209,14 @@ class FakeTrades:
             self._read(stored)
             for trade_id, stored in sorted(self.rows.items())
             if window.start <= stored.updated_at < window.end and trade_id % window.shards == window.shard
+        ]
+
+    def _undated(self, window: Window) -> list[Trade]:
+        latest = self.clock() + CLOCKS_APART
+        return [
+            self._read(stored)
+            for trade_id, stored in sorted(self.rows.items())
+            if not EPOCH <= stored.updated_at <= latest and trade_id % window.shards == window.shard
         ]
 
     def _repair(self, trade_no: str) -> RepairRow | None:
