@@ -20,9 +20,8 @@ from app.cli_demo import seed_demo
 from app.clock import current_time
 from app.executions.models import Attempt
 from app.executions.service import Order, attempt_one
-from app.executions.ticking import codes_of
 from app.extensions import db
-from app.plans.fixer_codes import require_known
+from app.plans.fixer_codes import group_codes, require_known
 from app.unit_of_work import unit_of_work
 from app.users import groups
 from app.users.models import SystemGroup
@@ -67,7 +66,7 @@ def collect(
             run = start_run(
                 session,
                 group=session.get_one(SystemGroup, system.id),
-                codes=codes or codes_of(session, system.id),
+                codes=codes or group_codes(session, system.id),
                 window=(now - timedelta(hours=hours), now),
                 trigger="command_line",
                 actor=command_actor(),

@@ -54,6 +54,7 @@ TEXTS: Mapping[str, Any] = {
     "zone": _("没有这个时区，请写 IANA 名称，例如 Asia/Shanghai。"),
     "cron_never": _("这个表达式不会再有触发时间。"),
     "fixer_codes_required": _("请至少选择一个修复代号。"),
+    "codes_not_offered": _("%(sys_code)s 的客户端不支持所选的修复代号。"),
     "fixer_code": _("没有修复代号 %(fixer_code)s。"),
     "fixer_code_format": _("修复代号为字母、数字或下划线，首字符小写，最长 80 个字符。"),
     "username_format": _("用户名为 2 到 40 个字符：字母、数字、点、横线、下划线，以字母或数字开头。"),

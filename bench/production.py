@@ -19,8 +19,8 @@ from app.agents.models import LIVE, Command
 from app.anomalies.collections import start_run
 from app.anomalies.models import CollectionRun
 from app.audit.service import SYSTEM
-from app.executions.ticking import codes_of
 from app.extensions import db
+from app.plans.fixer_codes import group_codes
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
 from bench.frames import introduced
@@ -82,7 +82,7 @@ class Production:
             run = start_run(
                 session,
                 group=group,
-                codes=codes_of(session, group.id),
+                codes=group_codes(session, group.id),
                 window=(now - timedelta(days=7), now),
                 trigger="command_line",
                 actor=SYSTEM,

@@ -15,10 +15,9 @@ from app.audit.service import SYSTEM
 from app.executions.retries import exhaust, has_attempts_left
 from app.executions.service import Order, start_attempts
 from app.keyset import ReadSession
-from app.plans.fixer_codes import KNOWN_FIXERS
+from app.plans.fixer_codes import group_codes
 from app.plans.models import CollectionSchedule, Plan, Tick
 from app.plans.ticks import Due, claim
-from app.plans.validation import fixer_code_errors
 from app.unit_of_work import WorkSession
 
 PAGE: Final = 500
@@ -173,22 +172,10 @@ def _collect(
     return collections.start_run(
         session,
         group=schedule.group,
-        codes=schedule.fixer_codes or codes_of(session, schedule.group_id),
+        codes=schedule.fixer_codes or group_codes(session, schedule.group_id),
         window=(now - timedelta(hours=schedule.window_hours), now),
         trigger=trigger,
         actor=SYSTEM,
         reason="",
         now=now,
     )
-
-
-def codes_of(session: ReadSession, group_id: int) -> list[str]:
-    """Return what "every code" means for a group: all that its agents offer, else all known ones.
-
-    An offer that is no fixer code is passed over: it must not keep the others from being collected.
-    """
-    offers = session.scalars(
-        select(Agent.fixer_codes).where(Agent.group_id == group_id, Agent.revoked_at.is_(None))
-    )
-    offered = {code for codes in offers for code in codes if not fixer_code_errors(code)}
-    return sorted(offered or KNOWN_FIXERS.keys())

@@ -16,7 +16,7 @@ from app.errors import InvalidError, NotFoundError
 from app.forms import Form
 from app.keyset import Cut, Page, ReadSession
 from app.plans import schedules
-from app.plans.fixer_codes import fixer_choices, unknown_code_errors
+from app.plans.fixer_codes import fixer_choices, group_codes, unknown_code_errors
 from app.plans.models import CollectionSchedule
 from app.plans.schedules import ScheduleValues
 from app.unit_of_work import WorkSession
@@ -53,11 +53,14 @@ def visible_groups(session: ReadSession, group_ids: GroupIds) -> list[SystemGrou
     return groups.list_groups(session, None if group_ids is None else list(group_ids))
 
 
-def group_choices(session: ReadSession, group_ids: GroupIds) -> list[tuple[str, str]]:
-    """Return (sysCode, words) of the groups a person may see."""
+def group_choices(
+    session: ReadSession, group_ids: GroupIds, *, is_enabled: bool | None = None
+) -> list[tuple[str, str]]:
+    """Return (sysCode, words) of the groups a person may see; None of both kinds."""
     return [
         (group.sys_code, f"{group.sys_code} {group.name}".strip())
         for group in visible_groups(session, group_ids)
+        if is_enabled in (None, group.is_enabled)
     ]
 
 
@@ -105,13 +108,23 @@ def mistakes(
     if not sys_codes:
         wrong.append(InvalidError("required", field="groups"))
     by_code = {group.sys_code: group for group in visible_groups(session, group_ids)}
+    asked = [by_code[sys_code] for sys_code in sys_codes if sys_code in by_code]
     for sys_code in sys_codes:
-        group = by_code.get(sys_code)
-        if group is None:
+        if sys_code not in by_code:
             wrong.append(InvalidError("unknown_group", field="groups", sys_code=sys_code))
-        else:
-            wrong += unknown_code_errors(session, group.id, codes)
+    unknown = unknown_code_errors(session, [group.id for group in asked], codes) if asked else []
+    wrong += unknown or [
+        InvalidError("codes_not_offered", field="groups", sys_code=group.sys_code)
+        for group in asked
+        if codes and not share_of(session, group, codes)
+    ]
     return wrong + reason_errors(reason, is_required=False)
+
+
+def share_of(session: ReadSession, group: SystemGroup, codes: Sequence[str]) -> list[str]:
+    """Return those of the codes that the group's own agents can be asked for."""
+    offered = group_codes(session, group.id)
+    return [code for code in codes if code in offered]
 
 
 def send(
@@ -125,7 +138,10 @@ def send(
     group_ids: GroupIds,
     now: datetime,
 ) -> list[CollectionRun]:
-    """Start one run a group. Raises FormErrors of ``mistakes``, and as collections.start_run."""
+    """Start one run a group, each for its own share of the codes.
+
+    Raises FormErrors of ``mistakes``, and as collections.start_run.
+    """
     wrong = mistakes(
         session, sys_codes=sys_codes, codes=codes, window=window, reason=reason, group_ids=group_ids
     )
@@ -136,7 +152,7 @@ def send(
         collections.start_run(
             session,
             group=by_code[sys_code],
-            codes=codes,
+            codes=share_of(session, by_code[sys_code], codes),
             window=window,
             trigger="click",
             actor=actor,

@@ -222,7 +222,7 @@ def _broadcast_page(form: Form, status: int) -> ResponseReturnValue:
         offers=broadcast.offers(db.session, allowed, now, first),
         rows=broadcast.schedule_rows(db.session, allowed, first),
         cut=first,
-        group_choices=broadcast.group_choices(db.session, allowed),
+        group_choices=broadcast.group_choices(db.session, allowed, is_enabled=True),
         codes=broadcast.codes(db.session, allowed),
     )
 

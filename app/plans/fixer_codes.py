@@ -61,21 +61,42 @@ KNOWN_FIXERS: Final = _index(
 """The eight codes, in the order of the product document."""
 
 
+def fixer_code_errors(code: str) -> list[InvalidError]:
+    """A code is a name of letters, digits and underscores that starts lower-case, at most 80 long."""
+    if not code:
+        return [InvalidError("required", field="fixer_code")]
+    is_name = code.isascii() and code.replace("_", "a").isalnum() and len(code) <= 80
+    if not is_name or not code[0].islower():
+        return [InvalidError("fixer_code_format", field="fixer_code", fixer_code=code)]
+    return []
+
+
 def fixer_choices(session: ReadSession, group_ids: Iterable[int] | None = None) -> list[str]:
     """Return the known codes, then those registered agents offer beside them, sorted."""
     offered = registered_codes(session, None if group_ids is None else list(group_ids))
     return [*KNOWN_FIXERS, *sorted(offered - KNOWN_FIXERS.keys())]
 
 
+def group_codes(session: ReadSession, group_id: int) -> list[str]:
+    """Return what "every code" means for a group: all that its agents offer, else all known ones.
+
+    An offer that is no fixer code is passed over: it must not keep the others from being collected.
+    """
+    offered = [code for code in registered_codes(session, [group_id]) if not fixer_code_errors(code)]
+    return sorted(offered or KNOWN_FIXERS)
+
+
 def require_known(session: ReadSession, group_id: int, codes: Iterable[str]) -> None:
     """Raise InvalidError (field fixer_codes) for a code that is not built in and no agent has offered."""
-    for error in unknown_code_errors(session, group_id, codes):
+    for error in unknown_code_errors(session, [group_id], codes):
         raise error
 
 
-def unknown_code_errors(session: ReadSession, group_id: int, codes: Iterable[str]) -> list[InvalidError]:
-    """Return an error for each code that is not built in and no agent of the group has offered."""
-    known = fixer_choices(session, [group_id])
+def unknown_code_errors(
+    session: ReadSession, group_ids: Iterable[int], codes: Iterable[str]
+) -> list[InvalidError]:
+    """Return an error for each code that is not built in and no agent of the groups has offered."""
+    known = fixer_choices(session, group_ids)
     unknown = [code for code in codes if code not in known]
     return [InvalidError("fixer_code", field="fixer_codes", fixer_code=code) for code in unknown]
 

@@ -11,13 +11,12 @@ from app.audit.reasons import reason_errors, required_reason
 from app.audit.service import Actor
 from app.errors import InvalidError, NotFoundError
 from app.keyset import ReadSession
-from app.plans.fixer_codes import fixer_choices
+from app.plans.fixer_codes import fixer_choices, fixer_code_errors
 from app.plans.models import CollectionSchedule
 from app.plans.service import GroupIds
 from app.plans.validation import (
     MAX_WINDOW_HOURS,
     cron_errors,
-    fixer_code_errors,
     group_error,
     next_due,
     zone_errors,

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from app.errors import ConflictError, InvalidError
 from app.i18n import is_zone
+from app.plans.fixer_codes import fixer_code_errors
 from app.plans.models import LEVELS, MODES, STATES
 from app.plans.product_plans import PlanValues
 from app.plans.quartz import QuartzError, next_fire_times
@@ -22,7 +23,7 @@ MAX_WINDOW_HOURS: Final = 24 * 366
 
 def value_errors(values: PlanValues, now: datetime) -> list[Invalid]:
     """Return what is wrong with the values of a plan, but for its group and uniqueness."""
-    errors = fixer_code_errors(values.fixer_code)
+    errors: list[Invalid] = [*fixer_code_errors(values.fixer_code)]
     if not 0 <= values.max_retries <= MAX_RETRIES:
         errors.append(InvalidError("retries", field="max_retries", low=0, high=MAX_RETRIES))
     errors += cron_errors(values.retry_cron, "retry_cron", now)
@@ -38,16 +39,6 @@ def value_errors(values: PlanValues, now: datetime) -> list[Invalid]:
     if len(values.description) > MAX_DESCRIPTION:
         errors.append(InvalidError("too_long", field="description", limit=MAX_DESCRIPTION))
     return errors + zone_errors(values.zone)
-
-
-def fixer_code_errors(code: str) -> list[Invalid]:
-    """A code is a name of letters, digits and underscores that starts lower-case, at most 80 long."""
-    if not code:
-        return [InvalidError("required", field="fixer_code")]
-    is_name = code.isascii() and code.replace("_", "a").isalnum() and len(code) <= 80
-    if not is_name or not code[0].islower():
-        return [InvalidError("fixer_code_format", field="fixer_code", fixer_code=code)]
-    return []
 
 
 def cron_errors(expression: str, field: str, now: datetime) -> list[Invalid]:

@@ -45,6 +45,33 @@ def test_a_broadcast_starts_a_run_and_commands_the_agents_online(operator: Visit
     assert db.session.scalars(db.select(Command.type)).all() == ["Collect"]
 
 
+def test_each_group_is_asked_for_what_its_own_agents_offer(app: Flask, groups: None) -> None:
+    with unit_of_work() as session:
+        pbms = groups_service.find_group(session, "PBMS")
+        assert pbms is not None
+        make_agent(session, pbms, name="pbms-1", codes=(FIXER, "ownFixer"))
+    operator = visitor_of(app, "wang.wu", "operator", groups=["PBAP", "PBMS"])
+    asked = {"groups": ["PBAP", "PBMS"], "codes": [FIXER, "ownFixer"]}
+    assert operator.post("/collections/new", BROADCAST | asked).status_code == 303
+    assert {run.group.sys_code: run.fixer_codes for run in runs()} == {
+        "PBAP": [FIXER],
+        "PBMS": [FIXER, "ownFixer"],
+    }
+    answer = operator.post("/collections/new", BROADCAST | {"codes": ["ownFixer"]})
+    assert answer.status_code == 400
+    answer = operator.post("/collections/new", BROADCAST | asked | {"codes": ["ownFixer"]})
+    assert (answer.status_code, "PBAP 的客户端不支持所选的修复代号" in answer.text) == (400, True)
+
+
+def test_a_disabled_group_is_not_offered(app: Flask, operator: Visitor) -> None:
+    assert 'value="PBAP"' in operator.get("/collections/new").text
+    with unit_of_work() as session:
+        group = groups_service.find_group(session, "PBAP")
+        assert group is not None
+        group.is_enabled = False
+    assert 'value="PBAP"' not in operator.get("/collections/new").text
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
