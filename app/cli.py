@@ -158,6 +158,6 @@ def _wait_for(is_done: Callable[[], bool], timeout: float) -> None:
         if is_done():
             return
         if time.monotonic() >= until:
-            click.echo(f"not done within {timeout:g} s; the server goes on with it", err=True)
+            click.echo(f"not done within {timeout:g} s; a running server goes on with it", err=True)
             raise SystemExit(TIMED_OUT)
         time.sleep(POLL_SECONDS)

@@ -2,13 +2,14 @@
 
 import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import click
 from flask.cli import with_appcontext
+from flask_babel import force_locale
 
 from app.agents import service as agents
 from app.agents.models import Agent
@@ -17,6 +18,7 @@ from app.clock import current_time
 from app.errors import PiculusError
 from app.extensions import db
 from app.keyset import Cut
+from app.messages import words
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users import groups
 from app.users import service as users
@@ -37,24 +39,30 @@ def command_actor() -> Actor:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Turn a service's refusal into one line a field on standard error, and exit 1."""
+    """Turn a service's refusal into a sentence a field on standard error, and exit 1."""
     try:
         yield
     except PiculusError as error:
-        for one in getattr(error, "errors", [error]):
-            details = ", ".join(f"{name}={value}" for name, value in one.params.items())
-            field = f"{one.field}: " if one.field else ""
-            click.echo(f"refused: {field}{one.code}{f' ({details})' if details else ''}", err=True)
+        with force_locale("en"):
+            for one in getattr(error, "errors", [error]):
+                field = f"{one.field}: " if one.field else ""
+                click.echo(f"refused: {field}{words(one)}", err=True)
         raise SystemExit(REFUSED) from error
 
 
 def write_secret(path: Path, secret: str) -> None:
     """Write a secret readable by this account alone."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(file.fileno(), 0o600)
+    with open_secret(path) as file:
+        file.truncate()
         file.write(secret + "\n")
+
+
+def open_secret(path: Path) -> TextIO:
+    """Open a file of a secret, for this account alone; what it holds stays until it is truncated."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "w")
 
 
 _required_reason = click.option("--reason", required=True, help="Kept in the audit trail.")
@@ -77,7 +85,10 @@ def user() -> None:
 def create_user(
     username: str, role: str, display_name: str, group_codes: tuple[str, ...], all_groups: bool, reason: str
 ) -> None:
-    """Make a person; prints the one-time password."""
+    """Make a person; prints the one-time password.
+
+    Exit codes: 0 done, 1 refused, 2 wrong usage.
+    """
     with refusing(), unit_of_work() as session:
         _made, password = users.create_user(
             session,
@@ -99,6 +110,8 @@ def ensure_admin() -> None:
     """Make the first admin where there is nobody; prints its one-time password.
 
     PICULUS_ADMIN_PASSWORD sets the password instead; then nothing is printed.
+
+    Exit codes: 0 done, 1 refused, 2 wrong usage.
     """
     with refusing(), unit_of_work() as session:
         password = users.ensure_admin(session, os.environ.get(ADMIN_PASSWORD) or None, current_time())
@@ -111,7 +124,10 @@ def ensure_admin() -> None:
 @_required_reason
 @with_appcontext
 def disable_user(username: str, reason: str) -> None:
-    """Refuse a person from now on and end their sessions."""
+    """Refuse a person from now on and end their sessions.
+
+    Exit codes: 0 done, 1 refused, 2 wrong usage.
+    """
     with refusing(), unit_of_work() as session:
         person = _person(session, username)
         users.disable_user(session, person, actor=command_actor(), reason=reason, now=current_time())
@@ -122,7 +138,10 @@ def disable_user(username: str, reason: str) -> None:
 @_optional_reason
 @with_appcontext
 def enable_user(username: str, reason: str) -> None:
-    """Let a person in again."""
+    """Let a person in again.
+
+    Exit codes: 0 done, 1 refused, 2 wrong usage.
+    """
     with refusing(), unit_of_work() as session:
         person = _person(session, username)
         users.enable_user(session, person, actor=command_actor(), reason=reason, now=current_time())
@@ -133,7 +152,10 @@ def enable_user(username: str, reason: str) -> None:
 @_required_reason
 @with_appcontext
 def reset_user(username: str, reason: str) -> None:
-    """Give a person a new one-time password, which is printed."""
+    """Give a person a new one-time password, which is printed.
+
+    Exit codes: 0 done, 1 refused, 2 wrong usage.
+    """
     with refusing(), unit_of_work() as session:
         person = _person(session, username)
         password = users.reset_password(
@@ -145,7 +167,10 @@ def reset_user(username: str, reason: str) -> None:
 @user.command("list")
 @with_appcontext
 def list_users() -> None:
-    """List people: name, role, state, groups."""
+    """List people: name, role, state, groups.
+
+    Exit codes: 0 done, 2 wrong usage.
+    """
     after: str | None = None
     while True:
         page, _count = users.list_users(db.session, cut=Cut(after=after))
@@ -179,7 +204,10 @@ def group() -> None:
 @_optional_reason
 @with_appcontext
 def create_group(sys_code: str, name: str, zone: str, trade_table: str, reason: str) -> None:
-    """Make a system group."""
+    """Make a system group.
+
+    Exit codes: 0 done, 1 refused, 2 wrong usage.
+    """
     with refusing(), unit_of_work() as session:
         groups.create_group(
             session,
@@ -196,7 +224,10 @@ def create_group(sys_code: str, name: str, zone: str, trade_table: str, reason: 
 @group.command("list")
 @with_appcontext
 def list_groups() -> None:
-    """List groups: code, name, zone, state."""
+    """List groups: code, name, zone, state.
+
+    Exit codes: 0 done, 2 wrong usage.
+    """
     for system in groups.list_groups(db.session):
         state = "enabled" if system.is_enabled else "disabled"
         click.echo(f"{system.sys_code}\t{system.name}\t{system.zone}\t{state}")
@@ -225,11 +256,14 @@ _file_option = click.option(
 @_file_option
 @with_appcontext
 def create_token(name: str, sys_code: str, reason: str, path: Path | None) -> None:
-    """Register an agent in a group; prints its token."""
+    """Register an agent in a group; prints its token.
+
+    Exit codes: 0 done, 1 refused, 2 wrong usage.
+    """
     system = groups.find_group(db.session, sys_code)
     if system is None:
         raise click.BadParameter(f"there is no group {sys_code}", param_hint="--group")
-    with refusing(), unit_of_work() as session:
+    with _handing_out(path) as hand_out, refusing(), unit_of_work() as session:
         _made, token = agents.register(
             session,
             name=name,
@@ -238,7 +272,7 @@ def create_token(name: str, sys_code: str, reason: str, path: Path | None) -> No
             reason=reason,
             now=current_time(),
         )
-    _hand_out(token, path)
+        session.after_commit(lambda: hand_out(token))
 
 
 @agent_token.command("rotate")
@@ -247,13 +281,16 @@ def create_token(name: str, sys_code: str, reason: str, path: Path | None) -> No
 @_file_option
 @with_appcontext
 def rotate_token(name: str, reason: str, path: Path | None) -> None:
-    """Give an agent a new token; the old one is refused at once."""
+    """Give an agent a new token; the old one is refused at once.
+
+    Exit codes: 0 done, 1 refused, 2 wrong usage.
+    """
     agent = _agent(name)
-    with refusing(), unit_of_work() as session:
+    with _handing_out(path) as hand_out, refusing(), unit_of_work() as session:
         _agent_row, token = agents.rotate(
             session, agent.id, actor=command_actor(), reason=reason, now=current_time()
         )
-    _hand_out(token, path)
+        session.after_commit(lambda: hand_out(token))
 
 
 @agent_token.command("revoke")
@@ -261,7 +298,10 @@ def rotate_token(name: str, reason: str, path: Path | None) -> None:
 @_required_reason
 @with_appcontext
 def revoke_token(name: str, reason: str) -> None:
-    """End an agent's token; its socket closes within a second."""
+    """End an agent's token; its socket closes within a second.
+
+    Exit codes: 0 done, 1 refused, 2 wrong usage.
+    """
     agent = _agent(name)
     with refusing(), unit_of_work() as session:
         agents.revoke(session, agent.id, actor=command_actor(), reason=reason, now=current_time())
@@ -270,7 +310,10 @@ def revoke_token(name: str, reason: str) -> None:
 @agent_token.command("list")
 @with_appcontext
 def list_tokens() -> None:
-    """List agents: name, group, presence, end of the token."""
+    """List agents: name, group, presence, end of the token.
+
+    Exit codes: 0 done, 2 wrong usage.
+    """
     for one in agents.list_agents(db.session):
         agent = one.agent
         click.echo(f"{agent.name}\t{agent.group.sys_code}\t{one.presence}\t…{agent.token_hint}")
@@ -283,8 +326,23 @@ def _agent(name: str) -> Agent:
     return agent
 
 
-def _hand_out(token: str, path: Path | None) -> None:
+@contextmanager
+def _handing_out(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """Yield what takes the token: the terminal, or the file, which is open before the token is made.
+
+    Exits 1, and nothing has changed, where the file cannot be written.
+    """
     if path is None:
-        click.echo(token)
-    else:
-        write_secret(path, token)
+        yield click.echo
+        return
+    try:
+        file = open_secret(path)
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}; the token was not made") from error
+    with file:
+
+        def write(token: str) -> None:
+            file.truncate()
+            file.write(token + "\n")
+
+        yield write

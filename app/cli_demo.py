@@ -30,7 +30,10 @@ MANUAL_IN_PBMS: Final = ("interRechargeFixServiceImpl", "interWithdrawFixService
 @click.command("seed-demo")
 @with_appcontext
 def seed_demo() -> None:
-    """Write the demo's groups, agents, plans and collection schedules; tokens go to instance/secrets."""
+    """Write the demo's groups, agents, plans and collection schedules; tokens go to instance/secrets.
+
+    Exit codes: 0 done, 1 refused.
+    """
     folder: Path = current_app.extensions["settings"].secrets_folder
     with refusing(), unit_of_work() as session:
         for sys_code, name in DEMO_GROUPS:

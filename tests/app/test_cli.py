@@ -1,6 +1,7 @@
 """The command line: what it writes, what it prints, and its exit codes."""
 
 import stat
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -11,6 +12,9 @@ from app.agents import service as agents
 from app.agents.models import Agent, Command
 from app.anomalies.models import CollectionRun
 from app.audit.models import AuditEntry
+from app.cli import collect, repair
+from app.cli_accounts import agent_token, group, user
+from app.cli_demo import seed_demo
 from app.extensions import db
 from app.plans.models import CollectionSchedule, Plan
 from app.plans.service import delete_plan
@@ -74,9 +78,19 @@ def test_wrong_usage_has_its_exit_code(
     assert runner.invoke(args=arguments).exit_code == code
 
 
-@pytest.mark.parametrize("command", ["collect", "repair", "user", "group", "agent-token"])
-def test_every_help_tells_the_exit_codes(runner: FlaskCliRunner, command: str) -> None:
-    assert "Exit codes: 0 " in runner.invoke(args=[command, "--help"]).output
+COMMANDS = [
+    [command.name, *below]
+    for command in (collect, repair, seed_demo, user, group, agent_token)
+    for below in [[], *([name] for name in getattr(command, "commands", ()))]
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_help_tells_the_exit_codes(runner: FlaskCliRunner, command: list[str]) -> None:
+    result = runner.invoke(args=[*command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+    assert "Exit codes: 0 " in result.output
 
 
 def test_repair_commands_one_trade(runner: FlaskCliRunner, group_id: int) -> None:
@@ -106,6 +120,42 @@ def test_an_agents_token_is_made_rotated_and_revoked(runner: FlaskCliRunner, gro
     assert runner.invoke(args=["agent-token", "revoke", "pbap-9", "--reason", "host gone"]).exit_code == 0
     assert agents.authenticate(db.session, rotated) is None
     assert "pbap-9\tPBAP\trevoked" in runner.invoke(args=["agent-token", "list"]).output
+
+
+def test_a_token_that_cannot_be_written_is_not_made(
+    runner: FlaskCliRunner, group_id: int, tmp_path: Path
+) -> None:
+    runner.invoke(args=["agent-token", "create", "pbap-9", "--group", "PBAP"])
+    before = db.session.scalars(select(Agent.token_hash).where(Agent.name == "pbap-9")).one()
+    (tmp_path / "file").write_text("")
+    arguments = [
+        "agent-token",
+        "rotate",
+        "pbap-9",
+        "--reason",
+        "x",
+        "--file",
+        str(tmp_path / "file" / "token"),
+    ]
+    refused = runner.invoke(args=arguments)
+    assert (refused.exit_code, "the token was not made" in refused.output) == (1, True)
+    db.session.expire_all()
+    assert db.session.scalars(select(Agent.token_hash).where(Agent.name == "pbap-9")).one() == before
+
+
+def test_a_token_replaces_what_its_file_held(runner: FlaskCliRunner, group_id: int, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(
+        "an older and much longer token, of which nothing may stay behind the new one, not a letter\n"
+    )
+    runner.invoke(args=["agent-token", "create", "pbap-9", "--group", "PBAP", "--file", str(file)])
+    assert agents.authenticate(db.session, file.read_text().rstrip("\n")) is not None
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_refusal_is_a_sentence(runner: FlaskCliRunner) -> None:
+    refused = runner.invoke(args=["user", "disable", "nobody", "--reason", "left"])
+    assert (refused.exit_code, refused.output) == (1, "refused: username: There is no such user.\n")
 
 
 def test_people_are_made_reset_and_disabled(runner: FlaskCliRunner, group_id: int) -> None:
@@ -155,13 +205,3 @@ def test_what_the_command_line_does_is_audited(runner: FlaskCliRunner, group_id:
     entry = db.session.scalars(select(AuditEntry).where(AuditEntry.action == "group.create")).one()
     assert entry.actor_name.startswith("cli:")
     assert "PBXX\t试\tAsia/Shanghai\tenabled" in runner.invoke(args=["group", "list"]).output
-
-
-@pytest.mark.parametrize(
-    "command",
-    [["collect"], ["repair"], ["user"], ["user", "create"], ["agent-token"], ["group"], ["seed-demo"]],
-)
-def test_every_command_explains_itself(runner: FlaskCliRunner, command: list[str]) -> None:
-    result = runner.invoke(args=[*command, "--help"])
-    assert result.exit_code == 0
-    assert "Usage" in result.output
