@@ -20,7 +20,7 @@ from agent.protocol import (
     StepRecorded,
 )
 from app import cli, error_pages, evidence, health, i18n, presentation, told
-from app.agents import commands, endpoint
+from app.agents import commands, endpoint, withdrawing
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
 from app.anomalies import collecting, collection_course
@@ -36,7 +36,7 @@ from app.monitor import views as monitor_views
 from app.plans import collection_views, cron_words
 from app.plans import views as plan_views
 from app.runtime import Runtime
-from app.users import sessions
+from app.users import groups, sessions
 from app.users import views as user_views
 
 BLUEPRINTS: Final = (
@@ -73,6 +73,12 @@ COMMAND_CLOSED: Final[tuple[commands.CommandClosed, ...]] = (
 )
 """Who hears of a command that closed without a result."""
 
+GROUP_DISABLED: Final[tuple[groups.GroupDisabled, ...]] = (
+    collection_course.group_disabled,
+    withdrawing.group_disabled,
+)
+"""Who hears of a group that was disabled, in order."""
+
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -103,6 +109,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["settings"] = settings
     app.extensions["clock"] = clock
     app.extensions["command_closed"] = COMMAND_CLOSED
+    app.extensions["group_disabled"] = GROUP_DISABLED
     _bind_extensions(app, settings)
     _bind_runtime(app, settings, clock)
     app.url_map.converters["int"] = NumberConverter

@@ -28,6 +28,7 @@ TEXTS: Final[tuple[tuple[str, Any], ...]] = (
     ("the deadline passed", _("已过期限")),
     ("the run was cancelled", _("收集已取消")),
     ("plan_disabled", _("方案已失效")),
+    ("group_disabled", _("系统组别已停用")),
     ("the agent is offline", _("客户端不在线")),
     ("the agent came back with another journal", _("客户端带着另一本日志回来")),
     ("not known to the server", _("服务器没有这条命令")),

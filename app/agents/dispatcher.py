@@ -26,6 +26,7 @@ from app.agents.writer import Job, Writer
 from app.clock import Clock
 from app.extensions import db
 from app.unit_of_work import unit_of_work
+from app.users.models import SystemGroup
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ class Dispatcher:
             return False
         room = self._room(ready)
         wanted: list[Claim] = []
-        for group_id in sorted({session.group_id for session in ready}):
+        for group_id in self._enabled({session.group_id for session in ready}):
             open_sessions = [one for one in ready if one.group_id == group_id and room[one.agent_id] > 0]
             if open_sessions:
                 wanted += assign(self._pending(group_id, open_sessions), open_sessions, room)
@@ -178,6 +179,11 @@ class Dispatcher:
             claimed = claim(session, wanted, self._clock())
         self._send(claimed)
         return len(claimed) >= PAGE
+
+    def _enabled(self, group_ids: set[int]) -> list[int]:
+        """Return those of the groups that are enabled: a disabled one is sent nothing new."""
+        enabled = select(SystemGroup.id).where(SystemGroup.is_enabled).order_by(SystemGroup.id)
+        return [group_id for group_id in db.session.scalars(enabled) if group_id in group_ids]
 
     def _room(self, sessions: list[AgentSession]) -> dict[int, int]:
         """Return how many more commands each agent may be sent."""

@@ -21,6 +21,7 @@ from app.audit.service import Actor
 from app.errors import ConflictError
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
 
 WAIT_FOR_AGENTS: Final = timedelta(seconds=60)
 MAX_TASKS_A_SHARD: Final = 3
@@ -121,6 +122,15 @@ def cancel_run(
         now=now,
     )
     return run
+
+
+def group_disabled(
+    session: WorkSession, group: SystemGroup, actor: Actor, reason: str, now: datetime
+) -> None:
+    """End the group's live runs as cancel_run does: a disabled group is not collected."""
+    live = select(CollectionRun).where(IS_LIVE_RUN, CollectionRun.group_id == group.id)
+    for run in list(session.scalars(live).unique()):
+        cancel_run(session, run.id, actor=actor, reason=reason, group_ids=None, now=now)
 
 
 def tend_runs(session: WorkSession, now: datetime) -> int:

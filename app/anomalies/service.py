@@ -77,12 +77,14 @@ def verify(
 ) -> Command:
     """Order fresh facts of one anomaly for a person.
 
-    Raises NotFoundError, InvalidError for the reason, ConflictError (state, trade_busy).
+    Raises NotFoundError, InvalidError for the reason, ConflictError (state, group_disabled, trade_busy).
     """
     reason = required_reason(reason)
     anomaly = get_anomaly(session, anomaly_id, group_ids)
     if anomaly.state not in OPEN_STATES:
         raise ConflictError("state", from_state=anomaly.state, to_state="verify")
+    if not anomaly.group.is_enabled:
+        raise ConflictError("group_disabled", sys_code=anomaly.group.sys_code)
     command = order_verify(session, anomaly, now)
     note(
         session,

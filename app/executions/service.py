@@ -104,7 +104,8 @@ def _by_person(
     plan = find_plan(session, anomaly.group_id, anomaly.fixer_code)
     code = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled, allowed)
     if code is not None or plan is None:
-        raise ConflictError(code, trade_no=anomaly.trade_no, fixer_code=anomaly.fixer_code)
+        sys_code = anomaly.group.sys_code
+        raise ConflictError(code, trade_no=anomaly.trade_no, fixer_code=anomaly.fixer_code, sys_code=sys_code)
     attempt = start_attempt(session, anomaly, plan, order)
     _audit(session, attempt, anomaly, action, order)
     return attempt

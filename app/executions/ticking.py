@@ -58,7 +58,9 @@ def attempt_tick_page(session: WorkSession, page: TickPage, now: datetime) -> Ti
     Open ones get an attempt, or are exhausted when none is left; waiting ones get a Verify.
     """
     plan, tick = session.get(Plan, page.plan_id), session.get(Tick, page.tick_id)
-    if plan is None or tick is None or page.last_id is None or plan.state != "normal":
+    if plan is None or tick is None or page.last_id is None:
+        return TickPage(page.tick_id, page.plan_id, None)
+    if plan.state != "normal" or not plan.group.is_enabled:
         return TickPage(page.tick_id, page.plan_id, None)
     anomalies = list(session.scalars(_repairable(plan, page.last_id, now)).unique())
     tick.commands += _attempt(session, plan, anomalies, now)

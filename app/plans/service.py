@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from app.agents import commands
-from app.agents.models import Command
+from app.agents.withdrawing import cancel_repairs
 from app.audit import service as audit
 from app.audit.reasons import reason_errors, required_reason
 from app.audit.service import Actor
@@ -113,7 +112,7 @@ def update_plan(
     if {"sys_code", "fixer_code"} & changed.keys():
         refuse_in_use(session, plan, field="fixer_code")
     if values.state == "disabled" and before.state == "normal":
-        _cancel_pending(session, plan, now)
+        cancel_repairs(session, plan.group_id, plan.fixer_code, "plan_disabled", now)
     plan.group_id, plan.group = group.id, group
     for name, value in _columns(values).items():
         setattr(plan, name, value)
@@ -225,19 +224,6 @@ def _columns(values: PlanValues) -> dict[str, Any]:
 def _changed(before: PlanValues, after: PlanValues) -> dict[str, list[Any]]:
     old, new = asdict(before), asdict(after)
     return {name: [old[name], new[name]] for name in old if old[name] != new[name]}
-
-
-def _cancel_pending(session: WorkSession, plan: Plan, now: datetime) -> None:
-    pending = session.scalars(
-        select(Command).where(
-            Command.group_id == plan.group_id,
-            Command.fixer_code == plan.fixer_code,
-            Command.type == "Repair",
-            Command.state == "pending",
-        )
-    )
-    for command in list(pending):
-        commands.request_cancel(session, command, "plan_disabled", now)
 
 
 def _keep_version(

@@ -1,9 +1,10 @@
 """System groups (系统组别): the production systems Piculus looks after."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from flask import current_app
 from sqlalchemy import ColumnElement, or_, select
 
 from app.audit import service as audit
@@ -19,6 +20,9 @@ from app.users.validation import NAME_LIMIT
 
 SYS_CODE = re.compile(r"[A-Z][A-Z0-9_]{1,39}")
 TABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
+
+GroupDisabled = Callable[[WorkSession, SystemGroup, Actor, str, datetime], None]
+"""Hears of a group that was disabled, by whom and why; bound by create_app."""
 
 
 def list_groups(session: ReadSession, group_ids: Sequence[int] | None = None) -> list[SystemGroup]:
@@ -112,7 +116,10 @@ def update_group(
     reason: str = "",
     now: datetime,
 ) -> None:
-    """Change a group; its code stays. Disabling it takes a reason. Raises FormErrors."""
+    """Change a group; its code stays. Raises FormErrors.
+
+    Disabling it takes a reason, and ends its collections and what is pending; what runs finishes.
+    """
     errors = _value_errors(name, zone, trade_table)
     errors += reason_errors(reason, is_required=group.is_enabled and not is_enabled)
     if not trade_table:
@@ -126,6 +133,10 @@ def update_group(
     for key, value in wanted.items():
         setattr(group, key, value)
     _record(session, group, "group.update", actor, now, changed, reason)
+    if "is_enabled" in changed and not is_enabled:
+        listeners: tuple[GroupDisabled, ...] = current_app.extensions.get("group_disabled", ())
+        for listener in listeners:
+            listener(session, group, actor, reason, now)
 
 
 def _value_errors(name: str, zone: str, trade_table: str) -> list[InvalidError | ConflictError]:

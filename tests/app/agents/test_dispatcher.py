@@ -1,0 +1,62 @@
+"""What a round of the dispatcher sends, to sessions whose sockets are stood in for."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from flask import Flask
+
+from agent.protocol import Message, decode_to_agent
+from app.agents.hub import AgentSession
+from app.unit_of_work import unit_of_work
+from app.users.models import SystemGroup
+from tests.app.agents.conftest import Member, order, stored
+from tests.conftest import HandClock
+
+pytestmark = pytest.mark.each_engine
+
+
+@dataclass
+class Ear:
+    """Stands where a session's socket is: keeps what is sent."""
+
+    heard: list[Message] = field(default_factory=list)
+
+    def send(self, frame: bytes) -> None:
+        self.heard.append(decode_to_agent(frame))
+
+    def close(self, code: int, reason: str) -> None:
+        """Nothing is held."""
+
+
+def listen(app: Flask, member: Member, *codes: str) -> Ear:
+    """Have the member's agent be connected and ready, offering these fixers."""
+    hub = app.extensions["runtime"].hub
+    session = AgentSession(hub, member.id, member.group_id, "PBAP", "127.0.0.1")
+    ear = Ear()
+    session.peer = ear  # type: ignore[assignment]
+    session.fixer_codes, session.is_ready = frozenset(codes or ("interRecharge",)), True
+    hub.register(session)
+    return ear
+
+
+def look(app: Flask) -> None:
+    app.extensions["dispatcher"].round()
+
+
+def test_what_is_pending_is_sent_to_an_agent_that_offers_it(
+    app: Flask, member: Member, clock: HandClock
+) -> None:
+    ear = listen(app, member)
+    command_id = order(member, "TRD1", clock())
+    look(app)
+    assert [message.command_id for message in ear.heard] == [command_id]
+    assert stored(command_id).state == "sent"
+
+
+def test_a_disabled_group_is_sent_nothing(app: Flask, member: Member, clock: HandClock) -> None:
+    ear = listen(app, member)
+    with unit_of_work() as session:
+        session.get_one(SystemGroup, member.group_id).is_enabled = False
+    command_id = order(member, "TRD1", clock())
+    look(app)
+    assert (ear.heard, stored(command_id).state) == ([], "pending")
