@@ -23,11 +23,11 @@ from app import cli, error_pages, evidence, health, i18n, presentation, told
 from app.agents import commands, endpoint, withdrawing
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
-from app.anomalies import collecting, collection_course
+from app.anomalies import collecting, collection_course, states
 from app.audit import views as audit_views
 from app.clock import Clock, utc_now
 from app.config import Settings, read_secret_key, read_settings
-from app.executions import anomaly_views, exception_views, results
+from app.executions import anomaly_views, exception_views, results, service
 from app.executions import views as execution_views
 from app.executions.scheduler import Scheduler
 from app.extensions import csrf, db, limiter, migrate
@@ -73,6 +73,9 @@ COMMAND_CLOSED: Final[tuple[commands.CommandClosed, ...]] = (
 )
 """Who hears of a command that closed without a result."""
 
+ANOMALY_CLOSED: Final[tuple[states.AnomalyClosed, ...]] = (service.close_execution,)
+"""Who hears of an anomaly that became terminal."""
+
 GROUP_DISABLED: Final[tuple[groups.GroupDisabled, ...]] = (
     collection_course.group_disabled,
     withdrawing.group_disabled,
@@ -109,6 +112,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["settings"] = settings
     app.extensions["clock"] = clock
     app.extensions["command_closed"] = COMMAND_CLOSED
+    app.extensions["anomaly_closed"] = ANOMALY_CLOSED
     app.extensions["group_disabled"] = GROUP_DISABLED
     _bind_extensions(app, settings)
     _bind_runtime(app, settings, clock)

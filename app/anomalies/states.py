@@ -1,8 +1,10 @@
 """How an anomaly's state changes: the allowed transitions, its history, and the kept counts."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+from flask import current_app
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent, QuarterCount
@@ -21,6 +23,9 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "ignored": frozenset(),
 }
 """From a state to the states it may change to; from open or waiting, a result comes late."""
+
+AnomalyClosed = Callable[[WorkSession, Anomaly, datetime], None]
+"""Hears of an anomaly that became terminal, whatever ended it; bound by create_app."""
 
 RESOLUTION_SUCCESS: Final = "success"
 RESOLUTION_CONFIRMED_FAILED: Final = "confirmed_failed"
@@ -54,6 +59,9 @@ def change_state(
     if to in TERMINAL_STATES:
         anomaly.closed_at = now
         anomaly.waiting_since = None
+        listeners: tuple[AnomalyClosed, ...] = current_app.extensions.get("anomaly_closed", ())
+        for listener in listeners:
+            listener(session, anomaly, now)
     _write_event(session, anomaly, before, code, reason, actor, now, command_id)
     if to in COUNTED_STATES:
         count(

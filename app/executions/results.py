@@ -129,9 +129,6 @@ def record_result(session: WorkSession, agent: Agent, message: RepairFinished, n
         return
     _take_row(anomaly, message, now)
     _apply(session, anomaly, message, now)
-    if anomaly.state in TERMINAL_STATES:
-        attempt.execution.after = message.after or message.before
-        attempt.execution.finished_at = now
 
 
 def _is_over(anomaly: Anomaly, attempt: Attempt, message: RepairFinished) -> bool:

@@ -205,6 +205,14 @@ def _executions_of(session: WorkSession, anomaly_ids: list[int]) -> dict[int, Ex
     return {execution.anomaly_id: execution for execution in rows}
 
 
+def close_execution(session: WorkSession, anomaly: Anomaly, now: datetime) -> None:
+    """The anomaly is closed, whatever ended it: so is its repair, with the row as last read."""
+    execution = find_execution(session, anomaly.id) if anomaly.attempts else None
+    if execution is not None:
+        execution.after, execution.finished_at = anomaly.row, now
+        session.touch("executions")
+
+
 def cancel_attempt(
     session: WorkSession,
     attempt_id: int,

@@ -9,7 +9,7 @@ from agent.protocol import StepRecorded
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, AnomalyEvent, QuarterCount
-from app.anomalies.service import order_verify
+from app.anomalies.service import ignore, order_verify
 from app.executions import results
 from app.executions.models import Attempt, Execution, Step
 from app.executions.service import Order, retry_now, start_attempt
@@ -339,3 +339,25 @@ def test_a_repair_resumed_to_the_end_is_repaired_not_healed(
     command = order_facts(session, anomaly, agent)
     results.record_facts(session, agent, facts_read(command, "consistent"), LATER)
     assert (anomaly.state, anomaly.resolution) == ("repaired", "success")
+
+
+def test_a_repair_that_a_verify_finds_whole_ends_with_the_row_it_left(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "unknown", money_moved=True), NOW)
+    command = order_facts(session, anomaly, agent)
+    after = row_of(anomaly.trade_no, 1) | {"ACC_TRD_STATUS": 1}
+    results.record_facts(session, agent, facts_read(command, "consistent", row=after), LATER)
+    execution = session.scalars(select(Execution)).unique().one()
+    assert (anomaly.state, execution.after, execution.finished_at) == ("repaired", after, LATER)
+
+
+def test_a_repair_whose_anomaly_is_ignored_ends_with_it(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "needs_human"), NOW)
+    ignore(session, anomaly.id, reason="a test trade", actor=PERSON, group_ids=None, now=LATER)
+    execution = session.scalars(select(Execution)).unique().one()
+    assert (anomaly.state, execution.after, execution.finished_at) == ("ignored", anomaly.row, LATER)
