@@ -16,6 +16,7 @@ from app.anomalies.reports import apply_decision
 from app.anomalies.states import (
     RESOLUTION_CONFIRMED_FAILED,
     RESOLUTION_SUCCESS,
+    begin_anew,
     change_state,
     note,
 )
@@ -86,6 +87,7 @@ def verify(
     if not anomaly.group.is_enabled:
         raise ConflictError("group_disabled", sys_code=anomaly.group.sys_code)
     command = order_verify(session, anomaly, now)
+    begin_anew(anomaly, now)
     note(
         session,
         anomaly,
@@ -180,7 +182,7 @@ def _decide(session: WorkSession, anomaly: Anomaly, outcome: str, message: Facts
     if anomaly.state == "needs_human" and _was_ordered(session, anomaly, message.command_id):
         # A person asked after looking at it: the trade goes back to the machine, with a new 24 hours.
         anomaly.outcome = outcome
-        anomaly.money_moved_at = now if anomaly.has_moved_money else None
+        begin_anew(anomaly, now)
         to = "waiting" if outcome == "wait" else "open"
         change_state(
             session,

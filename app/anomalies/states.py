@@ -56,9 +56,11 @@ def change_state(
     anomaly.changed_at = now
     if to == "waiting":
         anomaly.waiting_since = anomaly.waiting_since or now
+    elif to == "needs_human" or to in TERMINAL_STATES:
+        # What a person sends to wait again waits anew: the bank's limit has asked them once.
+        anomaly.waiting_since = None
     if to in TERMINAL_STATES:
         anomaly.closed_at = now
-        anomaly.waiting_since = None
         listeners: tuple[AnomalyClosed, ...] = current_app.extensions.get("anomaly_closed", ())
         for listener in listeners:
             listener(session, anomaly, now)
@@ -67,6 +69,12 @@ def change_state(
         count(
             session, anomaly.group_id, counted_name(anomaly, to), now, amount_minor=anomaly.amount_minor or 0
         )
+
+
+def begin_anew(anomaly: Anomaly, now: datetime) -> None:
+    """A person has looked and asks again: the limits of waiting and of money on its way count from now."""
+    anomaly.waiting_since = now if anomaly.state == "waiting" else None
+    anomaly.money_moved_at = now if anomaly.has_moved_money else None
 
 
 COUNTED_STATES: Final = ("repaired", "healed", "ignored", "exhausted", "needs_human")

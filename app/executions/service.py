@@ -12,7 +12,7 @@ from app.agents.issuing import TradeOrder, issue_many
 from app.agents.models import Command
 from app.anomalies.models import TERMINAL_STATES, Anomaly
 from app.anomalies.service import GroupIds, get_anomaly
-from app.anomalies.states import change_state, note
+from app.anomalies.states import begin_anew, change_state, note
 from app.audit import service as audit
 from app.audit.reasons import required_reason
 from app.audit.service import Actor
@@ -172,6 +172,8 @@ def _begin(
         )
     execution.plan_id, execution.plan_version = plan.id, plan.version
     execution.fixer_code, execution.finished_at = plan.fixer_code, None
+    if order.trigger != "tick":
+        begin_anew(anomaly, order.now)
     anomaly.attempts += 1
     attempt = Attempt(
         execution=execution,

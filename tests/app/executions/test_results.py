@@ -9,8 +9,8 @@ from agent.protocol import StepRecorded
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, AnomalyEvent, QuarterCount
-from app.anomalies.service import ignore, order_verify
-from app.executions import results
+from app.anomalies.service import ignore, order_verify, verify
+from app.executions import limits, results
 from app.executions.models import Attempt, Execution, Step
 from app.executions.service import Order, retry_now, start_attempt
 from app.plans.models import Plan
@@ -361,3 +361,46 @@ def test_a_repair_whose_anomaly_is_ignored_ends_with_it(
     ignore(session, anomaly.id, reason="a test trade", actor=PERSON, group_ids=None, now=LATER)
     execution = session.scalars(select(Execution)).unique().one()
     assert (anomaly.state, execution.after, execution.finished_at) == ("ignored", anomaly.row, LATER)
+
+
+@pytest.mark.parametrize("answer", ["wait", "resume"])
+def test_what_a_person_had_verified_waits_anew(
+    session: WorkSession, group: SystemGroup, agent: Agent, answer: str
+) -> None:
+    anomaly = overdue(session, group)
+    command = verify(session, anomaly.id, reason="asked the bank", actor=PERSON, group_ids=None, now=LATER)
+    hand_to(session, command, agent)
+    results.record_facts(session, agent, facts_read(command, answer), LATER)
+    session.flush()
+    limits.apply_limits(session, LATER)
+    assert anomaly.state == ("waiting" if answer == "wait" else "open")
+
+
+def test_what_a_person_had_tried_again_waits_anew(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    anomaly = overdue(session, group)
+    attempt = retry_now(session, anomaly.id, Order("click", PERSON, "asked", LATER), group_ids=None)
+    command = commands.find(session, attempt.command_id)
+    assert command is not None
+    hand_to(session, command, agent)
+    results.record_result(session, agent, finished(command, "wait", money_moved=True), LATER)
+    session.flush()
+    limits.apply_limits(session, LATER)
+    assert (anomaly.state, anomaly.waiting_since) == ("waiting", LATER)
+
+
+def overdue(session: WorkSession, group: SystemGroup) -> Anomaly:
+    """An anomaly that waited, with money on its way, until a person was asked."""
+    long_ago = NOW - timedelta(days=11)
+    anomaly = make_anomaly(
+        session,
+        group,
+        state="waiting",
+        waiting_since=long_ago,
+        has_moved_money=True,
+        money_moved_at=long_ago,
+    )
+    limits.apply_limits(session, NOW)
+    assert anomaly.state == "needs_human"
+    return anomaly
