@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import select
 
+from agent.facts import Status
 from agent.protocol import FactsRead
 from app.agents import commands
 from app.agents.issuing import TradeOrder, issue_many
@@ -28,8 +29,6 @@ from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
 
 VERIFY_DEADLINE: Final = timedelta(minutes=5)
-STATUS_FAILED: Final = 9
-"""TRD_STATUS of a failed trade as the product document writes it."""
 
 GroupIds = Collection[int] | None
 """The groups a person may see; None: all."""
@@ -163,7 +162,8 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
 def close_consistent(session: WorkSession, anomaly: Anomaly, now: datetime, command_id: str | None) -> None:
     """Row, ledger and bank agree: healed by itself, or repaired where one of our repairs has moved money."""
     if anomaly.has_moved_money:
-        is_failed = anomaly.row.get("TRD_STATUS") == STATUS_FAILED
+        # The codes of TRD_STATUS are the agent's configuration: only its facts tell what one means.
+        is_failed = (anomaly.facts or {}).get("status") == Status.FAILED
         anomaly.resolution = RESOLUTION_CONFIRMED_FAILED if is_failed else RESOLUTION_SUCCESS
     to = "repaired" if anomaly.has_moved_money else "healed"
     change_state(

@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
+from agent.facts import Status
 from agent.protocol import StepRecorded
 from app.agents import commands
 from app.agents.models import Agent, Command
@@ -19,6 +21,7 @@ from app.users.models import SystemGroup
 from tests.factories import (
     NOW,
     PERSON,
+    facts_of,
     facts_read,
     finished,
     hand_to,
@@ -404,3 +407,18 @@ def overdue(session: WorkSession, group: SystemGroup) -> Anomaly:
     limits.apply_limits(session, NOW)
     assert anomaly.state == "needs_human"
     return anomaly
+
+
+@pytest.mark.parametrize(
+    ("status", "resolution"), [(Status.FAILED, "confirmed_failed"), (Status.SUCCESS, "success")]
+)
+def test_what_was_repaired_is_told_by_the_facts_not_by_productions_code(
+    session: WorkSession, group: SystemGroup, agent: Agent, status: Status, resolution: str
+) -> None:
+    anomaly = make_anomaly(session, group, state="waiting", has_moved_money=True, money_moved_at=NOW)
+    command = order_facts(session, anomaly, agent)
+    code = 3 if status is Status.FAILED else 9
+    facts = msgspec.structs.replace(facts_of(anomaly.trade_no), status=status)
+    message = facts_read(command, "consistent", row=row_of(anomaly.trade_no, 1, code), facts=facts)
+    results.record_facts(session, agent, message, LATER)
+    assert anomaly.resolution == resolution
