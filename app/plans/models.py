@@ -1,7 +1,7 @@
 """Repair plans, their versions, recurring collections, and the ticks of both."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -15,6 +15,8 @@ MODES = ("auto", "manual")
 STATES = ("normal", "disabled")
 LEVELS = (0, 1, 2, 3)
 """不重要, 一般, 重要, 非常重要."""
+NO_ID_TWICE: Final = {"sqlite_autoincrement": True}
+"""Ticks and repairs outlive what they name; SQLite would give its id to the next plan or schedule."""
 
 
 class Plan(Base):
@@ -30,6 +32,7 @@ class Plan(Base):
         CheckConstraint("mode IN ('auto', 'manual')", name="mode"),
         CheckConstraint("state IN ('normal', 'disabled')", name="state"),
         CheckConstraint("level BETWEEN 0 AND 3", name="level"),
+        NO_ID_TWICE,
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -73,6 +76,7 @@ class CollectionSchedule(Base):
     """
 
     __tablename__ = "collection_schedule"
+    __table_args__ = NO_ID_TWICE
 
     id: Mapped[int] = mapped_column(primary_key=True)
     group_id: Mapped[int] = mapped_column(ForeignKey("system_group.id"), unique=True)

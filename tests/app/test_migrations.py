@@ -7,12 +7,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from app import create_app
 from app.anomalies.models import AMOUNT_SQL
 from app.config import Settings
 from app.extensions import Base, db
+from app.plans.models import Plan, Tick
+from app.unit_of_work import unit_of_work
 from tests.databases import databases
+from tests.factories import NOW, make_group, make_plan
 
 
 @pytest.mark.filterwarnings("ignore:.*expression-based index")  # SQLAlchemy reads none back from SQLite
@@ -51,6 +55,27 @@ def test_what_was_counted_by_the_hour_stays_counted(tmp_path: Path) -> None:
         upgrade()
         kept = db.session.execute(text("SELECT quarter, name, count, amount_minor FROM quarter_count")).one()
         assert tuple(kept) == ("2026-03-02 12:00:00", "new", 5, 90)
+        db.session.remove()
+        db.engine.dispose()
+
+
+def test_a_deleted_plans_id_is_given_to_no_other(tmp_path: Path) -> None:
+    app = create_app(Settings(instance=tmp_path))
+    with app.app_context():
+        upgrade(revision="0004")
+        with unit_of_work() as session:
+            group = make_group(session)
+            kept = make_plan(session, group)
+            lost = make_plan(session, group, fixer_code="rechargeTimeoutFixServiceImpl")
+            session.add(Tick(subject="plan", subject_id=lost.id, due_at=NOW, at=NOW))
+            session.delete(lost)
+        upgrade()
+        with unit_of_work() as session:
+            new = make_plan(session, group, fixer_code="rechargeTimeoutFixServiceImpl")
+        assert (kept.id, lost.id, new.id) == (1, 2, 3)
+        assert db.session.get_one(Plan, kept.id).fixer_code == kept.fixer_code
+        with pytest.raises(IntegrityError), unit_of_work() as session:
+            make_plan(session, group, fixer_code="other", level=9)
         db.session.remove()
         db.engine.dispose()
 
