@@ -24,8 +24,8 @@ from app.users.sessions import living_sessions
 log = logging.getLogger(__name__)
 
 SLOW_EVERY: Final = timedelta(seconds=60)
-RETENTION_BATCHES: Final = 10
-"""At most so many batches of a kind a round: the rest waits for the next."""
+RETENTION_TIME: Final = timedelta(seconds=5)
+"""Deleting what is too old takes about so long a round, for what is due waits meanwhile."""
 
 Part = Callable[[datetime], None]
 
@@ -156,13 +156,16 @@ def apply_limits(now: datetime) -> None:
 
 
 def delete_old_rows(now: datetime) -> None:
-    """Delete what is too old, in batches."""
-    for sweep in retention.sweeps(current_app.extensions["settings"], now):
-        for _batch in range(RETENTION_BATCHES):
-            with unit_of_work() as session:
-                deleted = sweep(session)
-            if deleted < retention.BATCH:
-                break
+    """Delete what is too old, a batch of each kind in turn, until nothing is left or the time is up."""
+    until = current_time() + RETENTION_TIME
+    unfinished = retention.sweeps(current_app.extensions["settings"], now)
+    while unfinished and current_time() < until:
+        unfinished = tuple(sweep for sweep in unfinished if _delete_batch(sweep) >= retention.BATCH)
+
+
+def _delete_batch(sweep: retention.Sweep) -> int:
+    with unit_of_work() as session:
+        return sweep(session)
 
 
 EVERY_SECOND: Final[tuple[Part, ...]] = (

@@ -3,13 +3,16 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from flask import Flask
+from sqlalchemy import func, select
 
 from app.agents.models import Command, Frame, ReceivedMessage
 from app.config import Settings
-from app.executions import retention
+from app.executions import retention, scheduler
+from app.extensions import db
 from app.plans.models import Tick
-from app.unit_of_work import WorkSession
+from app.unit_of_work import WorkSession, unit_of_work
+from tests.conftest import HandClock
 from tests.factories import NOW, make_group
 
 
@@ -54,6 +57,37 @@ def test_a_batch_deletes_no_more_than_its_size(
     for _each in range(5):
         make_frame(session, "Repair", 31)
     assert [sweep_all(session, settings) for _round in range(3)] == [3, 2, 0]
+
+
+def keep_old_rows() -> None:
+    with unit_of_work() as session:
+        for _each in range(50):
+            make_frame(session, "Repair", 31)
+        session.add(Tick(subject="plan", subject_id=1, due_at=NOW, at=NOW - timedelta(days=100)))
+
+
+def left_over() -> tuple[int, int]:
+    counts = (db.session.scalar(select(func.count()).select_from(model)) for model in (Frame, Tick))
+    frames, ticks = (count or 0 for count in counts)
+    db.session.remove()
+    return frames, ticks
+
+
+def test_a_round_deletes_all_that_is_too_old(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "BATCH", 3)
+    keep_old_rows()
+    scheduler.delete_old_rows(NOW)
+    assert left_over() == (0, 0)
+
+
+def test_a_round_that_takes_long_leaves_some_of_each_kind_to_the_next(
+    app: Flask, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 3)
+    keep_old_rows()
+    app.extensions["clock"] = lambda: clock.advance(1)
+    scheduler.delete_old_rows(NOW)
+    assert left_over() == (50 - 4 * 3, 0)
 
 
 def test_frames_are_capped_whatever_their_age(session: WorkSession, settings: Settings) -> None:
