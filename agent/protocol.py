@@ -8,9 +8,11 @@ in chunks.
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from agent.errors import ProtocolError
 from agent.facts import Facts, Row
+from agent.money import MAX_MINOR
 
 VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 256 * 1024
@@ -33,6 +35,14 @@ Outcome = Literal[
     "repaired", "already_consistent", "failed", "unknown", "wait", "refused", "needs_human", "cancelled"
 ]
 """How an attempt ended. Only ``failed`` spends a retry."""
+
+
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""How many, or a number that counts from 0."""
+Code = Annotated[str, Meta(min_length=1, max_length=80)]
+"""A fixer code."""
+Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$")]
+"""A time in ISO 8601 with its zone."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -124,7 +134,7 @@ class Hello(Message, frozen=True, kw_only=True, tag=True):
     host: str
     fixer_codes: tuple[str, ...]
     unfinished: tuple[str, ...] = ()
-    agent_time: str
+    agent_time: Time
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag=True):
@@ -132,7 +142,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag=True):
 
     running: tuple[str, ...] = ()
     journal_length: int = 0
-    agent_time: str
+    agent_time: Time
 
 
 class Started(Message, frozen=True, kw_only=True, tag=True):
@@ -166,9 +176,9 @@ class CollectProgress(Message, frozen=True, kw_only=True, tag=True):
 
     run_id: int
     shard: int
-    scanned: int
-    reported: int
-    estimated: int = 0
+    scanned: Count
+    reported: Count
+    estimated: Count = 0
 
 
 class ReportedTrade(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,21 +187,22 @@ class ReportedTrade(msgspec.Struct, frozen=True, kw_only=True):
     ``fixer_code`` is the pattern's candidate, None for a row that makes no sense. ``outcome`` is what the
     decision says: repair, wait, human (never consistent). ``reason`` is the decision's, or ``out_of_range``
     (越界), ``meaningless`` (无意义), ``malformed`` (格式非法), with what is wrong after ``: ``.
-    ``amount_minor`` is None where it cannot be read. ``after`` is the row a repair would leave, with null
-    voucher numbers still to come.
+    ``trade_no`` of such a row may be empty or of any length; ``row`` has ROW_COLUMNS, or nothing where the
+    frame had no room. ``amount_minor`` is None where it cannot be read. ``after`` is the row a repair would
+    leave, with null voucher numbers still to come.
     """
 
     trade_no: str
     trade_id: int
     kind: str | None
     bookkeeping: str | None
-    amount_minor: int | None
+    amount_minor: Annotated[int, Meta(ge=0, le=MAX_MINOR)] | None
     currency: str
     channel: str | None
     row: Row
     row_hash: str
-    row_changed_at: str | None
-    fixer_code: str | None
+    row_changed_at: Time | None
+    fixer_code: Code | None
     outcome: Literal["repair", "wait", "human"]
     reason: str
     facts: Facts | None = None
@@ -203,8 +214,8 @@ class AnomaliesReported(Message, frozen=True, kw_only=True, tag=True):
 
     run_id: int
     shard: int
-    chunk: int
-    rows: tuple[ReportedTrade, ...]
+    chunk: Count
+    rows: Annotated[tuple[ReportedTrade, ...], Meta(max_length=MAX_CHUNK_ROWS)]
 
 
 class CollectFinished(Message, frozen=True, kw_only=True, tag=True):
@@ -215,12 +226,12 @@ class CollectFinished(Message, frozen=True, kw_only=True, tag=True):
 
     run_id: int
     shard: int
-    chunks: int
-    rows: int
-    amount_minor: int
-    scanned: int
-    unverified: int
-    duration_ms: int
+    chunks: Count
+    rows: Count
+    amount_minor: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    scanned: Count
+    unverified: Count
+    duration_ms: Count
     error: str | None = None
 
 
@@ -229,7 +240,7 @@ class FactsRead(Message, frozen=True, kw_only=True, tag=True):
 
     trade_no: str
     outcome: Literal["repair", "consistent", "wait", "human", "resume", "missing", "error"]
-    fixer_code: str | None
+    fixer_code: Code | None
     reason: str
     row: Row | None
     row_hash: str

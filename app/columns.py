@@ -40,3 +40,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 def fitting(text: str, length: int) -> str:
     """Return what a column of ``length`` keeps of an agent's text: PostgreSQL refuses NUL and longer ones."""
     return text.replace("\0", "")[:length]
+
+
+def bounded(number: int) -> int:
+    """Return what an INTEGER column keeps of an agent's number: one that is too large becomes the largest."""
+    return max(-(2**31), min(2**31 - 1, number))

@@ -32,12 +32,12 @@ def yuan(minor: int | None) -> str:
 
 
 def money(minor: int | None, currency: str = "CNY") -> str:
-    """Return fen with the sign of their currency: ¥1,234.56; None is a dash."""
+    """Return fen with the sign of their currency: ¥1,234.56; None is a dash, no currency no sign."""
     if minor is None:
         return DASH
     amount = yuan(abs(minor))
     sign = "-" if minor < 0 else ""
-    return f"{sign}¥{amount}" if currency == "CNY" else f"{sign}{currency} {amount}"
+    return f"{sign}¥{amount}" if currency == "CNY" else f"{sign}{currency} {amount}".strip()
 
 
 def moment(value: datetime | str | None) -> datetime | None:

@@ -39,11 +39,13 @@ def record_progress(session: WorkSession, agent: Agent, message: CollectProgress
 def record_anomalies(session: WorkSession, agent: Agent, message: AnomaliesReported, now: datetime) -> None:
     """Take one chunk. A repeated chunk replaces what it counted before; of an ended task it is dropped.
 
-    Raises NotFoundError('task') for a report nobody asked for, ConflictError('shard') for another shard's.
+    Raises NotFoundError('task') for a report nobody asked for, ConflictError('shard') for another shard's,
+    InvalidError('malformed') for rows that docs/protocol.md forbids.
     """
     task = _get_task(session, agent, message.command_id)
     if (message.run_id, message.shard) != (task.run_id, task.shard):
         raise ConflictError("shard", run_id=message.run_id, shard=message.shard)
+    reports.check_rows(message.rows)
     if task.state not in LIVE_TASK_STATES:
         return
     task.state, task.started_at = "running", task.started_at or now

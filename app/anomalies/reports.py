@@ -5,21 +5,26 @@ waiting, and never resets attempts. *Ignored* holds while the row is unchanged. 
 the collection began is not opened again: the report is older than the repair.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import insert, select
 
+from agent.facts import ROW_COLUMNS
 from agent.protocol import ReportedTrade
 from app.anomalies.models import OPEN_STATES, TERMINAL_STATES, Anomaly, AnomalyEvent, CollectionTask
 from app.anomalies.states import change_state, count
 from app.audit.service import SYSTEM
 from app.columns import fitting
+from app.errors import InvalidError
 from app.unit_of_work import WorkSession
 
+NUMBER_CHARACTERS: Final = 64
+LARGEST_ID: Final = 2**63 - 1
 STATE_OF_OUTCOME = {"repair": "open", "wait": "waiting", "human": "needs_human"}
 """The state a decision of the collector puts a new anomaly into."""
 
@@ -34,12 +39,36 @@ class Sighting:
     now: datetime
 
 
+def check_rows(trades: Iterable[ReportedTrade]) -> None:
+    """Refuse a chunk that docs/protocol.md forbids, as a whole. Raises InvalidError('malformed').
+
+    What makes no sense in a *row* is no fault of the report: such rows are what it is about.
+    """
+    for trade in trades:
+        if trade.row and trade.row.keys() != set(ROW_COLUMNS):
+            raise InvalidError("malformed", trade_no=trade.trade_no, wrong="row columns")
+        told = trade.row.get("TRD_NUM", trade.trade_no)
+        if ("" if told is None else str(told)).rstrip(" ") != trade.trade_no.rstrip(" "):
+            raise InvalidError("malformed", trade_no=trade.trade_no, wrong="TRD_NUM")
+        if trade.outcome == "repair" and trade.fixer_code is None:
+            raise InvalidError("malformed", trade_no=trade.trade_no, wrong="fixer_code")
+        if trade.row_changed_at is not None and not _is_time(trade.row_changed_at):
+            raise InvalidError("malformed", trade_no=trade.trade_no, wrong="row_changed_at")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
 def take_rows(
     session: WorkSession, task: CollectionTask, trades: Sequence[ReportedTrade], now: datetime
 ) -> int:
     """Store the chunk's trades; return how many anomalies are new. A trade number counts once a chunk."""
     sighting = Sighting(task.run.group_id, task.run_id, task.started_at or task.created_at, now)
-    by_number = {fitting(trade.trade_no, 64): trade for trade in trades}
+    by_number = {number_of(trade): trade for trade in trades}
     known = _open_anomalies(session, sighting.group_id, by_number)
     for number, anomaly in known.items():
         see_again(session, anomaly, by_number[number], sighting)
@@ -48,6 +77,21 @@ def take_rows(
     fresh = [trade for number, trade in unknown.items() if _is_news(closed.get(number), trade, sighting)]
     _insert(session, fresh, sighting)
     return len(fresh)
+
+
+def number_of(trade: ReportedTrade) -> str:
+    """Return the number an anomaly is kept under: the trade's, where a column can hold it whole.
+
+    A row without one is told by its id, a number that does not fit by its beginning and its digest, so that
+    no two of them are taken for one trade.
+    """
+    number = fitting(trade.trade_no, NUMBER_CHARACTERS)
+    if not number.strip():
+        return f"TRD_ID {_id_of(trade)}"
+    if number == trade.trade_no:
+        return number
+    digest = hashlib.sha256(trade.trade_no.encode()).hexdigest()[:16]
+    return f"{number[: NUMBER_CHARACTERS - len(digest) - 1]}…{digest}"
 
 
 def see_again(session: WorkSession, anomaly: Anomaly, trade: ReportedTrade, sighting: Sighting) -> None:
@@ -142,7 +186,7 @@ def _new_row(trade: ReportedTrade, sighting: Sighting) -> dict[str, Any]:
     state = STATE_OF_OUTCOME[trade.outcome]
     return _fact_columns(trade) | {
         "group_id": sighting.group_id,
-        "trade_no": fitting(trade.trade_no, 64),
+        "trade_no": number_of(trade),
         "fixer_code": trade.fixer_code,
         "outcome": trade.outcome,
         "reason": fitting(trade.reason, 200),
@@ -171,18 +215,23 @@ def _first_event(identity: int, row: dict[str, Any], sighting: Sighting) -> dict
 
 def _fact_columns(trade: ReportedTrade) -> dict[str, Any]:
     return {
-        "trade_id": trade.trade_id,
+        "trade_id": _id_of(trade),
         "kind": trade.kind and fitting(trade.kind, 16),
         "bookkeeping": trade.bookkeeping and fitting(trade.bookkeeping, 16),
         "channel": trade.channel and fitting(trade.channel, 32),
         "amount_minor": trade.amount_minor,
-        "currency": fitting(trade.currency, 3),
+        "currency": fitting(trade.currency, 3) if len(trade.currency) <= 3 else "",
         "row": trade.row,
         "after": trade.after,
         "facts": msgspec.to_builtins(trade.facts),
         "row_hash": fitting(trade.row_hash, 64),
         "row_changed_at": parse_moment(trade.row_changed_at),
     }
+
+
+def _id_of(trade: ReportedTrade) -> int:
+    """0 where the id is none that a column holds, as for one that is no number; ``row`` has it as it is."""
+    return trade.trade_id if abs(trade.trade_id) <= LARGEST_ID else 0
 
 
 def parse_moment(text: str | None) -> datetime | None:

@@ -24,6 +24,7 @@ from app.anomalies.states import (
 from app.audit import service as audit
 from app.audit.reasons import required_reason
 from app.audit.service import SYSTEM, Actor
+from app.columns import fitting
 from app.errors import ConflictError, NotFoundError
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
@@ -215,7 +216,7 @@ def _take_facts(anomaly: Anomaly, message: FactsRead, now: datetime) -> None:
     anomaly.last_seen_at = now
     if message.row is not None:
         anomaly.row = message.row
-        anomaly.row_hash = message.row_hash
+        anomaly.row_hash = fitting(message.row_hash, 64)
     if message.facts is not None:
         anomaly.facts = msgspec.to_builtins(message.facts)
     anomaly.after = message.after

@@ -24,6 +24,7 @@ from app.anomalies.states import (
     note,
 )
 from app.audit.service import SYSTEM
+from app.columns import bounded, fitting
 from app.errors import ConflictError
 from app.executions.models import Attempt, Step
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
@@ -49,11 +50,10 @@ def record_step(session: WorkSession, agent: Agent, message: StepRecorded, now: 
     if command.agent_id != agent.id:
         return
     attempt.agent_id, attempt.started_at = agent.id, attempt.started_at or now
-    step = session.scalars(
-        select(Step).where(Step.attempt_id == attempt.id, Step.seq == message.step.seq)
-    ).first()
+    seq = bounded(message.step.seq)
+    step = session.scalars(select(Step).where(Step.attempt_id == attempt.id, Step.seq == seq)).first()
     if step is None:
-        step = Step(attempt_id=attempt.id, seq=message.step.seq)
+        step = Step(attempt_id=attempt.id, seq=seq)
         session.add(step)
     _fill(step, message.step, now)
     if step.moves_money and step.state == "done":
@@ -220,13 +220,13 @@ def _write_result(
     attempt.facts_before = msgspec.to_builtins(message.facts_before)
     attempt.facts_after = msgspec.to_builtins(message.facts_after)
     attempt.started_at = attempt.started_at or parse_moment(message.started_at)
-    attempt.finished_at, attempt.duration_ms = now, message.duration_ms
+    attempt.finished_at, attempt.duration_ms = now, bounded(message.duration_ms)
     execution = attempt.execution
     execution.before = execution.before or message.before
     session.execute(delete(Step).where(Step.attempt_id == attempt.id))
     session.expire(attempt, ["steps"])
-    for record in {record.seq: record for record in message.steps}.values():
-        step = Step(attempt_id=attempt.id, seq=record.seq)
+    for seq, record in {bounded(record.seq): record for record in message.steps}.items():
+        step = Step(attempt_id=attempt.id, seq=seq)
         _fill(step, record, now)
         session.add(step)
 
@@ -235,7 +235,7 @@ def _fill(step: Step, record: StepRecord, now: datetime) -> None:
     step.name, step.key, step.state = record.name[:40], record.key[:160], record.state
     step.moves_money, step.detail = record.moves_money, record.detail[:500]
     step.started_at = parse_moment(record.started_at) or now
-    step.finished_at, step.duration_ms = parse_moment(record.finished_at), record.duration_ms
+    step.finished_at, step.duration_ms = parse_moment(record.finished_at), bounded(record.duration_ms)
 
 
 def _take_row(anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
@@ -244,7 +244,7 @@ def _take_row(anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
     facts = message.facts_after or message.facts_before
     if row is not None:
         anomaly.row = row
-        anomaly.row_hash = message.row_hash or anomaly.row_hash
+        anomaly.row_hash = fitting(message.row_hash, 64) or anomaly.row_hash
     if facts is not None:
         anomaly.facts = msgspec.to_builtins(facts)
     anomaly.last_seen_at = now

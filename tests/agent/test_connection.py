@@ -62,11 +62,11 @@ class Listener:
             version="0",
             host="h",
             fixer_codes=(),
-            agent_time="",
+            agent_time="2026-03-02T12:00:00Z",
         )
 
     def heartbeat(self) -> Heartbeat:
-        return Heartbeat(id=new_id(), agent_time="")
+        return Heartbeat(id=new_id(), agent_time="2026-03-02T12:00:00Z")
 
     def handle(self, message: ToAgent) -> None:
         self.handled.append(message)

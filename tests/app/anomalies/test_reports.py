@@ -15,7 +15,7 @@ from app.audit.service import SYSTEM
 from app.errors import ConflictError, InvalidError
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
-from tests.factories import FIXER, NOW, PERSON, chunk, make_agent, make_anomaly, make_group, reported
+from tests.factories import FIXER, NOW, PERSON, chunk, make_agent, make_anomaly, make_group, reported, row_of
 
 pytestmark = pytest.mark.each_engine
 
@@ -156,9 +156,57 @@ def test_a_row_that_makes_no_sense_is_for_a_person(session: WorkSession, task: C
     trade = reported(
         "", kind=None, amount_minor=None, fixer_code=None, outcome="human", reason="malformed", facts=None
     )
-    reports.take_rows(session, task, [trade], LATER)
-    (anomaly,) = anomalies_of(session, "")
+    collecting.record_anomalies(session, task.agent, chunk(task, 0, trade), LATER)
+    (anomaly,) = anomalies_of(session, f"TRD_ID {trade.trade_id}")
     assert (anomaly.state, anomaly.fixer_code, anomaly.reason) == ("needs_human", None, "malformed")
+
+
+@pytest.mark.parametrize("number", ["", "  ", "9" * 80, "9" * 79 + "\0"])
+def test_rows_whose_number_no_column_holds_are_not_taken_for_one(
+    session: WorkSession, task: CollectionTask, number: str
+) -> None:
+    trades = [reported(number + end * bool(number.strip()), fixer_code=None, outcome="human") for end in "ab"]
+    assert reports.take_rows(session, task, trades, LATER) == 2
+    assert reports.take_rows(session, task, trades, LATER) == 0
+
+
+def test_an_id_that_no_column_holds_stays_in_the_row(session: WorkSession, task: CollectionTask) -> None:
+    trade = reported("T", trade_id=2**63, row=row_of("T", 2**63), currency="人民币元")
+    collecting.record_anomalies(session, task.agent, chunk(task, 0, trade), LATER)
+    (anomaly,) = anomalies_of(session, "T")
+    assert (anomaly.trade_id, anomaly.row["TRD_ID"], anomaly.currency) == (0, 2**63, "")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"row": {"TRD_NUM": "T"}},
+        {"row": row_of("T", 1) | {"AMOUNT": 5}},
+        {"row": row_of("other", 1)},
+        {"row": row_of("T", 1) | {"TRD_NUM": None}},
+        {"fixer_code": None},
+        {"row_changed_at": "2026-13-01T00:00:00Z"},
+        {"row_changed_at": "2026-03-01T00:00:00"},
+    ],
+)
+def test_a_report_that_the_protocol_forbids_is_refused_as_a_whole(
+    session: WorkSession, task: CollectionTask, fields: dict[str, object]
+) -> None:
+    message = chunk(task, 0, reported("U"), reported("T", **fields))
+    with pytest.raises(InvalidError) as refused:
+        collecting.record_anomalies(session, task.agent, message, LATER)
+    assert (refused.value.code, task.chunks) == ("malformed", 0)
+    assert session.scalars(select(Anomaly)).unique().all() == []
+
+
+@pytest.mark.parametrize(
+    "fields", [{"row": {}}, {"row": row_of("T", 1) | {"TRD_NUM": "T   "}}, {"row_changed_at": None}]
+)
+def test_what_our_own_agent_reports_is_taken(
+    session: WorkSession, task: CollectionTask, fields: dict[str, object]
+) -> None:
+    collecting.record_anomalies(session, task.agent, chunk(task, 0, reported("T", **fields)), LATER)
+    assert len(anomalies_of(session, "T")) == 1
 
 
 def test_new_anomalies_are_counted_by_the_quarter_of_an_hour(
