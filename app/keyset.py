@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, type_coerce, union_all
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 
 from app.errors import InvalidError
@@ -23,6 +23,8 @@ COUNT_CAP = 10_000
 MAX_INTEGER = 2**63 - 1
 """What a database keeps as a number; asked for a greater one, SQLite's driver fails."""
 PAGE_SIZE = 50
+UNITED = 400
+"""So many queries are united in one; SQLite takes no more than 500."""
 
 T = TypeVar("T", bound=DeclarativeBase)
 Shown = TypeVar("Shown")
@@ -103,6 +105,25 @@ def capped_count(session: ReadSession, model: type[T], filters: Sequence[ColumnE
     matching = select(literal(1)).select_from(model).where(*filters).limit(COUNT_CAP + 1).subquery()
     count = session.execute(select(func.count()).select_from(matching)).scalar_one()
     return CappedCount(count=min(count, COUNT_CAP), is_capped=count > COUNT_CAP)
+
+
+def first_ids(
+    session: ReadSession, looks: Sequence[Select[Any]], limit: int, *, is_descending: bool = True
+) -> list[int]:
+    """Return the first ``limit`` ids of all that ``looks`` find, in order, however many looks there are.
+
+    Each look selects ``id``, in that order and no more than ``limit`` of them: an index that has each in
+    order, but not all together, is then read for a page's worth of each.
+    """
+    if len(looks) == 1:
+        return list(session.scalars(looks[0]))
+    found: list[int] = []
+    for begin in range(0, len(looks), UNITED):
+        parts = [look.subquery() for look in looks[begin : begin + UNITED]]
+        united = union_all(*(select(part.c.id) for part in parts)).subquery()
+        order = united.c.id.desc() if is_descending else united.c.id.asc()
+        found += session.scalars(select(united.c.id).order_by(order).limit(limit))
+    return sorted(found, reverse=is_descending)[:limit]
 
 
 def _edges(

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, union_all
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import aliased
 
 from app.agents.models import Agent, Frame
 from app.errors import InvalidError, NotFoundError
-from app.keyset import PAGE_SIZE, ReadSession
+from app.keyset import PAGE_SIZE, ReadSession, first_ids
 from app.monitor.frame_types import COMMAND_TYPES, DIRECTIONS, TYPES
 from app.users.models import SystemGroup
 
@@ -191,19 +191,13 @@ def _find_ids(
     is_backward: bool,
     limit: int,
 ) -> list[int]:
-    if not alternatives:
-        return []
     low, high = bounds
     order = Frame.id.asc() if is_backward else Frame.id.desc()
     parts: list[Select[Any]] = [
         select(Frame.id).where(*conditions, Frame.id >= low, Frame.id < high).order_by(order).limit(limit)
         for conditions in alternatives
     ]
-    if len(parts) == 1:
-        return list(session.scalars(parts[0]))
-    united = union_all(*(select(part.subquery().c.id) for part in parts)).subquery()
-    by_id = united.c.id.asc() if is_backward else united.c.id.desc()
-    return list(session.scalars(select(united.c.id).order_by(by_id).limit(limit)))
+    return first_ids(session, parts, limit, is_descending=not is_backward)
 
 
 def _load(session: ReadSession, ids: Sequence[int]) -> list[FrameLine]:

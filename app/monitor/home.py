@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select, union_all
+from sqlalchemy import func, select
 
 from app.anomalies.models import Anomaly, QuarterCount
-from app.keyset import ReadSession
+from app.keyset import ReadSession, first_ids
 from app.monitor.frames import GroupIds
 from app.users.models import SystemGroup
 
@@ -167,14 +167,9 @@ def list_urgent(session: ReadSession, groups: GroupIds) -> list[Urgent]:
         .where(Anomaly.group_id == group_id, Anomaly.state == state)
         .order_by(Anomaly.id.desc())
         .limit(URGENT_LIMIT)
-        .subquery()
         for group_id in group_ids
         for state in ("needs_human", "exhausted")
     ]
-    if not looks:
-        return []
-    ids = union_all(*(select(look.c.id) for look in looks)).subquery()
-    newest = select(ids.c.id).order_by(ids.c.id.desc()).limit(URGENT_LIMIT)
     statement = (
         select(
             Anomaly.id,
@@ -187,7 +182,7 @@ def list_urgent(session: ReadSession, groups: GroupIds) -> list[Urgent]:
             Anomaly.changed_at,
         )
         .join(SystemGroup, SystemGroup.id == Anomaly.group_id)
-        .where(Anomaly.id.in_(list(session.scalars(newest))))
+        .where(Anomaly.id.in_(first_ids(session, looks, URGENT_LIMIT)))
         .order_by(Anomaly.id.desc())
     )
     return [Urgent(*row) for row in session.execute(statement)]

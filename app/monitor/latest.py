@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, union_all
+from sqlalchemy import select
 
 from app.agents.models import Agent
 from app.anomalies.models import Anomaly
 from app.executions.models import Attempt, Execution
-from app.keyset import ReadSession
+from app.keyset import ReadSession, first_ids
 from app.monitor.frames import GroupIds
 from app.users.models import SystemGroup
 
@@ -69,10 +69,5 @@ def latest_attempts(session: ReadSession, groups: GroupIds) -> list[LatestAttemp
 
 def _newest_ids(session: ReadSession, groups: GroupIds) -> list[int]:
     newest = select(Attempt.id).order_by(Attempt.id.desc()).limit(LATEST_LIMIT)
-    if groups is None:
-        return list(session.scalars(newest))
-    looks = [newest.where(Attempt.group_id == group_id).subquery() for group_id in groups]
-    if not looks:
-        return []
-    ids = union_all(*(select(look.c.id) for look in looks)).subquery()
-    return list(session.scalars(select(ids.c.id).order_by(ids.c.id.desc()).limit(LATEST_LIMIT)))
+    looks = [newest] if groups is None else [newest.where(Attempt.group_id == one) for one in groups]
+    return first_ids(session, looks, LATEST_LIMIT)

@@ -56,6 +56,15 @@ def test_only_frames_of_visible_groups_are_listed(session: WorkSession, agent: A
         get_frame(session, theirs.id, [agent.group_id])
 
 
+def test_frames_of_however_many_groups_are_paged_both_ways(session: WorkSession, agent: Agent) -> None:
+    made = [make_frame(session, agent).id for _ in range(5)]
+    groups = [agent.group_id, *range(1_000, 1_600)]
+    older = list_frames(session, groups, EVERYTHING, FrameCut(after=made[4], size=2))
+    assert [line.id for line in older.rows] == [made[3], made[2]]
+    newer = list_frames(session, groups, EVERYTHING, FrameCut(before=made[1], size=2))
+    assert newer.rows == older.rows
+
+
 @pytest.mark.parametrize(
     "wanted",
     [

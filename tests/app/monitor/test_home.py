@@ -145,6 +145,16 @@ def test_urgent_lists_what_waits_for_a_person_newest_first(session: WorkSession,
     assert [one.reason for one in home.list_urgent(session, [group.id])] == ["mismatch"]
 
 
+def test_home_lists_the_newest_of_however_many_groups(session: WorkSession) -> None:
+    made = [make_group(session, f"G{number}") for number in range(600)]
+    urgent = [make_anomaly(session, group, state="needs_human").id for group in (made[0], made[-1])]
+    attempts = [make_attempt(session, make_anomaly(session, group)).id for group in (made[0], made[-1])]
+    seen = [group.id for group in made]
+    for groups in (None, seen):
+        assert [one.id for one in home.list_urgent(session, groups)] == urgent[::-1]
+        assert [one.id for one in latest_attempts(session, groups)] == attempts[::-1]
+
+
 def test_agents_are_counted_by_presence_absent_ones_first(session: WorkSession, group: SystemGroup) -> None:
     make_agent(session, group, name="a-online")
     make_agent(session, group, name="b-stale", seen_at=NOW - timedelta(seconds=26))
