@@ -48,6 +48,17 @@ def text(client: FlaskClient, url: str, status: int = 200, **options: Any) -> st
     return answer.get_data(as_text=True)
 
 
+@pytest.mark.parametrize("depth", [300, 10_000])
+def test_a_frame_of_values_within_values_is_shown_as_it_came(
+    client: FlaskClient, viewer: User, agent: Agent, depth: int
+) -> None:
+    body = "[" * depth + "]" * depth
+    with unit_of_work() as session:
+        frame = make_frame(session, agent, type="unreadable", body=body, error="malformed", command_id="c9")
+    assert body in text(client, f"/frames/{frame.id}")
+    assert body in text(client, "/frames/commands/c9")
+
+
 @pytest.mark.parametrize("url", PAGES)
 def test_every_page_needs_a_login(client: FlaskClient, agent: Agent, url: str) -> None:
     assert client.get(url).location.startswith("/login")
