@@ -1,6 +1,6 @@
 """Agents (客户端): who is there, adding one, taking one's token away."""
 
-from flask import Blueprint, request, url_for
+from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app import filters
@@ -14,7 +14,14 @@ from app.extensions import db
 from app.forms import Form
 from app.i18n import translate as _
 from app.keyset import Cut
-from app.rendering import finish, render_detail, render_dialog, render_list, render_notice
+from app.rendering import (
+    finish,
+    is_fragment_request,
+    render_detail,
+    render_dialog,
+    render_list,
+    render_notice,
+)
 from app.unit_of_work import unit_of_work
 from app.users import groups
 from app.users.access import current_actor, current_group_ids, requires
@@ -108,10 +115,12 @@ def act_on_agent(agent_id: int, action: str) -> ResponseReturnValue:
 
 @blueprint.get("/<int:agent_id>/connection")
 def connection(agent_id: int) -> ResponseReturnValue:
-    """The line of the token notice that turns green when the agent connects."""
+    """The line of the token notice that turns green when the agent connects; there is no page of it."""
     agent = _visible(agent_id)
+    if not is_fragment_request():
+        return redirect(url_for("agents.show_agent", agent_id=agent_id))
     presence = service.presence_of(agent, current_time())
-    return render_list("agents/detail.html", "agents/_connection.html", agent=agent, presence=presence)
+    return render_list("agents/_connection.html", "agents/_connection.html", agent=agent, presence=presence)
 
 
 def _filter(form: Form) -> AgentFilter:

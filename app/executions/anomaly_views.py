@@ -52,7 +52,7 @@ def list_anomalies() -> ResponseReturnValue:
         plans=plans_of_rows(page.rows),
         form=form,
         sort=sort,
-        export_url=_export_url(),
+        export_url=_filtered_url("anomalies.export"),
         states=ANOMALY_STATES,
         closed_states=TERMINAL_STATES,
         is_filtered=anomaly_filters.is_filtered(form),
@@ -67,7 +67,7 @@ def export() -> ResponseReturnValue:
     form = Form(request.args)
     wanted = anomaly_filters.read_filter(db.session, form, choose_zone(), current_group_ids())
     if form.errors:
-        return redirect(url_for("anomalies.list_anomalies", **request.args.to_dict(flat=False)))  # type: ignore[arg-type]
+        return redirect(_filtered_url("anomalies.list_anomalies"))
     parts: Iterator[str] = csv_parts(queries.csv_rows(db.session, wanted), plans_by_pair(db.session))
     name = f"anomalies-{current_time():%Y%m%d-%H%M%S}.csv"
     return Response(
@@ -79,7 +79,7 @@ def export() -> ResponseReturnValue:
 
 @blueprint.get("/<int:anomaly_id>")
 def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
-    below = request.args.get("below", type=int)
+    below = Form(request.args).number("below")
     case = read_case(db.session, anomaly_id, current_group_ids(), events_below=below)
     return render_detail(
         "anomalies/detail.html",
@@ -117,9 +117,10 @@ def act_on_anomaly(anomaly_id: int, action: str) -> ResponseReturnValue:
     return finish(done, url_for("anomalies.show_anomaly", anomaly_id=anomaly_id))
 
 
-def _export_url() -> str:
-    filters = {name: form for name, form in request.args.lists() if name in anomaly_filters.FILTERS}
-    return url_for("anomalies.export", **filters)  # type: ignore[arg-type]
+def _filtered_url(endpoint: str) -> str:
+    """Return where ``endpoint`` shows what the filters of this URL say; nothing else is taken along."""
+    filters = {name: values for name, values in request.args.lists() if name in anomaly_filters.FILTERS}
+    return url_for(endpoint, **filters)  # type: ignore[arg-type]
 
 
 def _act(work: WorkSession, anomaly_id: int, action: str, reason: str) -> None:

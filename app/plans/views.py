@@ -75,7 +75,7 @@ def show_plan(plan_id: int) -> ResponseReturnValue:
     plan = service.get_plan(db.session, plan_id, current_group_ids())
     now = current_time()
     (row,) = overview.plan_rows(db.session, [plan], now)
-    below = request.args.get("below", type=int)
+    below = Form(request.args).number("below")
     versions = queries.list_versions(db.session, plan.id, below=below, count=VERSIONS_SHOWN + 1)
     return render_detail(
         "plans/detail.html",

@@ -86,6 +86,8 @@ def test_a_number_no_row_has_is_no_page(visitor: Visitor, page: str, number: str
         f"/anomalies?run={'0' * 12}{HUGE}",
         f"/anomalies?run={'1' * 5000}",
         f"/exceptions/repair?ids={HUGE}",
+        f"/anomalies/1?below={HUGE}",
+        f"/plans/1?below={HUGE}",
     ],
 )
 def test_a_number_no_database_keeps_is_told_as_wrong(visitor: Visitor, url: str) -> None:
@@ -95,6 +97,12 @@ def test_a_number_no_database_keeps_is_told_as_wrong(visitor: Visitor, url: str)
 @pytest.mark.parametrize("url", [f"/search?q=%23{HUGE}", f"/executions?agent={HUGE}", f"/plans?level={HUGE}"])
 def test_a_number_no_row_has_finds_nothing(visitor: Visitor, url: str) -> None:
     assert visitor.get(url).status_code in (200, 400)
+
+
+@pytest.mark.parametrize("name", ["endpoint", "_scheme", "_method", "_anchor", "_external", "values"])
+def test_a_wrong_export_leads_back_to_its_filters_alone(visitor: Visitor, name: str) -> None:
+    answer = visitor.get(f"/anomalies/export.csv?start=bad&state=open&{name}=x")
+    assert answer.location == "/anomalies?start=bad&state=open"
 
 
 @pytest.mark.parametrize("cursor", CURSORS)

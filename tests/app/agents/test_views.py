@@ -179,3 +179,8 @@ def test_the_notice_turns_green_when_the_agent_is_online(admin: Visitor) -> None
     offline = admin.get(f"/agents/{stored('pbap-2').id}/connection", target="agent-connection").text
     assert "evidence green" in online
     assert "evidence amber" in offline
+
+
+def test_the_connection_line_read_as_a_page_leads_to_the_agent(admin: Visitor) -> None:
+    answer = admin.get(f"/agents/{stored('pbap-1').id}/connection")
+    assert answer.location == f"/agents/{stored('pbap-1').id}"
