@@ -15,6 +15,7 @@ from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
 from app.executions import anomaly_filters, service
 from app.executions.anomaly_csv import csv_parts
+from app.executions.attempts import find_running
 from app.executions.case_file import CaseFile, predicted_row, read_case, select_statement
 from app.extensions import db
 from app.forms import Form
@@ -136,7 +137,7 @@ def _act(work: WorkSession, anomaly_id: int, action: str, reason: str) -> None:
     elif action == "ignore":
         anomaly_service.ignore(work, anomaly_id, reason=reason, actor=actor, group_ids=allowed, now=now)
     else:
-        attempt = read_case(work, anomaly_id, allowed).attempt
+        attempt = find_running(work, anomaly_service.get_anomaly(work, anomaly_id, allowed).id)
         if attempt is None:
             raise ConflictError("command_closed")
         service.cancel_attempt(work, attempt.id, reason=reason, actor=actor, group_ids=allowed, now=now)

@@ -9,6 +9,7 @@ from app.agents.models import Command
 from app.anomalies.models import OPEN_STATES, Anomaly, AnomalyEvent
 from app.anomalies.queries import list_of_trade
 from app.anomalies.service import GroupIds
+from app.executions.attempts import find_running
 from app.executions.models import Attempt, Execution
 from app.executions.queries import anomaly_detail
 from app.executions.service import CLICKABLE_STATES, RETRYABLE_STATES, has_begun_money, refusal
@@ -50,9 +51,8 @@ def read_case(
 ) -> CaseFile:
     """Return what is known of an anomaly. Raises NotFoundError('anomaly')."""
     detail = anomaly_detail(session, anomaly_id, group_ids, events_below=events_below)
-    anomaly, execution = detail.anomaly, detail.execution
-    attempts = execution.attempts if execution is not None else []
-    running = next((one for one in attempts if one.outcome is None), None)
+    anomaly = detail.anomaly
+    running = find_running(session, anomaly.id)
     command = commands.find_live(session, anomaly.group_id, anomaly.trade_no)
     has_begun = (
         running is not None and command is not None and has_begun_money(session, running, anomaly, command)
@@ -65,8 +65,8 @@ def read_case(
         events=detail.events,
         older_events=detail.older_events,
         plan=detail.plan,
-        execution=execution,
-        attempts={one.command_id: one for one in attempts},
+        execution=detail.execution,
+        attempts=detail.attempts,
         command=command,
         attempt=running,
         has_begun_money=has_begun,

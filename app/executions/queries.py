@@ -1,11 +1,10 @@
-"""Reading executions: filtered lists by keyset, one with attempts and steps, the latest ones."""
+"""Reading executions: filtered lists by keyset, one with attempts and steps, an anomaly with its attempts."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import ColumnElement, exists, func, select
-from sqlalchemy.orm import defer, selectinload
 
 from app.agents import commands
 from app.agents.models import Command
@@ -13,6 +12,13 @@ from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.queries import list_events
 from app.anomalies.service import GroupIds, get_anomaly
 from app.errors import NotFoundError
+from app.executions.attempts import (
+    attempts_of_commands,
+    find_running,
+    last_attempts,
+    list_attempts,
+    money_steps,
+)
 from app.executions.models import Attempt, Execution, Step
 from app.executions.service import RETRYABLE_STATES, find_execution, has_begun_money, refusal
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
@@ -22,6 +28,7 @@ from app.plans.service import find_plan
 NEWEST_FIRST: Final = Order(Execution.id, Execution.id)
 NO_ID: Final = 2**62
 EVENTS_SHOWN: Final = 100
+ATTEMPTS_SHOWN: Final = 20
 RUNNING: Final = "running"
 """An attempt without an outcome, as a filter says it."""
 
@@ -127,29 +134,9 @@ def count_executions(session: ReadSession, wanted: ExecutionFilter) -> CappedCou
     return capped_count(session, Execution, _conditions(session, wanted))
 
 
-def last_attempts(session: ReadSession, executions: list[Execution]) -> dict[int, Attempt]:
-    """Return the newest attempt of each execution, by execution id, in one query and without its evidence."""
-    evidence = (Attempt.before, Attempt.after, Attempt.facts_before, Attempt.facts_after)
-    attempts = session.scalars(
-        select(Attempt)
-        .where(Attempt.execution_id.in_([execution.id for execution in executions]))
-        .order_by(Attempt.number)
-        .options(*(defer(column) for column in evidence))
-    ).unique()
-    return {attempt.execution_id: attempt for attempt in attempts}
-
-
 def get_execution(session: ReadSession, execution_id: int, group_ids: GroupIds) -> Execution:
-    """Return the execution with attempts and steps loaded. Raises NotFoundError('execution')."""
-    execution = (
-        session.scalars(
-            select(Execution)
-            .where(Execution.id == execution_id)
-            .options(selectinload(Execution.attempts).selectinload(Attempt.steps))
-        )
-        .unique()
-        .one_or_none()
-    )
+    """Return the execution. Raises NotFoundError('execution')."""
+    execution = session.get(Execution, execution_id)
     if execution is None or (group_ids is not None and execution.group_id not in group_ids):
         raise NotFoundError("execution")
     return execution
@@ -159,6 +146,8 @@ def get_execution(session: ReadSession, execution_id: int, group_ids: GroupIds) 
 class ExecutionDetail:
     """An execution with all that its page tells.
 
+    ``attempts`` are ATTEMPTS_SHOWN of it, the newest first; ``older_attempts`` the number below which there
+    are more, None where these are the first; ``last`` is the newest of all.
     ``plan`` None: it is gone. ``running`` is the attempt without an outcome, ``command`` what it was sent as.
     ``money_steps`` surely posted or paid, over all attempts, each once; ``doubtful_steps`` were begun and
     nobody knows yet how they ended. ``retry_refusal`` is the code why no further attempt can be made now,
@@ -167,6 +156,9 @@ class ExecutionDetail:
     """
 
     execution: Execution
+    attempts: list[Attempt]
+    older_attempts: int | None
+    last: Attempt | None
     plan: Plan | None
     running: Attempt | None
     command: Command | None
@@ -177,53 +169,53 @@ class ExecutionDetail:
     cancels: dict[str, AnomalyEvent]
 
 
-def execution_detail(session: ReadSession, execution_id: int, group_ids: GroupIds) -> ExecutionDetail:
-    """Return an execution as its page shows it. Raises NotFoundError('execution')."""
+def execution_detail(
+    session: ReadSession, execution_id: int, group_ids: GroupIds, *, attempts_below: int | None = None
+) -> ExecutionDetail:
+    """Return an execution as its page shows it, with its newest attempts or those below a number.
+
+    Raises NotFoundError('execution').
+    """
     execution = get_execution(session, execution_id, group_ids)
     anomaly = execution.anomaly
+    attempts = list_attempts(session, execution_id, count=ATTEMPTS_SHOWN + 1, below=attempts_below)
+    shown = attempts[:ATTEMPTS_SHOWN]
     plan = find_plan(session, anomaly.group_id, anomaly.fixer_code)
-    running = next((one for one in reversed(execution.attempts) if one.outcome is None), None)
+    running = find_running(session, anomaly.id)
     command = None if running is None else commands.find(session, running.command_id)
+    moved = money_steps(session, execution_id)
     is_past_cancel = (
         running is not None and command is not None and has_begun_money(session, running, anomaly, command)
     )
     return ExecutionDetail(
         execution=execution,
+        attempts=shown,
+        older_attempts=shown[-1].number if len(attempts) > len(shown) else None,
+        last=last_attempts(session, [execution]).get(execution_id),
         plan=plan,
         running=running,
         command=command,
-        money_steps=_money_steps(execution, "done"),
-        doubtful_steps=_money_steps(execution, "intended"),
+        money_steps=tuple(step for step in moved if step.state == "done"),
+        doubtful_steps=tuple(step for step in moved if step.state == "intended"),
         retry_refusal=refusal(
             anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled, RETRYABLE_STATES
         ),
         is_past_cancel=is_past_cancel,
-        cancels=_cancels(session, anomaly),
+        cancels=_cancels(session, anomaly, shown),
     )
 
 
-def _cancels(session: ReadSession, anomaly: Anomaly) -> dict[str, AnomalyEvent]:
+def _cancels(session: ReadSession, anomaly: Anomaly, attempts: list[Attempt]) -> dict[str, AnomalyEvent]:
     asked = session.scalars(
         select(AnomalyEvent)
-        .where(AnomalyEvent.anomaly_id == anomaly.id, AnomalyEvent.code == "cancel_requested")
+        .where(
+            AnomalyEvent.anomaly_id == anomaly.id,
+            AnomalyEvent.code == "cancel_requested",
+            AnomalyEvent.command_id.in_([attempt.command_id for attempt in attempts]),
+        )
         .order_by(AnomalyEvent.id)
     )
     return {event.command_id: event for event in asked if event.command_id is not None}
-
-
-def _money_steps(execution: Execution, state: str) -> tuple[Step, ...]:
-    """Return the steps that move money and were last told to be in ``state``."""
-    # A resumed attempt tells the steps of those before it again, under the same keys.
-    newest = {step.key: step for attempt in execution.attempts for step in attempt.steps if step.moves_money}
-    return tuple(step for step in newest.values() if step.state == state)
-
-
-def latest_attempts(session: ReadSession, group_ids: GroupIds, count: int) -> list[Attempt]:
-    """Return the newest attempts, whatever their state."""
-    statement = select(Attempt).order_by(Attempt.id.desc()).limit(count)
-    if group_ids is not None:
-        statement = statement.where(Attempt.group_id.in_(list(group_ids)))
-    return list(session.scalars(statement).unique())
 
 
 @dataclass(frozen=True)
@@ -231,12 +223,14 @@ class AnomalyDetail:
     """An anomaly with what is known of it. ``plan`` None: 无方案; ``execution`` None: never attempted.
 
     ``events`` are EVENTS_SHOWN of its history, the oldest first; ``older_events`` the id below which there
-    are more, None where these are the first.
+    are more, None where these are the first. ``attempts`` are those these events tell of, by their command,
+    without evidence.
     """
 
     anomaly: Anomaly
     events: list[AnomalyEvent]
     older_events: int | None
+    attempts: dict[str, Attempt]
     execution: Execution | None
     plan: Plan | None
 
@@ -244,18 +238,20 @@ class AnomalyDetail:
 def anomaly_detail(
     session: ReadSession, anomaly_id: int, group_ids: GroupIds, *, events_below: int | None = None
 ) -> AnomalyDetail:
-    """Return an anomaly with plan, attempts, steps and history, its newest part or that below an event's id.
+    """Return an anomaly with plan, execution and history, its newest part or that below an event's id.
 
     Raises NotFoundError('anomaly').
     """
     anomaly = get_anomaly(session, anomaly_id, group_ids)
-    execution = find_execution(session, anomaly.id)
     events = list_events(session, anomaly.id, count=EVENTS_SHOWN + 1, below=events_below)
     shown = events[-EVENTS_SHOWN:]
     return AnomalyDetail(
         anomaly=anomaly,
         events=shown,
         older_events=shown[0].id if len(events) > len(shown) else None,
-        execution=None if execution is None else get_execution(session, execution.id, None),
+        attempts=attempts_of_commands(
+            session, {event.command_id for event in shown if event.command_id is not None}
+        ),
+        execution=find_execution(session, anomaly.id),
         plan=find_plan(session, anomaly.group_id, anomaly.fixer_code),
     )

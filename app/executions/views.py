@@ -11,6 +11,7 @@ from app.anomalies.models import OPEN_STATES
 from app.clock import current_time
 from app.errors import ConflictError, PiculusError
 from app.executions import queries, service
+from app.executions.attempts import last_attempts
 from app.executions.models import OUTCOMES
 from app.executions.queries import RUNNING, ExecutionDetail, ExecutionFilter
 from app.extensions import db
@@ -47,7 +48,7 @@ def list_executions() -> ResponseReturnValue:
         "executions/_table.html",
         400 if form.errors else 200,
         page=page,
-        last=queries.last_attempts(db.session, page.rows),
+        last=last_attempts(db.session, page.rows),
         count=queries.count_executions(db.session, wanted),
         form=form,
         group_choices=broadcast.group_choices(db.session, allowed),
@@ -60,7 +61,9 @@ def list_executions() -> ResponseReturnValue:
 
 @blueprint.get("/<int:execution_id>")
 def show_execution(execution_id: int) -> ResponseReturnValue:
-    detail = queries.execution_detail(db.session, execution_id, current_group_ids())
+    below = Form(request.args).number("below")
+    allowed = current_group_ids()
+    detail = queries.execution_detail(db.session, execution_id, allowed, attempts_below=below)
     return render_detail("executions/detail.html", detail=detail, retry_words=_retry_words(detail))
 
 
