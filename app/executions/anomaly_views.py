@@ -49,7 +49,7 @@ def list_anomalies() -> ResponseReturnValue:
         400 if form.errors else 200,
         page=page,
         count=queries.count_anomalies(db.session, wanted),
-        open_states=queries.by_state(queries.open_counts(db.session, allowed)),
+        open_states=_open_states(form, wanted),
         plans=plans_of_rows(page.rows),
         form=form,
         sort=sort,
@@ -116,6 +116,15 @@ def act_on_anomaly(anomaly_id: int, action: str) -> ResponseReturnValue:
         "cancel": _("已要求取消：%(number)s；在下一个外部动作之前停下", number=anomaly.trade_no),
     }[action]
     return finish(done, url_for("anomalies.show_anomaly", anomaly_id=anomaly_id))
+
+
+def _open_states(form: Form, wanted: queries.AnomalyFilter) -> dict[str, int] | None:
+    """Return how many of the list are in each open state; None where more narrows it than its group, since a
+    count would then look at every row."""
+    others = [name for name in anomaly_filters.FILTERS if name not in ("group", "state")]
+    if anomaly_filters.is_filtered(form, others):
+        return None
+    return queries.by_state(queries.open_counts(db.session, wanted.group_ids))
 
 
 def _filtered_url(endpoint: str) -> str:

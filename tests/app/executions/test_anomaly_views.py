@@ -85,6 +85,27 @@ def test_only_groups_a_person_may_see_are_shown(operator: Visitor, group: System
     assert read(theirs).state == "open"
 
 
+@pytest.mark.parametrize(
+    ("asked", "counts"),
+    [
+        ("", ["3", "1"]),
+        ("group=PBMS", ["1", "0"]),
+        ("group=PBMS&state=open", ["1", "0"]),
+        ("group=PBMS&kind=withdraw", []),
+        ("trade_no=CO", []),
+    ],
+)
+def test_states_are_counted_as_their_lists_are_narrowed_or_not_at_all(
+    app: Flask, group: SystemGroup, asked: str, counts: list[str]
+) -> None:
+    for state in ("open", "open", "needs_human"):
+        plant(group, state=state)
+    plant_elsewhere(state="open")
+    page = visitor_of(app, "boss", "admin").get(f"/anomalies?{asked}", target="anomalies-table").text
+    found = dict(re.findall(r'state=(\w+)"[^>]*>[^<]*<em class="num">([\d,]+)<', page))
+    assert [found[state] for state in ("open", "needs_human") if state in found] == counts
+
+
 def test_the_fragment_is_the_part_of_the_page(operator: Visitor, group: SystemGroup) -> None:
     plant(group)
     page, fragment = operator.get("/anomalies").text, operator.get("/anomalies", target=TABLE).text
