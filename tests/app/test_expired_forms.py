@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app.expired_forms import PASSWORD_FIELDS
+from app.expired_forms import LABELS, PASSWORD_FIELDS
 from app.extensions import db
 from app.users.models import SystemGroup
 from tests.app.visitor import Visitor, visitor_of
@@ -51,6 +51,24 @@ def test_htmx_shows_it_in_the_dialog_over_the_page_it_was_typed_on(visitor: Visi
     assert (answer.status_code, answer.headers["HX-Retarget"]) == (400, "#dialog")
     assert "<html" not in answer.text
     assert resent(answer.text) == TYPED
+
+
+def test_what_was_typed_is_shown_in_the_words_of_its_form(visitor: Visitor) -> None:
+    typed = {"version": "1", "mode": "auto", "level": "3", "groups": ["PBAP", "XX"], "window": "168"}
+    shown = visitor.post("/collections/new", {**typed, **STALE}).text.partition('<form id="expired-form"')[0]
+    facts = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", shown)
+    assert facts == [
+        ("执行方式", "自动"),
+        ("方案等级", "非常重要"),
+        ("系统组别", "PBAP、XX"),
+        ("数据变更时间", "最近 7 天"),
+    ]
+
+
+def test_every_field_of_a_form_has_words(app: Flask) -> None:
+    pages = "".join(path.read_text() for path in TEMPLATES.rglob("*.html"))
+    names = set(re.findall(r"(?:field|area|select|radios|ticks|tick)\(form, '(\w+)'", pages))
+    assert names - PASSWORD_FIELDS <= LABELS.keys()
 
 
 def test_a_password_is_never_sent_back(visitor: Visitor) -> None:
