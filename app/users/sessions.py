@@ -30,6 +30,9 @@ OPEN_ENDPOINTS: Final = frozenset(
 ONE_TIME_ENDPOINTS: Final = OPEN_ENDPOINTS | {"users.settings", "users.change_password", "users.log_out"}
 """All that a person with a one-time password may use."""
 
+UNATTENDED: Final = "X-Unattended"
+"""The header of what a page asks for by itself (static/js/live.js): it never takes that page away."""
+
 LOGIN_ID: Final = "login_id"
 """The name under which a browser's session keeps which login it is of."""
 
@@ -61,10 +64,15 @@ def living_sessions(session: ReadSession, keys: Collection[str]) -> set[str]:
 
 
 def require_login() -> ResponseReturnValue | None:
-    """Send whoever is not logged in to the login page, and a one-time password to its change."""
+    """Send whoever is not logged in to the login page, and a one-time password to its change.
+
+    A page that asks by itself only hears that the login has ended: what is being typed there stays.
+    """
     if request.endpoint in OPEN_ENDPOINTS:
         return None
     if not current_user.is_authenticated:
+        if request.headers.get(UNATTENDED) == "1":
+            return Response(status=401, headers={"HX-Trigger": "loginEnded"})
         return _go(url_for("users.log_in", next=_wanted_url()))
     if current_user.must_change_password and request.endpoint not in ONE_TIME_ENDPOINTS:
         return _go(url_for("users.settings"))

@@ -63,6 +63,19 @@ def test_a_list_follows_the_database_and_leaves_alone_what_is_typed(page: Page, 
     expect(newcomer.locator("tr:has-text('wang.wei') .cell-actions")).to_contain_text("启用")
 
 
+def test_what_is_typed_stays_when_the_login_ends(page: Page) -> None:
+    page.goto("/users/groups/new")
+    page.fill("#name", "收单平台")
+    cookies = page.context.cookies()
+    page.context.clear_cookies()
+    page.evaluate("document.body.dispatchEvent(new Event('refresh'))")
+    expect(page.locator("#login-banner")).to_be_visible()
+    expect(page.locator("#name")).to_have_value("收单平台")
+    page.context.add_cookies(cookies)
+    page.evaluate("document.body.dispatchEvent(new Event('refresh'))")
+    expect(page.locator("#login-banner")).to_be_hidden()
+
+
 def test_a_pressed_pause_says_how_to_go_on(page: Page) -> None:
     page.goto("/")
     pause = page.locator("[data-live-pause]").first

@@ -1,13 +1,16 @@
 // The live channel: a WebSocket that carries only {topic, version}. An element with data-topic="a b" then gets the
 // event "tick" and refetches its own fragment, at most once a second. While the channel is down it is asked every
 // five seconds. A pressed [data-live-pause] holds back the [data-topic] elements of its data-live-pause selector
-// (or of the whole page) until it is released.
+// (or of the whole page) until it is released. What a page asks for by itself says so (X-Unattended), and is then
+// never sent to the login: the page stays, with a banner until it is answered again.
 const state = document.getElementById("live-state");
 const banner = document.getElementById("live-banner");
+const loginBanner = document.getElementById("login-banner");
 const CHANNEL = state && state.dataset.url;
 const THROTTLE_MS = 1000;
 const POLL_MS = 5000;
 const BANNER_AFTER_MS = 4000;
+const UNATTENDED = new Set(["tick", "input"]);
 const RETRIES_MS = [500, 1000, 2000, 5000, 10000];
 
 const lastTick = new WeakMap();
@@ -94,7 +97,7 @@ function connect() {
 function reconnectLater() {
   if (isLeaving) return;
   show("off");
-  bannerTimer = bannerTimer || setTimeout(() => (banner.hidden = false), BANNER_AFTER_MS);
+  bannerTimer = bannerTimer || setTimeout(() => (banner.hidden = !loginBanner.hidden), BANNER_AFTER_MS);
   pollTimer = pollTimer || setInterval(tickAll, POLL_MS);
   setTimeout(connect, RETRIES_MS[Math.min(failures, RETRIES_MS.length - 1)]);
   failures += 1;
@@ -113,6 +116,16 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("visibilitychange", () => document.hidden || catchUp());
 document.body.addEventListener("refresh", tickAll);
+document.addEventListener("htmx:configRequest", ({ detail }) => {
+  if (UNATTENDED.has(detail.triggeringEvent?.type)) detail.headers["X-Unattended"] = "1";
+});
+document.body.addEventListener("loginEnded", () => {
+  banner.hidden = true;
+  loginBanner.hidden = false;
+});
+document.addEventListener("htmx:afterRequest", ({ detail }) => {
+  if (detail.successful && loginBanner) loginBanner.hidden = true;
+});
 addEventListener("pagehide", () => {
   isLeaving = true;
   if (socket) socket.close();

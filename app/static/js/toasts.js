@@ -30,6 +30,7 @@ document.body.addEventListener("htmx:beforeSwap", (event) => {
   if (xhr.status < 400 || [400, 409, 422].includes(xhr.status)) return;
   if (xhr.getResponseHeader("HX-Retarget")) return;
   event.detail.shouldSwap = false;
+  if (xhr.status === 401) return; // the banner of live.js says it
   if (!isQuiet(event.detail.requestConfig.elt)) toast("error", texts.requestFailed);
 });
 

@@ -8,6 +8,7 @@ from app.extensions import db
 from app.unit_of_work import unit_of_work
 from app.users import passwords, service
 from app.users.models import User
+from app.users.sessions import UNATTENDED
 from tests.app.visitor import HTMX, PASSWORD, Visitor, make_person, visitor_of
 from tests.conftest import HandClock
 from tests.factories import NOW, PERSON
@@ -92,6 +93,12 @@ def test_a_fragment_without_login_sends_the_whole_page_to_the_login(app: Flask) 
     answer = app.test_client().get("/audit", headers=headers)
     assert answer.status_code == 401
     assert answer.headers["HX-Redirect"] == "/login?next=/audit?action%3Dplan.update"
+
+
+def test_what_a_page_asks_by_itself_never_takes_it_to_the_login(app: Flask) -> None:
+    answer = app.test_client().get("/audit", headers={**HTMX, UNATTENDED: "1"})
+    assert (answer.status_code, answer.headers["HX-Trigger"]) == (401, "loginEnded")
+    assert "HX-Redirect" not in answer.headers
 
 
 def test_logging_out_ends_the_session(app: Flask) -> None:
