@@ -2,7 +2,7 @@
 
 import logging
 
-from flask import Flask, Response, make_response, render_template, request, session
+from flask import Flask, Response, make_response, render_template, request
 from flask_babel import force_locale
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, PiculusError
 from app.expired_forms import show_expired_form
-from app.i18n import LANGUAGES
+from app.i18n import browser_locale
 from app.i18n import translate as _
 from app.messages import words
 from app.rendering import is_fragment_request
@@ -61,7 +61,7 @@ def show_http_error(error: HTTPException) -> Response:
 
 def show_server_error(_error: Exception) -> Response:
     """A fault of ours; Flask has logged it. The database may be the cause, so nothing here asks it."""
-    with force_locale(session["locale"] if session.get("locale") in LANGUAGES else "zh"):
+    with force_locale(browser_locale() or "zh"):
         return _answer(500, asks_database=False)
 
 

@@ -1,17 +1,19 @@
-"""Language and time zone: the person's own, else the session's choice, else the server's default.
+"""Language and time zone: the person's own, else the browser's last choice, else the server's default.
 
 Message ids are the Chinese texts; English stands in app/translations/en/LC_MESSAGES/messages.po.
 """
 
 from zoneinfo import ZoneInfo
 
-from flask import Flask, current_app, has_request_context, session
+from flask import Flask, Response, current_app, has_request_context, request
 from flask_babel import get_locale, gettext
 from flask_login import current_user
 
 from app.extensions import babel
 
 LANGUAGES = {"zh": "中文", "en": "English"}
+LOCALE_COOKIE = "piculus_locale"
+"""Keeps the language of a browser beyond the session."""
 DEFAULT_ZONE = "Asia/Shanghai"
 
 ZONES = (
@@ -35,8 +37,19 @@ def choose_locale() -> str:
     default: str = current_app.config.get("BABEL_DEFAULT_LOCALE", "zh")
     if not has_request_context():
         return default
-    chosen = current_user.locale if current_user.is_authenticated else session.get("locale")
+    chosen = current_user.locale if current_user.is_authenticated else browser_locale()
     return chosen if chosen in LANGUAGES else default
+
+
+def browser_locale() -> str | None:
+    """Return the language this browser last read, None where it has not chosen one."""
+    chosen = request.cookies.get(LOCALE_COOKIE)
+    return chosen if chosen in LANGUAGES else None
+
+
+def remember_locale(answer: Response, locale: str) -> None:
+    """Let this browser go on reading ``locale`` when nobody is logged in."""
+    answer.set_cookie(LOCALE_COOKIE, locale, max_age=31536000, samesite="Lax")
 
 
 def choose_zone() -> str:

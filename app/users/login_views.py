@@ -10,7 +10,7 @@ from app.clock import current_time
 from app.errors import ConflictError
 from app.extensions import db, limiter
 from app.forms import Form
-from app.i18n import LANGUAGES
+from app.i18n import LANGUAGES, remember_locale
 from app.unit_of_work import unit_of_work
 from app.users import logins, passwords, service
 from app.users.access import current_actor
@@ -46,19 +46,19 @@ def log_in() -> ResponseReturnValue:
     session.clear()  # nothing that was put into the session before the login survives it
     login_user(user)
     session.permanent = True
-    session["locale"] = user.locale
     session[LOGIN_ID] = secrets.token_urlsafe(12)
-    return redirect(wanted, 303)
+    answer = make_response(redirect(wanted, 303))
+    remember_locale(answer, user.locale)
+    return answer
 
 
 @blueprint.post("/logout")
 def log_out() -> ResponseReturnValue:
     with unit_of_work() as work:
         logins.record_logout(work, current_user, actor=current_actor(), now=current_time())
-    locale, login_id = session.get("locale"), session.get(LOGIN_ID)
+    login_id = session.get(LOGIN_ID)
     logout_user()
     session.clear()
-    session["locale"] = locale
     if login_id:
         current_app.extensions["ticker"].dismiss(lambda viewer: viewer.login_id == login_id)
     return redirect("/login", 303)
@@ -67,8 +67,9 @@ def log_out() -> ResponseReturnValue:
 @blueprint.post("/locale")
 def set_locale() -> ResponseReturnValue:
     chosen = Form(request.form).text("locale")
+    answer = make_response(redirect(local_path(request.form.get("next", "/")), 303))
     if chosen in LANGUAGES:
-        session["locale"] = chosen
+        remember_locale(answer, chosen)
         if current_user.is_authenticated:
             with unit_of_work() as work:
                 service.update_settings(
@@ -80,7 +81,7 @@ def set_locale() -> ResponseReturnValue:
                     zone=current_user.zone,
                     now=current_time(),
                 )
-    return redirect(local_path(request.form.get("next", "/")), 303)
+    return answer
 
 
 def _login_page(form: Form, wanted: str, status: int) -> Response:

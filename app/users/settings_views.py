@@ -1,6 +1,6 @@
 """Personal settings (个人设置): name, language, zone, theme, own password."""
 
-from flask import Response, flash, make_response, redirect, render_template, request, session
+from flask import Response, flash, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_user
 
@@ -8,7 +8,7 @@ from app.clock import current_time
 from app.errors import PiculusError
 from app.extensions import limiter
 from app.forms import Form
-from app.i18n import ZONES
+from app.i18n import ZONES, remember_locale
 from app.i18n import translate as _
 from app.presentation import theme
 from app.unit_of_work import unit_of_work
@@ -38,9 +38,9 @@ def settings() -> ResponseReturnValue:
     except PiculusError as error:
         form.fail(error)
         return _page(form, Form(), 400)
-    session["locale"] = form.text("locale")
     flash(_("设置已保存"), "success")
     answer = make_response(redirect("/settings", 303))
+    remember_locale(answer, form.text("locale"))
     if form.text("theme") in THEMES:
         answer.set_cookie("piculus_theme", form.text("theme"), max_age=31536000, samesite="Lax")
     return answer

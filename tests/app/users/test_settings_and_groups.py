@@ -87,6 +87,12 @@ def test_switching_the_language_is_kept_for_the_person(visitor: Visitor) -> None
     assert me().locale == "en"
 
 
+def test_the_language_stays_when_the_session_ends(visitor: Visitor) -> None:
+    visitor.post("/locale", {"locale": "en", "next": "/settings"})
+    visitor.client.delete_cookie("piculus")
+    assert "Log in" in visitor.get("/login").text
+
+
 def test_a_group_is_made_with_its_trade_table(visitor: Visitor) -> None:
     assert visitor.post("/users/groups/new", GROUP).status_code == 303
     group = stored_group("PBCR")
