@@ -53,7 +53,7 @@ def start_run(
 ) -> CollectionRun:
     """Begin a run over rows changed inside ``window``; ``trigger``: click, command_line, cron, first_start.
 
-    Raises ConflictError('group_disabled'), InvalidError for the codes (field fixer_codes), the window (field
+    Raises ConflictError('group_disabled'), InvalidError for the codes (field codes), the window (field
     window) or a reason that is too long.
     """
     _check(group, codes, window, reason)
@@ -90,12 +90,12 @@ def start_run(
 
 def _check(group: SystemGroup, codes: Sequence[str], window: tuple[datetime, datetime], reason: str) -> None:
     if not group.is_enabled:
-        raise ConflictError("group_disabled", field="group", sys_code=group.sys_code)
+        raise ConflictError("group_disabled", sys_code=group.sys_code)
     if not codes:
-        raise InvalidError("fixer_codes_required", field="fixer_codes")
+        raise InvalidError("fixer_codes_required", field="codes")
     for code in codes:
         if not _CODE.fullmatch(code):
-            raise InvalidError("fixer_code", field="fixer_codes", fixer_code=code)
+            raise InvalidError("fixer_code", field="codes", fixer_code=code)
     for error in window_errors(window):
         raise error
     optional_reason(reason)

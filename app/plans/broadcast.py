@@ -104,7 +104,7 @@ def mistakes(
     """Return everything wrong with a broadcast; a window of None is not looked at."""
     wrong = [] if window is None else collections.window_errors(window)
     if not codes:
-        wrong.append(InvalidError("fixer_codes_required", field="fixer_codes"))
+        wrong.append(InvalidError("fixer_codes_required", field="codes"))
     if not sys_codes:
         wrong.append(InvalidError("required", field="groups"))
     by_code = {group.sys_code: group for group in visible_groups(session, group_ids)}

@@ -87,7 +87,7 @@ def group_codes(session: ReadSession, group_id: int) -> list[str]:
 
 
 def require_known(session: ReadSession, group_id: int, codes: Iterable[str]) -> None:
-    """Raise InvalidError (field fixer_codes) for a code that is not built in and no agent has offered."""
+    """Raise InvalidError (field codes) for a code that is not built in and no agent has offered."""
     for error in unknown_code_errors(session, [group_id], codes):
         raise error
 
@@ -98,7 +98,7 @@ def unknown_code_errors(
     """Return an error for each code that is not built in and no agent of the groups has offered."""
     known = fixer_choices(session, group_ids)
     unknown = [code for code in codes if code not in known]
-    return [InvalidError("fixer_code", field="fixer_codes", fixer_code=code) for code in unknown]
+    return [InvalidError("fixer_code", field="codes", fixer_code=code) for code in unknown]
 
 
 def agents_offering(

@@ -132,7 +132,7 @@ def _code_errors(
     """Return what is wrong with the codes: no name of a fixer, or one that no agent of the group has."""
     known = {*fixer_choices(session, [group_id]), *(schedule.fixer_codes if schedule else ())}
     return [
-        InvalidError("fixer_code", field="fixer_codes", fixer_code=code)
+        InvalidError("fixer_code", field="codes", fixer_code=code)
         for code in codes
         if code not in known or fixer_code_errors(code)
     ]

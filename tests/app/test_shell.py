@@ -9,8 +9,10 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from app.config import Settings
+from app.unit_of_work import unit_of_work
 from tests.app.live_server import LiveServer, running_server
 from tests.app.visitor import PASSWORD, make_person
+from tests.factories import make_group
 
 OUR_COMPLAINTS = ("Content Security Policy", "violates", "Uncaught")
 
@@ -98,6 +100,17 @@ def test_a_dialog_keeps_what_was_typed_and_says_what_is_wrong(page: Page) -> Non
     page.click("dialog .button.primary")
     expect(page.locator("dialog[open]")).to_have_count(0)
     expect(page.locator("#users-table")).to_contain_text("chen.zhuo")
+
+
+def test_a_form_with_errors_shows_the_first_of_them(page: Page, server: LiveServer) -> None:
+    with server.app.app_context(), unit_of_work() as session:
+        make_group(session, "PBAP")
+        make_group(session, "PBMS")
+    page.set_viewport_size({"width": 390, "height": 600})
+    page.goto("/collections/new")
+    page.click("#broadcast-form .button.primary")
+    expect(page.locator("#groups-error")).to_be_in_viewport()
+    expect(page.locator("[name=groups]").first).to_be_focused()
 
 
 def test_a_row_opens_its_details_and_gives_the_focus_back(page: Page) -> None:

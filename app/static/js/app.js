@@ -2,6 +2,7 @@
 // fragments swapped in later need no set-up of their own.
 import "./morph.js";
 import "./menu.js";
+import "./errors.js";
 import "./overlays.js";
 import "./toasts.js";
 import "./lists.js";

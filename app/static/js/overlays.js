@@ -1,4 +1,6 @@
 // The drawer (details of a row) and the dialog (a question with a form), both filled by htmx.
+import { showWrong } from "./errors.js";
+
 const drawer = document.getElementById("drawer");
 const dialog = document.getElementById("dialog");
 let opener = null;
@@ -50,8 +52,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target !== dialog || dialog.dataset.settled === "yes") return;
   dialog.dataset.settled = "yes";
   if (dialog.childElementCount && !dialog.open) dialog.showModal();
-  const wrong = dialog.querySelector("[aria-invalid=true]") || dialog.querySelector("[autofocus]");
-  if (wrong) wrong.focus();
+  if (!showWrong(dialog)) dialog.querySelector("[autofocus]")?.focus();
 });
 
 document.addEventListener("htmx:beforeSwap", (event) => {

@@ -286,8 +286,8 @@ def test_a_run_made_again_ends_its_window_now(session: WorkSession, group: Syste
 @pytest.mark.parametrize(
     ("values", "field"),
     [
-        ({"codes": []}, "fixer_codes"),
-        ({"codes": ["Not-A-Code"]}, "fixer_codes"),
+        ({"codes": []}, "codes"),
+        ({"codes": ["Not-A-Code"]}, "codes"),
         ({"window": (NOW, NOW)}, "window"),
         ({"window": (NOW - timedelta(days=400), NOW)}, "window"),
         ({"reason": "x" * 501}, "reason"),

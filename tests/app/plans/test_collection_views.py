@@ -12,6 +12,7 @@ from app.extensions import db
 from app.plans.models import CollectionSchedule
 from app.unit_of_work import unit_of_work
 from app.users import groups as groups_service
+from app.users.models import SystemGroup
 from tests.app.visitor import Visitor, visitor_of
 from tests.factories import FIXER, make_agent, make_group
 
@@ -77,7 +78,7 @@ def test_a_disabled_group_is_not_offered(app: Flask, operator: Visitor) -> None:
     [
         ({"groups": []}, "groups-error"),
         ({"groups": ["PBMS"]}, "groups-error"),
-        ({"codes": []}, "fixer_codes-error"),
+        ({"codes": []}, "codes-error"),
         ({"window": "custom"}, "start-error"),
         ({"window": "x"}, "window-error"),
         ({"window": ""}, "window-error"),
@@ -102,9 +103,24 @@ def test_every_wrong_field_of_a_broadcast_is_told_at_once(operator: Visitor) -> 
     wrong = {"groups": [], "codes": [], "window": "custom", "start": "", "end": "never", "reason": "长" * 501}
     answer = operator.post("/collections/new", {**BROADCAST, **wrong})
     assert answer.status_code == 400
-    for field in ("groups", "fixer_codes", "start", "end", "reason"):
+    for field in ("groups", "codes", "start", "end", "reason"):
         assert f'id="{field}-error"' in answer.text
     assert runs() == []
+
+
+def test_the_only_group_a_person_sees_is_ticked(app: Flask, operator: Visitor) -> None:
+    ticked = re.compile(r'name="groups" value="(\w+)" checked')
+    assert ticked.findall(operator.get("/collections/new").text) == ["PBAP"]
+    of_both = visitor_of(app, "zhao.si", "operator", groups=["PBAP", "PBMS"])
+    assert ticked.findall(of_both.get("/collections/new").text) == []
+
+
+def test_a_disabled_group_is_not_collected_and_the_form_says_so(operator: Visitor) -> None:
+    with unit_of_work() as session:
+        session.scalars(db.select(SystemGroup).where(SystemGroup.sys_code == "PBAP")).one().is_enabled = False
+    answer = operator.post("/collections/new", BROADCAST)
+    assert answer.status_code == 400
+    assert "系统组别 PBAP 已停用。" in answer.text
 
 
 def test_a_viewer_reads_runs_of_their_groups_and_starts_none(app: Flask, operator: Visitor) -> None:
@@ -184,7 +200,7 @@ def stored_schedule() -> CollectionSchedule | None:
 def test_a_code_nobody_offers_is_told_at_the_codes_and_stays_ticked(operator: Visitor) -> None:
     answer = operator.post("/collections/schedules/PBAP", {**SCHEDULE, "codes": ["nope", FIXER]})
     assert answer.status_code == 400
-    assert 'id="fixer_codes-error"' in answer.text
+    assert 'id="codes-error"' in answer.text
     assert "没有修复代号 nope" in answer.text
     assert 'value="nope" checked' in answer.text
     assert stored_schedule() is None

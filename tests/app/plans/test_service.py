@@ -283,7 +283,7 @@ def test_a_group_has_one_recurring_collection(session: WorkSession, group: Syste
         ({"cron": "nonsense"}, "cron"),
         ({"zone": "x"}, "zone"),
         ({"window_hours": 0}, "window_hours"),
-        ({"fixer_codes": ("Wrong",)}, "fixer_codes"),
+        ({"fixer_codes": ("Wrong",)}, "codes"),
         ({"sys_code": "NONE"}, "sys_code"),
     ],
 )
