@@ -1,6 +1,7 @@
 """Attempting many anomalies: what would be sent, and sending it page by page."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,11 +24,11 @@ PAGE: Final = 500
 
 @dataclass(frozen=True)
 class PlanShare:
-    """What of a selection goes by one plan."""
+    """What of a selection goes by one plan; ``amounts`` of its trades in minor units, by currency."""
 
     plan: Plan
     count: int
-    amount_minor: int
+    amounts: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,12 @@ class Preview:
         return sum(share.count for share in self.by_plan)
 
     @property
-    def amount_minor(self) -> int:
-        """The amount of their trades."""
-        return sum(share.amount_minor for share in self.by_plan)
+    def amounts(self) -> Mapping[str, int]:
+        """The amounts of their trades in minor units, by currency."""
+        total: Counter[str] = Counter()
+        for share in self.by_plan:
+            total.update(share.amounts)
+        return total
 
 
 @dataclass(frozen=True)
@@ -68,25 +72,25 @@ class Batch:
 def preview(session: ReadSession, wanted: AnomalyFilter) -> Preview:
     """Count a selection by plan, and what would be skipped, without loading it."""
     is_busy = _is_busy()
-    amount_at_stake = func.coalesce(func.sum(Anomaly.amount_minor), 0)
+    keys = (Anomaly.group_id, Anomaly.fixer_code, Anomaly.state, is_busy, Anomaly.currency)
     statement = (
-        select(Anomaly.group_id, Anomaly.fixer_code, Anomaly.state, is_busy, func.count(), amount_at_stake)
+        select(*keys, func.count(), func.sum(Anomaly.amount_minor))
         .where(*conditions(session, wanted))
-        .group_by(Anomaly.group_id, Anomaly.fixer_code, Anomaly.state, is_busy)
+        .group_by(*keys)
     )
     plans, enabled = _plans(session), _enabled_groups(session)
     shares: dict[int, PlanShare] = {}
     skipped: dict[str, int] = {}
-    for group_id, fixer_code, state, busy, count, total in session.execute(statement):
+    for group_id, fixer_code, state, busy, currency, count, total in session.execute(statement):
         plan = plans.get((group_id, fixer_code or ""))
         code = refusal(state, fixer_code, plan, group_id in enabled) or ("trade_busy" if busy else None)
         if code is not None or plan is None:
             skipped[code or "no_plan"] = skipped.get(code or "no_plan", 0) + count
             continue
-        share = shares.get(plan.id, PlanShare(plan, 0, 0))
+        share = shares.get(plan.id, PlanShare(plan, 0, {}))
         # PostgreSQL sums to a Decimal.
-        amount = share.amount_minor + int(total or 0)
-        shares[plan.id] = replace(share, count=share.count + count, amount_minor=amount)
+        amounts = {**share.amounts, currency: share.amounts.get(currency, 0) + int(total or 0)}
+        shares[plan.id] = replace(share, count=share.count + count, amounts=amounts)
     return Preview(
         by_plan=tuple(shares.values()),
         skipped=tuple(Skip(code, count) for code, count in sorted(skipped.items())),

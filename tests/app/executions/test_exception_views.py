@@ -163,6 +163,15 @@ def test_the_preview_says_what_goes_and_what_is_skipped_and_why(
     assert "¥100.00" in text
 
 
+def test_the_preview_shows_a_sum_for_each_currency(operator: Visitor, group: SystemGroup) -> None:
+    identities = plant_all(group)
+    with unit_of_work() as session:
+        session.get_one(Anomaly, identities["EXHAUSTED"]).currency = "USD"
+    ticked = "&".join(f"ids={identities[name]}" for name in ("MANUAL", "EXHAUSTED"))
+    text = operator.get(f"/exceptions/repair?{ticked}", target="dialog").text
+    assert re.search(r"¥100\.00</span><br><span class=\"num\">USD 100\.00", text)
+
+
 def test_ticked_rows_are_sent_for_a_reason(operator: Visitor, group: SystemGroup, elsewhere: int) -> None:
     identities = plant_all(group)
     ids = [str(identities[name]) for name in ("MANUAL", "EXHAUSTED", "PERSON")] + [str(elsewhere)]
