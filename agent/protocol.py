@@ -29,16 +29,14 @@ CLOSE_GOING_AWAY: Final = 1001
 CLOSE_SLOW: Final = 4008
 """The peer did not read, or two heartbeats were missed."""
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 Outcome = Literal[
     "repaired", "already_consistent", "failed", "unknown", "wait", "refused", "needs_human", "cancelled"
 ]
 """How an attempt ended. Only ``failed`` spends a retry."""
 
-
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """How many, or a number that counts from 0."""
+Milliseconds = Annotated[int, Meta(ge=0, le=2**40)]
 Code = Annotated[str, Meta(min_length=1, max_length=80)]
 """A fixer code."""
 Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$")]

@@ -91,7 +91,9 @@ def new_broadcast() -> ResponseReturnValue:
     allowed = current_group_ids()
     if request.method == "GET":
         asked = Form(request.args)
-        seen = [sys_code for sys_code, _words in broadcast.group_choices(db.session, allowed)]
+        seen = [
+            sys_code for sys_code, _words in broadcast.group_choices(db.session, allowed, is_enabled=True)
+        ]
         values = {
             "groups": asked.many("group") or (seen if len(seen) == 1 else []),
             "codes": broadcast.codes(db.session, allowed),
