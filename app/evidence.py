@@ -57,6 +57,7 @@ PHRASES: Final[tuple[tuple[str, Any], ...]] = (
         _("记录上的 %(number)s 不在账务中"),
     ),
     ("the ledger did not answer for this trade", _("账务没有应答这笔交易")),
+    ("the account does not hold (?P<amount>[0-9]+) fen", _("账户余额不足 %(amount)s")),
     ("paid already", _("已经出款")),
     ("posted by another", _("已由别处记账")),
     ("production wrote the row", _("生产系统已写好记录")),

@@ -19,6 +19,7 @@ from app.evidence import evidence_words
         ),
         ("WD1-0: accepted, not finished", "WD1-0: 银行已受理，尚未完成"),
         ("WD1-P1 · success", "WD1-P1 · 成功"),
+        ("the account does not hold 3300 fen", "账户余额不足 ¥33.00"),
         ("another entry holds the leg", "这一段已有另一笔记账"),
         ("GA261120121240163157", "GA261120121240163157"),
         ("something 100% new", "something 100% new"),
