@@ -170,9 +170,7 @@ class Dispatcher:
         room = self._room(ready)
         wanted: list[Claim] = []
         for group_id in self._enabled({session.group_id for session in ready}):
-            open_sessions = [one for one in ready if one.group_id == group_id and room[one.agent_id] > 0]
-            if open_sessions:
-                wanted += assign(self._pending(group_id, open_sessions), open_sessions, room)
+            wanted += self._claims_of(group_id, [one for one in ready if one.group_id == group_id], room)
         if not wanted:
             return False
         with unit_of_work() as session:
@@ -195,8 +193,28 @@ class Dispatcher:
         in_flight = {row[0]: row[1] for row in counts}
         return {one.agent_id: self._limit - in_flight.get(one.agent_id, 0) for one in sessions}
 
-    def _pending(self, group_id: int, sessions: list[AgentSession]) -> list[Command]:
-        """Return pending commands that one of the sessions can take, the most important and oldest first."""
+    def _claims_of(self, group_id: int, sessions: list[AgentSession], room: dict[int, int]) -> list[Claim]:
+        """Give a page of the group's commands to its sessions; ``room`` is used up.
+
+        A page full of what only some can take hides what waits for the others: those are looked for again.
+        """
+        claims: list[Claim] = []
+        while len(claims) < PAGE:
+            open_sessions = [one for one in sessions if room[one.agent_id] > 0]
+            if not open_sessions:
+                break
+            pending = self._pending(group_id, open_sessions, [one.command.seq for one in claims])
+            made = assign(pending, open_sessions, room)
+            claims += made
+            if len(pending) < PAGE or not made:
+                break
+        return claims
+
+    def _pending(self, group_id: int, sessions: list[AgentSession], taken: list[int]) -> list[Command]:
+        """Return pending commands that one of the sessions can take, the most important and oldest first.
+
+        ``taken``: the ``seq`` of those that are given away already.
+        """
         offered = sorted({code for session in sessions for code in session.fixer_codes})
         ids = [session.agent_id for session in sessions]
         return list(
@@ -206,6 +224,7 @@ class Dispatcher:
                     Command.group_id == group_id,
                     Command.state == "pending",
                     Command.cancel_requested_at.is_(None),
+                    Command.seq.not_in(taken),
                     or_(Command.fixer_code.is_(None), Command.fixer_code.in_(offered)),
                     or_(Command.is_group_addressed, Command.agent_id.in_(ids)),
                 )

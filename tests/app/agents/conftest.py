@@ -63,11 +63,15 @@ def order(
     type: str = "Repair",
     priority: int = 0,
     seconds: float = 3600,
+    code: str = "interRecharge",
 ) -> str:
-    """Issue a command to the member's group; return its id."""
+    """Issue a command to the member's group, a Collect to the member; return its id."""
     message: dict[str, object] = {"trade_no": trade_no}
     if type == "Repair":
-        message |= {"fixer_code": "interRecharge", "row_hash": "hash"}
+        message |= {"fixer_code": code, "row_hash": "hash"}
+    if type == "Collect":
+        window = {"window_start": now.isoformat(), "window_end": now.isoformat()}
+        message = {"run_id": 1, "fixer_codes": [code], "shard": 0, "shards": 1, **window}
     with unit_of_work() as session:
         return commands.issue(
             session,
@@ -77,7 +81,8 @@ def order(
             deadline=timedelta(seconds=seconds),
             now=now,
             trade_no=trade_no,
-            fixer_code="interRecharge" if type == "Repair" else None,
+            fixer_code=code if type == "Repair" else None,
+            agent_id=member.id if type == "Collect" else None,
             priority=priority,
         ).id
 

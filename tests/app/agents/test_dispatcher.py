@@ -6,10 +6,11 @@ import pytest
 from flask import Flask
 
 from agent.protocol import Message, decode_to_agent
+from app.agents import dispatcher
 from app.agents.hub import AgentSession
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
-from tests.app.agents.conftest import Member, order, stored
+from tests.app.agents.conftest import Member, add_agent, order, stored
 from tests.conftest import HandClock
 
 pytestmark = pytest.mark.each_engine
@@ -60,3 +61,27 @@ def test_a_disabled_group_is_sent_nothing(app: Flask, member: Member, clock: Han
     command_id = order(member, "TRD1", clock())
     look(app)
     assert (ear.heard, stored(command_id).state) == ([], "pending")
+
+
+def test_a_page_of_one_fixers_repairs_hides_no_other_work(
+    app: Flask, member: Member, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "PAGE", 4)
+    other = add_agent("pbap-2", member.group_id, clock())
+    flooded, idle = listen(app, member, "interRecharge"), listen(app, other, "rechargeTimeout")
+    monkeypatch.setattr(app.extensions["dispatcher"], "_limit", 3)
+    for number in range(9):
+        order(member, f"TRD{number}", clock(), priority=3)
+    repair = order(other, "OTHER", clock(), code="rechargeTimeout")
+    collect = order(other, None, clock(), type="Collect")
+    look(app)
+    assert [message.command_id for message in idle.heard] == [repair, collect]
+    assert len(flooded.heard) == 3
+
+
+def test_what_matters_most_and_is_oldest_goes_first(app: Flask, member: Member, clock: HandClock) -> None:
+    ear = listen(app, member)
+    late = [order(member, f"LATE{number}", clock()) for number in range(2)]
+    first = order(member, "FIRST", clock(), priority=3)
+    look(app)
+    assert [message.command_id for message in ear.heard] == [first, *late]
