@@ -20,7 +20,7 @@ from app.extensions import db
 from app.keyset import Cut
 from app.messages import words
 from app.unit_of_work import WorkSession, unit_of_work
-from app.users import groups
+from app.users import groups, passwords
 from app.users import service as users
 from app.users.models import ROLES, User
 
@@ -65,6 +65,12 @@ def open_secret(path: Path) -> TextIO:
     return os.fdopen(descriptor, "w")
 
 
+def first_password() -> passwords.NewPassword:
+    """Return the first admin's password: that of the environment, else a one-time one."""
+    chosen = os.environ.get(ADMIN_PASSWORD)
+    return passwords.choose_password(chosen) if chosen else passwords.make_one_time_password()
+
+
 _required_reason = click.option("--reason", required=True, help="Kept in the audit trail.")
 _optional_reason = click.option("--reason", default="", help="Kept in the audit trail.")
 
@@ -89,8 +95,9 @@ def create_user(
 
     Exit codes: 0 done, 1 refused, 2 wrong usage.
     """
+    password = passwords.make_one_time_password()
     with refusing(), unit_of_work() as session:
-        _made, password = users.create_user(
+        users.create_user(
             session,
             actor=command_actor(),
             username=username,
@@ -98,10 +105,11 @@ def create_user(
             display_name=display_name,
             group_codes=group_codes,
             sees_all_groups=all_groups,
+            password=password,
             reason=reason,
             now=current_time(),
         )
-    click.echo(password)
+    click.echo(password.text)
 
 
 @user.command("ensure-admin")
@@ -113,10 +121,11 @@ def ensure_admin() -> None:
 
     Exit codes: 0 done, 1 refused, 2 wrong usage.
     """
+    password = first_password()
     with refusing(), unit_of_work() as session:
-        password = users.ensure_admin(session, os.environ.get(ADMIN_PASSWORD) or None, current_time())
-    if password is not None:
-        click.echo(password)
+        one_time = users.ensure_admin(session, password, current_time())
+    if one_time is not None:
+        click.echo(one_time)
 
 
 @user.command("disable")
@@ -156,12 +165,13 @@ def reset_user(username: str, reason: str) -> None:
 
     Exit codes: 0 done, 1 refused, 2 wrong usage.
     """
+    password = passwords.make_one_time_password()
     with refusing(), unit_of_work() as session:
         person = _person(session, username)
-        password = users.reset_password(
-            session, person, actor=command_actor(), reason=reason, now=current_time()
+        users.reset_password(
+            session, person, password, actor=command_actor(), reason=reason, now=current_time()
         )
-    click.echo(password)
+    click.echo(password.text)
 
 
 @user.command("list")

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from app.audit.service import SYSTEM
 from app.unit_of_work import unit_of_work
 from app.users import service as users
+from app.users.passwords import choose_password
 from bench import rows
 from bench.figures import Figure, percentile
 from bench.scattered import AGENTS, CODES, GROUPS, USERS, trade_no
@@ -160,7 +161,7 @@ def _visitor(server: Server) -> Iterator[Visitor]:
             display_name="李娜",
             group_codes=(),
             sees_all_groups=True,
-            password=PASSWORD,
+            password=choose_password(PASSWORD),
             now=datetime.now(UTC),
         )
     visitor = Visitor(server.port)

@@ -5,14 +5,13 @@ cost the start of the demo one import of the server instead of three. Prints the
 if one was made. Exit code 2: the admin's password is refused, and the last line of standard error says why.
 """
 
-import os
 import sys
 
 from flask_babel import force_locale
 from flask_migrate import upgrade
 
 from app import create_app
-from app.cli_accounts import ADMIN_PASSWORD
+from app.cli_accounts import ADMIN_PASSWORD, first_password
 from app.cli_demo import seed_demo
 from app.clock import current_time
 from app.errors import InvalidError
@@ -32,15 +31,16 @@ def main() -> None:
 
 
 def _make_admin() -> int:
+    password = first_password()
     try:
         with unit_of_work() as session:
-            password = ensure_admin(session, os.environ.get(ADMIN_PASSWORD) or None, current_time())
+            one_time = ensure_admin(session, password, current_time())
     except InvalidError as error:
         with force_locale("en"):
             sys.stderr.write(f"{ADMIN_PASSWORD}: {words(error)}\n")
         return REFUSED
-    if password is not None:
-        sys.stdout.write(f"{password}\n")
+    if one_time is not None:
+        sys.stdout.write(f"{one_time}\n")
     return 0
 
 

@@ -1,6 +1,7 @@
 """Passwords: argon2id hashes, and one-time passwords."""
 
 import secrets
+from dataclasses import dataclass, field
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -18,6 +19,15 @@ _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _NOBODY: Final = _hasher.hash(secrets.token_hex(16))
 
 
+@dataclass(frozen=True)
+class NewPassword:
+    """A password to be, with its hash. Made before a unit of work: hashing must not hold the write lock."""
+
+    text: str = field(repr=False)
+    hash: str = field(repr=False)
+    is_one_time: bool = False
+
+
 def hash_password(password: str) -> str:
     """Return the argon2id hash; takes tens of milliseconds."""
     return _hasher.hash(password)
@@ -31,9 +41,15 @@ def matches(password: str, password_hash: str | None) -> bool:
         return False
 
 
-def make_one_time_password() -> str:
+def make_one_time_password() -> NewPassword:
     """Return a random password of about 93 bits, in four groups for reading aloud."""
-    return "-".join("".join(secrets.choice(ALPHABET) for _place in range(4)) for _group in range(4))
+    text = "-".join("".join(secrets.choice(ALPHABET) for _place in range(4)) for _group in range(4))
+    return NewPassword(text, hash_password(text), is_one_time=True)
+
+
+def choose_password(text: str) -> NewPassword:
+    """Return a password somebody chose; whether it will do, check_strength says."""
+    return NewPassword(text, hash_password(text[:MAX_LENGTH]))
 
 
 def check_strength(password: str, username: str, field: str = "password") -> None:

@@ -15,7 +15,7 @@ from app.i18n import LANGUAGES, is_zone
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 from app.unit_of_work import WorkSession
 from app.users.models import User
-from app.users.passwords import hash_password, make_one_time_password, matches
+from app.users.passwords import NewPassword
 from app.users.validation import Invalid, find_groups, password_errors, profile_errors, username_errors
 
 ADMIN_NAME: Final = "admin"
@@ -85,13 +85,13 @@ def create_user(
     display_name: str = "",
     group_codes: Collection[str] = (),
     sees_all_groups: bool = False,
-    password: str | None = None,
+    password: NewPassword,
     locale: str = "zh",
     zone: str = "Asia/Shanghai",
     reason: str = "",
     now: datetime,
-) -> tuple[User, str | None]:
-    """Make a person. Without ``password`` a one-time one is made and returned, to be changed at first login.
+) -> User:
+    """Make a person. A one-time password is to be changed at the first login.
 
     Raises InvalidError or FormErrors with the field of each error.
     """
@@ -99,20 +99,19 @@ def create_user(
     errors += profile_errors(role, display_name)
     groups, group_errors = find_groups(session, group_codes)
     errors += group_errors
-    if password is not None:
-        errors += password_errors(password, username)
+    if not password.is_one_time:
+        errors += password_errors(password.text, username)
     errors += reason_errors(reason, is_required=False)
     if errors:
         raise FormErrors(errors)
-    one_time = make_one_time_password() if password is None else None
     user = User(
         username=username,
         display_name=display_name,
         role=role,
         sees_all_groups=sees_all_groups,
         groups=groups,
-        password_hash=hash_password(password or one_time or ""),
-        must_change_password=one_time is not None,
+        password_hash=password.hash,
+        must_change_password=password.is_one_time,
         locale=locale,
         zone=zone,
         created_at=now,
@@ -121,7 +120,7 @@ def create_user(
     session.flush()
     detail: dict[str, object] = {"role": role, "groups": sorted(group_codes)}
     _record(session, user, "user.create", actor, now, detail, reason=reason)
-    return user, one_time
+    return user
 
 
 def update_user(
@@ -185,36 +184,48 @@ def enable_user(session: WorkSession, user: User, *, actor: Actor, reason: str =
     _record(session, user, "user.enable", actor, now, reason=reason)
 
 
-def reset_password(session: WorkSession, user: User, *, actor: Actor, reason: str, now: datetime) -> str:
-    """Give this person a one-time password, returned once and never stored; their sessions end.
+def reset_password(
+    session: WorkSession, user: User, one_time: NewPassword, *, actor: Actor, reason: str, now: datetime
+) -> None:
+    """Give this person a one-time password, shown once and never stored; their sessions end.
 
     Raises InvalidError for the reason.
     """
     reason = required_reason(reason)
-    one_time = make_one_time_password()
-    user.password_hash = hash_password(one_time)
+    user.password_hash = one_time.hash
     user.must_change_password = True
     user.session_version += 1
     user.failed_logins, user.locked_until = 0, None
     _record(session, user, "user.reset_password", actor, now, reason=reason)
-    return one_time
 
 
 def change_password(
-    session: WorkSession, user: User, *, actor: Actor, current: str, new: str, repeated: str, now: datetime
+    session: WorkSession,
+    user: User,
+    *,
+    actor: Actor,
+    current: str,
+    checked_hash: str | None,
+    new: NewPassword,
+    repeated: str,
+    now: datetime,
 ) -> None:
-    """Set a person's own password; their other sessions end. Raises FormErrors."""
+    """Set a person's own password; their other sessions end. Raises FormErrors.
+
+    ``checked_hash``: the hash that ``current`` fits, None where it does not fit the person's; where it is no
+    longer theirs, the password was reset meanwhile and ``current`` is wrong.
+    """
     errors: list[Invalid] = []
-    if not matches(current, user.password_hash):
+    if checked_hash is None or user.password_hash != checked_hash:
         errors.append(InvalidError("password_wrong", field="current"))
-    errors += password_errors(new, user.username, "new")
-    if new == current and not errors:
+    errors += password_errors(new.text, user.username, "new")
+    if new.text == current and not errors:
         errors.append(InvalidError("password_same", field="new"))
-    if new != repeated:
+    if new.text != repeated:
         errors.append(InvalidError("password_differs", field="repeated"))
     if errors:
         raise FormErrors(errors)
-    user.password_hash = hash_password(new)
+    user.password_hash = new.hash
     user.must_change_password = False
     user.session_version += 1
     _record(session, user, "user.change_password", actor, now)
@@ -242,14 +253,14 @@ def update_settings(
     _record(session, user, "user.settings", actor, now, {"locale": locale, "zone": zone})
 
 
-def ensure_admin(session: WorkSession, password: str | None, now: datetime) -> str | None:
+def ensure_admin(session: WorkSession, password: NewPassword, now: datetime) -> str | None:
     """Make the first user, ``admin``, where there is nobody; return its one-time password.
 
-    None where nobody was made, or where ``password`` is theirs. Raises InvalidError for one that is too weak.
+    None where nobody was made, or where ``password`` was chosen. Raises InvalidError for a weak one.
     """
     if session.scalars(select(User.id).limit(1)).first() is not None:
         return None
-    _user, one_time = create_user(
+    create_user(
         session,
         actor=SYSTEM,
         username=ADMIN_NAME,
@@ -258,7 +269,7 @@ def ensure_admin(session: WorkSession, password: str | None, now: datetime) -> s
         password=password,
         now=now,
     )
-    return one_time
+    return password.text if password.is_one_time else None
 
 
 def _keep_an_admin(session: Session, user: User, field: str | None = None) -> None:

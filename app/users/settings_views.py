@@ -12,7 +12,7 @@ from app.i18n import ZONES, remember_locale
 from app.i18n import translate as _
 from app.presentation import theme
 from app.unit_of_work import unit_of_work
-from app.users import service
+from app.users import passwords, service
 from app.users.access import current_actor
 from app.users.blueprint import blueprint
 
@@ -51,6 +51,9 @@ def settings() -> ResponseReturnValue:
 def change_password() -> ResponseReturnValue:
     form = Form(request.form)
     is_first = current_user.must_change_password
+    current, new = form.raw("current"), passwords.choose_password(form.raw("new"))
+    known_hash = current_user.password_hash
+    checked_hash = known_hash if passwords.matches(current, known_hash) else None
     try:
         with unit_of_work() as work:
             user = service.get_user(work, current_user.id)
@@ -58,8 +61,9 @@ def change_password() -> ResponseReturnValue:
                 work,
                 user,
                 actor=current_actor(),
-                current=form.raw("current"),
-                new=form.raw("new"),
+                current=current,
+                checked_hash=checked_hash,
+                new=new,
                 repeated=form.raw("repeated"),
                 now=current_time(),
             )

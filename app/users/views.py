@@ -15,7 +15,7 @@ from app.i18n import translate as _
 from app.keyset import Cut
 from app.rendering import finish, render_dialog, render_list, render_notice
 from app.unit_of_work import unit_of_work
-from app.users import group_views, groups, login_views, service, settings_views
+from app.users import group_views, groups, login_views, passwords, service, settings_views
 from app.users.access import current_actor, requires
 from app.users.blueprint import blueprint
 
@@ -42,10 +42,10 @@ def list_users() -> ResponseReturnValue:
 def create_user() -> ResponseReturnValue:
     if request.method == "GET":
         return _user_dialog(Form({"role": "viewer"}), None, 200)
-    form = Form(request.form)
+    form, one_time = Form(request.form), passwords.make_one_time_password()
     try:
         with unit_of_work() as work:
-            user, one_time = service.create_user(
+            user = service.create_user(
                 work,
                 actor=current_actor(),
                 username=form.text("username"),
@@ -53,13 +53,14 @@ def create_user() -> ResponseReturnValue:
                 display_name=form.text("display_name"),
                 group_codes=form.many("groups"),
                 sees_all_groups=form.is_ticked("sees_all_groups"),
+                password=one_time,
                 reason=form.text("reason"),
                 now=current_time(),
             )
     except PiculusError as error:
         form.fail(error)
         return _user_dialog(form, None, 400)
-    return render_notice("users/one_time_password.html", username=user.username, one_time=one_time)
+    return render_notice("users/one_time_password.html", username=user.username, one_time=one_time.text)
 
 
 @blueprint.route("/users/<int:user_id>", methods=["GET", "POST"])
@@ -102,7 +103,7 @@ def act_on_user(user_id: int, action: str) -> ResponseReturnValue:
     form = Form(request.form)
     if request.method == "GET":
         return render_dialog("users/action.html", form=form, person=user, action=action)
-    one_time = None
+    one_time = passwords.make_one_time_password() if action == "reset" else None
     try:
         with unit_of_work() as work:
             person = service.get_user(work, user_id)
@@ -111,14 +112,14 @@ def act_on_user(user_id: int, action: str) -> ResponseReturnValue:
                 service.disable_user(work, person, actor=actor, reason=reason, now=now)
             elif action == "enable":
                 service.enable_user(work, person, actor=actor, reason=reason, now=now)
-            else:
-                one_time = service.reset_password(work, person, actor=actor, reason=reason, now=now)
+            elif one_time is not None:
+                service.reset_password(work, person, one_time, actor=actor, reason=reason, now=now)
     except PiculusError as error:
         form.fail(error)
         status = 409 if isinstance(error, ConflictError) else 400
         return render_dialog("users/action.html", status, form=form, person=user, action=action)
-    if one_time:
-        return render_notice("users/one_time_password.html", username=user.username, one_time=one_time)
+    if one_time is not None:
+        return render_notice("users/one_time_password.html", username=user.username, one_time=one_time.text)
     done = _("用户 %(name)s 已停用，其登录已退出") if action == "disable" else _("用户 %(name)s 已启用")
     return finish(done % {"name": user.username}, "/users")
 

@@ -17,6 +17,7 @@ from app.audit.service import SYSTEM
 from app.runtime import AlreadyRunningError, take_lock
 from app.unit_of_work import unit_of_work
 from app.users import service as user_service
+from app.users.passwords import make_one_time_password
 from tests.app.agents.conftest import add_agent, add_group
 from tests.app.live_server import LiveServer
 from tests.app.visitor import PASSWORD, TOKEN, make_person
@@ -143,13 +144,14 @@ def close_code(live: websocket.WebSocket) -> int:
 def session_cookie(server: LiveServer) -> str:
     """Return the cookie of somebody logged in."""
     with server.app.app_context(), unit_of_work() as work:
-        user, _ = user_service.create_user(
+        user = user_service.create_user(
             work,
             actor=SYSTEM,
             username="watcher",
             role="viewer",
             display_name="",
             group_codes=[],
+            password=make_one_time_password(),
             now=datetime.now(UTC),
         )
         work.flush()

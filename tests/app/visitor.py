@@ -13,6 +13,7 @@ from app.audit.service import SYSTEM
 from app.unit_of_work import unit_of_work
 from app.users import service
 from app.users.models import User
+from app.users.passwords import choose_password, make_one_time_password
 from tests.factories import NOW
 
 PASSWORD: Final = "correct-horse-battery"
@@ -31,8 +32,9 @@ def make_person(
     password: str | None = PASSWORD,
 ) -> User:
     """Commit a person; with ``password`` None they have a one-time password."""
+    chosen = make_one_time_password() if password is None else choose_password(password)
     with unit_of_work() as session:
-        user, _one_time = service.create_user(
+        return service.create_user(
             session,
             actor=SYSTEM,
             username=username,
@@ -40,10 +42,9 @@ def make_person(
             display_name=username.title(),
             group_codes=groups,
             sees_all_groups=sees_all_groups,
-            password=password,
+            password=chosen,
             now=NOW,
         )
-    return user
 
 
 class Visitor:

@@ -1,11 +1,13 @@
 """Logging in and out, and what is closed to whoever is not logged in."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from flask import Flask
 
 from app.audit.models import AuditEntry
 from app.extensions import db
-from app.unit_of_work import unit_of_work
+from app.unit_of_work import _lock, unit_of_work
 from app.users import passwords, service
 from app.users.models import User
 from app.users.sessions import UNATTENDED
@@ -118,12 +120,18 @@ def test_nothing_put_into_a_session_before_the_login_survives_it(app: Flask) -> 
         assert "planted" not in session
 
 
+def reset(username: str) -> str:
+    """Give a person a one-time password; return it."""
+    one_time = passwords.make_one_time_password()
+    with unit_of_work() as session:
+        person = service.get_user_by_name(session, username)
+        service.reset_password(session, person, one_time, actor=PERSON, reason="forgotten", now=NOW)
+    return one_time.text
+
+
 def test_a_one_time_password_opens_nothing_but_its_change(app: Flask) -> None:
     make_person("li.na", role="admin", password=None)
-    with unit_of_work() as session:
-        one_time = service.reset_password(
-            session, service.get_user_by_name(session, "li.na"), actor=PERSON, reason="forgotten", now=NOW
-        )
+    one_time = reset("li.na")
     visitor = Visitor(app)
     visitor.log_in("li.na", one_time)
     assert visitor.get("/users").location == "/settings"
@@ -142,9 +150,7 @@ def test_a_one_time_password_opens_nothing_but_its_change(app: Flask) -> None:
 )
 def test_a_fragment_never_sends_a_page_to_where_it_is(app: Flask, page: str, redirect: str | None) -> None:
     make_person("li.na", role="admin", password=None)
-    with unit_of_work() as session:
-        person = service.get_user_by_name(session, "li.na")
-        one_time = service.reset_password(session, person, actor=PERSON, reason="left", now=NOW)
+    one_time = reset("li.na")
     visitor = Visitor(app)
     visitor.log_in("li.na", one_time)
     headers = {"HX-Request": "true", "HX-Current-URL": page}
@@ -172,9 +178,7 @@ def test_a_password_that_is_reset_while_it_is_checked_opens_nothing(
     check = passwords.matches
 
     def slowly(password: str, password_hash: str | None) -> bool:
-        with unit_of_work() as session:
-            person = service.get_user_by_name(session, "li.na")
-            service.reset_password(session, person, actor=PERSON, reason="lost", now=NOW)
+        reset("li.na")
         return check(password, password_hash)
 
     monkeypatch.setattr(passwords, "matches", slowly)
@@ -191,3 +195,59 @@ def test_guessing_the_current_password_is_slowed_down(app: Flask) -> None:
 @pytest.mark.parametrize("url", ["/", "/settings", "/audit"])
 def test_what_a_person_saw_stays_in_no_cache(app: Flask, url: str) -> None:
     assert visitor_of(app).get(url).headers["Cache-Control"] == "no-store"
+
+
+def test_a_password_that_is_reset_while_it_is_changed_stays_reset(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visitor_of(app)
+    check = passwords.matches
+
+    def slowly(password: str, password_hash: str | None) -> bool:
+        reset("li.na")
+        return check(password, password_hash)
+
+    monkeypatch.setattr(passwords, "matches", slowly)
+    values = {"current": PASSWORD, "new": "another-password", "repeated": "another-password"}
+    assert visitor.post("/settings/password", values).status_code == 400
+    assert stored("li.na").must_change_password
+
+
+class WatchfulHasher:
+    """Hashes nothing, and keeps whether another thread could write meanwhile."""
+
+    def __init__(self) -> None:
+        self.could_write: list[bool] = []
+
+    def hash(self, password: str) -> str:
+        self._look()
+        return f"hash of {password}"
+
+    def verify(self, password_hash: str, password: str) -> bool:
+        self._look()
+        return True
+
+    def _look(self) -> None:
+        def write() -> bool:
+            got = _lock.acquire(blocking=False)
+            if got:
+                _lock.release()
+            return got
+
+        with ThreadPoolExecutor(1) as other:
+            self.could_write.append(other.submit(write).result())
+
+
+def test_nobody_waits_to_write_while_a_password_is_hashed(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = visitor_of(app, "boss", "admin")
+    person = make_person("li.na")
+    hasher = WatchfulHasher()
+    monkeypatch.setattr(passwords, "_hasher", hasher)
+    admin.post("/users/new", {"username": "chen.zhuo", "role": "viewer"})
+    admin.post(f"/users/{person.id}/reset", {"reason": "left"})
+    admin.post("/settings/password", {"current": "x", "new": "another-password", "repeated": "no"})
+    app.test_cli_runner().invoke(args=["user", "ensure-admin"])
+    assert len(hasher.could_write) >= 5
+    assert all(hasher.could_write)

@@ -9,7 +9,7 @@ from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users import service
 from app.users.models import User
-from app.users.passwords import matches
+from app.users.passwords import choose_password, make_one_time_password, matches
 from tests.app.visitor import PASSWORD, Visitor, make_person, visitor_of
 from tests.factories import NOW, PERSON, make_group
 
@@ -131,7 +131,7 @@ def test_disabling_takes_a_person_out_and_enabling_lets_them_in(admin: Visitor) 
 
 
 def test_the_last_admin_can_be_neither_disabled_nor_demoted(session: WorkSession) -> None:
-    service.ensure_admin(session, PASSWORD, NOW)
+    service.ensure_admin(session, choose_password(PASSWORD), NOW)
     admin = service.get_user_by_name(session, "admin")
     with pytest.raises(ConflictError, match="last_admin"):
         service.disable_user(session, admin, actor=PERSON, reason="left", now=NOW)
@@ -169,16 +169,16 @@ def test_a_reset_ends_the_old_password_and_every_session(app: Flask, admin: Visi
 
 
 def test_the_first_admin_is_made_once(session: WorkSession) -> None:
-    one_time = service.ensure_admin(session, None, NOW)
+    one_time = service.ensure_admin(session, make_one_time_password(), NOW)
     assert one_time is not None
     assert matches(one_time, service.get_user_by_name(session, "admin").password_hash)
-    assert service.ensure_admin(session, None, NOW) is None
+    assert service.ensure_admin(session, make_one_time_password(), NOW) is None
 
 
 def test_a_password_given_for_the_first_admin_is_theirs_if_it_is_strong(session: WorkSession) -> None:
     with pytest.raises(InvalidError, match="password_short"):
-        service.ensure_admin(session, "short", NOW)
-    assert service.ensure_admin(session, PASSWORD, NOW) is None
+        service.ensure_admin(session, choose_password("short"), NOW)
+    assert service.ensure_admin(session, choose_password(PASSWORD), NOW) is None
     admin = service.get_user_by_name(session, "admin")
     assert matches(PASSWORD, admin.password_hash)
     assert not admin.must_change_password
@@ -204,11 +204,24 @@ def test_the_list_filters_and_pages(admin: Visitor) -> None:
 
 def test_who_sees_which_groups(session: WorkSession) -> None:
     group = make_group(session)
-    one, _one_time = service.create_user(
-        session, actor=PERSON, username="one", role="viewer", group_codes=["PBAP"], now=NOW
+    password = make_one_time_password()
+    one = service.create_user(
+        session,
+        actor=PERSON,
+        username="one",
+        role="viewer",
+        group_codes=["PBAP"],
+        password=password,
+        now=NOW,
     )
-    every, _one_time = service.create_user(
-        session, actor=PERSON, username="every", role="viewer", sees_all_groups=True, now=NOW
+    every = service.create_user(
+        session,
+        actor=PERSON,
+        username="every",
+        role="viewer",
+        sees_all_groups=True,
+        password=password,
+        now=NOW,
     )
     assert service.visible_group_ids(one) == [group.id]
     assert service.visible_group_ids(every) is None
