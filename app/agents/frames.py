@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from agent.protocol import Message
@@ -21,36 +22,55 @@ CONVERSATIONS_KEPT: Final = 50_000
 BODY_CHARACTERS: Final = 256 * 1024
 ERROR_CHARACTERS: Final = 300
 
-_ACCOUNT_KEYS = (
-    "account|payee_account|payer_account|bank_account|bank_acc_no|acc_no|account_no|card_no|card|iban|pan"
-)
 _READABLE_KEYS = (
     "id|of|v|type|command_id|key|trade_no|trade_id|TRD_NUM|TRD_ID|ACC_TRD_NUM|E_ACC_TRD_NUM|voucher_no|request_no"
     "|row_hash|boot_id|journal_id|amount_minor|epoch|run_id|fence"
 )
 """Numbers that people follow a trade by; they are never taken for a card."""
+_QUOTE = r'\\{0,9}"'
+"""A JSON string begins and ends with it, also within JSON that is text of JSON."""
 
-_account = re.compile(rf'(\\*"(?:{_ACCOUNT_KEYS})\\*"\s*:\s*\\*"?)([^"\\,}}\]\s]+)', re.IGNORECASE)
-_readable = re.compile(rf'\\*"(?:{_READABLE_KEYS})\\*"\s*:\s*(?:\\*"[^"\\]*\\*"|[^",}}\]\s]+)')
-_digits = re.compile(r"(?<![0-9A-Za-z])\d{13,19}(?![0-9A-Za-z])")
+_key = re.compile(r'"([\w-]{2,60})\\{0,9}"\s*:\s*')
+_account_key = re.compile(
+    r"(.*(account|acct|acc[_-]?(?=n)|iban)|(.*[_-]|bank|(?-i:.*(?=C)))?card|pan)([_-]?(no|num|number|id))?s?",
+    re.IGNORECASE,
+)
+"""``account``, ``cardNo``, ``payeeAccounts``, ``BANK_ACC_NO``; not ``discard``, not ``ACC_TRD_NUM``."""
+_content = re.compile(
+    rf'(?P<quote>{_QUOTE})(?P<text>.*?)(?:(?=(?P=quote))|\Z)|(?P<inner>\[[^\]]*|{{[^}}]*)|(?P<bare>[^"\\,}}\]\s]+)',
+    re.DOTALL,
+)
+"""What stands after a key: a string, a list or an object, or a bare value."""
+_value = re.compile(rf'{_QUOTE}[^"\\]*{_QUOTE}\s*:|[^"\\,:\[\]{{}}\s][^"\\,:\[\]{{}}]*')
+"""A key, or a value without its quotes."""
+_between = re.compile(r"[ -]")
+_readable = re.compile(
+    rf'{_QUOTE}(?:{_READABLE_KEYS}){_QUOTE}\s*:\s*(?:{_QUOTE}[^"\\]*{_QUOTE}|[^",}}\]\s]+)'
+)
+_digits = re.compile(
+    # The first neither within a word, but for the letters of an escape (\n, \u8d26), nor within a fraction.
+    r"[0-9](?:(?<![0-9A-Za-z].)(?<![0-9]\..)|(?<=\\[bfnrt].)|(?<=\\u[0-9A-Fa-f]{4}.))"
+    r"(?:[ -]?[0-9]){12,18}(?![0-9A-Za-z])"
+)
 
 
 def mask(text: str) -> str:
     """Return the frame with account and card numbers hidden but for the first and last four digits.
 
-    An account is known by its key; a card by 13 to 19 digits with a right check digit (Luhn) anywhere else.
-    Trade, request and voucher numbers stay readable.
+    An account is known by its key, whatever it is written like; anywhere else 13 to 19 digits in a row, with
+    blanks or dashes between them or without, are taken for one. Trade, request and voucher numbers stay
+    readable.
     """
-    masked = _account.sub(lambda found: found[1] + mask_number(found[2]), text)
+    masked = _mask_accounts(text)
     if _digits.search(masked) is None:
         return masked
     pieces: list[str] = []
     end = 0
     for kept in _readable.finditer(masked):
-        pieces.append(_mask_cards(masked[end : kept.start()]))
+        pieces.append(_mask_numbers(masked[end : kept.start()]))
         pieces.append(kept[0])
         end = kept.end()
-    pieces.append(_mask_cards(masked[end:]))
+    pieces.append(_mask_numbers(masked[end:]))
     return "".join(pieces)
 
 
@@ -58,21 +78,44 @@ def mask_number(number: str) -> str:
     """Hide the middle of a number; of one shorter than twelve characters only the last two stay."""
     if number in ("null", "None"):
         return number
+    number = _between.sub("", number)
     if len(number) >= 12:
         return f"{number[:4]}****{number[-4:]}"
     return f"****{number[-2:]}" if len(number) > 4 else "****"
 
 
-def _mask_cards(text: str) -> str:
-    return _digits.sub(lambda found: mask_number(found[0]) if _passes_luhn(found[0]) else found[0], text)
+def _mask_accounts(text: str) -> str:
+    pieces: list[str] = []
+    end = 0
+    for key in _key.finditer(text):
+        if key.start() < end or not _is_account(key[1]):
+            continue
+        content = _content.match(text, key.end())
+        if content is not None:
+            pieces += text[end : key.end()], _mask_content(content)
+            end = content.end()
+    return "".join((*pieces, text[end:]))
 
 
-def _passes_luhn(digits: str) -> bool:
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        value = int(digit) * (1 + place % 2)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
+@lru_cache(maxsize=1_000)
+def _is_account(key: str) -> bool:
+    return _account_key.fullmatch(key) is not None
+
+
+def _mask_content(found: re.Match[str]) -> str:
+    if found["inner"] is not None:
+        return _value.sub(_mask_value, found["inner"])
+    if found["bare"] is not None:
+        return mask_number(found["bare"])
+    return found["quote"] + (mask_number(found["text"]) if found["text"] else "")
+
+
+def _mask_value(found: re.Match[str]) -> str:
+    return found[0] if found[0].endswith(":") else mask_number(found[0].rstrip())
+
+
+def _mask_numbers(text: str) -> str:
+    return _digits.sub(lambda found: mask_number(found[0]), text)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,47 @@ from app.agents.frames import mask
 
 
 @pytest.mark.parametrize(
-    "key", ["account", "payee_account", "payer_account", "bank_account", "ACC_NO", "BANK_ACC_NO", "card_no"]
+    "key",
+    [
+        "account",
+        "payee_account",
+        "bankAccount",
+        "payeeAccountNo",
+        "account_number",
+        "ACC_NO",
+        "BANK_ACC_NO",
+        "accNo",
+        "acct",
+        "iban",
+        "pan",
+        "card_no",
+        "payeeCard",
+        "bankcard",
+    ],
 )
 def test_an_account_is_masked_by_its_key(key: str) -> None:
-    assert mask(f'{{"{key}":"6222021234567890123"}}') == f'{{"{key}":"6222****0123"}}'
+    assert mask(f'{{"{key}":"622202123456"}}') == f'{{"{key}":"6222****3456"}}'
+
+
+@pytest.mark.parametrize("key", ["discard", "ACC_TRD_STATUS", "account_state", "accountStatus", "company"])
+def test_a_key_that_only_sounds_like_an_account_is_none(key: str) -> None:
+    assert mask(f'{{"{key}":"posted"}}') == f'{{"{key}":"posted"}}'
+
+
+@pytest.mark.parametrize("number", ["6222 0212 3456 7890 123", "6222-0212-3456-7890-123"])
+def test_an_account_is_masked_whole_whatever_is_between_its_digits(number: str) -> None:
+    assert mask(f'{{"account":"{number}"}}') == '{"account":"6222****0123"}'
+    assert mask(f'{{"text":"to {number}, refused"}}') == '{"text":"to 6222****0123, refused"}'
+
+
+def test_every_account_of_a_list_or_an_object_is_masked() -> None:
+    masked = mask('{"accounts":["6222 0212 3456", 622202123456, null],"n":[7]}')
+    assert masked == '{"accounts":["6222****3456", 6222****3456, null],"n":[7]}'
+    assert mask('{"account":{"no":"C00042"},"n":7}') == '{"account":{"no":"****42"},"n":7}'
+
+
+def test_an_account_in_a_frame_that_breaks_off_is_masked() -> None:
+    assert mask('{"account":"6222 0212 3456') == '{"account":"6222****3456'
 
 
 def test_an_account_written_as_a_number_is_masked() -> None:
@@ -29,8 +66,29 @@ def test_a_card_number_in_free_text_is_masked() -> None:
     assert mask('{"reason":"card 4111111111111111 refused"}') == '{"reason":"card 4111****1111 refused"}'
 
 
-def test_a_number_without_a_right_check_digit_is_no_card() -> None:
-    assert mask('{"reason":"at 4111111111111112"}') == '{"reason":"at 4111111111111112"}'
+@pytest.mark.parametrize("before", ["at ", r"\n", r"\u8d26", "账号", "#"])
+def test_an_account_without_a_check_digit_is_masked_in_free_text(before: str) -> None:
+    assert mask(f'{{"text":"{before}2088000000000013"}}') == f'{{"text":"{before}2088****0013"}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CO202611201146351063 in GA261120114635106323 as CO202611201146351063-P1",
+        "9f86d081884c7d659a2feaa0c55ad015",
+        "2026-03-02T12:00:00.123456+00:00, 2026-03-02 12:00:00",
+        "0.1234567890123456",
+        "123456789012",
+        "12345678901234567890",
+    ],
+)
+def test_what_is_no_account_stays_readable(text: str) -> None:
+    assert mask(f'{{"text":"{text}"}}') == f'{{"text":"{text}"}}'
+
+
+@pytest.mark.parametrize("text", ["\\" * 200_000, '"account":[' * 20_000])
+def test_a_frame_made_to_be_slow_is_as_it_came(text: str) -> None:
+    assert mask(text) == text
 
 
 @pytest.mark.parametrize("key", ["trade_no", "TRD_NUM", "ACC_TRD_NUM", "request_no", "trade_id", "id", "key"])
