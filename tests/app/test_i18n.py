@@ -1,6 +1,8 @@
 """Every text is translated, and every Chinese text of a template can be."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,21 @@ from deploy import translations
 from tests.app.visitor import visitor_of
 from tests.factories import NOW
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "app" / "templates"
+APP = Path(__file__).resolve().parents[2] / "app"
+TEMPLATES = APP / "templates"
 CHINESE = re.compile(r"[\u3400-\u9fff\uff01-\uff5e]")
+HAN = re.compile(r"[\u3400-\u9fff]")
+"""Without punctuation, which a module chooses by the reader's language."""
 CALLS = {"_", "gettext", "ngettext", "pgettext"}
+BOTH_LANGUAGES = ("i18n.py", "monitor/charts.py", "plans/quartz_errors.py", "plans/quartz_words.py")
+"""Modules that hold the English beside the Chinese, and choose."""
+CHINESE_DATA = ("cli_demo.py", "plans/fixer_codes.py")
+"""What a person could have typed: names of groups, descriptions of plans."""
+LISTS = (
+    *("/", "/exceptions", "/exceptions?tab=human", "/anomalies", "/collections", "/executions", "/plans"),
+    *("/frames", "/agents", "/users", "/users/groups", "/audit", "/search?q=CO1", "/frames?type=x"),
+)
+FORMS = ("/collections/new", "/plans/new", "/agents/new", "/users/new", "/settings", "/plans/cron?cron=x")
 WORD_FILTERS = {"ago", "cron_words", "duration", "event_words", "fixer_name", "local_time", "reason"}
 
 
@@ -36,6 +50,24 @@ def test_the_english_catalogue_fills_in_what_the_chinese_text_fills_in() -> None
 @pytest.mark.parametrize("path", sorted(TEMPLATES.rglob("*.html")), ids=lambda path: path.name)
 def test_no_chinese_stands_in_a_template_outside_a_translated_text(path: Path) -> None:
     assert [text for text in untranslatable(path.read_text()) if CHINESE.search(text)] == []
+
+
+@pytest.mark.parametrize("path", sorted(APP.rglob("*.py")), ids=lambda path: path.relative_to(APP).as_posix())
+def test_no_chinese_stands_in_a_module_outside_a_translated_text(path: Path) -> None:
+    if path.relative_to(APP).as_posix() not in (*BOTH_LANGUAGES, *CHINESE_DATA):
+        assert [text for text in untranslated_of(path.read_text()) if HAN.search(text)] == []
+
+
+def untranslated_of(source: str) -> Iterator[str]:
+    """Yield the texts of a module that are neither translated nor docstrings."""
+    passed_over = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr):
+            passed_over.add(node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
+            passed_over.update(node.args)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in passed_over:
+            yield node.value
 
 
 @pytest.mark.parametrize("path", sorted(TEMPLATES.rglob("*.html")), ids=lambda path: path.name)
@@ -66,7 +98,7 @@ def untranslatable(source: str) -> list[str]:
 def test_english_pages_hold_no_chinese_of_ours(app: Flask) -> None:
     visitor = visitor_of(app, "li.na", "admin")
     visitor.post("/locale", {"locale": "en"})
-    for url in ("/users", "/users/groups", "/users/new", "/audit", "/settings", "/nonesuch"):
+    for url in (*LISTS, *FORMS, "/nonesuch"):
         page = visitor.get(url).text.replace(LANGUAGES["zh"], "").replace("中", "").replace("》", "")
         assert CHINESE.findall(page) == [], url
 
