@@ -112,7 +112,7 @@ def _cancel_while_it_reads(scene: Scene, page: Page) -> None:
     _repair_by_click(scene, page)
     scene.gate.wait_until_asked(INQUIRIES)
     page.goto(_execution_url(scene))
-    expect(page.locator("#detail")).to_contain_text("至今没有移动资金，可以取消")
+    expect(page.locator("#detail")).to_contain_text("至今没有收到资金移动的记录，可以取消")
     page.click("#detail a:has-text('取消执行')")
     page.fill("dialog #reason", "客户已撤回")
     page.click("dialog button.primary")

@@ -291,7 +291,7 @@ def test_ignoring_closes_for_a_reason_and_is_audited(operator: Visitor, group: S
 def test_a_running_repair_is_cancelled_before_money_moves(operator: Visitor, group: SystemGroup) -> None:
     identity = plant(group)
     operator.post(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
-    assert "资金尚未移动，可以取消" in operator.get(f"/anomalies/{identity}/cancel").text
+    assert "至今没有收到资金移动的记录，可以取消" in operator.get(f"/anomalies/{identity}/cancel").text
     assert operator.post(f"/anomalies/{identity}/cancel", {"reason": "点错了"}).status_code == 303
     assert db.session.scalars(db.select(Attempt.outcome)).all() == ["cancelled"]
     assert read(identity).state == "open"

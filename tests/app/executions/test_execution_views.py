@@ -323,7 +323,9 @@ def test_a_running_attempt_is_asked_to_stop_before_its_next_effect(operator: Vis
         attempt, command = begin(session, place.group)
         hand_to(session, command, place.agent)
     url = f"/executions/{attempt.execution_id}"
-    assert "至今没有移动资金，可以取消" in operator.get(url).text
+    text = operator.get(url).text
+    assert "至今没有收到资金移动的记录，可以取消" in text
+    assert "没有移动资金" not in text
     assert operator.post(f"{url}/cancel", {"reason": "等确认"}).status_code == 303
     assert db.session.get_one(Command, command.seq).cancel_requested_at is not None
     page = operator.get(url).text
