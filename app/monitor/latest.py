@@ -12,7 +12,7 @@ from app.keyset import ReadSession, first_ids
 from app.monitor.frames import GroupIds
 from app.users.models import SystemGroup
 
-LATEST_LIMIT = 10
+LATEST_LIMIT = 14
 
 
 @dataclass(frozen=True)
