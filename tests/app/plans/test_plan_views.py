@@ -113,7 +113,7 @@ def test_a_plan_tells_what_became_of_its_trades_in_a_day(operator: Visitor, plan
         make_anomaly(session, group, state="repaired", resolution="confirmed_failed", **recent)
         make_anomaly(session, group, state="exhausted")
     page = operator.get("/plans", target="plans-table").text
-    for words in ("修复为成功 1", "确认失败 1", "现有 1", "待人 1"):
+    for words in ("修复为成功 1", "确认失败 1", "未结 1", "待人工 1"):
         assert words in page
 
 
