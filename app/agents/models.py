@@ -152,6 +152,7 @@ class Command(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     deadline_at: Mapped[datetime] = mapped_column(UtcDateTime)
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    agent: Mapped[Agent | None] = relationship(viewonly=True)
 
 
 class Frame(Base):

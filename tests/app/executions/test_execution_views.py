@@ -132,6 +132,17 @@ def test_the_fragment_is_the_table_of_the_page(operator: Visitor, place: Place) 
     assert row_id(execution) in fragment
 
 
+def test_a_repair_that_is_accepted_names_its_agent(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        attempt, command = begin(session, place.group)
+        attempt.agent_id, command.agent_id, command.state = None, place.agent.id, "accepted"
+        url = f"/executions/{attempt.execution_id}"
+    assert "尚未有客户端接下" not in operator.get(url).text
+    with unit_of_work() as session:
+        session.get_one(Command, command.seq).state = "sent"
+    assert "尚未有客户端接下" in operator.get(url).text
+
+
 def test_a_list_says_success_or_confirmed_failure_and_nothing_beside(operator: Visitor, place: Place) -> None:
     with unit_of_work() as session:
         repaired(session, place)
