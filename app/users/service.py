@@ -118,7 +118,11 @@ def create_user(
     )
     session.add(user)
     session.flush()
-    detail: dict[str, object] = {"role": role, "groups": sorted(group_codes)}
+    detail: dict[str, object] = {
+        "role": role,
+        "groups": sorted(group_codes),
+        "sees_all_groups": sees_all_groups,
+    }
     _record(session, user, "user.create", actor, now, detail, reason=reason)
     return user
 
@@ -150,10 +154,7 @@ def update_user(
         _keep_an_admin(session, user, field="role")
     user.role, user.display_name, user.sees_all_groups = role, display_name, sees_all_groups
     user.groups = groups
-    names = ("role", "display_name", "sees_all_groups", "groups")
-    changed: dict[str, object] = {
-        name: [was, is_now] for name, was, is_now in zip(names, before, after, strict=True) if was != is_now
-    }
+    changed = _changed(("role", "display_name", "sees_all_groups", "groups"), before, after)
     _record(session, user, "user.update", actor, now, changed, reason=reason)
 
 
@@ -249,8 +250,10 @@ def update_settings(
         errors.append(InvalidError("unknown_zone", field="zone", zone=zone))
     if errors:
         raise FormErrors(errors)
-    user.display_name, user.locale, user.zone = display_name, locale, zone
-    _record(session, user, "user.settings", actor, now, {"locale": locale, "zone": zone})
+    before, after = (user.display_name, user.locale, user.zone), (display_name, locale, zone)
+    user.display_name, user.locale, user.zone = after
+    changed = _changed(("display_name", "locale", "zone"), before, after)
+    _record(session, user, "user.settings", actor, now, changed)
 
 
 def ensure_admin(session: WorkSession, password: NewPassword, now: datetime) -> str | None:
@@ -284,6 +287,13 @@ def _keep_an_admin(session: Session, user: User, field: str | None = None) -> No
 def _profile(user: User) -> tuple[str, str, bool, list[str]]:
     codes = sorted(group.sys_code for group in user.groups)
     return user.role, user.display_name, user.sees_all_groups, codes
+
+
+def _changed(names: Sequence[str], before: Sequence[object], after: Sequence[object]) -> dict[str, object]:
+    """Return what an audit entry tells of a change: old and new value by name."""
+    return {
+        name: [was, is_now] for name, was, is_now in zip(names, before, after, strict=True) if was != is_now
+    }
 
 
 def _record(

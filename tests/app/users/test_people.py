@@ -50,6 +50,7 @@ def test_the_audit_entry_of_a_new_person_holds_no_secret(admin: Visitor, groups:
     entry = db.session.scalars(db.select(AuditEntry).order_by(AuditEntry.id.desc())).first()
     assert entry is not None
     assert (entry.action, entry.actor_name, entry.object_name) == ("user.create", "boss", "chen.zhuo")
+    assert entry.detail == {"role": "operator", "groups": ["PBAP"], "sees_all_groups": False}
     assert shown not in str(entry.detail)
 
 

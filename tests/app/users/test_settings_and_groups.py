@@ -5,6 +5,7 @@ import re
 import pytest
 from flask import Flask
 
+from app.audit.models import AuditEntry
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 from app.users import groups, service
@@ -38,6 +39,9 @@ def test_settings_are_kept_and_shown_at_once(visitor: Visitor) -> None:
     page = visitor.get("/settings").text
     assert 'lang="en" data-bs-theme="dark"' in page
     assert "Personal settings" in page
+    entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "user.settings")).one()
+    assert entry.detail["locale"] == ["zh", "en"]
+    assert entry.detail["display_name"][1] == values["display_name"]
 
 
 def test_an_unknown_zone_is_told_at_its_field(visitor: Visitor) -> None:
