@@ -133,7 +133,7 @@ def _look_at_execution(page: Page, trade_no: str) -> None:
     """Its evidence: steps, what changed, and who wanted it."""
     page.goto(f"/executions?trade_no={trade_no}")
     expect(page.locator("#executions-table tbody tr")).to_have_count(1)
-    expect(page.locator("#executions-table")).to_contain_text("已修复")
+    expect(page.locator("#executions-table")).to_contain_text("修复为成功")
     page.click("#executions-table .row-link")
     drawer = page.locator("#drawer.open")
     expect(drawer).to_contain_text(REASON)
@@ -161,7 +161,7 @@ def _watch_repairs_while_an_agent_is_killed(demo: Demo, page: Page) -> None:
     with demo.slow_bank("payout", 1):
         demo.until(lambda: _paying_commands("pbap-1"), "pbap-1 is paying")
         demo.end_child("pbap-1.toml", signal.SIGKILL)
-    expect(page.locator("#executions-table")).to_contain_text("已修复")
+    expect(page.locator("#executions-table")).to_contain_text("修复为成功")
     demo.until(
         lambda: db.session.scalars(
             select(Agent).where(Agent.name == "pbap-1", Agent.connected_at.is_not(None), Agent.epoch > 2)
