@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, collate, func, or_
+from sqlalchemy import ColumnElement, DateTime, and_, collate, func, literal, or_
 from sqlalchemy.sql.elements import ColumnClause
 
 from agent.adapters.names import TradeCodes, TradeNames
+from agent.adapters.rows import naive
 from agent.adapters.tables import TradeTables
 from agent.facts import Kind, Status
 from agent.money import MAX_MINOR
-from agent.ports import Pattern, Trade
+from agent.ports import CLOCKS_APART, EPOCH, Pattern, Trade
 
 Clause = ColumnElement[bool]
 
@@ -30,11 +32,19 @@ class Narrow:
         self._kind, self._amount = cells[columns.kind], cells[columns.amount]
         self._mode = cells[columns.bookkeeping]
         self._accounts = cells[columns.account_no], cells[columns.bank_account_no]
-        self._created_at = cells[columns.created_at]
+        self._created_at, self._changed_at = cells[columns.created_at], cells[columns.changed_at]
 
     def clause(self, patterns: Sequence[Pattern]) -> Clause:
         """Rows that match any of the patterns, and rows that make no sense."""
         return or_(*(self._matches(pattern) for pattern in patterns), *self._nonsense())
+
+    def undated(self, now: datetime) -> Clause:
+        """Rows whose time of change is missing, unreadable or not of this age; ranges of the index of these.
+
+        SQLite, which stores any value, sorts what is no time before the first or behind the last of them.
+        """
+        first, last = (literal(naive(at), DateTime()) for at in (EPOCH, now + CLOCKS_APART))
+        return or_(self._changed_at.is_(None), self._changed_at < first, self._changed_at > last)
 
     def wants(self, trade: Trade, patterns: Sequence[Pattern]) -> bool:
         """Whether a row read matches a pattern or makes no sense; SQL may let through a few more."""

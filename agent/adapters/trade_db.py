@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, DateTime, Row, and_, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, DateTime, Row, and_, func, insert, literal, select, update
 from sqlalchemy.sql import ColumnElement, Select
 
 from agent.adapters.check import describe
@@ -16,17 +16,7 @@ from agent.adapters.rows import UNDATED, TradeReader, in_batches, moment, naive,
 from agent.adapters.tables import TradeTables, unindexed
 from agent.errors import PortError, RowChangedError
 from agent.money import parse_minor
-from agent.ports import (
-    CLOCKS_APART,
-    EPOCH,
-    BankRequest,
-    Correction,
-    Pattern,
-    RepairRow,
-    StepRow,
-    Trade,
-    Window,
-)
+from agent.ports import BankRequest, Correction, Pattern, RepairRow, StepRow, Trade, Window
 
 MOST_ASKED: Final = 500
 SLICE: Final = 10_000
@@ -193,13 +183,8 @@ class SqlTrades:
             yield from self._keyset(statement, start, end, page, page if is_dense else max(page, SLICE))
 
     def _undated(self, window: Window, page: int) -> Iterator[list[Trade]]:
-        """Rows of the shard whose time of change lies in no window; three ranges of the index of these times.
-
-        SQLite, which stores any value, sorts what is no time before the first or behind the last of them.
-        """
-        changed_at = self._changed_at
-        first, last = (literal(naive(at), DateTime()) for at in (EPOCH, self.now() + CLOCKS_APART))
-        is_undated = or_(changed_at.is_(None), changed_at < first, changed_at > last)
+        """Rows of the shard whose time of change lies in no window."""
+        is_undated = self._narrow.undated(self.now())
         statement = self._select().where(is_undated, self._in_shard(window)).order_by(self._id).limit(page)
         rows = read(self._engine, "read the trade table", statement)
         while rows:
