@@ -78,6 +78,10 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     shard: int = 0
     shards: int = 1
 
+    def holds(self, at: datetime | None) -> bool:
+        """Whether a time lies inside, whatever the shard."""
+        return at is not None and self.start <= at < self.end
+
 
 class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A line of production's own table of bank requests.

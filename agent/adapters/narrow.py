@@ -38,13 +38,13 @@ class Narrow:
         """Rows that match any of the patterns, and rows that make no sense."""
         return or_(*(self._matches(pattern) for pattern in patterns), *self._nonsense())
 
-    def undated(self, now: datetime) -> Clause:
-        """Rows whose time of change is missing, unreadable or not of this age; ranges of the index of these.
+    def undated(self, now: datetime) -> tuple[Clause, ...]:
+        """Rows whose time of change is missing, unreadable or not of this age: three ranges of its index.
 
         SQLite, which stores any value, sorts what is no time before the first or behind the last of them.
         """
         first, last = (literal(naive(at), DateTime()) for at in (EPOCH, now + CLOCKS_APART))
-        return or_(self._changed_at.is_(None), self._changed_at < first, self._changed_at > last)
+        return self._changed_at.is_(None), self._changed_at < first, self._changed_at > last
 
     def wants(self, trade: Trade, patterns: Sequence[Pattern]) -> bool:
         """Whether a row read matches a pattern or makes no sense; SQL may let through a few more."""

@@ -183,29 +183,41 @@ class SqlTrades:
             yield from self._keyset(statement, start, end, page, page if is_dense else max(page, SLICE))
 
     def _undated(self, window: Window, page: int) -> Iterator[list[Trade]]:
-        """Rows of the shard whose time of change lies in no window."""
-        is_undated = self._narrow.undated(self.now())
-        statement = self._select().where(is_undated, self._in_shard(window)).order_by(self._id).limit(page)
-        rows = read(self._engine, "read the trade table", statement)
-        while rows:
-            yield [self._read_trade(row) for row in rows]
-            if len(rows) < page:
-                return
-            rows = read(self._engine, "read the trade table", statement.where(self._id > rows[-1][0]))
+        """Rows of the shard, outside the window, whose time of change lies in none a person would ask for.
+
+        They are few: the planner is kept off the ids.
+        """
+        identity = unindexed(self._id)
+        for is_undated in self._narrow.undated(self.now()):
+            statement = self._select().where(is_undated, self._in_shard(window)).order_by(identity)
+            for trades in self._follow(statement, identity, None, page, max(page, SLICE)):
+                if outside := [trade for trade in trades if not window.holds(trade.changed_at)]:
+                    yield outside
 
     def _keyset(
         self, statement: Select[*tuple[Any, ...]], start: Any, end: Any, page: int, at_once: int
     ) -> Iterator[list[Trade]]:
         """Rows with ids from ``start`` to ``end`` in pages, ``at_once`` rows a statement."""
-        from_here = self._id >= start
+        statement = statement.where(self._id <= end)
+        yield from self._follow(statement, self._id, self._id >= start, page, at_once)
+
+    def _follow(
+        self,
+        statement: Select[*tuple[Any, ...]],
+        identity: ColumnElement[Any],
+        begins: ColumnElement[bool] | None,
+        page: int,
+        at_once: int,
+    ) -> Iterator[list[Trade]]:
+        """Rows of a statement ordered by ``identity``; each next statement begins behind the last row."""
         while True:
-            limited = statement.where(from_here, self._id <= end).limit(at_once)
+            limited = (statement if begins is None else statement.where(begins)).limit(at_once)
             found = read(self._engine, "read the trade table", limited)
             for rows in in_batches(found, page):
                 yield [self._read_trade(row) for row in rows]
             if len(found) < at_once:
                 return
-            from_here = self._id > found[-1][0]
+            begins = identity > found[-1][0]
 
     def _span(self, window: Window) -> tuple[Any, Any, int]:
         """(lowest id, highest id, rows) of the window over all shards, from the index of change times."""

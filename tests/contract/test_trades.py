@@ -148,6 +148,16 @@ class TestCollecting:
             trade_place.remove(each.trade_id)
         assert sorted(found) == [each.trade_id for each in planted]
 
+    def test_a_row_whose_time_of_change_lies_ahead_comes_once_where_the_window_holds_it(
+        self, trade_place: TradePlace
+    ) -> None:
+        ahead = datetime(2999, 1, 1, tzinfo=UTC)
+        planted = trade_place.plant(Planted(changed_at=ahead))
+        window = Window(start=ahead, end=ahead + timedelta(hours=1))
+        found = [trade.trade_id for trade in suspects(trade_place, window, UNBOOKED)]
+        trade_place.remove(planted.trade_id)
+        assert found == [planted.trade_id]
+
     def test_the_window_takes_its_start_and_leaves_its_end(self, trade_place: TradePlace) -> None:
         window = new_window()
         inside = trade_place.plant(Planted(changed_at=window.start))

@@ -208,7 +208,7 @@ class FakeTrades:
         return [
             self._read(stored)
             for trade_id, stored in sorted(self.rows.items())
-            if window.start <= stored.updated_at < window.end and trade_id % window.shards == window.shard
+            if window.holds(stored.updated_at) and trade_id % window.shards == window.shard
         ]
 
     def _undated(self, window: Window) -> list[Trade]:
@@ -216,7 +216,8 @@ class FakeTrades:
         return [
             self._read(stored)
             for trade_id, stored in sorted(self.rows.items())
-            if not EPOCH <= stored.updated_at <= latest and trade_id % window.shards == window.shard
+            if not (EPOCH <= stored.updated_at <= latest or window.holds(stored.updated_at))
+            and trade_id % window.shards == window.shard
         ]
 
     def _repair(self, trade_no: str) -> RepairRow | None:
