@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask import current_app
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.errors import ConflictError
 from app.extensions import db
 
 _lock = threading.RLock()
@@ -42,6 +44,8 @@ def unit_of_work() -> Iterator[WorkSession]:
     """Yield a session; commit at the end, roll back on any error. Needs an application context.
 
     After the commit the callbacks run, and the touched topics go to ``app.extensions["ticker"]`` if bound.
+    Raises ConflictError('taken_meanwhile') where another process has just written what may stand once only:
+    services look before they write, the database has the last word.
     """
     session = WorkSession(bind=db.engine.execution_options(is_unit_of_work=True), expire_on_commit=False)
     with _lock:
@@ -50,8 +54,10 @@ def unit_of_work() -> Iterator[WorkSession]:
             session.connection()
             yield session
             session.commit()
-        except BaseException:
+        except BaseException as error:
             session.rollback()
+            if isinstance(error, IntegrityError) and _is_duplicate(error):
+                raise ConflictError("taken_meanwhile") from error
             raise
         finally:
             session.close()
@@ -60,3 +66,8 @@ def unit_of_work() -> Iterator[WorkSession]:
     ticker = current_app.extensions.get("ticker")
     if ticker is not None and session.topics:
         ticker.publish(session.topics)
+
+
+def _is_duplicate(error: IntegrityError) -> bool:
+    name = getattr(error.orig, "sqlite_errorname", "")
+    return name == "SQLITE_CONSTRAINT_UNIQUE" or getattr(error.orig, "sqlstate", None) == "23505"

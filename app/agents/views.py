@@ -85,7 +85,7 @@ def add_agent() -> ResponseReturnValue:
             )
     except PiculusError as error:
         form.fail(error)
-        return _new_dialog(form, 400)
+        return _new_dialog(form, 409 if isinstance(error, ConflictError) else 400)
     return _token_notice(agent.id, token)
 
 

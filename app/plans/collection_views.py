@@ -164,7 +164,7 @@ def edit_schedule(sys_code: str) -> ResponseReturnValue:
             )
     except PiculusError as error:
         form.fail(error)
-        return _schedule_dialog(form, sys_code, 400)
+        return _schedule_dialog(form, sys_code, 409 if isinstance(error, ConflictError) else 400)
     return finish(_("%(group)s 的定时收集已保存", group=sys_code), url_for("collections.new_broadcast"))
 
 

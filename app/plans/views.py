@@ -108,7 +108,7 @@ def create_plan() -> ResponseReturnValue:
             )
     except PiculusError as error:
         form.fail(error)
-        return _plan_dialog(form, None, 400)
+        return _plan_dialog(form, None, 409 if isinstance(error, ConflictError) else 400)
     return finish(_("方案 %(name)s 已建立", name=plan.fixer_code), url_for("plans.list_plans"))
 
 

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from app import filters
 from app.clock import current_time
-from app.errors import PiculusError
+from app.errors import ConflictError, PiculusError
 from app.extensions import db
 from app.forms import Form
 from app.i18n import DEFAULT_ZONE, ZONES
@@ -60,7 +60,7 @@ def create_group() -> ResponseReturnValue:
             )
     except PiculusError as error:
         form.fail(error)
-        return _dialog(form, None, 400)
+        return _dialog(form, None, 409 if isinstance(error, ConflictError) else 400)
     return finish(_("系统组别 %(code)s 已建立", code=group.sys_code), "/users/groups")
 
 
@@ -87,7 +87,7 @@ def edit_group(group_id: int) -> ResponseReturnValue:
             )
     except PiculusError as error:
         form.fail(error)
-        return _dialog(form, group_id, 400)
+        return _dialog(form, group_id, 409 if isinstance(error, ConflictError) else 400)
     return finish(_("系统组别 %(code)s 已保存", code=group.sys_code), "/users/groups")
 
 

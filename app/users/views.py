@@ -59,7 +59,7 @@ def create_user() -> ResponseReturnValue:
             )
     except PiculusError as error:
         form.fail(error)
-        return _user_dialog(form, None, 400)
+        return _user_dialog(form, None, 409 if isinstance(error, ConflictError) else 400)
     return render_notice("users/one_time_password.html", username=user.username, one_time=one_time.text)
 
 

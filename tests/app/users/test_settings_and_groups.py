@@ -155,3 +155,14 @@ def test_groups_are_read_page_by_page_and_narrowed_by_the_url(app: Flask) -> Non
     assert shown("/users/groups?q=sys1") == [f"SYS{number}" for number in range(10, 20)]
     assert shown("/users/groups?q=系统 59") == ["SYS59"]
     assert "没有符合条件的系统组别" in admin.get("/users/groups?q=none").text
+
+
+def test_a_group_made_by_another_process_meanwhile_is_told_in_words(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor.post("/users/groups/new", GROUP)
+    monkeypatch.setattr(groups, "find_group", lambda session, sys_code: None)
+    answer = visitor.post("/users/groups/new", GROUP, target="dialog")
+    assert answer.status_code == 409
+    assert "另一个人刚刚写入了同样的内容" in answer.text
+    assert 'value="信贷"' in answer.text
