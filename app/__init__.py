@@ -154,7 +154,7 @@ def _bind_extensions(app: Flask, settings: Settings) -> None:
     migrate.init_app(app, db, directory=str(health.MIGRATIONS))
     csrf.init_app(app)
     limiter.init_app(app)
-    for part in (i18n, presentation, evidence, told, error_pages, sessions, cron_words):
+    for part in (health, i18n, presentation, evidence, told, error_pages, sessions, cron_words):
         part.init_app(app)
 
 

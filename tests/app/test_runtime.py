@@ -21,6 +21,7 @@ from app.users.passwords import make_one_time_password
 from tests.app.agents.conftest import add_agent, add_group
 from tests.app.live_server import LiveServer
 from tests.app.visitor import PASSWORD, TOKEN, make_person
+from tests.conftest import HandClock
 
 
 def test_an_instance_has_one_server(tmp_path: Path) -> None:
@@ -42,6 +43,18 @@ def test_a_database_behind_the_code_is_not(app: Flask, client: FlaskClient) -> N
     answer = client.get("/healthz")
     assert answer.status_code == 503
     assert "0000" in answer.json["checks"]["migrations"]  # type: ignore[index]
+
+
+def test_however_often_it_is_asked_it_looks_once_a_second(
+    app: Flask, client: FlaskClient, clock: HandClock
+) -> None:
+    assert client.get("/healthz").status_code == 200
+    with unit_of_work() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    clock.advance(0.9)
+    assert client.get("/healthz").status_code == 200
+    clock.advance(0.1)
+    assert client.get("/healthz").status_code == 503
 
 
 def test_every_answer_forbids_inline_scripts_and_frames(client: FlaskClient) -> None:
