@@ -4,15 +4,22 @@ from dataclasses import asdict
 
 from app.forms import Form
 from app.i18n import DEFAULT_ZONE
+from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.product_plans import PlanValues
 from app.plans.service import values_of
 from app.plans.validation import NOT_A_NUMBER
+from app.users.groups import find_group
 
 
-def new_form(sys_code: str, fixer_code: str) -> Form:
-    """Return an empty form with the defaults of the product document."""
-    return Form(asdict(PlanValues(sys_code=sys_code, fixer_code=fixer_code)))
+def new_form(session: ReadSession, sys_code: str, fixer_code: str) -> Form:
+    """Return an empty form with the defaults of the product document.
+
+    The zone is that of the group asked for; without one it stays empty, which means the group's once sent.
+    """
+    group = find_group(session, sys_code)
+    zone = group.zone if group is not None else ""
+    return Form(asdict(PlanValues(sys_code=sys_code, fixer_code=fixer_code, zone=zone)))
 
 
 def form_of(plan: Plan) -> Form:
@@ -25,8 +32,12 @@ def copy_form(plan: Plan) -> Form:
     return Form(asdict(values_of(plan)))
 
 
-def read_values(form: Form) -> PlanValues:
-    """Read what was typed; what is no number is out of range. The service says what is wrong."""
+def read_values(session: ReadSession, form: Form) -> PlanValues:
+    """Read what was typed; what is no number is out of range. The service says what is wrong.
+
+    An empty zone is that of the group.
+    """
+    group = find_group(session, form.text("sys_code"))
     return PlanValues(
         sys_code=form.text("sys_code"),
         fixer_code=form.text("fixer_code"),
@@ -36,7 +47,7 @@ def read_values(form: Form) -> PlanValues:
         state=form.text("state"),
         level=read_number(form.text("level")),
         description=form.text("description"),
-        zone=form.text("zone", DEFAULT_ZONE),
+        zone=form.text("zone") or (group.zone if group is not None else DEFAULT_ZONE),
     )
 
 

@@ -18,7 +18,7 @@ from app.users.models import SystemGroup
 def create_product_plans(
     session: WorkSession, sys_code: str, *, actor: Actor, now: datetime, group_ids: GroupIds
 ) -> list[Plan]:
-    """Make the eight plans with the document's values; each is described by what its fixer mends.
+    """Make the eight plans with the document's values, in the group's zone; each is described by its fixer.
 
     Raises NotFoundError('group'), ConflictError('group_has_plans').
     """
@@ -30,7 +30,12 @@ def create_product_plans(
     return [
         create_plan(
             session,
-            replace(values, sys_code=sys_code, description=KNOWN_FIXERS[values.fixer_code].zh),
+            replace(
+                values,
+                sys_code=sys_code,
+                zone=group.zone,
+                description=KNOWN_FIXERS[values.fixer_code].zh,
+            ),
             actor=actor,
             now=now,
             group_ids=group_ids,

@@ -64,7 +64,7 @@ def explain_cron() -> ResponseReturnValue:
     """What an expression says and when it fires next, for a form that is being typed."""
     asked = Form(request.args)
     expression = asked.text("expression") or asked.text("retry_cron") or asked.text("cron")
-    told = explain(expression, asked.text("zone", DEFAULT_ZONE), current_time())
+    told = explain(expression, asked.text("zone") or DEFAULT_ZONE, current_time())
     # Half an expression is the usual thing while typing, not a failed request.
     status = 400 if told.error and not is_fragment_request() else 200
     return render_list("plans/_cron.html", "plans/_cron.html", status, told=told)
@@ -94,13 +94,15 @@ def show_plan(plan_id: int) -> ResponseReturnValue:
 def create_plan() -> ResponseReturnValue:
     if request.method == "GET":
         asked = Form(request.args)
-        return _plan_dialog(plan_form.new_form(asked.text("group"), asked.text("fixer")), None, 200)
+        return _plan_dialog(
+            plan_form.new_form(db.session, asked.text("group"), asked.text("fixer")), None, 200
+        )
     form = Form(request.form)
     try:
         with unit_of_work() as work:
             plan = service.create_plan(
                 work,
-                plan_form.read_values(form),
+                plan_form.read_values(work, form),
                 actor=current_actor(),
                 now=current_time(),
                 reason=form.text("reason"),
@@ -132,7 +134,7 @@ def edit_plan(plan_id: int) -> ResponseReturnValue:
             saved = service.update_plan(
                 work,
                 plan_id,
-                plan_form.read_values(form),
+                plan_form.read_values(work, form),
                 actor=current_actor(),
                 now=current_time(),
                 reason=form.text("reason"),

@@ -9,9 +9,11 @@ from app.agents.models import Command
 from app.audit.models import AuditEntry
 from app.extensions import db
 from app.plans.models import Plan, PlanVersion, Tick
-from app.unit_of_work import unit_of_work
+from app.plans.product_setup import create_product_plans
+from app.unit_of_work import WorkSession, unit_of_work
+from app.users.models import SystemGroup
 from tests.app.visitor import Visitor, visitor_of
-from tests.factories import FIXER, NOW, make_agent, make_anomaly, make_group, make_plan
+from tests.factories import FIXER, NOW, PERSON, make_agent, make_anomaly, make_group, make_plan
 
 VALUES = {
     "sys_code": "PBAP",
@@ -127,6 +129,22 @@ def test_a_new_form_begins_with_the_defaults_of_the_product_document(operator: V
     for name, value in (("mode", "auto"), ("state", "normal"), ("level", "3")):
         assert f'name="{name}" value="{value}" checked' in page
     assert "每 2 分钟" in page
+
+
+def test_a_new_plan_is_timed_in_the_zone_of_its_group(operator: Visitor) -> None:
+    with unit_of_work() as session:
+        session.scalars(
+            db.select(SystemGroup).where(SystemGroup.sys_code == "ZFIN")
+        ).one().zone = "Asia/Tokyo"
+    assert 'value="Asia/Tokyo"' in operator.get("/plans/new?group=ZFIN").text
+    operator.post("/plans/new", {**VALUES, "sys_code": "ZFIN", "zone": ""})
+    assert plans()[-1].zone == "Asia/Tokyo"
+
+
+def test_the_eight_plans_of_a_group_are_timed_in_its_zone(session: WorkSession) -> None:
+    make_group(session, zone="Asia/Tokyo")
+    made = create_product_plans(session, "PBAP", actor=PERSON, now=NOW, group_ids=None)
+    assert {plan.zone for plan in made} == {"Asia/Tokyo"}
 
 
 def test_a_plan_is_created_with_its_version_and_due_time(operator: Visitor) -> None:
