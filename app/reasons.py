@@ -58,6 +58,9 @@ REASONS: Mapping[str, Any] = {
     "the request may still reach the bank, which does not de-duplicate": _(
         "原出款请求可能仍会到达，而银行不去重，需人工核查"
     ),
+    "the bank holds the number with another amount or payee": _(
+        "银行以这个编号记着另一笔金额或收款人，需人工核查"
+    ),
     "production no longer holds the number of the payout": _("生产系统中已没有这笔出款的编号，需人工核查"),
     "more than one bank request may be alive": _("可能有多笔银行请求同时有效，需人工核查"),
     "the bank no longer has the money where it had": _("银行结果与先前不同，需人工核查"),
@@ -73,6 +76,8 @@ REASONS: Mapping[str, Any] = {
     "more than one row has this trade number": _("生产系统中有多条记录使用这个交易号"),
     "cancelled before the first effect": _("在第一个外部动作之前取消"),
     "consistent": _("记录、账务、银行一致"),
+    "resume": _("修复做到一半，将继续"),
+    "the wait is over": _("等待结束，继续修复"),
     # what time alone decides
     "waited_too_long": _("等待银行超过期限"),
     "money_moved_too_long": _("资金已动，24 小时内未能完成"),

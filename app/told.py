@@ -40,6 +40,9 @@ TEXTS: Final[tuple[tuple[str, Any], ...]] = (
     ("a session has one Welcome, its first frame", _("Welcome 只在会话开头发一次")),
     (r"the window cannot be read: (?P<rest>.+)", _("时间范围无法读取：%(rest)s")),
     (r"internal error: (?P<rest>.+)", _("客户端内部错误：%(rest)s")),
+    # the demo
+    ("demo", _("演示")),
+    ("its token file is lost", _("令牌文件丢失")),
     # a frame
     ("Hello is said once, first", _("Hello 只在会话开头发一次")),
     ("Hello comes first", _("须先发 Hello")),
