@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import ColumnElement, or_, select
 
 from app.audit.models import AuditEntry
 from app.errors import NotFoundError
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
+
+NO_ID: Final = 2**31 - 1
+"""Above every id there is."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def list_entries(
     session: ReadSession, asked: AuditFilter, sight: Sight, cut: Cut
 ) -> tuple[Page[AuditEntry], CappedCount]:
     """Return a page of entries, the newest first, and how many match."""
-    filters = [*_seen(sight), *_filters(asked)]
+    filters = [*_seen(sight), *_filters(asked), *_time_filters(session, asked)]
     order = Order(value=AuditEntry.id, identity=AuditEntry.id)
     return page_of(session, AuditEntry, filters, order, cut), capped_count(session, AuditEntry, filters)
 
@@ -79,8 +83,21 @@ def _filters(asked: AuditFilter) -> list[ColumnElement[bool]]:
         )
     if asked.sys_code:
         filters.append(AuditEntry.sys_code == asked.sys_code)
-    if asked.start is not None:
-        filters.append(AuditEntry.at >= asked.start)
-    if asked.end is not None:
-        filters.append(AuditEntry.at < asked.end)
     return filters
+
+
+def _time_filters(session: ReadSession, asked: AuditFilter) -> list[ColumnElement[bool]]:
+    filters: list[ColumnElement[bool]] = []
+    if asked.start is not None:
+        filters.append(AuditEntry.id >= _first_id_since(session, asked.start))
+    if asked.end is not None:
+        filters.append(AuditEntry.id < _first_id_since(session, asked.end))
+    return filters
+
+
+def _first_id_since(session: ReadSession, moment: datetime) -> int:
+    """Return the lowest id of an entry made at ``moment`` or later, NO_ID for none: ids rise with ``at``."""
+    statement = (
+        select(AuditEntry.id).where(AuditEntry.at >= moment).order_by(AuditEntry.at, AuditEntry.id).limit(1)
+    )
+    return session.scalars(statement).first() or NO_ID

@@ -1,18 +1,24 @@
 """The audit page: what is shown, to whom."""
 
+from datetime import datetime, timedelta
+
 import pytest
 from flask import Flask
 
-from app.audit import service
+from app.audit import queries, service
 from app.audit.models import AuditEntry
 from app.audit.service import Actor
 from app.extensions import db
+from app.keyset import Cut
 from app.unit_of_work import unit_of_work
+from tests.app.test_query_plans import statements
 from tests.app.visitor import Visitor, visitor_of
 from tests.factories import NOW, make_group
 
 
-def record(action: str = "plan.update", sys_code: str | None = "PBAP", **values: object) -> int:
+def record(
+    action: str = "plan.update", sys_code: str | None = "PBAP", now: datetime = NOW, **values: object
+) -> int:
     with unit_of_work() as session:
         entry = service.record(
             session,
@@ -24,7 +30,7 @@ def record(action: str = "plan.update", sys_code: str | None = "PBAP", **values:
             sys_code=sys_code,
             reason=str(values.get("reason", "")),
             detail={"retries": [0, 5]},
-            now=NOW,
+            now=now,
         )
         session.flush()
         return entry.id
@@ -91,6 +97,25 @@ def test_filters_narrow_the_list(visitor: Visitor, query: str, is_found: bool) -
     record()
     fragment = visitor.get(f"/audit?{query}", target="audit-table").text
     assert ("wang.wei" in fragment) is is_found
+
+
+def test_a_time_range_is_looked_up_once_and_read_by_ids(app: Flask) -> None:
+    for hours in range(6):
+        record(object_name=f"object-{hours}", now=NOW + timedelta(hours=hours))
+    asked = queries.AuditFilter(start=NOW + timedelta(hours=2), end=NOW + timedelta(hours=4))
+    with statements() as heard:
+        page, count = queries.list_entries(db.session, asked, queries.Sight(1, None), Cut())
+    assert [entry.object_name for entry in page.rows] == ["object-3", "object-2"]
+    assert count.count == 2
+    read = [statement for statement, _values in heard if "ORDER BY audit_entry.at" not in statement]
+    assert len(heard) - len(read) >= 2
+    assert not [statement for statement in read if "audit_entry.at >=" in statement]
+
+
+def test_a_range_after_the_last_entry_is_empty(visitor: Visitor) -> None:
+    record()
+    assert "wang.wei" not in visitor.get("/audit?start=2030-01-01T00:00", target="audit-table").text
+    assert "wang.wei" in visitor.get("/audit?end=2030-01-01T00:00", target="audit-table").text
 
 
 def test_a_time_that_is_none_is_told_and_kept(visitor: Visitor) -> None:
