@@ -9,6 +9,8 @@ from sqlalchemy import CursorResult, Delete, delete, func, select, tuple_
 from app.agents.models import LIVE, Command, Frame, ReceivedMessage
 from app.plans.models import Tick
 from app.unit_of_work import WorkSession
+from app.users.models import EndedLogin
+from app.users.sessions import LOGIN_LASTS
 
 BATCH: Final = 1000
 HEARTBEAT_TYPES: Final = ("Heartbeat",)
@@ -38,6 +40,7 @@ def sweeps(ages: Ages, now: datetime) -> tuple[Sweep, ...]:
     heartbeats_before = now - timedelta(days=ages.heartbeat_frame_days)
     frames_before = now - timedelta(days=ages.frame_days)
     messages_before = now - timedelta(days=ages.received_message_days)
+    logins_before = now - LOGIN_LASTS
     ticks_before = now - timedelta(days=ages.tick_days)
     return (
         lambda session: _delete_heartbeats(session, heartbeats_before),
@@ -46,6 +49,7 @@ def sweeps(ages: Ages, now: datetime) -> tuple[Sweep, ...]:
         lambda session: _delete_messages(session, messages_before),
         lambda session: _delete_verifies(session, frames_before),
         lambda session: _delete_ticks(session, ticks_before),
+        lambda session: _delete_logins(session, logins_before),
     )
 
 
@@ -98,6 +102,11 @@ def _delete_messages(session: WorkSession, before: datetime) -> int:
 def _delete_ticks(session: WorkSession, before: datetime) -> int:
     oldest = select(Tick.id).where(Tick.at < before).order_by(Tick.at).limit(BATCH)
     return _run(session, delete(Tick).where(Tick.id.in_(oldest)))
+
+
+def _delete_logins(session: WorkSession, before: datetime) -> int:
+    oldest = select(EndedLogin.login_id).where(EndedLogin.at < before).order_by(EndedLogin.at).limit(BATCH)
+    return _run(session, delete(EndedLogin).where(EndedLogin.login_id.in_(oldest)))
 
 
 def _run(session: WorkSession, statement: Delete) -> int:

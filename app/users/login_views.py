@@ -1,7 +1,5 @@
 """Logging in and out, and the language."""
 
-import secrets
-
 from flask import Response, current_app, make_response, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_user, logout_user
@@ -15,7 +13,7 @@ from app.unit_of_work import unit_of_work
 from app.users import logins, passwords, service
 from app.users.access import current_actor
 from app.users.blueprint import blueprint
-from app.users.sessions import LOGIN_ID, local_path
+from app.users.sessions import LOGIN_ID, begin_login, local_path
 
 
 @blueprint.route("/login", methods=["GET", "POST"])
@@ -46,7 +44,7 @@ def log_in() -> ResponseReturnValue:
     session.clear()  # nothing that was put into the session before the login survives it
     login_user(user)
     session.permanent = True
-    session[LOGIN_ID] = secrets.token_urlsafe(12)
+    begin_login(session, current_time())
     answer = make_response(redirect(wanted, 303))
     remember_locale(answer, user.locale)
     return answer
@@ -54,13 +52,12 @@ def log_in() -> ResponseReturnValue:
 
 @blueprint.post("/logout")
 def log_out() -> ResponseReturnValue:
+    login_id = session[LOGIN_ID]
     with unit_of_work() as work:
-        logins.record_logout(work, current_user, actor=current_actor(), now=current_time())
-    login_id = session.get(LOGIN_ID)
+        logins.record_logout(work, current_user, login_id, actor=current_actor(), now=current_time())
     logout_user()
     session.clear()
-    if login_id:
-        current_app.extensions["ticker"].dismiss(lambda viewer: viewer.login_id == login_id)
+    current_app.extensions["ticker"].dismiss(lambda viewer: viewer.login_id == login_id)
     return redirect("/login", 303)
 
 

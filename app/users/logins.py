@@ -6,7 +6,7 @@ from typing import Final
 from app.audit import service as audit
 from app.audit.service import Actor
 from app.unit_of_work import WorkSession
-from app.users.models import User
+from app.users.models import EndedLogin, User
 from app.users.service import find_user
 
 MAX_FAILURES: Final = 10
@@ -41,8 +41,9 @@ def record_login(
     return user
 
 
-def record_logout(session: WorkSession, user: User, *, actor: Actor, now: datetime) -> None:
-    """Write down that a person left."""
+def record_logout(session: WorkSession, user: User, login_id: str, *, actor: Actor, now: datetime) -> None:
+    """Write down that a person left, and that this login of theirs opens nothing more."""
+    session.merge(EndedLogin(login_id=login_id, at=now))
     _record(session, user, "user.logout", actor.address, now)
 
 

@@ -37,6 +37,18 @@ class SystemGroup(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class EndedLogin(Base):
+    """A login somebody logged out of: a copy of its cookie opens nothing more.
+
+    Kept as long as a login lasts.
+    """
+
+    __tablename__ = "ended_login"
+
+    login_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
 class User(UserMixin, Base):  # type: ignore[misc]  # Flask-Login has no types
     """A person. ``session_version`` rises when all sessions of theirs must end (reset, disabling)."""
 

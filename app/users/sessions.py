@@ -1,18 +1,20 @@
 """Sessions: login is needed for everything but a few endpoints; a one-time password must be changed first."""
 
-from collections.abc import Collection
-from datetime import timedelta
-from typing import Final
+import secrets
+from collections.abc import Collection, Mapping, MutableMapping
+from datetime import datetime, timedelta
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, make_response, redirect, request, url_for
+from flask import Flask, Response, make_response, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from sqlalchemy import select
 
+from app.clock import current_time
 from app.extensions import db, login_manager
 from app.keyset import ReadSession
-from app.users.models import User
+from app.users.models import EndedLogin, User
 
 OPEN_ENDPOINTS: Final = frozenset(
     {
@@ -35,6 +37,10 @@ UNATTENDED: Final = "X-Unattended"
 
 LOGIN_ID: Final = "login_id"
 """The name under which a browser's session keeps which login it is of."""
+LOGGED_IN_AT: Final = "logged_in_at"
+"""The name under which it keeps when that was, in seconds since 1970."""
+LOGIN_LASTS: Final = timedelta(hours=24)
+"""At most, however often a page that stands open asks for its fragments; unused, a session ends sooner."""
 
 
 def init_app(app: Flask) -> None:
@@ -48,12 +54,30 @@ def init_app(app: Flask) -> None:
 
 
 def load_user(key: str) -> User | None:
-    """Return the person of a session key (``id:session_version``), None where that session has ended."""
+    """Return the person of a session key (``id:session_version``), None where that session has ended.
+
+    Ended by a new version, a logout (of whatever copy of the cookie), or LOGIN_LASTS after the login.
+    """
+    if not _is_living(session):
+        return None
     user_id, _colon, version = key.partition(":")
     user = db.session.get(User, int(user_id)) if user_id.isdigit() else None
     if user is None or not user.is_enabled or str(user.session_version) != version:
         return None
     return user
+
+
+def begin_login(browser: MutableMapping[str, Any], now: datetime) -> None:
+    """Have a browser's session keep which login it is of, and since when."""
+    browser[LOGIN_ID] = secrets.token_urlsafe(12)
+    browser[LOGGED_IN_AT] = int(now.timestamp())
+
+
+def _is_living(browser: Mapping[str, Any]) -> bool:
+    login_id, at = browser.get(LOGIN_ID), browser.get(LOGGED_IN_AT)
+    if login_id is None or at is None or current_time().timestamp() - at >= LOGIN_LASTS.total_seconds():
+        return False
+    return db.session.get(EndedLogin, login_id) is None
 
 
 def living_sessions(session: ReadSession, keys: Collection[str]) -> set[str]:

@@ -18,6 +18,7 @@ from app.runtime import AlreadyRunningError, take_lock
 from app.unit_of_work import unit_of_work
 from app.users import service as user_service
 from app.users.passwords import make_one_time_password
+from app.users.sessions import begin_login
 from tests.app.agents.conftest import add_agent, add_group
 from tests.app.live_server import LiveServer
 from tests.app.visitor import PASSWORD, TOKEN, make_person
@@ -172,6 +173,7 @@ def session_cookie(server: LiveServer) -> str:
     browser = server.app.test_client()
     with browser.session_transaction() as session:
         session["_user_id"] = key
+        begin_login(session, datetime.now(UTC))
     cookie = browser.get_cookie("piculus")
     assert cookie is not None
     return f"piculus={cookie.value}"

@@ -12,6 +12,7 @@ from app.executions import retention, scheduler
 from app.extensions import db
 from app.plans.models import Tick
 from app.unit_of_work import WorkSession, unit_of_work
+from app.users.models import EndedLogin
 from tests.conftest import HandClock
 from tests.factories import NOW, make_group
 
@@ -42,11 +43,13 @@ def test_each_kind_of_row_goes_at_its_own_age(session: WorkSession, settings: Se
         at = NOW - timedelta(days=days)
         session.add(ReceivedMessage(agent_id=1, message_id=str(days), at=at))
         session.add(Tick(subject="plan", subject_id=1, due_at=at, at=at))
+        session.add(EndedLogin(login_id=str(days), at=at + timedelta(hours=1)))
     session.flush()
     sweep_all(session, settings)
     session.expire_all()
     assert session.scalars(select(Frame.type).order_by(Frame.id)).all() == ["Repair", "Ack"]
     assert session.scalars(select(ReceivedMessage.message_id)).all() == ["1"]
+    assert session.scalars(select(EndedLogin.login_id)).all() == ["1"]
     assert session.scalars(select(Tick.due_at)).all() == [NOW - timedelta(days=1)]
 
 

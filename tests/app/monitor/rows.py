@@ -12,6 +12,7 @@ from app.anomalies.models import Anomaly, QuarterCount
 from app.executions.models import Attempt, Execution
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup, User
+from app.users.sessions import begin_login
 from tests.factories import FIXER, NOW
 
 _numbers = itertools.count(1)
@@ -99,3 +100,4 @@ def sign_in(client: FlaskClient, user: User) -> None:
     with client.session_transaction() as kept:
         kept["_user_id"] = user.get_id()
         kept["_fresh"] = True
+        begin_login(kept, NOW)

@@ -120,6 +120,33 @@ def test_nothing_put_into_a_session_before_the_login_survives_it(app: Flask) -> 
         assert "planted" not in session
 
 
+def test_a_copy_of_the_cookie_opens_nothing_after_the_logout(app: Flask) -> None:
+    visitor, thief = visitor_of(app), Visitor(app)
+    cookie = visitor.client.get_cookie("piculus")
+    assert cookie is not None
+    thief.client.set_cookie("piculus", cookie.value)
+    assert thief.get("/settings").status_code == 200
+    visitor.post("/logout")
+    assert thief.get("/settings").status_code == 302
+    assert thief.client.get("/menu-counts", headers=HTMX).status_code == 401
+
+
+def test_another_login_of_the_same_person_goes_on_after_a_logout(app: Flask) -> None:
+    visitor, elsewhere = visitor_of(app), Visitor(app)
+    elsewhere.log_in("li.na")
+    visitor.post("/logout")
+    assert elsewhere.get("/settings").status_code == 200
+
+
+def test_a_page_that_stands_open_keeps_no_login_for_ever(app: Flask, clock: HandClock) -> None:
+    visitor = visitor_of(app)
+    for _half_a_day in range(2):
+        assert visitor.get("/menu-counts", target="menu-counts").status_code == 200
+        clock.advance(12 * 3600)
+    assert visitor.get("/menu-counts", target="menu-counts").status_code == 401
+    assert visitor.log_in("li.na").status_code == 303
+
+
 def reset(username: str) -> str:
     """Give a person a one-time password; return it."""
     one_time = passwords.make_one_time_password()
