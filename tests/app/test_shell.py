@@ -66,13 +66,13 @@ def test_a_list_follows_the_database_and_leaves_alone_what_is_typed(page: Page, 
 
 
 def test_what_is_typed_stays_when_the_login_ends(page: Page) -> None:
-    page.goto("/users/groups/new")
-    page.fill("#name", "收单平台")
+    page.goto("/collections/new")
+    page.fill("#reason", "日终检查")
     cookies = page.context.cookies()
     page.context.clear_cookies()
     page.evaluate("document.body.dispatchEvent(new Event('refresh'))")
     expect(page.locator("#login-banner")).to_be_visible()
-    expect(page.locator("#name")).to_have_value("收单平台")
+    expect(page.locator("#reason")).to_have_value("日终检查")
     page.context.add_cookies(cookies)
     page.evaluate("document.body.dispatchEvent(new Event('refresh'))")
     expect(page.locator("#login-banner")).to_be_hidden()

@@ -10,7 +10,7 @@ const CHANNEL = state && state.dataset.url;
 const THROTTLE_MS = 1000;
 const POLL_MS = 5000;
 const BANNER_AFTER_MS = 4000;
-const UNATTENDED = new Set(["tick", "input"]);
+const ASKED = new Set(["click", "submit", "change"]);
 const RETRIES_MS = [500, 1000, 2000, 5000, 10000];
 
 const lastTick = new WeakMap();
@@ -117,7 +117,7 @@ document.addEventListener("click", (event) => {
 document.addEventListener("visibilitychange", () => document.hidden || catchUp());
 document.body.addEventListener("refresh", tickAll);
 document.addEventListener("htmx:configRequest", ({ detail }) => {
-  if (UNATTENDED.has(detail.triggeringEvent?.type)) detail.headers["X-Unattended"] = "1";
+  if (!ASKED.has(detail.triggeringEvent?.type)) detail.headers["X-Unattended"] = "1";
 });
 document.body.addEventListener("loginEnded", () => {
   banner.hidden = true;
