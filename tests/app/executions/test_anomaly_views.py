@@ -221,7 +221,7 @@ def test_the_drawer_shows_what_the_page_shows(operator: Visitor, group: SystemGr
     drawer = operator.get(f"/anomalies/{identity}", target="drawer").text
     assert drawer.lstrip().startswith('<div class="drawer-frame"')
     assert "<html" not in drawer
-    assert "三方事实" in drawer
+    assert "三方核对" in drawer
 
 
 def test_the_history_leads_to_executions_and_conversations(operator: Visitor, group: SystemGroup) -> None:

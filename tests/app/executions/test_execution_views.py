@@ -416,7 +416,9 @@ def test_nothing_stops_after_money_has_moved_and_the_page_says_so(operator: Visi
     page = operator.get(url).text
     assert "资金已动，不能取消" in page
     assert f"{url}/cancel" not in page
-    assert "停在中间会让账务和银行不一致" in operator.get(f"{url}/cancel").text
+    question = operator.get(f"{url}/cancel").text
+    assert "停在中间会让账务和银行不一致" in question
+    assert 'name="reason"' not in question
     answer = operator.post(f"{url}/cancel", {"reason": "等等"})
     assert answer.status_code == 409
     assert "资金已经移动，不能取消" in answer.text
