@@ -43,6 +43,7 @@ TEXTS: Mapping[str, Any] = {
     "amount_format": _("请填写金额（元），最多两位小数，例如 1200 或 88.50。"),
     "number_format": _("请填写编号（数字）。"),
     "filter": _("筛选条件有误，请返回改正。"),
+    "group_required": _("请选择系统组别。"),
     "ids_required": _("请先勾选要修复的异常。"),
     "too_many": _("一次最多勾选 %(limit)s 笔。"),
     "window_order": _("结束时间早于开始时间。"),

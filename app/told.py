@@ -35,7 +35,7 @@ TEXTS: Final[tuple[tuple[str, Any], ...]] = (
     ("no such command here", _("客户端没有这条命令")),
     (
         "this id stands for another command here, or for a newer fence of it",
-        _("客户端以这个编号记着另一条命令，或它更新的栅栏号"),
+        _("客户端以这个编号记着另一条命令，或它更新的执行序号"),
     ),
     ("a session has one Welcome, its first frame", _("Welcome 只在会话开头发一次")),
     (r"the window cannot be read: (?P<rest>.+)", _("时间范围无法读取：%(rest)s")),
@@ -57,7 +57,7 @@ TEXTS: Final[tuple[tuple[str, Any], ...]] = (
     # an event
     (
         r"fence (?P<fence>\d+), (?P<outcome>[a-z_]+): (?P<rest>.*)",
-        _("栅栏号 %(fence)s，%(outcome)s %(rest)s"),
+        _("执行序号 %(fence)s，%(outcome)s %(rest)s"),
     ),
 )
 """What is written, as a pattern of the whole, and its words."""

@@ -9,7 +9,7 @@ from app.agents.models import Agent
 from app.agents.queries import AgentFilter
 from app.agents.service import AgentPresence
 from app.clock import current_time
-from app.errors import ConflictError, NotFoundError, PiculusError
+from app.errors import ConflictError, InvalidError, NotFoundError, PiculusError
 from app.extensions import db
 from app.forms import Form
 from app.i18n import translate as _
@@ -73,6 +73,8 @@ def add_agent() -> ResponseReturnValue:
         return _new_dialog(Form({"group": request.args.get("group", "")}), 200)
     form = Form(request.form)
     try:
+        if not form.text("group"):
+            raise InvalidError("group_required", field="group")
         with unit_of_work() as work:
             group = groups.find_group(work, form.text("group"))
             agent, token = service.register(

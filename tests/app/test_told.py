@@ -22,7 +22,7 @@ TRAILER = "trailer: stated 1 chunks, 5 rows, 100 fen; received 1 chunks, 4 rows,
         ("superseded: the agent is offline", "已被取代（客户端不在线）", None),
         ("expired: its deadline passed", "命令已过期（已过期限）", None),
         ("plan_disabled", "方案已失效", None),
-        ("fence 3, repaired: ", "栅栏号 3，已修复", "fence 3, Repaired"),
+        ("fence 3, repaired: ", "执行序号 3，已修复", "fence 3, Repaired"),
         ("failed: bank: 51", "失败（银行尚未给出确定结果，等待银行（51））", None),
         ("1009 more than 1048576 bytes", "消息超过 1.0 MB", None),
         (

@@ -63,6 +63,12 @@ def test_a_viewer_sees_the_agents_of_their_groups_and_no_buttons(viewer: Visitor
     assert viewer.get(f"/agents/{stored('pbms-1').id}").status_code == 404
 
 
+def test_a_new_agent_without_a_group_is_asked_for_one(admin: Visitor) -> None:
+    answer = admin.post("/agents/new", {"name": "pbap-9", "group": ""})
+    assert answer.status_code == 400
+    assert "请选择系统组别。" in answer.text
+
+
 @pytest.mark.parametrize("path", ["/agents/new", "/agents/1/revoke", "/agents/1/rotate"])
 def test_only_an_admin_hands_out_tokens(viewer: Visitor, path: str) -> None:
     assert viewer.get(path).status_code == 403
