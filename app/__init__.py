@@ -114,7 +114,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["command_closed"] = COMMAND_CLOSED
     app.extensions["anomaly_closed"] = ANOMALY_CLOSED
     app.extensions["group_disabled"] = GROUP_DISABLED
-    _bind_extensions(app, settings)
+    _bind_extensions(app)
     _bind_runtime(app, settings, clock)
     app.url_map.converters["int"] = NumberConverter
     for blueprint in BLUEPRINTS:
@@ -149,7 +149,7 @@ def _configure(app: Flask, settings: Settings) -> None:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
 
 
-def _bind_extensions(app: Flask, settings: Settings) -> None:
+def _bind_extensions(app: Flask) -> None:
     db.init_app(app)
     migrate.init_app(app, db, directory=str(health.MIGRATIONS))
     csrf.init_app(app)

@@ -26,7 +26,6 @@ from app.users.models import SystemGroup
 
 COLLECT_DEADLINE: Final = timedelta(hours=1)
 MAX_WINDOW: Final = timedelta(days=366)
-DEFAULT_WINDOW: Final = timedelta(days=7)
 LIVE_RUN_STATES: Final = ("waiting", "running")
 _CODE = re.compile(r"[a-z][A-Za-z0-9_]{0,79}")
 

@@ -48,7 +48,6 @@ class ExecutionFilter:
     outcome: str = ""
     agent_id: int | None = None
     trigger: str = ""
-    plan_id: int | None = None
     trade_no: str = ""
     created_from: datetime | None = None
     created_to: datetime | None = None
@@ -60,8 +59,6 @@ def _conditions(session: ReadSession, wanted: ExecutionFilter) -> list[ColumnEle
         found.append(Execution.group_id.in_(list(wanted.group_ids)))
     if wanted.fixer_code:
         found.append(Execution.fixer_code == wanted.fixer_code)
-    if wanted.plan_id is not None:
-        found.append(Execution.plan_id == wanted.plan_id)
     if wanted.trade_no:
         prefix = wanted.trade_no.strip()
         found += [Execution.trade_no >= prefix, Execution.trade_no < prefix + "\uffff"]

@@ -1,6 +1,6 @@
 """The eight repair plans of the product document, for first set-up and the demo."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from app.plans.fixer_codes import KNOWN_FIXERS
@@ -27,10 +27,6 @@ class PlanValues:
     level: int = 3
     description: str = ""
     zone: str = "Asia/Shanghai"
-
-    def with_cron(self, cron: str) -> "PlanValues":
-        """Return the same plan with another cron."""
-        return replace(self, retry_cron=cron)
 
 
 PRODUCT_PLANS: Final = tuple(

@@ -56,7 +56,6 @@ def list_plans(
     session: ReadSession,
     group_ids: GroupIds,
     *,
-    group_id: int | None = None,
     mode: str = "",
     state: str = "",
     level: int | None = None,
@@ -65,8 +64,6 @@ def list_plans(
     statement = select(Plan).join(SystemGroup)
     if group_ids is not None:
         statement = statement.where(Plan.group_id.in_(list(group_ids)))
-    if group_id is not None:
-        statement = statement.where(Plan.group_id == group_id)
     if level is not None:
         statement = statement.where(Plan.level == level)
     if mode:
