@@ -11,6 +11,7 @@ from sqlalchemy.orm import defer
 
 from app.anomalies.models import ANOMALY_STATES, OPEN_SQL, OPEN_STATES, Anomaly, AnomalyEvent
 from app.anomalies.service import GroupIds
+from app.beginnings import begins_with
 from app.errors import InvalidError
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 from app.users.models import SystemGroup
@@ -139,9 +140,7 @@ def _by_state(wanted: AnomalyFilter) -> list[ColumnElement[bool]]:
 def _ranges(session: ReadSession, wanted: AnomalyFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.trade_no:
-        prefix = wanted.trade_no.strip()
-        # A range serves the index where LIKE would not.
-        found.append(and_(Anomaly.trade_no >= prefix, Anomaly.trade_no < prefix + "\uffff"))
+        found.append(begins_with(Anomaly.trade_no, wanted.trade_no.strip()))
     if wanted.amount_from is not None:
         found.append(Anomaly.amount_minor >= wanted.amount_from)
     if wanted.amount_to is not None:

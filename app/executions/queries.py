@@ -11,6 +11,7 @@ from app.agents.models import Command
 from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.queries import list_events
 from app.anomalies.service import GroupIds, get_anomaly
+from app.beginnings import begins_with
 from app.errors import NotFoundError
 from app.executions.attempts import (
     attempts_of_commands,
@@ -60,8 +61,7 @@ def _conditions(session: ReadSession, wanted: ExecutionFilter) -> list[ColumnEle
     if wanted.fixer_code:
         found.append(Execution.fixer_code == wanted.fixer_code)
     if wanted.trade_no:
-        prefix = wanted.trade_no.strip()
-        found += [Execution.trade_no >= prefix, Execution.trade_no < prefix + "\uffff"]
+        found.append(begins_with(Execution.trade_no, wanted.trade_no.strip()))
     return found + _by_anomaly(wanted) + _by_attempt(wanted) + _by_time(session, wanted)
 
 

@@ -6,11 +6,12 @@ A trade number or a command id is looked up by its beginning, ``#12`` by number,
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, false, or_, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, defer
 
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly
+from app.beginnings import begins_with
 from app.executions.models import Execution
 from app.keyset import ReadSession
 from app.monitor.frames import GroupIds
@@ -109,27 +110,19 @@ def _statements(words: str, groups: GroupIds) -> dict[str, Select[Any]]:
 def _numbered(
     identity: InstrumentedAttribute[int], trade_no: InstrumentedAttribute[str], number: int | None, words: str
 ) -> ColumnElement[bool]:
-    return identity == number if number is not None else _begins(trade_no, words)
+    return identity == number if number is not None else begins_with(trade_no, words)
 
 
 def _is_command(words: str) -> ColumnElement[bool]:
     if len(words) >= SHORTEST_COMMAND_ID and set(words.lower()) <= set("0123456789abcdef"):
         by_id = Command.seq.in_(
-            select(Command.seq).where(_begins(Command.id, words.lower())).limit(HITS_LIMIT + 1)
+            select(Command.seq).where(begins_with(Command.id, words.lower())).limit(HITS_LIMIT + 1)
         )
         by_trade = Command.seq.in_(
-            select(Command.seq).where(_begins(Command.trade_no, words)).limit(HITS_LIMIT + 1)
+            select(Command.seq).where(begins_with(Command.trade_no, words)).limit(HITS_LIMIT + 1)
         )
         return by_id | by_trade
-    return _begins(Command.trade_no, words)
-
-
-def _begins(column: InstrumentedAttribute[Any], words: str) -> ColumnElement[bool]:
-    """A beginning as a range, which an index serves in any database."""
-    if not words:
-        return false()
-    beyond = words[:-1] + chr(min(ord(words[-1]) + 1, 0x10FFFF))
-    return (column >= words) & (column < beyond)
+    return begins_with(Command.trade_no, words)
 
 
 def _contains(column: InstrumentedAttribute[str], words: str) -> ColumnElement[bool]:
