@@ -23,7 +23,7 @@ from app.extensions import db
 from tests.app.live_channel import LiveChannel
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DEADLINE = 20.0
+DEADLINE = 60.0
 BACKLOG = 2048
 """What gunicorn itself asks for."""
 

@@ -19,11 +19,15 @@ def run(instance: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False)
 
 
-def test_a_password_that_is_too_short_is_a_sentence(tmp_path: Path) -> None:
+def free_port() -> str:
+    """A port nobody listens at."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    told = {"PORT": str(port), "PICULUS_SANDBOX_BANK_PORT": "5994", "PICULUS_ADMIN_PASSWORD": "abc"}
+        return str(free.getsockname()[1])
+
+
+def test_a_password_that_is_too_short_is_a_sentence(tmp_path: Path) -> None:
+    told = {"PORT": free_port(), "PICULUS_SANDBOX_BANK_PORT": free_port(), "PICULUS_ADMIN_PASSWORD": "abc"}
     done = run(tmp_path / "instance", **told)
     assert done.returncode == 1
     assert done.stderr == "PICULUS_ADMIN_PASSWORD: A password has at least 10 characters.\n"
@@ -97,21 +101,22 @@ def test_the_server_by_itself_writes_a_private_database(tmp_path: Path) -> None:
     assert (tmp_path / "piculus.db").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"PORT": "abc"},
-        {"PORT": "0"},
-        {"PORT": "99999"},
-        {"PORT": "5990", "PICULUS_SANDBOX_BANK_PORT": "x"},
-        {"PORT": "5991", "PICULUS_SANDBOX_BANK_PORT": "5990"},
-    ],
-)
-def test_a_port_that_is_none_is_one_line_and_changes_nothing(
-    tmp_path: Path, environment: dict[str, str]
-) -> None:
-    done = run(tmp_path / "instance", **environment)
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+@pytest.mark.parametrize("port", ["abc", "0", "99999"])
+def test_a_port_that_is_none_is_one_line_and_changes_nothing(tmp_path: Path, port: str) -> None:
+    done = run(tmp_path / "instance", PORT=port)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"PORT is no port from 1 to 65534: {port}\n"
+    assert not (tmp_path / "instance").exists()
+
+
+def test_a_port_of_the_bank_that_is_none_or_the_servers_own_is_named(tmp_path: Path) -> None:
+    port = free_port()
+    for bank, said in (
+        ("x", "PICULUS_SANDBOX_BANK_PORT is no port from 1 to 65534: x\n"),
+        (port, "PORT is one of the bank's two ports; name another: make run PICULUS_SANDBOX_BANK_PORT=…\n"),
+    ):
+        done = run(tmp_path / "instance", PORT=port, PICULUS_SANDBOX_BANK_PORT=bank)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
     assert not (tmp_path / "instance").exists()
 
 
@@ -120,5 +125,5 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port = listening.getsockname()[1]
-        done = run(tmp_path / "instance", PORT=str(port), PICULUS_SANDBOX_BANK_PORT="5992")
+        done = run(tmp_path / "instance", PORT=str(port), PICULUS_SANDBOX_BANK_PORT=free_port())
     assert (done.returncode, f"Port {port} is taken" in done.stderr) == (1, True)
