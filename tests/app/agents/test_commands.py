@@ -248,6 +248,19 @@ def test_a_rejected_command_is_closed_with_the_agents_words(member: Member, cloc
     assert (stored(command_id).state, stored(command_id).error) == ("rejected", "fixer: not offered")
 
 
+@pytest.mark.parametrize(("accepted", "state"), [(False, "cancelled"), (True, "superseded")])
+def test_a_cancel_of_a_command_the_agent_does_not_hold_closes_it(
+    member: Member, clock: HandClock, accepted: bool, state: str
+) -> None:
+    command_id = order(member, TRADE, clock())
+    (accept if accepted else claim)(command_id, member, clock())
+    with unit_of_work() as session:
+        commands.request_cancel(session, session.merge(stored(command_id)), "by hand", clock())
+    words = {"of": f"{command_id}.cancel", "code": "unknown_command", "reason": "not in the journal"}
+    tell(member, commands.reject, Rejected, command_id, clock(), **words)
+    assert stored(command_id).state == state
+
+
 def test_a_cancel_the_agent_obeyed_closes_the_command(member: Member, clock: HandClock) -> None:
     command_id = order(member, TRADE, clock())
     accept(command_id, member, clock())

@@ -9,9 +9,11 @@ from agent.protocol import CollectProgress, Started
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies import absence, collecting, collection_course
+from app.anomalies.collection_queries import RunFilter, list_runs
 from app.anomalies.collections import run_again, start_run
 from app.anomalies.models import Anomaly, CollectionRun, CollectionTask, ReportedChunk
 from app.errors import ConflictError, InvalidError, NotFoundError
+from app.keyset import Cut
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from tests.factories import (
@@ -299,6 +301,30 @@ def test_a_wrong_broadcast_names_its_field(
     with pytest.raises(InvalidError) as refused:
         start(session, group, **values)
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("wanted", "places"),
+    [
+        (RunFilter(), [2, 1, 0]),
+        (RunFilter(trigger="cron"), [1]),
+        (RunFilter(trigger="first_start"), []),
+        (RunFilter(created_from=NOW + timedelta(minutes=1)), [2, 1]),
+        (RunFilter(created_to=NOW + timedelta(minutes=1)), [0]),
+        (RunFilter(created_from=NOW + timedelta(minutes=1), created_to=NOW + timedelta(minutes=2)), [1]),
+        (RunFilter(created_from=NOW + timedelta(minutes=3)), []),
+        (RunFilter(created_to=NOW + timedelta(minutes=3)), [2, 1, 0]),
+    ],
+)
+def test_runs_are_listed_by_trigger_and_by_when_they_were_made(
+    session: WorkSession, group: SystemGroup, wanted: RunFilter, places: list[int]
+) -> None:
+    made = [
+        start(session, group, NOW + timedelta(minutes=minute), trigger=trigger).id
+        for minute, trigger in enumerate(("click", "cron", "click"))
+    ]
+    found = [run.id for run in list_runs(session, wanted, Cut()).rows]
+    assert found == [made[place] for place in places]
 
 
 def test_a_disabled_group_is_not_collected(session: WorkSession, group: SystemGroup) -> None:

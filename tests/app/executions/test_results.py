@@ -218,6 +218,31 @@ def test_a_late_result_of_an_indeterminate_command_counts(
     assert (attempt_of(session, command).outcome, anomaly.state) == ("repaired", "repaired")
 
 
+def test_a_late_result_of_an_anomaly_that_is_over_is_told_and_moves_nothing(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    commands.close(session, command, "indeterminate", LATER, "its deadline passed")
+    anomaly.state, anomaly.closed_at = "ignored", LATER
+    results.record_result(session, agent, finished(command, "repaired", reason="done"), LATER)
+    attempt = attempt_of(session, command)
+    assert (attempt.outcome, anomaly.state, attempt.execution.finished_at) == ("repaired", "ignored", None)
+    assert events_of(session, anomaly)[-1] == ("ignored", "ignored", "late_result")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"), [("failed", "needs_human"), ("unknown", "needs_human"), ("repaired", "repaired")]
+)
+def test_only_news_that_a_trade_is_whole_takes_it_from_a_person(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly, outcome: str, state: str
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    commands.close(session, command, "indeterminate", LATER, "its deadline passed")
+    anomaly.state = "needs_human"
+    results.record_result(session, agent, finished(command, outcome), LATER)
+    assert (attempt_of(session, command).outcome, anomaly.state) == (outcome, state)
+
+
 @pytest.mark.parametrize(
     ("closed", "outcome", "state"),
     [
