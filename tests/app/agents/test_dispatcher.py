@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 
 from agent.protocol import Message, decode_to_agent
 from app.agents import dispatcher
 from app.agents.hub import AgentSession
+from app.agents.models import Command
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
 from tests.app.agents.conftest import Member, add_agent, order, stored
@@ -85,3 +87,15 @@ def test_what_matters_most_and_is_oldest_goes_first(app: Flask, member: Member, 
     first = order(member, "FIRST", clock(), priority=3)
     look(app)
     assert [message.command_id for message in ear.heard] == [first, *late]
+
+
+def test_a_command_that_is_no_message_of_the_protocol_is_refused(
+    app: Flask, member: Member, clock: HandClock
+) -> None:
+    ear = listen(app, member)
+    command_id = order(member, "TRD1", clock())
+    with unit_of_work() as work:
+        work.execute(update(Command).where(Command.id == command_id).values(message={"trade_no": 7}))
+    look(app)
+    assert (ear.heard, stored(command_id).state) == ([], "rejected")
+    assert "trade_no" in stored(command_id).error
