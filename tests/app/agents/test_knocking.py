@@ -20,6 +20,7 @@ def test_a_good_token_is_taken_and_the_running_agent_keeps_its_session(
     server: LiveServer, live_member: Member, connected: Connect
 ) -> None:
     client = connected(live_member.token)
+    client.greet()
     with server.app.app_context():
         epoch = db.session.scalars(select(Agent.epoch)).one()
     assert "takes the token" in knock(server.agent_url, live_member.token)
