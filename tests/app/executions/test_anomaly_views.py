@@ -61,6 +61,20 @@ def trades(text: str) -> list[str]:
     return re.findall(r'class="row-link mono"[^>]*>([^<]+)<', text)
 
 
+def test_a_row_without_a_trade_number_still_has_a_link(operator: Visitor, group: SystemGroup) -> None:
+    plant(group, trade_no="")
+    text = operator.get("/anomalies", target=TABLE).text
+    assert trades(text) == ["（空）"]
+    assert "data-copy" not in text
+
+
+def test_a_list_says_how_a_repair_ended_and_nothing_beside(operator: Visitor, group: SystemGroup) -> None:
+    plant(group, state="repaired", resolution="success")
+    rows = operator.get("/anomalies", target=TABLE).text.partition("<tbody>")[2]
+    assert "修复为成功" in rows
+    assert "已修复" not in rows
+
+
 def test_anomalies_are_for_people_logged_in(app: Flask, group: SystemGroup) -> None:
     identity = plant(group)
     stranger = Visitor(app)
