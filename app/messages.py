@@ -76,6 +76,7 @@ TEXTS: Mapping[str, Any] = {
     "last_admin": _("这是最后一个可用的管理员，不能停用或降级。"),
     "own_account": _("不能停用自己的账号。"),
     "command_id_format": _("%(value)s 不是命令编号：数字与 a 到 f，最长 32 个字符。"),
+    "command_id_ambiguous": _("以 %(value)s 开头的命令不止一条，请多输入几位。"),
     "agent_name_format": _("名称只能含字母、数字、点、横线、下划线，最长 80 个字符。"),
     "agent_exists": _("客户端 %(name)s 已经存在。"),
     "agent_revoked": _("客户端 %(name)s 已被吊销。"),

@@ -3,29 +3,45 @@
 import re
 from typing import Final
 
+from sqlalchemy import select
+
+from app.agents.models import Command
+from app.beginnings import begins_with
 from app.errors import InvalidError
 from app.forms import Form
+from app.keyset import ReadSession
 from app.monitor.frames import FrameCut, FrameFilter
 
 COMMAND_ID: Final = re.compile(r"[0-9a-f]{1,32}")
+WHOLE: Final = 32
 FILTERS = ("agent", "type", "direction", "trade_no", "command_id", "start", "end", "faulty")
 
 
-def read_filter(form: Form, zone: str) -> FrameFilter:
+def read_filter(session: ReadSession, form: Form, zone: str) -> FrameFilter:
     """Return the filter. Times without an offset are of ``zone``. Raises InvalidError at the wrong field."""
-    command_id = form.text("command_id").lower()
-    if command_id and not COMMAND_ID.fullmatch(command_id):
-        raise InvalidError("command_id_format", field="command_id", value=form.text("command_id"))
     return FrameFilter(
         agent_id=form.number("agent"),
         type=form.text("type"),
         direction=form.text("direction"),
         trade_no=form.text("trade_no"),
-        command_id=command_id,
+        command_id=_command_id(session, form.text("command_id")),
         start=form.moment("start", zone),
         end=form.moment("end", zone),
         is_faulty=form.is_ticked("faulty"),
     )
+
+
+def _command_id(session: ReadSession, typed: str) -> str:
+    """Return the id of the only command that begins so, lists show 8 characters; else what was typed."""
+    beginning = typed.lower()
+    if beginning and not COMMAND_ID.fullmatch(beginning):
+        raise InvalidError("command_id_format", field="command_id", value=typed)
+    if len(beginning) in (0, WHOLE):
+        return beginning
+    found = session.scalars(select(Command.id).where(begins_with(Command.id, beginning)).limit(2)).all()
+    if len(found) > 1:
+        raise InvalidError("command_id_ambiguous", field="command_id", value=typed)
+    return found[0] if found else beginning
 
 
 def read_cut(form: Form) -> FrameCut:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from app.agents.models import Agent
 from app.unit_of_work import unit_of_work
@@ -256,3 +257,18 @@ def test_home_shows_the_amount_of_each_kind(client: FlaskClient, viewer: User, a
         make_anomaly(session, session.merge(agent.group), trade_no="CO100", amount_minor=1_234_500)
     kinds = text(client, "/home/kinds", headers=HTMX)
     assert "¥12,345.00</span>" in kinds
+
+
+def test_frames_are_found_by_the_beginning_of_their_commands_number(
+    client: FlaskClient, viewer: User
+) -> None:
+    with unit_of_work() as session:
+        agent = session.scalars(select(Agent).where(Agent.name == "pbap-1")).unique().one()
+        for name in ("abcdef01" + "0" * 24, "abcdef02" + "0" * 24):
+            make_command(session, agent.group, id=name)
+            make_frame(session, agent, type="Verify", command_id=name)
+    shown = text(client, "/frames?command_id=ABCDEF01")
+    assert "/frames/commands/abcdef01" in shown
+    assert "/frames/commands/abcdef02" not in shown
+    assert "不止一条" in text(client, "/frames?command_id=abcdef0", 400)
+    assert "没有符合条件" in text(client, "/frames?command_id=abcdef03")
