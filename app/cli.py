@@ -15,8 +15,9 @@ from flask.cli import with_appcontext
 from app.anomalies import queries
 from app.anomalies.collections import start_run
 from app.anomalies.models import TERMINAL_STATES, CollectionRun
-from app.cli_accounts import agent_token, command_actor, group, refusing, user
+from app.cli_accounts import command_actor, group, refusing, user
 from app.cli_demo import seed_demo
+from app.cli_tokens import agent_token
 from app.clock import current_time
 from app.executions.models import Attempt
 from app.executions.service import Order, attempt_one

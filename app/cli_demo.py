@@ -10,7 +10,8 @@ from flask.cli import with_appcontext
 
 from app.agents import service as agents
 from app.audit.service import SYSTEM
-from app.cli_accounts import refusing, write_secret
+from app.cli_accounts import refusing
+from app.cli_tokens import write_secret
 from app.clock import current_time
 from app.plans.fixer_codes import KNOWN_FIXERS
 from app.plans.product_plans import PRODUCT_PLANS, PlanValues

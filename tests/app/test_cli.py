@@ -13,8 +13,9 @@ from app.agents.models import Agent, Command
 from app.anomalies.models import CollectionRun
 from app.audit.models import AuditEntry
 from app.cli import collect, repair
-from app.cli_accounts import agent_token, group, user
+from app.cli_accounts import group, user
 from app.cli_demo import seed_demo
+from app.cli_tokens import agent_token
 from app.extensions import db
 from app.plans.models import CollectionSchedule, Plan
 from app.plans.service import delete_plan
