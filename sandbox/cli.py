@@ -23,7 +23,7 @@ from sandbox.bank.client import BankClient
 from sandbox.bank.server import running_bank
 from sandbox.database import writing
 from sandbox.demo import HEALTHY, empty, load_demo, throw_away_unfinished
-from sandbox.errors import BankError, BankUnreachableError, SandboxError
+from sandbox.errors import SandboxError
 from sandbox.notices import taking_notices
 from sandbox.settings import BANK_DAY_SECONDS, SYSTEM_GROUPS, Settings, read_settings
 from sandbox.statements import split_statements
@@ -268,21 +268,9 @@ def report(settings: Settings, as_json: bool, strict: bool) -> None:
 @_plain_errors
 def reset(settings: Settings) -> None:
     """Empty the sandbox: drop its tables, and Piculus's own beside them; refused while its bank runs."""
-    if _is_bank_running(settings):
+    if _bank(settings).is_running():
         raise SandboxError(f"the sandbox's bank runs at {settings.bank_url}; stop what works on it first")
     empty(_open(settings))
-
-
-def _is_bank_running(settings: Settings) -> bool:
-    """Whether a bank answers that takes this sandbox's token."""
-    bank = _bank(settings)
-    try:
-        bank.call("GET", "/faults")
-    except (BankError, BankUnreachableError):
-        return False
-    finally:
-        bank.close()
-    return True
 
 
 def _open(settings: Settings) -> World:

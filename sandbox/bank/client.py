@@ -62,5 +62,15 @@ class BankClient:
             raise BankUnreachableError(f"the bank's answer is no use ({reply.status})")
         return answer
 
+    def is_running(self) -> bool:
+        """Whether a bank answers that takes this token."""
+        try:
+            self.call("GET", "/faults")
+        except (BankError, BankUnreachableError):
+            return False
+        finally:
+            self.close()
+        return True
+
     def close(self) -> None:
         self._connection.close()
