@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -110,7 +111,7 @@ class Visitor:
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
-        self._cookie = ""
+        self._cookies = SimpleCookie()
 
     def log_in(self) -> None:
         """Send the login form. Raises BenchError when it is refused."""
@@ -137,15 +138,15 @@ class Visitor:
         self._connection.close()
 
     def _ask(self, method: str, path: str, wanted: set[int], body: str | None = None) -> str:
-        headers = {"Cookie": self._cookie, "Content-Type": "application/x-www-form-urlencoded"}
+        cookies = self._cookies.output([], header="", sep=";").strip()
+        headers = {"Cookie": cookies, "Content-Type": "application/x-www-form-urlencoded"}
         self._connection.request(method, path, body, headers)
         answer = self._connection.getresponse()
         text = answer.read().decode()
         if answer.status not in wanted:
             raise BenchError(f"{method} {path} answered {answer.status}")
-        cookie = answer.headers.get("Set-Cookie")
-        if cookie:
-            self._cookie = cookie.partition(";")[0]
+        for cookie in answer.headers.get_all("Set-Cookie", []):
+            self._cookies.load(cookie)
         return text
 
 
