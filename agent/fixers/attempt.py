@@ -84,6 +84,7 @@ class Attempt:
         self.vouchers: dict[Leg, str] = {}
         self._log = log
         self._cancellation = cancellation
+        self._is_void = False
 
     # ---- what it holds
 
@@ -219,7 +220,7 @@ class Attempt:
             outcome=outcome,
             reason=reason,
             is_confirmed_failed=outcome == "repaired" and is_failed,
-            money_moved=self.money_moved,
+            money_moved=self._has_effect() if self._is_void else self.money_moved,
             before=self.before,
             after=self.trade.row if self.trade else None,
             facts_before=self.facts_before,
@@ -229,13 +230,20 @@ class Attempt:
         )
 
     def close_void(self) -> None:
-        """Close a repair that had no effect. Where that fails, the next attempt closes it."""
+        """Close a repair that had no effect. Where that fails, the next attempt closes it.
+
+        What was only intended surely did not happen: it is reported as no money moved from here on.
+        """
+        self._is_void = True
         if self.claim is None:
             return
         try:
             self.ports.trades.close_repair(self.claim, ABANDONED)
         except (PortError, FencedError):
             return
+
+    def _has_effect(self) -> bool:
+        return any(step.moves_money and step.state in (DONE, SKIPPED) for step in self.steps.values())
 
 
 def text_of(result: StepResult) -> str:

@@ -131,7 +131,16 @@ def _decide_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
     if (target, fixer.steps(facts)) != (claimed.target, claimed.plan):
         raise AttemptEnded("refused", "the facts call for other steps", is_void=True)
     if PAY in claimed.plan:
-        choose_number(claimed.trade_no, facts.bank, deduplicates=attempt.ports.bank.deduplicates)
+        _require_number(attempt)
+
+
+def _require_number(attempt: Attempt) -> None:
+    """Raises AttemptEnded unless there is a number to pay under; without one the repair ends as it began."""
+    _, facts = attempt.seen
+    try:
+        choose_number(attempt.order.trade_no, facts.bank, deduplicates=attempt.ports.bank.deduplicates)
+    except AttemptEnded as ended:
+        raise AttemptEnded(ended.outcome, ended.reason, is_void=True) from ended
 
 
 def _check_world(attempt: Attempt) -> None:

@@ -77,6 +77,9 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
     if before is not None and message.outcome == "resume":
         # Production's step table holds a repair half done, whether or not its result ever came.
         _note_money(before, now)
+    elif before is not None and message.outcome == "repair":
+        # No repair half done stands there: what was begun has ended without effect.
+        _forget_money(before)
     anomaly = anomaly_service.record_facts(session, agent, message, now)
     if anomaly is not None and was_waiting and anomaly.state == "open":
         _go_on(session, anomaly, message, now)
@@ -157,6 +160,9 @@ def _keep_evidence(session: WorkSession, anomaly: Anomaly, message: RepairFinish
 
 
 def _apply(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
+    if message.outcome in ("failed", "needs_human") and not message.money_moved:
+        # Whatever the repair had begun had no effect, and it was closed: the next one is a new one.
+        _forget_money(anomaly)
     match message.outcome:
         case "repaired":
             is_failed = message.is_confirmed_failed
@@ -181,9 +187,6 @@ def _apply(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now:
 
 def _apply_failed(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
     anomaly.waiting_since = None
-    if not message.money_moved:
-        # Whatever this repair had begun has failed for good, and it was closed: the next one is a new one.
-        anomaly.has_moved_money, anomaly.money_moved_at = False, None
     plan = find_plan(session, anomaly.group_id, anomaly.fixer_code)
     is_left = has_attempts_left(anomaly, plan.max_retries if plan is not None else 0)
     _move(session, anomaly, "open" if is_left else "exhausted", message, now)
@@ -253,6 +256,10 @@ def _take_row(anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
 def _note_money(anomaly: Anomaly, now: datetime) -> None:
     anomaly.has_moved_money = True
     anomaly.money_moved_at = anomaly.money_moved_at or now
+
+
+def _forget_money(anomaly: Anomaly) -> None:
+    anomaly.has_moved_money, anomaly.money_moved_at = False, None
 
 
 def _find_attempt(session: WorkSession, command_id: str | None) -> Attempt | None:

@@ -216,8 +216,10 @@ def test_a_posting_that_never_arrived_is_not_made_for_what_a_bank_may_pay_twice(
         desk.attempt(trade_no, code)
     desk.production.faults.heal()
     desk.production.bank.deduplicates = False
-    assert desk.attempt(trade_no, code).outcome == "needs_human"
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.money_moved) == ("needs_human", False)
     assert (desk.production.bank.asked, desk.production.balance(trade_no)) == ([], BALANCE)
+    assert desk.production.trades.repairs[trade_no].state == "abandoned"
 
 
 def test_a_payout_that_fails_after_our_debit_is_for_a_person_and_keeps_its_steps() -> None:

@@ -105,7 +105,8 @@ def test_a_posting_that_never_arrived_is_not_made_on_terms_nobody_reported(
     desk.production.trades.change(trade_no, **{cell: value})
     assert desk.attempt(trade_no, code, row_hash=reported).outcome == "wait"
     desk.production.clock.advance(minutes=10)
-    assert desk.attempt(trade_no, code, row_hash=reported).outcome == "refused"
+    report = desk.attempt(trade_no, code, row_hash=reported)
+    assert (report.outcome, report.money_moved) == ("refused", False)
     assert (desk.production.bank.asked, desk.production.ledger.entries) == ([], [])
     assert desk.production.trades.repairs[trade_no].state == "abandoned"
 

@@ -12,7 +12,7 @@ from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, AnomalyEvent, QuarterCount
 from app.anomalies.service import ignore, order_verify, verify
-from app.executions import limits, results
+from app.executions import limits, results, ticking
 from app.executions.models import Attempt, Execution, Step
 from app.executions.service import Order, retry_now, start_attempt
 from app.plans.models import Plan
@@ -447,3 +447,31 @@ def test_what_was_repaired_is_told_by_the_facts_not_by_productions_code(
     message = facts_read(command, "consistent", row=row_of(anomaly.trade_no, 1, code), facts=facts)
     results.record_facts(session, agent, message, LATER)
     assert anomaly.resolution == resolution
+
+
+def test_a_repair_that_ended_without_effect_is_not_begun_anew_without_a_click(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    plan.mode = "manual"
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "unknown", money_moved=True), LATER)
+    assert (anomaly.state, anomaly.has_moved_money) == ("waiting", True)
+    verify = order_facts(session, anomaly, agent)
+    results.record_facts(session, agent, facts_read(verify, "resume"), LATER)
+    resumed = session.scalars(
+        select(Command).where(Command.type == "Repair").order_by(Command.seq.desc())
+    ).first()
+    assert resumed is not None
+    assert resumed.id != command.id
+    hand_to(session, resumed, agent)
+    results.record_result(session, agent, finished(resumed, "refused"), LATER)
+    again = commands.find_live(session, anomaly.group_id, anomaly.trade_no)
+    assert again is not None
+    hand_to(session, again, agent)
+    results.record_facts(session, agent, facts_read(again, "repair"), LATER)
+    session.flush()
+    assert (anomaly.state, anomaly.has_moved_money, anomaly.money_moved_at) == ("open", False, None)
+    agent.last_seen_at = soon = LATER + timedelta(hours=1)
+    assert ticking.resume_clicked(session, soon) == 0
+    anomaly.has_moved_money = True
+    assert ticking.resume_clicked(session, soon) == 1
