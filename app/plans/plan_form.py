@@ -37,7 +37,6 @@ def read_values(session: ReadSession, form: Form) -> PlanValues:
 
     An empty zone is that of the group.
     """
-    group = find_group(session, form.text("sys_code"))
     return PlanValues(
         sys_code=form.text("sys_code"),
         fixer_code=form.text("fixer_code"),
@@ -47,8 +46,14 @@ def read_values(session: ReadSession, form: Form) -> PlanValues:
         state=form.text("state"),
         level=read_number(form.text("level")),
         description=form.text("description"),
-        zone=form.text("zone") or (group.zone if group is not None else DEFAULT_ZONE),
+        zone=read_zone(session, form),
     )
+
+
+def read_zone(session: ReadSession, form: Form) -> str:
+    """Return the zone typed; left empty, that of the group chosen, the default's where there is none yet."""
+    group = find_group(session, form.text("sys_code"))
+    return form.text("zone") or (group.zone if group is not None else DEFAULT_ZONE)
 
 
 def read_version(form: Form) -> int | None:

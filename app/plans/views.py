@@ -64,7 +64,7 @@ def explain_cron() -> ResponseReturnValue:
     """What an expression says and when it fires next, for a form that is being typed."""
     asked = Form(request.args)
     expression = asked.text("expression") or asked.text("retry_cron") or asked.text("cron")
-    told = explain(expression, asked.text("zone") or DEFAULT_ZONE, current_time())
+    told = explain(expression, plan_form.read_zone(db.session, asked), current_time())
     # Half an expression is the usual thing while typing, not a failed request.
     status = 400 if told.error and not is_fragment_request() else 200
     return render_list("plans/_cron.html", "plans/_cron.html", status, told=told)
@@ -199,7 +199,7 @@ def _plan_dialog(
     form: Form, plan: Plan | None, status: int, *, copied: Plan | None = None
 ) -> ResponseReturnValue:
     allowed = current_group_ids()
-    zone = zone_or(form.text("zone"), DEFAULT_ZONE)
+    zone = zone_or(plan_form.read_zone(db.session, form), DEFAULT_ZONE)
     return render_dialog(
         "plans/plan_form.html",
         status,

@@ -324,6 +324,15 @@ def test_a_cron_is_explained_with_its_next_five_times(operator: Visitor) -> None
     assert "周一" in answer.text
 
 
+def test_a_cron_without_a_zone_is_explained_in_that_of_its_group(operator: Visitor) -> None:
+    with unit_of_work() as session:
+        make_group(session, "PBJP", zone="Asia/Tokyo")
+    answer = operator.get("/plans/cron?retry_cron=0+0+9+*+*+?&sys_code=PBJP", target="")
+    assert "Asia/Tokyo" in answer.text
+    answer = operator.get("/plans/cron?retry_cron=0+0+9+*+*+?&sys_code=PBJP&zone=Europe/London", target="")
+    assert "Europe/London" in answer.text
+
+
 @pytest.mark.parametrize("name", ["expression", "cron", "retry_cron"])
 def test_a_wrong_cron_says_which_field_and_why(operator: Visitor, name: str) -> None:
     answer = operator.get(f"/plans/cron?{name}=0+0+25+*+*+?")
