@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import select
 
 from app.agents.models import Command
+from app.anomalies.service import GroupIds
 from app.beginnings import begins_with
 from app.errors import InvalidError
 from app.forms import Form
@@ -17,28 +18,31 @@ WHOLE: Final = 32
 FILTERS = ("agent", "type", "direction", "trade_no", "command_id", "start", "end", "faulty")
 
 
-def read_filter(session: ReadSession, form: Form, zone: str) -> FrameFilter:
+def read_filter(session: ReadSession, form: Form, zone: str, groups: GroupIds) -> FrameFilter:
     """Return the filter. Times without an offset are of ``zone``. Raises InvalidError at the wrong field."""
     return FrameFilter(
         agent_id=form.number("agent"),
         type=form.text("type"),
         direction=form.text("direction"),
         trade_no=form.text("trade_no"),
-        command_id=_command_id(session, form.text("command_id")),
+        command_id=_command_id(session, form.text("command_id"), groups),
         start=form.moment("start", zone),
         end=form.moment("end", zone),
         is_faulty=form.is_ticked("faulty"),
     )
 
 
-def _command_id(session: ReadSession, typed: str) -> str:
-    """Return the id of the only command that begins so, lists show 8 characters; else what was typed."""
+def _command_id(session: ReadSession, typed: str, groups: GroupIds) -> str:
+    """Return the id of the groups' only command that begins so, as lists show it; else what was typed."""
     beginning = typed.lower()
     if beginning and not COMMAND_ID.fullmatch(beginning):
         raise InvalidError("command_id_format", field="command_id", value=typed)
     if len(beginning) in (0, WHOLE):
         return beginning
-    found = session.scalars(select(Command.id).where(begins_with(Command.id, beginning)).limit(2)).all()
+    beginning_so = select(Command.id).where(begins_with(Command.id, beginning))
+    if groups is not None:
+        beginning_so = beginning_so.where(Command.group_id.in_(groups))
+    found = session.scalars(beginning_so.limit(2)).all()
     if len(found) > 1:
         raise InvalidError("command_id_ambiguous", field="command_id", value=typed)
     return found[0] if found else beginning

@@ -138,7 +138,7 @@ def frame_list() -> Response:
     form = Form(request.args)
     listing, status = FramePage(), 200
     try:
-        wanted = frame_filters.read_filter(db.session, form, choose_zone())
+        wanted = frame_filters.read_filter(db.session, form, choose_zone(), groups)
         listing = frames.list_frames(db.session, groups, wanted, frame_filters.read_cut(form))
     except InvalidError as error:
         form.fail(error)

@@ -267,6 +267,8 @@ def test_frames_are_found_by_the_beginning_of_their_commands_number(
         for name in ("abcdef01" + "0" * 24, "abcdef02" + "0" * 24):
             make_command(session, agent.group, id=name)
             make_frame(session, agent, type="Verify", command_id=name)
+        other = session.scalars(select(Agent).where(Agent.name == "pbms-1")).unique().one()
+        make_command(session, other.group, id="abcdef01" + "1" * 24)
     shown = text(client, "/frames?command_id=ABCDEF01")
     assert "/frames/commands/abcdef01" in shown
     assert "/frames/commands/abcdef02" not in shown
