@@ -101,6 +101,7 @@ TEXTS: Mapping[str, Any] = {
     "repairing": _("正在修复。"),
     "closed": _("这笔异常已经结束。"),
     "shard": _("分片不属于这次收集。"),
+    "no_trade_number": _("这一行没有可用的交易号，客户端无法核实；请在生产系统更正后忽略。"),
     "group_disabled": _("系统组别 %(sys_code)s 已停用。"),
 }
 

@@ -205,6 +205,12 @@ class Anomaly(Base):
 
     group: Mapped[SystemGroup] = relationship(lazy="joined")
 
+    @property
+    def has_own_number(self) -> bool:
+        """Whether ``trade_no`` is what production stores, not one made up for a row without a usable one."""
+        stored = self.row.get("TRD_NUM")
+        return stored is not None and str(stored).rstrip(" ") == self.trade_no
+
 
 class AnomalyEvent(Base):
     """One change of state, or one thing that happened: from, to, why, who, when."""

@@ -52,6 +52,8 @@ def check_rows(trades: Iterable[ReportedTrade]) -> None:
             raise InvalidError("malformed", trade_no=trade.trade_no, wrong="TRD_NUM")
         if trade.outcome == "repair" and trade.fixer_code is None:
             raise InvalidError("malformed", trade_no=trade.trade_no, wrong="fixer_code")
+        if trade.fixer_code is not None and number_of(trade) != trade.trade_no:
+            raise InvalidError("malformed", trade_no=trade.trade_no, wrong="trade_no of a repair")
         if trade.row_changed_at is not None and not _is_time(trade.row_changed_at):
             raise InvalidError("malformed", trade_no=trade.trade_no, wrong="row_changed_at")
 

@@ -102,7 +102,12 @@ def verify(
 
 
 def order_verify(session: WorkSession, anomaly: Anomaly, now: datetime, *, priority: int = 0) -> Command:
-    """Issue a Verify of the trade. Raises ConflictError (trade_busy) while a command of it lives."""
+    """Issue a Verify of the trade.
+
+    Raises ConflictError: trade_busy while a command of it lives, no_trade_number where nobody could be asked.
+    """
+    if not anomaly.has_own_number:
+        raise ConflictError("no_trade_number")
     return commands.issue(
         session,
         type="Verify",
@@ -118,7 +123,11 @@ def order_verify(session: WorkSession, anomaly: Anomaly, now: datetime, *, prior
 def order_verifies(
     session: WorkSession, anomalies: Sequence[Anomaly], now: datetime, *, priority: int = 0
 ) -> int:
-    """Issue a Verify for each anomaly, all of one group, whose trade has no live command; return how many."""
+    """Issue a Verify for each anomaly, all of one group, whose trade has no live command; return how many.
+
+    Nobody can be asked for a row without a number of its own.
+    """
+    anomalies = [anomaly for anomaly in anomalies if anomaly.has_own_number]
     if not anomalies:
         return 0
     issued = issue_many(

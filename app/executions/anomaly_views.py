@@ -87,7 +87,7 @@ def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
         case=case,
         anomaly=case.anomaly,
         predicted=predicted_row(case.anomaly, _("记账时分配")),
-        statement=select_statement(case.anomaly.group, case.anomaly.trade_no),
+        statement=select_statement(case.anomaly),
     )
 
 

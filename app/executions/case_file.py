@@ -15,7 +15,6 @@ from app.executions.queries import anomaly_detail
 from app.executions.service import CLICKABLE_STATES, RETRYABLE_STATES, has_begun_money, refusal
 from app.keyset import ReadSession
 from app.plans.models import Plan
-from app.users.models import SystemGroup
 
 VOUCHER_OF: Final = {"ACC_TRD_STATUS": "ACC_TRD_NUM", "E_ACC_TRD_STATUS": "E_ACC_TRD_NUM"}
 """Which cell holds the voucher number of a leg that is booked."""
@@ -107,10 +106,11 @@ def predicted_row(anomaly: Anomaly, to_come: str) -> dict[str, Any] | None:
     return after
 
 
-def select_statement(group: SystemGroup, trade_no: str) -> str:
-    """Return the SELECT of the product document for one trade of a group."""
-    number = trade_no.replace("'", "''")
-    return f"SELECT {','.join(ROW_COLUMNS)} FROM {group.trade_table} WHERE TRD_NUM='{number}';"
+def select_statement(anomaly: Anomaly) -> str:
+    """Return the SELECT of the product document for an anomaly's trade; by its id where it has no number."""
+    number = anomaly.trade_no.replace("'", "''")
+    where = f"TRD_NUM='{number}'" if anomaly.has_own_number else f"TRD_ID={anomaly.trade_id}"
+    return f"SELECT {','.join(ROW_COLUMNS)} FROM {anomaly.group.trade_table} WHERE {where};"
 
 
 def _refusal(anomaly: Anomaly, plan: Plan | None, allowed: tuple[str, ...] = CLICKABLE_STATES) -> str | None:

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from app.anomalies import collecting, reports
 from app.anomalies.collections import start_run
 from app.anomalies.models import Anomaly, AnomalyEvent, CollectionTask, QuarterCount
-from app.anomalies.service import ignore, verify
+from app.anomalies.service import ignore, order_verifies, order_verify, verify
 from app.anomalies.states import ALLOWED, change_state
 from app.audit.models import AuditEntry
 from app.audit.service import SYSTEM
@@ -158,6 +158,9 @@ def test_a_row_that_makes_no_sense_is_for_a_person(session: WorkSession, task: C
     )
     collecting.record_anomalies(session, task.agent, chunk(task, 0, trade), LATER)
     (anomaly,) = anomalies_of(session, f"TRD_ID {trade.trade_id}")
+    with pytest.raises(ConflictError, match="no_trade_number"):
+        order_verify(session, anomaly, LATER)
+    assert order_verifies(session, [anomaly], LATER) == 0
     assert (anomaly.state, anomaly.fixer_code, anomaly.reason) == ("needs_human", None, "malformed")
 
 
@@ -185,6 +188,7 @@ def test_an_id_that_no_column_holds_stays_in_the_row(session: WorkSession, task:
         {"row": row_of("other", 1)},
         {"row": row_of("T", 1) | {"TRD_NUM": None}},
         {"fixer_code": None},
+        {"trade_no": "9" * 80, "row": row_of("9" * 80, 1)},
         {"row_changed_at": "2026-13-01T00:00:00Z"},
         {"row_changed_at": "2026-03-01T00:00:00"},
     ],
@@ -192,7 +196,7 @@ def test_an_id_that_no_column_holds_stays_in_the_row(session: WorkSession, task:
 def test_a_report_that_the_protocol_forbids_is_refused_as_a_whole(
     session: WorkSession, task: CollectionTask, fields: dict[str, object]
 ) -> None:
-    message = chunk(task, 0, reported("U"), reported("T", **fields))
+    message = chunk(task, 0, reported("U"), reported(**({"trade_no": "T"} | fields)))
     with pytest.raises(InvalidError) as refused:
         collecting.record_anomalies(session, task.agent, message, LATER)
     assert (refused.value.code, task.chunks) == ("malformed", 0)

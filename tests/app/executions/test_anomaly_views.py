@@ -75,6 +75,13 @@ def test_a_list_says_how_a_repair_ended_and_nothing_beside(operator: Visitor, gr
     assert "已修复" not in rows
 
 
+def test_a_row_without_a_number_is_looked_up_by_its_id(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group, trade_no="TRD_ID 7", trade_id=7, row=row_of("", 7) | {"TRD_NUM": None})
+    text = operator.get(f"/anomalies/{identity}").text
+    statement = Markup(text.partition('id="anomaly-sql"')[2].partition("</pre>")[0]).striptags()
+    assert statement.endswith("FROM TPBAP_TRD_ACC_TRADE WHERE TRD_ID=7;")
+
+
 def test_anomalies_are_for_people_logged_in(app: Flask, group: SystemGroup) -> None:
     identity = plant(group)
     stranger = Visitor(app)
