@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sqlalchemy import MetaData, func, inspect, select
+from sqlalchemy import Engine, MetaData, Table, inspect, literal, select
 
 from sandbox.database import reading
 from sandbox.errors import SandboxError
@@ -72,14 +72,24 @@ def _drop(production: Production, metadata: MetaData) -> None:
 
 
 def _refuse_trades_of_others(world: World) -> None:
-    if any(_holds_trades(world.production(code)) for code in world.groups):
+    if any(_is_in_use(world.production(code)) for code in world.groups):
         raise SandboxError("the sandbox holds trades already; `python -m sandbox reset` empties it")
 
 
-def _holds_trades(production: Production) -> bool:
-    with reading(production.engine) as connection:
-        count = connection.execute(select(func.count()).select_from(production.tables.trade)).scalar()
-    return bool(count)
+def _is_in_use(production: Production) -> bool:
+    """Whether there is a trade, a ledger entry, or a repair of Piculus: none of them was made by a load."""
+    ledger = production.ledger
+    if _has_rows(production.engine, production.tables.trade) or _has_rows(ledger.engine, ledger.tables.entry):
+        return True
+    found = MetaData()
+    names = inspect(production.engine).get_table_names()
+    found.reflect(production.engine, only=[name for name in names if name.startswith("piculus_")])
+    return any(_has_rows(production.engine, table) for table in found.tables.values())
+
+
+def _has_rows(engine: Engine, table: Table) -> bool:
+    with reading(engine) as connection:
+        return connection.execute(select(literal(1)).select_from(table).limit(1)).first() is not None
 
 
 def _marker(world: World) -> Path:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import delete
 
 from sandbox import demo
 from sandbox.cli import cli
+from sandbox.database import writing
 from sandbox.settings import read_settings
 from sandbox.statements import split_statements
 from sandbox.world import World
@@ -54,6 +56,17 @@ def test_a_demo_stopped_half_way_is_loaded_again(tmp_path: Path, opened: World) 
     (opened.directory / "demo").write_text("loading\n")
     assert call(tmp_path, "demo").exit_code == 0
     assert opened.report().trades == {"PBAP": 50, "PBMS": 6}
+
+
+def test_books_of_others_are_never_thrown_away(tmp_path: Path, opened: World) -> None:
+    opened.create()
+    opened.load_case("S7a")
+    production = opened.production()
+    with writing(production.engine) as connection:
+        connection.execute(delete(production.tables.trade))
+    result = call(tmp_path, "create", "--clear-unfinished")
+    assert (result.exit_code, "reset" in result.output) == (1, True)
+    assert opened.entries("WD160731221523100281") != []
 
 
 def test_the_demo_does_not_touch_trades_of_others(tmp_path: Path) -> None:
