@@ -36,7 +36,7 @@ class Checks:
         """Return what is wrong now, or was at most KEPT_FOR ago."""
         with self._lock:
             if self._at is None or not timedelta(0) <= now - self._at < KEPT_FOR:
-                self._found, self._at = _look(), now
+                self._found, self._at = _look(), current_time()
             return self._found
 
 
