@@ -33,8 +33,8 @@ MOST_FILES: Final = 2_000
 MOST_NUMBERS: Final = 2_000_000
 _TRAILER: Final = b"#TRAILER,"
 
-CLOCKS_APART: Final = timedelta(minutes=5)
-"""How far production's clock may be ahead of the bank's."""
+AFTER_OPENING: Final = timedelta(minutes=5)
+"""How far production's clock may be ahead of the bank's: so long the day before may hold it too."""
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -193,7 +193,7 @@ class SettlementSearch:
 
     def _days(self, at: datetime) -> tuple[BankDay, ...]:
         pair = self._pair(at)
-        if at - pair[0].opens_at >= CLOCKS_APART:
+        if at - pair[0].opens_at >= AFTER_OPENING:
             return pair
         return (self._pair(pair[0].opens_at - timedelta(microseconds=1))[0], *pair)
 
