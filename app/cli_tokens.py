@@ -21,8 +21,12 @@ from app.users import groups
 def write_secret(path: Path, secret: str) -> None:
     """Write a secret readable by this account alone."""
     with open_secret(path) as file:
-        file.truncate()
-        file.write(secret + "\n")
+        _put(file, secret)
+
+
+def _put(file: TextIO, secret: str) -> None:
+    file.truncate()
+    file.write(secret + "\n")
 
 
 def open_secret(path: Path) -> TextIO:
@@ -135,14 +139,15 @@ def _handing_out(path: Path | None) -> Iterator[Callable[[str], None]]:
     if path is None:
         yield click.echo
         return
+    is_new = not path.exists()
     try:
         file = open_secret(path)
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}; the token was not made") from error
-    with file:
-
-        def write(token: str) -> None:
-            file.truncate()
-            file.write(token + "\n")
-
-        yield write
+    try:
+        with file:
+            yield lambda token: _put(file, token)
+    except BaseException:
+        if is_new:
+            path.unlink(missing_ok=True)
+        raise

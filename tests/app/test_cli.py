@@ -144,6 +144,12 @@ def test_a_token_that_cannot_be_written_is_not_made(
     assert db.session.scalars(select(Agent.token_hash).where(Agent.name == "pbap-9")).one() == before
 
 
+def test_a_refused_token_leaves_no_file(runner: FlaskCliRunner, group_id: int, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    refused = runner.invoke(args=["agent-token", "create", "a b", "--group", "PBAP", "--file", str(file)])
+    assert (refused.exit_code, file.exists()) == (1, False)
+
+
 def test_a_token_replaces_what_its_file_held(runner: FlaskCliRunner, group_id: int, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(
