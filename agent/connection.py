@@ -16,6 +16,7 @@ import msgspec
 
 from agent.envelope import rejection_of
 from agent.errors import JournalError, ProtocolError
+from agent.failpoints import Failpoint
 from agent.journal import Unsent
 from agent.outbox import Outbox
 from agent.pacing import Backoff, Waker
@@ -33,7 +34,7 @@ from agent.protocol import (
     decode_to_agent,
     encode,
 )
-from agent.wire import Wire, WireClosedError, WireError, WireRefusedError
+from agent.wire import AnyWire, Wire, WireClosedError, WireError, WireRefusedError
 
 log: Final = logging.getLogger("agent.connection")
 
@@ -43,6 +44,10 @@ MISSED_HEARTBEATS: Final = 2.5
 HINTS_KEPT: Final = 4096
 BATCH: Final = 64
 HTTP_UNAUTHORIZED: Final = 401
+_SEND: Final = Failpoint("agent.frame.send.before")
+_SENT: Final = Failpoint("agent.frame.send.after")
+_HANDLE: Final = Failpoint("agent.frame.handle.before")
+_HANDLED: Final = Failpoint("agent.frame.handle.after")
 
 
 class Ending(enum.Enum):
@@ -80,8 +85,22 @@ class Session(Protocol):
         ...
 
 
+Dial = Callable[[LinkSettings], AnyWire]
+Wait = Callable[[AnyWire, float], bool]
+
+
+def dial(settings: LinkSettings) -> AnyWire:
+    """Open a connection. Raises WireError."""
+    return Wire.connect(settings.url, settings.token, CONNECT_SECONDS, settings.ca_file)
+
+
 class Link:
-    """The connection over its whole life."""
+    """The connection over its whole life.
+
+    ``dial`` opens a wire. ``wait`` waits so many seconds for it, or for the waker, and returns whether the
+    wire has something to read; None: select. ``pause`` waits between two connections, no longer than until
+    ``stop``.
+    """
 
     def __init__(
         self,
@@ -91,6 +110,9 @@ class Link:
         *,
         backoff: Backoff | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        dial: Dial = dial,
+        wait: Wait | None = None,
+        pause: Callable[[float], object] | None = None,
     ) -> None:
         self._settings = settings
         self._outbox = outbox
@@ -99,6 +121,9 @@ class Link:
         self._monotonic = monotonic
         self._hints: deque[Message] = deque(maxlen=HINTS_KEPT)
         self._stopping = threading.Event()
+        self._dial = dial
+        self._wait = wait or self._select
+        self._sleep = pause or self._stopping.wait
         self._outbox_failed = False
         self.is_live = threading.Event()
         """Set while a session stands (after Hello)."""
@@ -141,10 +166,10 @@ class Link:
             return
         seconds = self._backoff.next()
         log.info("next connection attempt in %.1f s", seconds)
-        self._stopping.wait(seconds)
+        self._sleep(seconds)
 
     def _connect_once(self, session: Session) -> None:
-        wire = Wire.connect(self._settings.url, self._settings.token, CONNECT_SECONDS, self._settings.ca_file)
+        wire = self._dial(self._settings)
         began = self._monotonic()
         try:
             welcome = self._await_welcome(wire)
@@ -155,7 +180,7 @@ class Link:
             if self._monotonic() - began >= STABLE_SECONDS:
                 self._backoff.reset()
 
-    def _await_welcome(self, wire: Wire) -> Welcome:
+    def _await_welcome(self, wire: AnyWire) -> Welcome:
         deadline = self._monotonic() + CONNECT_SECONDS
         while not self._stopping.is_set():
             left = deadline - self._monotonic()
@@ -178,11 +203,11 @@ class Link:
             )
         raise WireError("stopped")
 
-    def _converse(self, wire: Wire, session: Session, welcome: Welcome) -> None:
+    def _converse(self, wire: AnyWire, session: Session, welcome: Welcome) -> None:
         interval = welcome.heartbeat_ms / 1000
         self._hints.clear()
         self._outbox.rewind()
-        wire.send(encode(session.hello()))
+        _send(wire, encode(session.hello()))
         self.is_live.set()
         log.info(
             "connected to %s as a member of %s, epoch %d", self._settings.url, welcome.group, welcome.epoch
@@ -191,7 +216,7 @@ class Link:
         while not self._stopping.is_set():
             now = self._monotonic()
             if now >= beat_due:
-                wire.send(encode(session.heartbeat()))
+                _send(wire, encode(session.heartbeat()))
                 beat_due = now + interval
             has_more = self._send_waiting(wire)
             if self._wait(wire, 0.0 if has_more else max(0.0, beat_due - self._monotonic())):
@@ -203,7 +228,7 @@ class Link:
         self._send_waiting(wire)
         wire.close(CLOSE_GOING_AWAY, "agent stops")
 
-    def _wait(self, wire: Wire, seconds: float) -> bool:
+    def _select(self, wire: AnyWire, seconds: float) -> bool:
         """Wait for the wire or the waker; return whether the wire has something to read."""
         if wire.has_buffered():
             return True
@@ -215,7 +240,7 @@ class Link:
             self._waker.clear()
         return "wire" in ready
 
-    def _send_waiting(self, wire: Wire) -> bool:
+    def _send_waiting(self, wire: AnyWire) -> bool:
         """Send hints, then a batch of the outbox; return whether there may be more."""
         # The batch is read first: a hint given before a message of it (Started before the first chunk, or
         # before the result) is then among the hints, and leaves before it.
@@ -227,9 +252,9 @@ class Link:
             except ProtocolError as error:
                 log.warning("a hint was left out: %s", error)
                 continue
-            wire.send(frame)
+            _send(wire, frame)
         for unsent in batch:
-            wire.send(unsent.frame)
+            _send(wire, unsent.frame)
             self._outbox.sent(unsent)
         return len(batch) == BATCH
 
@@ -245,7 +270,7 @@ class Link:
         self._outbox_failed = False
         return batch
 
-    def _read(self, wire: Wire, session: Session) -> None:
+    def _read(self, wire: AnyWire, session: Session) -> None:
         frame = wire.receive()
         if frame is None:
             return
@@ -255,7 +280,15 @@ class Link:
             log.warning("a frame of the server cannot be read: %s", error)
             self.hint(rejection_of(frame, str(error)))
             return
+        _HANDLE()
         session.handle(message)
+        _HANDLED()
+
+
+def _send(wire: AnyWire, frame: bytes) -> None:
+    _SEND()
+    wire.send(frame)
+    _SENT()
 
 
 def _ending_of(error: WireClosedError) -> Ending | None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from agent.errors import JournalError, ProtocolError
+from agent.failpoints import Span
 from agent.journal_file import MOST_DEFERRED, JournalFile
 from agent.orders import Entry, Key, command_id_of, key_of
 from agent.protocol import Command, Message, decode_to_agent, encode
@@ -23,6 +24,16 @@ KEEP_DAYS: Final = 30
 KEEP_COMMANDS: Final = 100_000
 PRUNE_EVERY: Final = 1_000
 """Finished commands between two prunings."""
+
+_OPEN: Final = Span("agent.journal.open")
+_RECEIVE: Final = Span("agent.journal.receive")
+_CANCEL: Final = Span("agent.journal.cancel")
+_FINISH: Final = Span("agent.journal.finish")
+_SUPERSEDE: Final = Span("agent.journal.supersede")
+_PUT: Final = Span("agent.journal.put")
+_REPEAT: Final = Span("agent.journal.repeat")
+_DISCARD: Final = Span("agent.journal.discard")
+_PRUNE: Final = Span("agent.journal.prune")
 
 
 class Unsent(msgspec.Struct, frozen=True):
@@ -58,7 +69,7 @@ class Journal:
         self.prune()
 
     def _identity(self) -> str:
-        with self._file.writing() as sql:
+        with self._file.writing(_OPEN) as sql:
             sql.execute("INSERT OR IGNORE INTO meta VALUES ('journal_id', ?)", (uuid.uuid4().hex,))
             sql.execute("INSERT OR IGNORE INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
         stored = dict(self._file.rows("SELECT key, value FROM meta"))
@@ -87,7 +98,7 @@ class Journal:
         except ProtocolError as error:
             # Written out in full it may be larger than it came.
             raise JournalError(f"the journal cannot keep this command: {error}") from error
-        with self._file.writing() as sql:
+        with self._file.writing(_RECEIVE) as sql:
             sql.execute(
                 "INSERT INTO command (id, fence, frame, boot_id, state, received_at)"
                 " VALUES (?, ?, ?, ?, 'received', ?)",
@@ -103,7 +114,7 @@ class Journal:
 
     def cancel(self, key: Key, reason: str) -> None:
         """Keep that a cancel was asked, so that a restart honours it too."""
-        with self._file.writing() as sql:
+        with self._file.writing(_CANCEL) as sql:
             sql.execute(
                 "UPDATE command SET cancel_reason = coalesce(cancel_reason, ?)"
                 " WHERE id = ? AND fence = ? AND state <> 'finished'",
@@ -113,7 +124,7 @@ class Journal:
     def finish(self, key: Key, result: Message) -> None:
         """Mark the command finished and put its result into the outbox, in one transaction."""
         frame = encode(result)
-        with self._file.writing() as sql:
+        with self._file.writing(_FINISH) as sql:
             sql.execute(
                 "UPDATE command SET state = 'finished', finished_at = ?, result_id = ?, result = ?"
                 " WHERE id = ? AND fence = ?",
@@ -126,7 +137,7 @@ class Journal:
 
     def supersede(self, key: Key) -> None:
         """Forget an order that was never begun and that a newer fence of the same command replaces."""
-        with self._file.writing() as sql:
+        with self._file.writing(_SUPERSEDE) as sql:
             sql.execute("DELETE FROM command WHERE id = ? AND fence = ? AND state <> 'finished'", key)
 
     def unfinished(self) -> list[Entry]:
@@ -137,12 +148,12 @@ class Journal:
 
     def put(self, message: Message, frame: bytes) -> None:
         """Keep a message until it is acknowledged; durable on return."""
-        with self._file.writing() as sql:
+        with self._file.writing(_PUT) as sql:
             _put(sql, message.id, message.command_id, frame)
 
     def repeat_result(self, entry: Entry) -> None:
         """Put a finished command's result into the outbox again, under the id it had."""
-        with self._file.writing() as sql:
+        with self._file.writing(_REPEAT) as sql:
             _put(sql, str(entry.result_id), command_id_of(entry.command), entry.result or b"")
 
     def unsent(self, after: int, limit: int) -> list[Unsent]:
@@ -163,7 +174,7 @@ class Journal:
 
     def discard(self, command_id: str) -> None:
         """Drop every unsent message of a command whose work begins again."""
-        with self._file.writing() as sql:
+        with self._file.writing(_DISCARD) as sql:
             sql.execute("DELETE FROM outbox WHERE command_id = ?", (command_id,))
 
     def outbox_length(self) -> int:
@@ -176,7 +187,7 @@ class Journal:
     def prune(self) -> None:
         """Drop finished commands that are old or too many, save those whose result is not acknowledged."""
         self._finished_since_prune = 0
-        with self._file.writing() as sql:
+        with self._file.writing(_PRUNE) as sql:
             sql.execute(
                 f"DELETE FROM command WHERE {_PRUNABLE} AND finished_at < ?",
                 (self._clock() - self._keep_days * 86_400,),

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.errors import JournalError, JournalInUseError
+from agent.failpoints import Span
 
 MOST_DEFERRED: Final = 256
 PRIVATE: Final = 0o600
+_FLUSH: Final = Span("agent.journal.flush")
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -68,8 +70,12 @@ class JournalFile:
                 raise JournalError(f"journal {self.path} cannot be read: {error}") from error
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: what was deferred, then the block; on the disk at its end. Raises JournalError."""
+    def writing(self, span: Span) -> Iterator[sqlite3.Connection]:
+        """One transaction: what was deferred, then the block; on the disk at its end. Raises JournalError.
+
+        ``span``: the failpoints of what is written.
+        """
+        span.before()
         with self.lock:
             deferred, sql = self._deferred, self.connection
             try:
@@ -77,6 +83,7 @@ class JournalFile:
                 for statement, args in deferred:
                     sql.execute(statement, args)
                 yield sql
+                span.commit()
                 sql.execute("COMMIT")
             except (sqlite3.Error, OverflowError) as error:
                 self._roll_back()
@@ -86,6 +93,7 @@ class JournalFile:
                 self._roll_back()
                 raise
             self._deferred = self._deferred[len(deferred) :]
+        span.after()
 
     def defer(self, sql: str, *args: object) -> None:
         """Keep a statement in memory, to be written with the next transaction."""
@@ -100,7 +108,7 @@ class JournalFile:
     def flush(self, least: int = 1) -> None:
         """Write what was deferred, where that is at least so many statements. Raises JournalError."""
         if len(self._deferred) >= least:
-            with self.writing():
+            with self.writing(_FLUSH):
                 pass
 
     def close(self) -> None:

@@ -8,19 +8,22 @@ from typing import Final
 
 from agent.envelope import new_id
 from agent.errors import JournalError, PortError, StoppedError
+from agent.failpoints import Failpoint
 from agent.jobs import Halt, Job, Work, describe, failure
 from agent.journal import Journal
 from agent.orders import Entry, Key
 from agent.outbox import Outbox
 from agent.protocol import Cancelled, Collect, Message, Repair, Started, StepRecord, StepRecorded, Verify
 from agent.reporting import Report, cut, fitted
-from agent.workers import Workers
+from agent.workers import Crew, Workers
 
 log: Final = logging.getLogger("agent.runner")
 
 CHUNK_WINDOW: Final = 16
 """Chunks of one collection that may be unacknowledged: then the collection waits for the server."""
 POLL_SECONDS: Final = 0.5
+_BEGIN: Final = Failpoint("agent.work.begin")
+_END: Final = Failpoint("agent.work.end")
 DEADLINE_PASSED: Final = "the deadline passed before the work began"
 
 
@@ -28,7 +31,7 @@ class Runner:
     """The commands in hand. Repairs and verifications share a pool, collections run one after the other.
 
     ``hint`` sends a message that may be lost; ``is_live`` is set while there is a session to send it on.
-    ``monotonic`` and ``wall`` are clocks in seconds.
+    ``monotonic`` and ``wall`` are clocks in seconds. ``crew`` makes the workers of a name, so many.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Runner:
         workers: int = 4,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        crew: Callable[[str, int], Crew] = Workers,
     ) -> None:
         self._journal = journal
         self._outbox = outbox
@@ -54,8 +58,8 @@ class Runner:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._halting = threading.Event()
-        self._repairers = Workers("repair", workers)
-        self._collector = Workers("collect", 1)
+        self._repairers = crew("repair", workers)
+        self._collector = crew("collect", 1)
 
     @property
     def is_stopping(self) -> bool:
@@ -133,8 +137,10 @@ class Runner:
                 return
             job.has_begun = True
         try:
+            _BEGIN()
             result = self._begin(job)
             result = fitted(result) if result else None
+            _END()
         except StoppedError:
             result = None
         except Exception as error:

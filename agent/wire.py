@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import websocket
 from websocket import ABNF, WebSocketBadStatusException, WebSocketException
@@ -53,6 +53,22 @@ class _LimitedBuffer(frame_buffer):
         super().recv_length()
         if (self.length or 0) > MAX_FRAME_BYTES:
             raise _TooBigError(f"a frame of {self.length} bytes, more than {MAX_FRAME_BYTES}")
+
+
+class AnyWire(Protocol):
+    """What the connection asks of an open wire; Wire says what each does."""
+
+    def fileno(self) -> int: ...
+
+    def has_buffered(self) -> bool: ...
+
+    def receive(self) -> bytes | None: ...
+
+    def send(self, frame: bytes) -> None: ...
+
+    def close(self, code: int, reason: str = "") -> None: ...
+
+    def abandon(self) -> None: ...
 
 
 class Wire:

@@ -7,6 +7,15 @@ is resumed from production's own step table.
 import queue
 import threading
 from collections.abc import Callable
+from typing import Protocol
+
+
+class Crew(Protocol):
+    """What takes jobs; Workers says how."""
+
+    def submit(self, job: Callable[[], None]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Workers:

@@ -13,10 +13,12 @@ from flask import current_app
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from agent.failpoints import Span
 from app.errors import ConflictError
 from app.extensions import db
 
 _lock = threading.RLock()
+_WORK = Span("server.work")
 
 TOPICS = ("home", "frames", "collections", "anomalies", "executions", "plans", "agents", "users", "audit")
 """What a page can follow live; a tick names one of them."""
@@ -47,12 +49,15 @@ def unit_of_work() -> Iterator[WorkSession]:
     Raises ConflictError('taken_meanwhile') where another process has just written what may stand once only:
     services look before they write, the database has the last word.
     """
+    _WORK.before()
     session = WorkSession(bind=db.engine.execution_options(is_unit_of_work=True), expire_on_commit=False)
     with _lock:
         try:
             session.begin()
             session.connection()
             yield session
+            session.flush()
+            _WORK.commit()
             session.commit()
         except BaseException as error:
             session.rollback()
@@ -61,6 +66,7 @@ def unit_of_work() -> Iterator[WorkSession]:
             raise
         finally:
             session.close()
+    _WORK.after()
     for callback in session.callbacks:
         callback()
     ticker = current_app.extensions.get("ticker")

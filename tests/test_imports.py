@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FEATURES = ("audit", "users", "agents", "anomalies", "plans", "executions", "monitor")
 """Imports between features go to the left only."""
 
-APP_MAY_USE_OF_AGENT = {"agent.protocol", "agent.facts", "agent.errors"}
-"""The protocol, and the values and errors it is made of."""
+APP_MAY_USE_OF_AGENT = {"agent.protocol", "agent.facts", "agent.errors", "agent.failpoints"}
+"""The protocol, the values and errors it is made of, and the moments that tests name."""
 
 DECIDERS_MAY_USE = {
     "agent.ports",

@@ -49,6 +49,7 @@ class BankClient:
         token: str,
         names: BankNames,
         monotonic: Callable[[], float] = time.monotonic,
+        transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._names = names
         self._monotonic = monotonic
@@ -64,6 +65,7 @@ class BankClient:
                 ),
                 follow_redirects=False,
                 trust_env=False,
+                transport=transport,
             )
         except (httpx2.InvalidURL, ValueError) as error:
             raise ConfigurationError("the bank's address or token cannot be used") from error

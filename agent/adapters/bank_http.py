@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+import httpx2
 import msgspec
 
 from agent.adapters.bank_client import Answer, BadAnswerError, BankClient, NoAnswerError
@@ -14,6 +15,7 @@ from agent.adapters.verdicts import NOT_FOUND, Record, absent, found, needs_dati
 from agent.clock import now
 from agent.errors import BankConflictError, PortError
 from agent.facts import BankFact, RequestFact
+from agent.failpoints import around
 from agent.money import Money
 from agent.ports import BankRequest, PayoutReply, Trade
 
@@ -25,7 +27,8 @@ MOST_SPLITS: Final = 24
 class HttpBank:
     """BankPort on the interface of docs/production-interface.md §3. Shared by threads.
 
-    ``clock`` tells the time, aware, where the bank's answers carry no ``Date`` of its own.
+    ``clock`` tells the time, aware, where the bank's answers carry no ``Date`` of its own. ``transport``
+    carries the calls; None: sockets.
     """
 
     def __init__(
@@ -34,10 +37,11 @@ class HttpBank:
         token: str,
         names: BankNames | None = None,
         clock: Callable[[], datetime] = now,
+        transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._names = names or BankNames()
         self._clock = clock
-        self._client = BankClient(base_url, token, self._names)
+        self._client = BankClient(base_url, token, self._names, transport=transport)
         self._shelf = SettlementShelf(self._client, self._names)
         self.deduplicates: bool = self._names.deduplicates
 
@@ -53,6 +57,7 @@ class HttpBank:
         today, _ = self._shelf.ask_pair(self._clock())
         return f"answers; bank day {today.day}, de-duplicates: {'yes' if self.deduplicates else 'no'}"
 
+    @around("bank.inquiry")
     def facts(
         self, trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]
     ) -> Mapping[str, BankFact]:
@@ -68,6 +73,7 @@ class HttpBank:
             for trade in trades
         }
 
+    @around("bank.pay")
     def pay(self, request_no: str, amount: Money, payee_account: str) -> PayoutReply:
         """Ask for a payout, once. Raises BankConflictError; whatever else goes wrong is ``unknown``."""
         wanted = {

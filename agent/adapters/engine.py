@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemy
 from sqlalchemy.sql import ColumnElement, Executable
 
 from agent.errors import ConfigurationError, PortError
+from agent.failpoints import Failpoint, Span
 
 T = TypeVar("T")
 
@@ -29,6 +30,17 @@ _ROLLED_BACK_NUMBERS: Final = frozenset({1213, 1020})
 _ADDRESS: Final = re.compile(
     r"\S+://\S+|(?:at|on|host|for user|database) [\"'][^\"']*[\"'](?:@'[^']*')?|'[^']*'@'[^']*'"
 )
+_SPANS: Final = {
+    "claim the repair": Span("production.claim"),
+    "record a step": Span("production.step"),
+    "open a bank request": Span("production.request"),
+    "note a bank request": Span("production.note"),
+    "write the trade row": Span("production.row"),
+    "close the repair": Span("production.close"),
+    "post to the ledger": Span("ledger.post"),
+}
+"""The failpoints around each thing that is written."""
+_READ: Final = Failpoint("production.read.before")
 _CLOCKS: Final = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'",
     "postgresql": "timezone('utc', clock_timestamp())",
@@ -150,6 +162,7 @@ def read(engine: Engine, what: str, statement: Executable) -> Sequence[Row[Any]]
 
 def read_within(engine: Engine, what: str, work: Callable[[Connection], T]) -> T:
     """Several reads in one transaction. Raises PortError."""
+    _READ()
     try:
         with engine.connect() as connection:
             return work(connection)
@@ -162,11 +175,22 @@ def write(engine: Engine, what: str, work: Callable[[Connection], T]) -> T:
 
     A deadlock, a serialization failure or a constraint means that someone came between and that all was
     rolled back: ``work`` is run again and looks again. A constraint that stays raises ConstraintError.
+    ``what`` is one of those that have their failpoints here.
     """
+    span = _SPANS[what]
+    span.before()
+    written = _write(engine, what, work, span)
+    span.after()
+    return written
+
+
+def _write(engine: Engine, what: str, work: Callable[[Connection], T], span: Span) -> T:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
-                return work(connection)
+                written = work(connection)
+                span.commit()
+                return written
         except IntegrityError as error:
             if attempt > 1:
                 raise ConstraintError(f"{what}: {explain(error)}") from error

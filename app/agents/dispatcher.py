@@ -16,6 +16,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.errors import ProtocolError
+from agent.failpoints import Failpoint
 from agent.protocol import CLOSE_REPLACED, CLOSE_REVOKED, Cancel, Collect, Message, Repair, Verify
 from app.agents import commands, recovery
 from app.agents.claims import Claim, assign, claim
@@ -37,6 +38,8 @@ PRESENCE_SECONDS: Final = 1.0
 ENDED_SECONDS: Final = 0.5
 PAGE: Final = 500
 
+_CLAIM: Final = Failpoint("server.claim.before")
+_CLAIMED: Final = Failpoint("server.claim.after")
 _MESSAGES: Final[dict[str, type[Message]]] = {"Collect": Collect, "Repair": Repair, "Verify": Verify}
 
 
@@ -173,8 +176,10 @@ class Dispatcher:
             wanted += self._claims_of(group_id, [one for one in ready if one.group_id == group_id], room)
         if not wanted:
             return False
+        _CLAIM()
         with unit_of_work() as session:
             claimed = claim(session, wanted, self._clock())
+        _CLAIMED()
         self._send(claimed)
         return len(claimed) >= PAGE
 

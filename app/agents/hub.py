@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from agent.errors import ProtocolError
+from agent.failpoints import Failpoint
 from agent.protocol import CLOSE_REPLACED, Message, encode
 from app.agents.frames import Correspondent, FrameLog
 from app.agents.peer import Peer
@@ -25,6 +26,8 @@ INBOX_LIMIT: Final = 64
 """Messages of one session waiting for a worker beyond which its socket is not read."""
 TURN: Final = 16
 """Messages of one session handled before another session's turn."""
+_SEND: Final = Failpoint("server.frame.send.before")
+_SENT: Final = Failpoint("server.frame.send.after")
 REFUSED: Final = frozenset({1002, 1003, 1007, 1009})
 """Close codes of a frame that never became a message: against the protocol, not text, not UTF-8, too big."""
 
@@ -102,7 +105,9 @@ class Hub:
         if session.is_lost or session.peer is None:
             return False
         self._frame_log.sent(session.whose, message, frame)
+        _SEND()
         session.peer.send(frame)
+        _SENT()
         return True
 
     def close(self, agent_id: int, code: int, reason: str) -> bool:

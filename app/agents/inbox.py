@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.errors import ProtocolError
+from agent.failpoints import around
 from agent.protocol import (
     CLOSE_REVOKED,
     Ack,
@@ -151,6 +152,7 @@ class Inbox:
 
     # ---- messages
 
+    @around("server.frame.handle")
     def receive(self, session: AgentSession, text: str) -> None:
         """Take one text frame. Waits while the writer is far behind."""
         self._writer.wait_for_room()

@@ -17,6 +17,7 @@ from flask import Flask
 from sqlalchemy import insert
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
+from agent.failpoints import Failpoint
 from app.agents.models import Frame
 from app.unit_of_work import WorkSession, unit_of_work
 
@@ -28,6 +29,9 @@ JOB_LINGER_SECONDS: Final = 0.004
 RETRY_SECONDS: Final = 0.5
 ROOM: Final = 20_000
 """Items waiting beyond which message handlers wait: the sockets are then read no further."""
+
+_BATCH: Final = Failpoint("server.batch.before")
+_WRITTEN: Final = Failpoint("server.batch.after")
 
 _SQLITE_STORAGE = (
     "BUSY",
@@ -117,6 +121,22 @@ class Writer:
         with self._changed:
             return self._changed.wait_for(lambda: not self._items and not self._busy, timeout=seconds)
 
+    def write_waiting(self) -> bool:
+        """Write what waits now, on the caller's thread, where no thread was started; return whether any did.
+
+        Needs an application context. Raises SQLAlchemyError: it is all kept, for another call.
+        """
+        batch = self._take_batch()
+        if not batch:
+            return False
+        try:
+            callbacks = self._write(batch)
+        except BaseException:
+            self._items.extendleft(reversed(batch))
+            raise
+        _follow(callbacks)
+        return True
+
     def _put(self, item: Item) -> None:
         with self._changed:
             self._items.append(item)
@@ -143,12 +163,15 @@ class Writer:
         if self._hurry.wait(self._linger) and len(self._items) < BATCH_ITEMS and not self._is_stopping:
             time.sleep(JOB_LINGER_SECONDS)
         with self._changed:
-            batch = [self._items.popleft() for _ in range(min(BATCH_ITEMS, len(self._items)))]
+            batch = self._take_batch()
             self._busy = len(batch)
             if not self._items and not self._is_stopping:
                 self._hurry.clear()
             self._changed.notify_all()
             return batch
+
+    def _take_batch(self) -> list[Item]:
+        return [self._items.popleft() for _ in range(min(BATCH_ITEMS, len(self._items)))]
 
     def _write_until_done(self, batch: list[Item]) -> None:
         while True:
@@ -165,8 +188,7 @@ class Writer:
                 self._pause()
                 continue
             self._trouble = ""
-            for callback in callbacks:
-                _run_callback(callback)
+            _follow(callbacks)
             return
 
     def _pause(self) -> None:
@@ -175,6 +197,7 @@ class Writer:
 
     def _write(self, batch: list[Item]) -> list[Callable[[], None]]:
         """Write a batch, at first without savepoints; when a job fails, again with one around each."""
+        _BATCH()
         try:
             return _write_batch(batch, _run_bare)
         except Exception as error:
@@ -236,6 +259,13 @@ def _insert_frames(session: WorkSession, frames: list[dict[str, Any]]) -> None:
 
 def _log_lost_frames(error: Exception) -> None:
     log.error("frames were not kept: %s", error)
+
+
+def _follow(callbacks: list[Callable[[], None]]) -> None:
+    """Do what follows the commit."""
+    _WRITTEN()
+    for callback in callbacks:
+        _run_callback(callback)
 
 
 def _run_callback(callback: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import JournalError, ProtocolError
+from agent.failpoints import Span
 from agent.journal import Journal
 from agent.journal_file import JournalFile
 from agent.protocol import (
@@ -21,6 +22,8 @@ from agent.protocol import (
     decode_to_agent,
     encode,
 )
+
+SPAN = Span("test.journal")
 
 
 class Seconds:
@@ -80,10 +83,10 @@ def test_a_command_too_large_when_written_out_is_refused_and_spoils_nothing(jour
 
 def test_what_a_block_raises_ends_its_transaction(tmp_path: Path) -> None:
     file = JournalFile(tmp_path / "journal.db")
-    with suppress(RuntimeError), file.writing() as sql:
+    with suppress(RuntimeError), file.writing(SPAN) as sql:
         sql.execute("INSERT INTO meta VALUES ('half', 'done')")
         raise RuntimeError
-    with file.writing() as sql:
+    with file.writing(SPAN) as sql:
         sql.execute("INSERT INTO meta VALUES ('whole', 'done')")
     assert file.rows("SELECT key FROM meta") == [("whole",)]
     file.close()
