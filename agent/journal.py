@@ -65,8 +65,13 @@ class Journal:
         self._keep_days = keep_days
         self._keep_commands = keep_commands
         self._finished_since_prune = 0
-        self.journal_id = self._identity()
-        self.prune()
+        try:
+            self.journal_id = self._identity()
+            self.prune()
+        except BaseException:
+            # An open file is a locked one: whoever tries again would be refused.
+            self._file.connection.close()
+            raise
 
     def _identity(self) -> str:
         with self._file.writing(_OPEN) as sql:

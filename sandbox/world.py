@@ -202,6 +202,15 @@ class World:
         production = self.production(group)
         return _select(production, production.tables.trade, trade_no, "TRD_ID")
 
+    def all_rows(self, group: str = "PBAP") -> list[Row]:
+        """Every trade row, by id."""
+        production = self.production(group)
+        trade = production.tables.trade
+        with reading(production.engine) as connection:
+            return [
+                dict(row) for row in connection.execute(select(trade).order_by(trade.c.TRD_ID)).mappings()
+            ]
+
     def requests(self, trade_no: str, group: str = "PBAP") -> list[Row]:
         """Production's own table of bank requests, by number."""
         production = self.production(group)

@@ -1,0 +1,1 @@
+"""Fault drills: deterministic schedules, real processes that are killed, and mutants both must catch."""

@@ -1,0 +1,46 @@
+"""``python -m chaos``: run fault schedules and say what broke; exit code 1 when anything did."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from chaos.running import run_seeds, run_traced
+
+HASH_SEED: Final = "PYTHONHASHSEED"
+
+
+@click.command()
+@click.option("--schedules", "-n", default=200, show_default=True, help="How many seeds to run.")
+@click.option("--seed", "-s", default=0, show_default=True, help="The first seed.")
+@click.option("--jobs", "-j", default=os.cpu_count() or 1, show_default=True, help="In so many processes.")
+@click.option("--trace", is_flag=True, help="Run the one seed alone and print what happened in it.")
+@click.option("--stop-at-first", is_flag=True, help="End at the first violation: for mutants.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write the result as JSON, too.")
+def main(schedules: int, seed: int, jobs: int, trace: bool, stop_at_first: bool, report: Path | None) -> None:
+    """Run deterministic fault schedules over the real server and agent. One seed is one schedule."""
+    logging.disable(logging.CRITICAL)
+    if trace:
+        tally = run_traced(seed)
+    else:
+        tally = run_seeds(range(seed, seed + schedules), max(1, jobs), stop_at_first=stop_at_first)
+    click.echo(tally.as_text())
+    if report is not None:
+        report.write_text(tally.as_json() + "\n")
+    sys.exit(1 if tally.violations else 0)
+
+
+def _with_fixed_hashes() -> None:
+    """Begin again where Python draws its hashes of text anew at each start: a seed is to be one schedule."""
+    if os.environ.get(HASH_SEED) != "0":
+        os.execve(
+            sys.executable, [sys.executable, "-m", "chaos", *sys.argv[1:]], {**os.environ, HASH_SEED: "0"}
+        )
+
+
+if __name__ == "__main__":
+    _with_fixed_hashes()
+    main(prog_name="python -m chaos")

@@ -1,0 +1,139 @@
+"""Many schedules over a few processes, and one report of them."""
+
+import json
+import logging
+import multiprocessing
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty
+from typing import Any, Final
+
+from agent import failpoints
+from chaos.simulation.invariants import INVARIANTS
+from chaos.simulation.schedule import Outcome, run
+from chaos.simulation.workshop import Workshop
+
+IN_MEMORY: Final = Path("/dev/shm")
+"""Where there is one, a file there costs no disk."""
+LISTED: Final = 20
+
+
+@dataclass
+class Tally:
+    """What came of many schedules."""
+
+    schedules: int = 0
+    simulated_seconds: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    reached: Counter[str] = field(default_factory=Counter)
+    violations: list[tuple[int, str, str]] = field(default_factory=list)
+    trace: tuple[str, ...] = ()
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one in."""
+        self.schedules += 1
+        self.simulated_seconds += outcome.seconds
+        self.faults += outcome.counts
+        self.reached += outcome.reached
+        self.violations += [(outcome.seed, invariant, text) for invariant, text in outcome.violations]
+
+    def by_invariant(self) -> dict[str, int]:
+        """Violations of each invariant, those never broken included."""
+        counts = Counter(invariant for _, invariant, _ in self.violations)
+        return {invariant: counts[invariant] for invariant in INVARIANTS}
+
+    def as_text(self) -> str:
+        """For a terminal."""
+        hours = self.simulated_seconds / 3600
+        lines = [
+            *self.trace,
+            f"schedules  {self.schedules}, {hours:.1f} hours of the schedules' own time",
+            f"faults     {self.faults.total()}",
+            *(f"  {count:8d}  {kind}" for kind, count in sorted(self.faults.items())),
+            f"failpoints {len(self.reached)} of {len(failpoints.declared())} reached",
+            f"violations {len(self.violations)}",
+            "  " + "  ".join(f"{name} {count}" for name, count in self.by_invariant().items()),
+            *(f"  seed {seed}  {invariant}  {text}" for seed, invariant, text in self.violations[:LISTED]),
+        ]
+        return "\n".join(lines)
+
+    def as_json(self) -> str:
+        """For a script."""
+        content = {
+            "schedules": self.schedules,
+            "simulated_seconds": round(self.simulated_seconds),
+            "faults": dict(sorted(self.faults.items())),
+            "violations": self.by_invariant(),
+            "seeds": sorted({seed for seed, _, _ in self.violations}),
+        }
+        return json.dumps(content, indent=2)
+
+
+@contextmanager
+def workshop() -> Iterator[Workshop]:
+    """A folder for schedules, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
+    try:
+        yield Workshop(folder / "workshop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_traced(seed: int) -> Tally:
+    """Run one seed in this process and keep what happened in it."""
+    tally = Tally()
+    with workshop() as place:
+        outcome = run(place, seed)
+        tally.add(outcome)
+        tally.trace = outcome.trace
+    return tally
+
+
+def run_seeds(seeds: Sequence[int], jobs: int, *, stop_at_first: bool = False) -> Tally:
+    """Run every seed, in so many processes; with ``stop_at_first`` only until one is violated."""
+    context = multiprocessing.get_context("spawn")
+    outcomes: Any = context.Queue()
+    stop = context.Event()
+    workers = [
+        context.Process(target=_work, args=(seeds[number::jobs], outcomes, stop), daemon=True)
+        for number in range(jobs)
+    ]
+    for worker in workers:
+        worker.start()
+    tally = Tally()
+    while tally.schedules < len(seeds) and not (stop_at_first and tally.violations):
+        outcome = _next(outcomes, workers)
+        tally.add(outcome)
+    stop.set()
+    for worker in workers:
+        worker.join(10)
+        worker.terminate()
+    return tally
+
+
+def _next(outcomes: Any, workers: Sequence[Any]) -> Outcome:
+    """Return the next outcome. Raises RuntimeError when a process that had more to run is gone."""
+    while True:
+        try:
+            outcome: Outcome = outcomes.get(timeout=1)
+        except Empty:
+            if any(worker.exitcode for worker in workers):
+                raise RuntimeError("a process that runs schedules broke off; see what it wrote") from None
+        else:
+            return outcome
+
+
+def _work(seeds: Sequence[int], outcomes: Any, stop: Any) -> None:
+    """One process: its own workshop, its share of the seeds."""
+
+    logging.disable(logging.CRITICAL)
+    with workshop() as place:
+        for seed in seeds:
+            if stop.is_set():
+                return
+            outcomes.put(run(place, seed))

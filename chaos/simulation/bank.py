@@ -1,0 +1,162 @@
+"""The bank between agent and books: the sandbox's own counter, reached over calls that may be lost.
+
+A call may never arrive, its answer may get lost, or it may arrive late: an original that everybody has given
+up and that is paid nevertheless.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Final
+
+import httpx2
+
+from chaos.simulation.loom import Loom, Owner
+from sandbox.bank.desk import SILENCE, Answer, BadRequestError, Desk
+
+LATENCY: Final = (0.002, 0.2)
+TIMEOUT_S: Final = 15.0
+FAULTS: Final = (
+    "lost before",
+    "lost after",
+    "late",
+    "html",
+    "html after",
+    "unavailable",
+    "slow",
+    "late success",
+    "reject",
+    "accepted",
+)
+ON_PAYOUTS: Final = frozenset({"late", "late success", "reject", "accepted", "html after"})
+
+
+class BankLine(httpx2.BaseTransport):
+    """Carries an agent's calls to the counter. ``life`` is the bank's process: dead, it refuses.
+
+    ``taken_in`` hears the number of each payout that the books did not hold before.
+    """
+
+    def __init__(
+        self,
+        loom: Loom,
+        desk: Desk,
+        life: Owner,
+        chance: random.Random,
+        counts: Counter[str],
+        rate: float,
+        taken_in: Callable[[str], None],
+    ) -> None:
+        self._loom = loom
+        self._desk = desk
+        self._life = life
+        self._chance = chance
+        self._counts = counts
+        self.rate = rate
+        self._taken_in = taken_in
+        self.is_rough = True
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer a call. Raises httpx2.TransportError as a real transport does."""
+        self._loom.sleep(self._chance.uniform(*LATENCY))
+        if self._life.is_dead:
+            raise httpx2.ConnectError("connection refused")
+        body = request.read()
+        fault = self._fault(request)
+        if fault in ("lost before", "late"):
+            if fault == "late":
+                self._deliver_late(request, body)
+            self._loom.sleep(TIMEOUT_S)
+            raise httpx2.ReadTimeout("no answer")
+        if fault == "html":
+            return _page()
+        if fault == "unavailable":
+            return httpx2.Response(503, json={"error": "unavailable"})
+        if fault == "slow":
+            self._loom.sleep(self._chance.uniform(1, 60))
+        answer = self._answer(request, body, fault)
+        self._loom.sleep(self._chance.uniform(*LATENCY))
+        if fault == "lost after" or answer.is_silence or self._life.is_dead:
+            self._loom.sleep(TIMEOUT_S)
+            raise httpx2.ReadTimeout("no answer")
+        return _page() if fault == "html after" else _response(answer)
+
+    def _fault(self, request: httpx2.Request) -> str:
+        if not self.is_rough or self._chance.random() >= self.rate:
+            return ""
+        fault = self._chance.choice(FAULTS)
+        if fault in ON_PAYOUTS and request.url.path != "/payouts":
+            return ""
+        self._counts[f"bank {fault}"] += 1
+        return fault
+
+    def _deliver_late(self, request: httpx2.Request, body: bytes) -> None:
+        """The call was not lost: it comes when nobody expects it any more."""
+        delay = self._chance.choice((30.0, 300.0, 900.0))
+
+        def deliver() -> None:
+            self._loom.sleep(delay)
+            if not self._life.is_dead:
+                self._answer(request, body, "")
+
+        self._loom.spawn(_Mail(), "late call", deliver)
+
+    def _answer(self, request: httpx2.Request, body: bytes, fault: str) -> Answer:
+        board = self._desk.board
+        if fault == "late success":
+            late = self._chance.choice((60.0, 200.0, 290.0))
+            board.set({"kind": "late_success", "next_calls": 1, "seconds": late})
+        elif fault == "reject":
+            board.set({"kind": "reject", "next_calls": 1, "code": self._chance.choice(("E1001", "E1003"))})
+        path, wanted = request.url.path, json.loads(body) if body else {}
+        number = str(wanted["request_no"]) if path == "/payouts" else ""
+        was_known = not number or number in self._desk.books.find([number])
+        try:
+            answer = self._route(path, request, wanted, fault)
+        except BadRequestError:
+            answer = Answer(400, {"error": "bad_request"})
+        finally:
+            board.clear()
+        if not was_known and number in self._desk.books.find([number]):
+            self._taken_in(number)
+        return answer
+
+    def _route(self, path: str, request: httpx2.Request, wanted: object, fault: str) -> Answer:
+        desk = self._desk
+        routes: dict[str, Callable[[], Answer]] = {
+            "/payouts": lambda: desk.submit("payout", wanted),
+            "/inquiries": lambda: desk.inquire(wanted),
+            "/days": lambda: desk.days(request.url.params.get("at")),
+        }
+        if path.startswith("/settlements/"):
+            return desk.settlement(path.rpartition("/")[2])
+        if path not in routes:
+            return SILENCE
+        if fault == "accepted" and path == "/payouts":
+            desk._processing_seconds, before = 120.0, desk._processing_seconds
+            try:
+                return routes[path]()
+            finally:
+                desk._processing_seconds = before
+        return routes[path]()
+
+
+class _Mail:
+    """The network itself holds a late call; it never dies."""
+
+    name = "network"
+    is_dead = False
+
+
+def _page() -> httpx2.Response:
+    return httpx2.Response(200, html="<!doctype html><title>Gateway</title>")
+
+
+def _response(answer: Answer) -> httpx2.Response:
+    headers = {"Content-Type": answer.content_type, "Date": format_datetime(datetime.now(UTC), usegmt=True)}
+    body = answer.body
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return httpx2.Response(answer.status, content=content, headers=headers)

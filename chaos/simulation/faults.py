@@ -1,0 +1,102 @@
+"""What goes wrong at a failpoint: the process dies, an error nobody expects is raised, or time goes by."""
+
+import random
+from collections import Counter
+from typing import Final, Protocol
+
+from agent.failpoints import is_inside
+from chaos.simulation.loom import Killed, Loom
+from chaos.simulation.processes import Process
+
+MODES: Final = ("kill", "raise", "hang")
+HANGS: Final = (1.0, 20.0, 90.0, 700.0)
+
+
+class FailpointError(Exception):
+    """An error that no code knows by name."""
+
+
+class Policy(Protocol):
+    """Says what befalls a process at a point it has reached, '' for nothing."""
+
+    def mode_at(self, name: str, process: Process) -> str: ...
+
+    @property
+    def hang_seconds(self) -> float: ...
+
+
+class RandomPolicy:
+    """Each point reached fails with the probability ``rate``, while ``is_rough``."""
+
+    def __init__(self, chance: random.Random, rate: float) -> None:
+        self._chance = chance
+        self.rate = rate
+        self.is_rough = True
+
+    def mode_at(self, name: str, process: Process) -> str:
+        if not self.is_rough or self._chance.random() >= self.rate:
+            return ""
+        return self._chance.choice(MODES)
+
+    @property
+    def hang_seconds(self) -> float:
+        return self._chance.choice(HANGS)
+
+
+class CellPolicy:
+    """One point fails once, at its ``occurrence``-th time (from 1)."""
+
+    hang_seconds = 700.0
+
+    def __init__(self, point: str, mode: str, occurrence: int) -> None:
+        self.point = point
+        self.mode = mode
+        self._left = occurrence
+        self.was_reached = False
+
+    def mode_at(self, name: str, process: Process) -> str:
+        if name != self.point or self.was_reached:
+            return ""
+        self._left -= 1
+        if self._left > 0:
+            return ""
+        self.was_reached = True
+        return self.mode
+
+
+class Failer:
+    """The hook behind every failpoint (agent.failpoints.armed)."""
+
+    def __init__(self, loom: Loom, policy: Policy, counts: Counter[str]) -> None:
+        self._loom = loom
+        self._policy = policy
+        self._counts = counts
+        self.reached: Counter[str] = Counter()
+        self.killed: list[Process] = []
+
+    def __call__(self, name: str) -> None:
+        strand = self._loom.current
+        if strand is None or not isinstance(strand.owner, Process):
+            return
+        process = strand.owner
+        if process.is_dead:
+            raise Killed
+        self.reached[name] += 1
+        mode = self._policy.mode_at(name, process)
+        if mode:
+            self._counts[f"{mode} {process.name.partition('-')[0]}"] += 1
+            self._loom.note(f"{mode} at {name} in {strand.name}")
+        if mode == "kill":
+            process.is_dead = True
+            self.killed.append(process)
+            raise Killed
+        if mode == "raise":
+            raise FailpointError(name)
+        if is_inside(name):
+            if mode == "hang":
+                # Locks are held: nobody else could go on either. The whole machine stalls.
+                self._loom.leap(self._policy.hang_seconds)
+        elif mode == "hang":
+            self._loom.sleep(self._policy.hang_seconds)
+        else:
+            self._loom.give_way()

@@ -1,0 +1,238 @@
+"""What must hold whatever happened, looked up in the databases a schedule left behind.
+
+I1  at most one successful or live payout per trade
+I2  at most one net posting per leg; postings sum to zero
+I3  paid only if debited first
+I4  repaired only if row, ledger and bank equal the oracle
+I5  every journaled result reaches the server
+I6  terminal states never change
+I7  automatic failed attempts are at most max_retries + 1; each further attempt is one audited click
+I8  once faults stop, everything ends or waits for a person within a bounded time
+I9  doubt moves no money
+I10 memory stays bounded
+I11 no row that the decision table calls consistent is ever written
+I12 the audit and state history has no gap
+
+I3 and I9 are watched at the very moment the bank takes a payout in (Teller); the rest is read at the end.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from app.agents.writer import ROOM
+from chaos.simulation.workshop import MAX_RETRIES
+from sandbox.bank.records import ACCEPTED, EXPLICIT_FAILURES, FAILED, SUCCESS, BankRecord
+from sandbox.cases import LoadedCase
+
+if TYPE_CHECKING:
+    from chaos.simulation.schedule import Schedule
+
+INVARIANTS: Final = tuple(f"I{number}" for number in range(1, 13))
+Violation = tuple[str, str]
+"""An invariant and what broke it."""
+
+_VOUCHER: Final = re.compile(r"GA\d{18}")
+_TERMINAL: Final = {
+    "anomaly": frozenset({"repaired", "healed", "ignored"}),
+    "command": frozenset({"finished", "rejected", "cancelled", "expired", "superseded"}),
+}
+
+
+def violations(schedule: "Schedule") -> list[Violation]:
+    """Return every violation a finished schedule shows."""
+    with sqlite3.connect(schedule.workshop.run / "piculus.db") as server:
+        server.row_factory = sqlite3.Row
+        found = [
+            *schedule.teller.violations,
+            *_money(schedule),
+            *_repaired(schedule, server),
+            *_delivered(schedule, server),
+            *_terminal(server),
+            *_attempts(server),
+            *_ended(schedule, server),
+            *_bounded(schedule),
+            *_untouched(schedule),
+            *_history(server),
+        ]
+    server.close()
+    return found
+
+
+class Teller:
+    """Watches each new payout at the bank's counter: what stood in books and ledger at that moment?"""
+
+    def __init__(self, schedule: "Schedule") -> None:
+        self._schedule = schedule
+        self.violations: list[Violation] = []
+
+    def taken_in(self, request_no: str) -> None:
+        """A payout that was not known has been entered under this number."""
+        trade_no = request_no.rpartition("-")[0]
+        world = self._schedule.world
+        for other in world.payouts(trade_no):
+            if other.request_no != request_no and not _has_surely_failed(other):
+                self.violations.append(("I9", f"{request_no} while {other.request_no} is {other.status}"))
+        row = world.row(trade_no)
+        if row["TRD_KIND"] == "withdraw" and not _live_legs(world.entries(trade_no)) & {"1", "both"}:
+            self.violations.append(("I3", f"{request_no} before any debit"))
+
+
+def _has_surely_failed(record: BankRecord) -> bool:
+    is_final = record.due_status is None
+    return record.status == FAILED and record.code in EXPLICIT_FAILURES and is_final
+
+
+def _live_legs(entries: list[dict[str, Any]]) -> set[str]:
+    """The legs on which an entry stands unreversed."""
+    return {
+        str(entry["LEG"])
+        for entry in entries
+        if entry["REVERSED_BY"] is None and entry["REVERSES"] is None and entry["KIND"] != "reversal"
+    }
+
+
+# ---- money
+
+
+def _money(schedule: "Schedule") -> Iterator[Violation]:
+    for loaded in schedule.loaded:
+        alive = [one for one in schedule.world.payouts(loaded.trade_no) if one.status in (SUCCESS, ACCEPTED)]
+        if len(alive) > 1:
+            yield "I1", f"{loaded.trade_no}: {', '.join(one.request_no for one in alive)}"
+    for found in schedule.world.report().violations:
+        invariant = {"paid_twice": "I1", "paid_not_debited": "I3", "unwritten_request": "I9"}.get(found.rule)
+        yield invariant or "I2", f"{found.rule} {found.subject}: {found.detail}"
+
+
+def _repaired(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Violation]:
+    states = dict(server.execute("SELECT trade_no, state FROM anomaly ORDER BY id").fetchall())
+    disagreeing = {one.trade_no: one.kind for one in schedule.world.report().disagreements}
+    for loaded in schedule.loaded:
+        if states.get(loaded.trade_no) not in ("repaired", "healed"):
+            continue
+        if loaded.trade_no in schedule.touched:
+            if loaded.trade_no in disagreeing:
+                yield "I4", f"{loaded.trade_no}: {disagreeing[loaded.trade_no]}"
+        else:
+            for fault in _against_oracle(schedule, loaded):
+                yield "I4", f"{loaded.case.id} {loaded.trade_no}: {fault}"
+
+
+def _against_oracle(schedule: "Schedule", loaded: LoadedCase) -> Iterator[str]:
+    """How row, ledger, balance and bank differ from what repair_cases.json says of the case."""
+    world, case = schedule.world, loaded.case
+    row, before = world.row(loaded.trade_no), schedule.rows_before[loaded.trade_no]
+    labels: dict[str, object] = {}
+    for column, wanted in case.after.items():
+        if wanted == "kept":
+            wanted = before[column]
+        elif wanted is not None and wanted == case.demo.get("voucher"):
+            wanted = loaded.voucher_no
+        elif isinstance(wanted, str) and wanted.startswith("GA-"):
+            wanted = labels.setdefault(wanted, row[column])
+            if not _VOUCHER.fullmatch(str(wanted)):
+                yield f"{column} is {wanted}"
+        if row[column] != wanted:
+            yield f"{column} is {row[column]!r}, not {wanted!r}"
+    entries = {str(entry["VOUCHER_NO"]): entry for entry in world.entries(loaded.trade_no)}
+    for number in {row["ACC_TRD_NUM"], row["E_ACC_TRD_NUM"]} - {None}:
+        if number not in entries or entries[number]["AMOUNT"] != loaded.amount_minor:
+            yield f"the ledger does not hold {number}"
+    moved = {"+amount": 1, "-amount": -1, "0": 0}[case.after_world["customer_balance"]]
+    balance = world.balance(loaded.account_no) - loaded.balance_before
+    if balance != moved * loaded.amount_minor:
+        yield f"the customer's balance changed by {balance}"
+    yield from _against_bank(schedule, loaded)
+
+
+def _against_bank(schedule: "Schedule", loaded: LoadedCase) -> Iterator[str]:
+    paid = [one for one in schedule.world.payouts(loaded.trade_no) if one.status == SUCCESS]
+    told = schedule.paid_before[loaded.trade_no] + loaded.case.after_world["payouts_made"]
+    if loaded.case.kind == "withdraw" and len(paid) != told:
+        yield f"{len(paid)} payouts, not {told}"
+
+
+def _untouched(schedule: "Schedule") -> Iterator[Violation]:
+    for trade_no, before in schedule.healthy_before.items():
+        if schedule.world.row(trade_no) != before:
+            yield "I11", f"{trade_no} was consistent and is no longer as it was"
+        if any(entry["POSTED_BY"] == "piculus" for entry in schedule.world.entries(trade_no)):
+            yield "I11", f"{trade_no} was consistent and got an entry"
+
+
+# ---- the server's own books
+
+
+def _delivered(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Violation]:
+    received = {row[0] for row in server.execute("SELECT message_id FROM received_message")}
+    for agent in schedule.agents:
+        if agent.journal is None:
+            continue
+        kept = agent.journal._file.rows(
+            "SELECT id, result_id FROM command WHERE state = 'finished' AND result_id IS NOT NULL"
+        )
+        for command_id, result_id in kept:
+            if result_id not in received:
+                yield "I5", f"the result of {command_id} never came"
+
+
+def _terminal(server: sqlite3.Connection) -> Iterator[Violation]:
+    for row in server.execute("SELECT what, id, before, after FROM watched ORDER BY seq"):
+        if row["before"] in _TERMINAL[row["what"]]:
+            yield "I6", f"{row['what']} {row['id']}: {row['before']} → {row['after']}"
+
+
+def _attempts(server: sqlite3.Connection) -> Iterator[Violation]:
+    query = """
+        SELECT anomaly.trade_no, sum(attempt.outcome = 'failed' AND attempt."trigger" = 'tick') AS failed
+        FROM attempt JOIN anomaly ON anomaly.id = attempt.anomaly_id GROUP BY anomaly.id"""
+    for row in server.execute(query):
+        if row["failed"] > MAX_RETRIES + 1:
+            yield "I7", f"{row['trade_no']}: {row['failed']} automatic attempts failed"
+    query = """
+        SELECT attempt.id FROM attempt WHERE attempt."trigger" = 'click' AND NOT EXISTS
+        (SELECT 1 FROM audit_entry WHERE object_type = 'attempt' AND object_id = attempt.id)"""
+    for row in server.execute(query):
+        yield "I7", f"attempt {row['id']} was clicked by nobody"
+
+
+def _ended(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Violation]:
+    if schedule.is_settled:
+        return
+    live = "('pending', 'sent', 'accepted', 'running', 'indeterminate')"
+    stuck = [
+        *(f"{row['trade_no']} {row['state']}" for row in server.execute("SELECT * FROM anomaly")),
+        *(
+            f"{row['type']} {row['id']} {row['state']}"
+            for row in server.execute(f"SELECT * FROM command WHERE state IN {live}")
+        ),
+    ]
+    yield "I8", f"after {schedule.loom.seconds:.0f} s: {'; '.join(stuck)}"
+
+
+def _bounded(schedule: "Schedule") -> Iterator[Violation]:
+    longest = max((server.longest_queue for server in schedule.servers), default=0)
+    if longest > ROOM:
+        yield "I10", f"{longest} items waited for a writer"
+
+
+def _history(server: sqlite3.Connection) -> Iterator[Violation]:
+    """Each change begins where the one before it ended, and the last one ends at what is."""
+    states: dict[int, Mapping[str, Any]] = {row["id"]: row for row in server.execute("SELECT * FROM anomaly")}
+    last: dict[int, str | None] = {}
+    for event in server.execute("SELECT * FROM anomaly_event ORDER BY id"):
+        before = last.get(event["anomaly_id"])
+        if event["from_state"] != before:
+            yield "I12", f"event {event['id']} begins at {event['from_state']}, not at {before}"
+        last[event["anomaly_id"]] = event["to_state"]
+    for anomaly_id, anomaly in states.items():
+        if last.get(anomaly_id) != anomaly["state"]:
+            yield (
+                "I12",
+                f"{anomaly['trade_no']} is {anomaly['state']}, its history ends {last.get(anomaly_id)}",
+            )
+    query = "SELECT id FROM attempt WHERE outcome IS NULL AND finished_at IS NOT NULL"
+    for attempt in server.execute(query):
+        yield "I12", f"attempt {attempt['id']} ended without an outcome"

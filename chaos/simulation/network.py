@@ -1,0 +1,208 @@
+"""The network between agents and server: frames that keep their order, and faults that do not.
+
+A connection is two lanes. A fault drops a frame, repeats it, cuts it short, or ends the connection with
+whatever is still on its way.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from agent.connection import LinkSettings
+from agent.wire import WireClosedError, WireError, WireRefusedError
+from chaos.simulation.loom import Loom, Signal
+
+LATENCY: Final = (0.001, 0.05)
+ABNORMAL: Final = 1006
+PING: Final = b"ping"
+
+
+@dataclass
+class Weather:
+    """How likely each fault is for one frame, while ``is_rough``."""
+
+    chance: random.Random
+    counts: Counter[str]
+    is_rough: bool = True
+    rate: float = 0.02
+    is_parted: bool = False
+
+    def fault(self) -> str:
+        """Return what befalls a frame, '' for nothing."""
+        if not self.is_rough or self.chance.random() >= self.rate:
+            return ""
+        fault = self.chance.choice(("drop", "repeat", "cut", "cut off", "cut off", "slow"))
+        self.counts[f"frame {fault}"] += 1
+        return fault
+
+
+@dataclass
+class Lane:
+    """Frames on their way in one direction, each with the moment it arrives."""
+
+    signal: Signal
+    frames: list[tuple[float, bytes]] = field(default_factory=list)
+    last: float = 0.0
+
+
+class Connection:
+    """One connection, seen from both ends. ``to_agent`` and ``to_server`` are its lanes."""
+
+    def __init__(self, loom: Loom, weather: Weather) -> None:
+        self.loom = loom
+        self._weather = weather
+        self.to_agent = Lane(Signal(loom))
+        self.to_server = Lane(Signal(loom))
+        self.close_code: int | None = None
+        self.on_closed: Callable[[int], None] = lambda code: None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything can still be sent."""
+        return self.close_code is None
+
+    def put(self, lane: Lane, frame: bytes) -> None:
+        """Send a frame; one that meets a fault arrives otherwise, or not."""
+        if not self.is_open:
+            return
+        fault = self._weather.fault()
+        if fault == "cut off":
+            self.close(ABNORMAL)
+            return
+        if fault == "drop":
+            return
+        if fault == "cut":
+            frame = frame[: self._weather.chance.randrange(len(frame))]
+        delay = self._weather.chance.uniform(*LATENCY) + (20.0 if fault == "slow" else 0.0)
+        lane.last = max(lane.last, self.loom.seconds + delay)
+        times = self._weather.chance.choice((2, 3, 100)) if fault == "repeat" else 1
+        lane.frames.extend([(lane.last, frame)] * times)
+        lane.signal.set()
+
+    def ping(self) -> None:
+        """Show the agent that the server is there; a ping is no message."""
+        if self.is_open:
+            self.to_agent.last = max(self.to_agent.last, self.loom.seconds)
+            self.to_agent.frames.append((self.to_agent.last, PING))
+            self.to_agent.signal.set()
+
+    def arrived(self, lane: Lane) -> bytes | None:
+        """Return the next frame that has arrived, None while there is none."""
+        if lane.frames and lane.frames[0][0] <= self.loom.seconds:
+            return lane.frames.pop(0)[1]
+        return None
+
+    def until_next(self, lane: Lane) -> float:
+        """Return the seconds until the next frame of the lane arrives, infinity where none is on its way."""
+        return max(0.0, lane.frames[0][0] - self.loom.seconds) if lane.frames else float("inf")
+
+    def close(self, code: int) -> None:
+        """End it for both sides; an abnormal end loses what is on its way."""
+        if not self.is_open:
+            return
+        self.close_code = code
+        if code == ABNORMAL:
+            self.to_agent.frames.clear()
+            self.to_server.frames.clear()
+        self.to_agent.signal.set()
+        self.to_server.signal.set()
+        self.on_closed(code)
+
+
+class SimWire:
+    """The agent's end (agent.wire.AnyWire)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def fileno(self) -> int:
+        """No descriptor stands behind it."""
+        return -1
+
+    def has_buffered(self) -> bool:
+        """Whether a frame, or the end, can be read now."""
+        lane = self._connection.to_agent
+        return self._connection.until_next(lane) <= 0 or not (self._connection.is_open or lane.frames)
+
+    def receive(self) -> bytes | None:
+        """Return a frame, None for a ping. Raises WireError at the end."""
+        frame = self._connection.arrived(self._connection.to_agent)
+        if frame is None and not self._connection.is_open:
+            self._raise_end()
+        return None if frame == PING else frame
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame. Raises WireError."""
+        if not self._connection.is_open:
+            self._raise_end()
+        self._connection.put(self._connection.to_server, frame)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Say goodbye."""
+        self._connection.close(code)
+
+    def abandon(self) -> None:
+        """Drop it."""
+        self._connection.close(ABNORMAL)
+
+    def wait(self, waker: Signal, seconds: float) -> bool:
+        """Wait for a frame or the waker; return whether there is something to read."""
+        lane, loom = self._connection.to_agent, self._connection.loom
+        if not self.has_buffered() and not waker.is_set():
+            lane.signal.clear()
+            loom.wait_for_any((lane.signal, waker), min(seconds, self._connection.until_next(lane)))
+        waker.clear()
+        return self.has_buffered()
+
+    def _raise_end(self) -> None:
+        code = self._connection.close_code or ABNORMAL
+        if code == ABNORMAL:
+            raise WireError("the connection broke")
+        raise WireClosedError(code, "")
+
+
+Accept = Callable[[str, Connection], bool]
+"""A server's answer to a handshake with a token; false: not known."""
+
+
+class Network:
+    """Connects agents to whichever servers are up."""
+
+    def __init__(self, loom: Loom, weather: Weather) -> None:
+        self._loom = loom
+        self._weather = weather
+        self.doors: list[Accept] = []
+
+    def dial(self, settings: LinkSettings) -> SimWire:
+        """Open a connection to one of the servers. Raises WireError, WireRefusedError."""
+        self._loom.sleep(self._weather.chance.uniform(*LATENCY))
+        if not self.doors or self._weather.is_parted:
+            raise WireError("no connection to the server")
+        connection = Connection(self._loom, self._weather)
+        if not self._weather.chance.choice(self.doors)(settings.token, connection):
+            raise WireRefusedError(401)
+        return SimWire(connection)
+
+
+class SimPeer:
+    """The server's end, in place of app.agents.peer.Peer."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.refused_size = 0
+
+    def send(self, frame: bytes) -> None:
+        """Send a text message; dropped when the connection is closed."""
+        self._connection.put(self._connection.to_agent, frame)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Close with this code."""
+        self._connection.close(code)
+
+    def pause(self) -> None:
+        """The simulation reads no faster than it handles."""
+
+    def resume(self) -> None:
+        """See pause."""

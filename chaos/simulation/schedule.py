@@ -1,0 +1,317 @@
+"""One schedule: what its seed draws, faults without limit, then healing, then everything must end."""
+
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from threading import Event
+from typing import Final
+from unittest.mock import patch
+
+import time_machine
+from sqlalchemy import func, select
+
+from agent import failpoints
+from agent.adapters.bank_http import HttpBank
+from agent.adapters.names import BankNames
+from agent.ports import Ports
+from app.agents.models import IS_LIVE, Command
+from app.anomalies import collections
+from app.anomalies.models import IS_LIVE_RUN, Anomaly, CollectionRun
+from app.clock import utc_now
+from app.extensions import db
+from app.plans.fixer_codes import KNOWN_FIXERS
+from app.unit_of_work import unit_of_work
+from app.users.models import SystemGroup
+from chaos.simulation.bank import BankLine
+from chaos.simulation.faults import Failer, Policy, RandomPolicy
+from chaos.simulation.invariants import Teller, violations
+from chaos.simulation.loom import START, Loom
+from chaos.simulation.network import Network, Weather
+from chaos.simulation.processes import AgentProcess, BankProcess, Process, ServerProcess
+from chaos.simulation.troubles import TROUBLES, Troubles
+from chaos.simulation.workshop import AGENTS, PERSON, Workshop, simulated_clock
+from sandbox.bank.desk import Desk
+from sandbox.bank.faults import FaultBoard
+from sandbox.bank.records import SUCCESS
+from sandbox.cases import LoadedCase, all_cases
+
+AGE: Final = timedelta(hours=3)
+"""How old the trades are: no longer in flight, and two bank days and more behind."""
+HEALING: Final = 3 * 3600.0
+LEAP: Final = 3600.0
+LEAPS: Final = 30
+COLLECT_EVERY: Final = 600.0
+ENDED: Final = ("repaired", "healed", "ignored", "needs_human", "exhausted")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a schedule is made of. Rates are probabilities of a fault at each chance for one."""
+
+    cases: tuple[str, ...]
+    agents: int = 1
+    servers: int = 1
+    deduplicates: bool = True
+    rough_seconds: float = 240.0
+    point_rate: float = 0.0
+    frame_rate: float = 0.0
+    bank_rate: float = 0.0
+    healthy: int = 2
+    troubles: tuple[str, ...] = ()
+
+
+class _Fate:
+    """Whose strand the troubles are; it never dies."""
+
+    name = "fate"
+    is_dead = False
+
+
+def draw(seed: int) -> Draw:
+    """Return what this seed stands for."""
+    chance = random.Random(f"draw {seed}")
+    ids = [case.id for case in all_cases()]
+    return Draw(
+        cases=tuple(chance.sample(ids, chance.choice((1, 1, 2, 3)))),
+        agents=chance.choice((1, 2)),
+        servers=chance.choice((1, 1, 2)),
+        deduplicates=chance.random() < 0.7,
+        rough_seconds=chance.choice((20.0, 60.0, 150.0)),
+        point_rate=chance.choice((0.0, 0.01, 0.03, 0.08)),
+        frame_rate=chance.choice((0.0, 0.05, 0.2)),
+        bank_rate=chance.choice((0.0, 0.2, 0.6)),
+        troubles=tuple(chance.sample(sorted(TROUBLES), chance.choice((0, 2, 4, 10)))),
+    )
+
+
+@dataclass
+class Outcome:
+    """What became of a schedule."""
+
+    seed: int
+    counts: Counter[str]
+    reached: Counter[str]
+    violations: list[tuple[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    trace: tuple[str, ...] = ()
+
+
+def run(workshop: Workshop, seed: int) -> Outcome:
+    """Run a seed and return what became of it."""
+    schedule = Schedule(workshop, seed, draw(seed))
+    with schedule.running():
+        return schedule.outcome()
+
+
+class Schedule:
+    """A seed being run in a workshop. After ``run`` everything it left behind can be read."""
+
+    def __init__(self, workshop: Workshop, seed: int, drawn: Draw, policy: Policy | None = None) -> None:
+        self.workshop = workshop
+        self.seed = seed
+        self.drawn = drawn
+        self.chance = random.Random(f"run {seed}")
+        self.counts: Counter[str] = Counter()
+        self._policy = policy or RandomPolicy(self.chance, drawn.point_rate)
+        self.loaded: list[LoadedCase] = []
+        self.healthy_before: dict[str, dict[str, object]] = {}
+        self.rows_before: dict[str, dict[str, object]] = {}
+        self.paid_before: dict[str, int] = {}
+        self.touched: set[str] = set()
+        self.is_rough = True
+        self.is_settled = False
+        self._closing: list[Callable[[], None]] = []
+        self.teller = Teller(self)
+
+    # ---- from beginning to end
+
+    @contextmanager
+    def running(self) -> Iterator["Schedule"]:
+        """Run it; inside the block its databases can be read, at the moment it ended."""
+        with ExitStack() as stack:
+            clock = stack.enter_context(time_machine.travel(START, tick=False))
+            stack.enter_context(simulated_clock())
+            self.loom = Loom(self.chance, clock)
+            stack.enter_context(patch.object(time, "monotonic", self.loom.monotonic))
+            ids = random.Random(f"ids {self.seed}")
+            stack.enter_context(
+                patch.object(uuid, "uuid4", lambda: uuid.UUID(int=ids.getrandbits(128), version=4))
+            )
+            try:
+                self._set_up()
+                with failpoints.armed(self.failer):
+                    self._go()
+                yield self
+            finally:
+                self._tear_down()
+
+    def _go(self) -> None:
+        loom = self.loom
+        for process in self.processes:
+            process.start()
+        self.collect_soon(1.0)
+        loom.spawn(_Fate(), "troubles", Troubles(self, self.drawn.troubles).go)
+        while loom.seconds < self.drawn.rough_seconds:
+            until = min(self.drawn.rough_seconds, loom.seconds + 20.0)
+            loom.run(until, lambda: bool(self.failer.killed))
+            self._bury(self.chance.choice((1.0, 5.0, 40.0)))
+            if self.has_ended() and not self.drawn.troubles:
+                break
+        self._heal()
+        self.is_settled = self._settle()
+
+    def _heal(self) -> None:
+        """No new fault from now on; what hangs may hang on until its time is over."""
+        self.loom.note("healing")
+        self.is_rough = self.weather.is_parted = False
+        if isinstance(self._policy, RandomPolicy):
+            self._policy.is_rough = False
+        self.weather.is_rough = self.line.is_rough = False
+        self.collect_soon(1.0)
+
+    def _settle(self) -> bool:
+        until = self.loom.seconds + HEALING
+        collect_at = self.loom.seconds + COLLECT_EVERY
+        while self.loom.seconds < until:
+            self.loom.run(min(self.loom.seconds + 30.0, until), lambda: bool(self.failer.killed))
+            self._bury(1.0)
+            if self.has_ended():
+                return True
+            if self.loom.seconds >= collect_at:
+                collect_at = self.loom.seconds + COLLECT_EVERY
+                self.collect_soon(0.0)
+        for _ in range(LEAPS):
+            self.loom.leap(LEAP)
+            self.loom.run(self.loom.seconds + 240.0, self.has_ended)
+            if self.has_ended():
+                return True
+        return False
+
+    def _bury(self, after: float) -> None:
+        """Take down what died at a failpoint, and have it started again later."""
+        killed, self.failer.killed = self.failer.killed, []
+        for process in dict.fromkeys(killed):
+            process.kill()
+        if killed:
+            self.loom.run(self.loom.seconds + after)
+        for process in dict.fromkeys(killed):
+            process.start()
+
+    # ---- what it is made of
+
+    def _set_up(self) -> None:
+        self.workshop.clear()
+        loom, drawn = self.loom, self.drawn
+        self.failer = Failer(loom, self._policy, self.counts)
+        self.weather = Weather(self.chance, self.counts, rate=drawn.frame_rate)
+        self.network = Network(loom, self.weather)
+        self.world = self.workshop.world
+        self.bank = BankProcess(loom, "bank", self.failer)
+        desk = Desk(self.world.books, FaultBoard(self.chance), Event())
+        self.line = BankLine(
+            loom, desk, self.bank, self.chance, self.counts, drawn.bank_rate, self.teller.taken_in
+        )
+        self._plant()
+        self.servers = [
+            ServerProcess(loom, f"server-{number}", self.failer, app, self.network)
+            for number, app in enumerate(self.workshop.apps[: drawn.servers])
+        ]
+        self.agents = [self._agent(name) for name in AGENTS[: drawn.agents]]
+        self.processes: list[Process] = [self.bank, *self.servers, *self.agents]
+
+    def _agent(self, name: str) -> AgentProcess:
+        trades, ledger = self.workshop.databases[name]
+        names = BankNames(deduplicates=self.drawn.deduplicates)
+        bank = HttpBank("http://bank", "token", names, transport=self.line)
+        self._closing.append(bank.close)
+        ports = Ports(trades, ledger, bank)
+        journal = self.workshop.run / f"{name}.journal.db"
+        return AgentProcess(
+            self.loom, name, self.failer, self.network, ports, journal, self.workshop.tokens[name]
+        )
+
+    def _plant(self) -> None:
+        at = (START - AGE).replace(tzinfo=None)
+        for number, case_id in enumerate(self.drawn.cases):
+            trade_no = f"CH{self.seed % 10**8:08d}{number:04d}"
+            amount = self.chance.randrange(100, 10_000_000)
+            self.loaded.append(
+                self.world.load_case(
+                    case_id, trade_no=trade_no, trd_id=100 + number, amount_minor=amount, at=at
+                )
+            )
+        for loaded in self.loaded:
+            self.rows_before[loaded.trade_no] = self.world.row(loaded.trade_no)
+            paid = [one for one in self.world.payouts(loaded.trade_no) if one.status == SUCCESS]
+            self.paid_before[loaded.trade_no] = len(paid)
+        self.world.load_healthy(self.drawn.healthy, seed=self.seed)
+        self.healthy_before = {
+            row["TRD_NUM"]: row for row in self.world.all_rows() if row["TRD_NUM"] not in self.rows_before
+        }
+
+    def _tear_down(self) -> None:
+        for process in self.processes:
+            if not process.is_dead:
+                process.kill()
+        for close in self._closing:
+            close()
+        self.workshop.forget()
+
+    def collect_soon(self, after: float) -> None:
+        """A person orders a collection of everything, through whichever server is up."""
+        server = next((one for one in self.servers if not one.is_dead), None)
+        if server is None:
+            return
+
+        def order() -> None:
+            self.loom.sleep(after)
+            with unit_of_work() as session:
+                group = session.scalars(select(SystemGroup)).one()
+                now = utc_now()
+                collections.start_run(
+                    session,
+                    group=group,
+                    codes=list(KNOWN_FIXERS),
+                    window=(now - timedelta(days=1), now),
+                    trigger="click",
+                    actor=PERSON,
+                    reason="",
+                    now=now,
+                )
+
+        server.serve(order)
+
+    # ---- what became of it
+
+    def outcome(self) -> Outcome:
+        """Read the verdict; inside ``running``."""
+        return Outcome(
+            seed=self.seed,
+            counts=self.counts,
+            reached=self.failer.reached,
+            violations=violations(self),
+            seconds=self.loom.seconds,
+            trace=tuple(self.loom.trace),
+        )
+
+    def has_ended(self) -> bool:
+        """Whether nothing is left to be done by anyone but a person."""
+        with self.workshop.apps[0].app_context():
+            try:
+                return self._has_ended()
+            finally:
+                db.session.remove()
+
+    def _has_ended(self) -> bool:
+        live = db.session.scalar(select(func.count()).where(IS_LIVE).select_from(Command))
+        runs = db.session.scalar(select(func.count()).where(IS_LIVE_RUN).select_from(CollectionRun))
+        states = dict(db.session.execute(select(Anomaly.trade_no, Anomaly.state)).tuples().all())
+        known = all(one.trade_no in states for one in self.loaded)
+        if live or runs or not known or any(state not in ENDED for state in states.values()):
+            return False
+        return all(agent.journal is not None and not agent.journal.outbox_length() for agent in self.agents)

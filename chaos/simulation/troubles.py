@@ -1,0 +1,201 @@
+"""What people, production and the machines do to a schedule while it is rough, at moments its seed draws.
+
+A trade that production itself touches is ``touched``: the oracle of the ten cases no longer says what
+becomes of it, only that row, ledger and bank agree in the end or a person is asked.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import select, update
+
+from app.agents.models import LIVE, Command
+from app.anomalies import service as anomalies
+from app.anomalies.models import Anomaly
+from app.clock import utc_now
+from app.executions import service
+from app.executions.models import Attempt
+from app.executions.service import Order
+from app.plans.models import Plan
+from app.plans.service import disable_plan, enable_plan
+from app.unit_of_work import WorkSession, unit_of_work
+from chaos.simulation.processes import Process
+from chaos.simulation.workshop import PERSON
+from sandbox.cases import LoadedCase
+from sandbox.database import writing
+from sandbox.errors import SandboxError
+from sandbox.ledger import PostingOrder
+
+if TYPE_CHECKING:
+    from chaos.simulation.schedule import Schedule
+
+REASON: Final = "drawn by the seed"
+GAPS: Final = (2.0, 10.0, 30.0)
+
+
+class Troubles:
+    """Draws one trouble after another; ``kinds`` are those of this schedule, none: a quiet one."""
+
+    def __init__(self, schedule: "Schedule", kinds: tuple[str, ...]) -> None:
+        self._schedule = schedule
+        self._chance = schedule.chance
+        self._kinds = kinds
+
+    def go(self) -> None:
+        """Make trouble until the schedule heals; a strand of its own."""
+        while self._kinds and self._schedule.is_rough:
+            self._schedule.loom.sleep(self._chance.uniform(0.5, 1.5) * self._chance.choice(GAPS))
+            if not self._schedule.is_rough:
+                return
+            kind = self._chance.choice(self._kinds)
+            self._schedule.counts[kind] += 1
+            self._schedule.loom.note(f"trouble: {kind}")
+            TROUBLES[kind](self)
+
+    # ---- machines
+
+    def kill(self) -> None:
+        """kill -9 of one process, or of two at once."""
+        processes = [one for one in self._schedule.processes if not one.is_dead]
+        for process in self._chance.sample(processes, min(len(processes), self._chance.choice((1, 1, 2)))):
+            self._end(process)
+
+    def _end(self, process: Process) -> None:
+        process.is_dead = True
+        self._schedule.failer.killed.append(process)
+
+    def part(self) -> None:
+        """Nobody reaches the server for a while; what is open is cut."""
+        weather = self._schedule.weather
+        weather.is_parted = True
+        for server in self._schedule.servers:
+            server.cut_all()
+        self._schedule.loom.sleep(self._chance.choice((5.0, 40.0, 100.0)))
+        weather.is_parted = False
+
+    def stall(self) -> None:
+        """The clock leaps: a suspended machine, or a clock set right."""
+        self._schedule.loom.leap(self._chance.choice((30.0, 100.0, 700.0, 4000.0)))
+
+    # ---- people
+
+    def click(self) -> None:
+        """A person has a trade repaired, whatever its count."""
+
+        def ask(session: WorkSession) -> None:
+            service.retry_now(session, self._any(session), self._order(), group_ids=None)
+
+        self._serve(ask)
+
+    def cancel(self) -> None:
+        """A person cancels a repair at work."""
+
+        def ask(session: WorkSession) -> None:
+            live = select(Attempt.id).join(Command, Command.id == Attempt.command_id)
+            found = session.scalars(live.where(Command.state.in_(LIVE))).first()
+            if found is not None:
+                service.cancel_attempt(
+                    session, found, reason=REASON, actor=PERSON, group_ids=None, now=utc_now()
+                )
+
+        self._serve(ask)
+
+    def verify(self) -> None:
+        """A person has a trade looked at."""
+
+        def ask(session: WorkSession) -> None:
+            anomalies.order_verify(session, session.get_one(Anomaly, self._any(session)), utc_now())
+
+        self._serve(ask)
+
+    def disable(self) -> None:
+        """A person disables a plan and enables it again."""
+
+        def disable(session: WorkSession) -> None:
+            disable_plan(session, self._plan(session), actor=PERSON, now=utc_now(), reason=REASON)
+
+        def enable(session: WorkSession) -> None:
+            enable_plan(session, self._plan(session), actor=PERSON, now=utc_now(), reason=REASON)
+
+        self._serve(disable)
+        self._schedule.loom.sleep(20.0)
+        self._serve(enable)
+
+    def collect(self) -> None:
+        """A person collects once more."""
+        self._schedule.collect_soon(0.0)
+
+    def _serve(self, work: Callable[[WorkSession], None]) -> None:
+        server = next((one for one in self._schedule.servers if not one.is_dead), None)
+        if server is None:
+            return
+
+        def request() -> None:
+            with unit_of_work() as session:
+                work(session)
+
+        server.serve(request)
+
+    def _any(self, session: WorkSession) -> int:
+        """Return an anomaly's id, 0 where there is none: no such anomaly."""
+        ids = list(session.scalars(select(Anomaly.id).order_by(Anomaly.id)))
+        return self._chance.choice(ids) if ids else 0
+
+    def _plan(self, session: WorkSession) -> int:
+        """Return the plan of the first trade."""
+        fixer_code = self._schedule.loaded[0].case.fixer
+        return session.scalars(select(Plan.id).where(Plan.fixer_code == fixer_code)).one()
+
+    def _order(self) -> Order:
+        return Order("click", PERSON, REASON, utc_now())
+
+    # ---- production
+
+    def post(self) -> None:
+        """Production posts a leg of its own, a moment before or after ours."""
+        loaded = self._touch()
+        leg = "1" if loaded.case.kind == "recharge" or loaded.case.bookkeeping == "two_step" else "both"
+        order = PostingOrder(
+            trade_no=loaded.trade_no,
+            kind=loaded.case.kind,
+            leg=leg,
+            amount_minor=loaded.amount_minor,
+            account_no=loaded.account_no,
+            idem_key=f"PROD:{loaded.trade_no}:{leg}",
+            posted_by="production",
+        )
+        try:
+            self._schedule.world.production().ledger.post(order)
+        except SandboxError as error:
+            self._schedule.loom.note(f"production's posting is refused: {error}")
+
+    def edit(self) -> None:
+        """Production writes the row after it was collected."""
+        loaded = self._touch()
+        production = self._schedule.world.production()
+        trade = production.tables.trade
+        with writing(production.engine) as connection:
+            connection.execute(
+                update(trade)
+                .where(trade.c.TRD_ID.in_([loaded.trd_id]))
+                .values(FAILED_MSG="looked at", UPDATED_AT=production.clock(), VERSION=trade.c["VERSION"] + 1)
+            )
+
+    def _touch(self) -> LoadedCase:
+        loaded = self._chance.choice(self._schedule.loaded)
+        self._schedule.touched.add(loaded.trade_no)
+        return loaded
+
+
+TROUBLES: Final[dict[str, Callable[[Troubles], None]]] = {
+    "kill at random": Troubles.kill,
+    "network parted": Troubles.part,
+    "machine stalled": Troubles.stall,
+    "person clicks": Troubles.click,
+    "person cancels": Troubles.cancel,
+    "person verifies": Troubles.verify,
+    "plan disabled": Troubles.disable,
+    "collected again": Troubles.collect,
+    "production posts": Troubles.post,
+    "production edits": Troubles.edit,
+}

@@ -1,0 +1,155 @@
+"""Where schedules are run: a folder whose empty databases are made once and copied for each schedule."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Flask
+from flask_migrate import upgrade
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import make_url
+
+from agent.adapters.ddl import ddl
+from agent.adapters.ledger_db import SqlLedger
+from agent.adapters.names import Names
+from agent.adapters.trade_db import SqlTrades
+from app import create_app
+from app.agents import service as agents
+from app.audit.service import Actor
+from app.config import Settings
+from app.extensions import db
+from app.plans.product_plans import PRODUCT_PLANS, PlanValues
+from app.plans.service import create_plan
+from app.unit_of_work import unit_of_work
+from app.users.models import SystemGroup
+from chaos.simulation.loom import START
+from sandbox.clock import utc_now as sandbox_now
+from sandbox.world import World
+
+GROUP: Final = "PBAP"
+AGENTS: Final = ("agent-a", "agent-b")
+MAX_RETRIES: Final = 2
+BANK_DAY_SECONDS: Final = 600
+PERSON: Final = Actor(id=1, name="chaos", address="127.0.0.1")
+_RETRY_CRON: Final = "0 * * * * ?"
+_WATCH: Final = """
+CREATE TABLE watched (seq INTEGER PRIMARY KEY, what TEXT, id TEXT, before TEXT, after TEXT);
+CREATE TRIGGER watch_command AFTER UPDATE OF state ON command WHEN OLD.state <> NEW.state
+BEGIN INSERT INTO watched (what, id, before, after) VALUES ('command', NEW.id, OLD.state, NEW.state); END;
+CREATE TRIGGER watch_anomaly AFTER UPDATE OF state ON anomaly WHEN OLD.state <> NEW.state
+BEGIN INSERT INTO watched (what, id, before, after) VALUES ('anomaly', NEW.id, OLD.state, NEW.state); END;
+"""
+"""The database itself writes down each change of state, whatever code made it."""
+
+
+class Workshop:
+    """What one schedule after another is run with: made once, for that is what takes the time.
+
+    ``apps`` are the applications of two servers on one database; ``tokens`` and ``databases`` (trades,
+    ledger) those of each agent; ``world`` is production as the sandbox has it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._empty = folder / "empty"
+        self.run = folder / "run"
+        self._empty.mkdir(parents=True)
+        self.run.mkdir()
+        self.tokens: dict[str, str] = {}
+        world = World.created(self._empty, groups=(GROUP,))
+        self._make_own_tables(make_url(world.trade_url()).database or "")
+        world.close()
+        self._make_server(self._empty)
+        _fold(self._empty)
+        self.clear()
+        settings = Settings(instance=self.run)
+        self.apps: tuple[Flask, ...] = (create_app(settings), create_app(settings))
+        self.world = World(self.run, groups=(GROUP,), clock=sandbox_now, day_seconds=BANK_DAY_SECONDS)
+        self.databases = {
+            name: (SqlTrades(self.world.trade_url()), SqlLedger(self.world.ledger_url())) for name in AGENTS
+        }
+
+    def clear(self) -> None:
+        """Put fresh databases in place."""
+        for path in self.run.glob("*.db*"):
+            path.unlink()
+        for path in self._empty.glob("*.db"):
+            shutil.copyfile(path, self.run / path.name)
+
+    def forget(self) -> None:
+        """Let go of every connection to the databases of the schedule that ended."""
+        self.world.close()
+        for trades, ledger in self.databases.values():
+            trades.close()
+            ledger.close()
+        for app in self.apps:
+            with app.app_context():
+                db.session.remove()
+                db.engine.dispose()
+
+    @staticmethod
+    def _make_own_tables(trades: str) -> None:
+        """What a DBA does with ``agent ddl``."""
+        with sqlite3.connect(trades) as connection:
+            connection.executescript(ddl("sqlite", Names(), ""))
+        connection.close()
+
+    def _make_server(self, folder: Path) -> None:
+        app = create_app(Settings(instance=folder))
+        with app.app_context():
+            upgrade()
+            with unit_of_work() as session:
+                group = SystemGroup(sys_code=GROUP, name="收单平台", created_at=START)
+                session.add(group)
+                session.flush()
+                for name in AGENTS:
+                    _, self.tokens[name] = agents.register(
+                        session, name=name, group_id=group.id, actor=PERSON, now=START
+                    )
+                for values in PRODUCT_PLANS:
+                    create_plan(session, _quick(values), actor=PERSON, now=START)
+            db.session.remove()
+            db.engine.dispose()
+        with sqlite3.connect(folder / "piculus.db") as connection:
+            connection.executescript(_WATCH)
+        connection.close()
+
+
+def _quick(values: PlanValues) -> PlanValues:
+    return replace(values, retry_cron=_RETRY_CRON, max_retries=MAX_RETRIES)
+
+
+def _fold(folder: Path) -> None:
+    """Bring what lies beside each database back into its file, so that one copy is enough."""
+    for path in folder.glob("*.db"):
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+        connection.close()
+
+
+@contextmanager
+def simulated_clock() -> Iterator[None]:
+    """Let SQLite's own clock follow the schedule's, in every connection opened meanwhile."""
+
+    def set_up(connection: Any, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.create_function("strftime", -1, _strftime)
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", set_up)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", set_up)
+
+
+def _strftime(layout: str, *_moment: str) -> str:
+    """What the agent's adapters ask SQLite for: '%Y-%m-%d %H:%M:%f' of now."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    assert layout == "%Y-%m-%d %H:%M:%f", layout
+    return now.isoformat(sep=" ", timespec="milliseconds")
