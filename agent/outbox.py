@@ -15,6 +15,8 @@ from agent.protocol import Message, encode
 log: Final = logging.getLogger("agent.outbox")
 LONGEST_PAUSE: Final = 64
 """Calls of ``retry`` between two sendings of a message over which the server fails again and again."""
+QUIET_RETRIES: Final = 6
+"""Calls of ``retry`` without an Ack after which everything is sent again: a frame may have been lost."""
 POLL_SECONDS: Final = 0.5
 """How long a producer waiting for room sleeps at most before it looks whether it was stopped."""
 
@@ -34,6 +36,7 @@ class Outbox:
         self._open_by_command: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._repeat_in = 0
+        self._quiet = 0
         self._held: list[tuple[Key, Message]] = []
 
     def put(self, message: Message) -> None:
@@ -63,7 +66,8 @@ class Outbox:
         self._wake()
 
     def retry(self) -> bool:
-        """Write what waited for the journal and send again what the server failed over; called now and then.
+        """Write what waited for the journal and send again what the server failed over, or never answered;
+        called now and then.
 
         Returns whether nothing waits for the journal any more. Raises JournalError.
         """
@@ -71,12 +75,20 @@ class Outbox:
             self._repeat_in -= 1
             if not self._repeat_in:
                 self.rewind()
-        self._journal.flush()
+        self._repeat_unanswered()
         with self._changed:
             held, self._held = self._held, []
         for key, result in held:
             self.finish(key, result)
         return not self._held
+
+    def _repeat_unanswered(self) -> None:
+        """A frame can be lost on a connection that stands: what no Ack comes for is sent again."""
+        is_unanswered = not self._repeat_in and self._journal.outbox_length() > 0
+        self._quiet = self._quiet + 1 if is_unanswered else 0
+        if self._quiet >= QUIET_RETRIES:
+            self._quiet = 0
+            self.rewind()
 
     def rewind(self) -> None:
         """Begin again with the oldest message: the next connection replays everything not acknowledged."""
@@ -92,6 +104,7 @@ class Outbox:
 
     def acknowledge(self, message_id: str) -> None:
         """Forget a message the server holds, or will never take; an unknown id is ignored."""
+        self._quiet = 0
         self._journal.forget(message_id)
         self._failures.pop(message_id, None)
         with self._changed:

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agent.errors import ProtocolError
 from agent.failpoints import around
 from agent.protocol import (
+    CLOSE_PROTOCOL,
     CLOSE_REVOKED,
     Ack,
     AnomaliesReported,
@@ -170,6 +171,9 @@ class Inbox:
             reason = "Hello is said once, first" if session.has_said_hello else "Hello comes first"
             self._frame_log.received(session.whose, message, text, now, f"state: {reason}")
             self._refuse(session, message, "state", reason)
+            if session.peer is not None and not session.has_said_hello:
+                # Its Hello was lost or unreadable: on this connection it would wait for commands for ever.
+                session.peer.close(CLOSE_PROTOCOL, reason)
             return
         session.has_said_hello = True
         if heartbeat is None:

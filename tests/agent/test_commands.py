@@ -11,7 +11,7 @@ from agent.commands import Dispatcher, Identity
 from agent.errors import PortError
 from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
 from agent.journal import Journal
-from agent.outbox import LONGEST_PAUSE, Outbox
+from agent.outbox import LONGEST_PAUSE, QUIET_RETRIES, Outbox
 from agent.ports import Cancellation
 from agent.protocol import (
     MAX_FRAME_BYTES,
@@ -830,3 +830,19 @@ def test_a_message_the_server_fails_over_is_sent_ever_more_seldom_and_never_give
     assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
     assert desk.delivered() == [finished]
     assert [log.level for log in desk.said(Log)] == ["error"]
+
+
+def test_what_no_ack_comes_for_is_sent_again_on_the_same_connection(desk: Desk) -> None:
+    desk.dispatcher.handle(repair())
+    finished = desk.result(RepairFinished)
+    (unsent,) = desk.outbox.next(10)
+    desk.outbox.sent(unsent)
+    for _ in range(QUIET_RETRIES):
+        assert desk.outbox.next(10) == []
+        desk.dispatcher.heartbeat()
+    assert desk.outbox.next(10) == [unsent]
+    desk.outbox.sent(unsent)
+    desk.dispatcher.handle(Ack(id="a", of=finished.id))
+    for _ in range(QUIET_RETRIES):
+        desk.dispatcher.heartbeat()
+    assert desk.outbox.next(10) == []

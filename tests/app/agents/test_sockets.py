@@ -13,6 +13,7 @@ from sqlalchemy import select
 from agent.protocol import (
     CLOSE_BAD_DATA,
     CLOSE_GOING_AWAY,
+    CLOSE_PROTOCOL,
     CLOSE_REPLACED,
     CLOSE_REVOKED,
     CLOSE_TOO_BIG,
@@ -201,17 +202,24 @@ def test_a_trailer_nobody_asked_for_is_kept_with_its_error(server: LiveServer, c
     assert (server.until(lambda: kept_error(message.id)) or "").startswith("task: ")
 
 
-def test_hello_comes_first_and_once(server: LiveServer, live_member: Member, connected: Connect) -> None:
+def test_hello_comes_first_or_the_agent_is_sent_away(
+    server: LiveServer, live_member: Member, connected: Connect
+) -> None:
     client = connected(live_member.token)
     client.send(Heartbeat(id="early", agent_time=AGENT_TIME))
     assert (answer := client.expect(Rejected)).of == "early"
     assert answer.code == "state"
+    assert client.close_code() == CLOSE_PROTOCOL
+    assert server.until(lambda: kept_error("early")) == "state: Hello comes first"
+
+
+def test_hello_is_said_once(server: LiveServer, live_member: Member, connected: Connect) -> None:
+    client = connected(live_member.token)
     client.send(hello())
     again = new_id()
     client.send(hello(id=again))
     assert client.expect(Rejected).of == again
     assert server.until(lambda: kept_error(again)) == "state: Hello is said once, first"
-    assert server.until(lambda: kept_error("early")) == "state: Hello comes first"
     client.close()
 
 
