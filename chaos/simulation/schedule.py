@@ -42,7 +42,7 @@ from sandbox.cases import LoadedCase, all_cases
 
 AGE: Final = timedelta(hours=3)
 """How old the trades are: no longer in flight, and two bank days and more behind."""
-HEALING: Final = 3 * 3600.0
+HEALING: Final = 3600.0
 LEAP: Final = 3600.0
 LEAPS: Final = 30
 COLLECT_EVERY: Final = 600.0
@@ -155,7 +155,8 @@ class Schedule:
         for process in self.processes:
             process.start()
         self.collect_soon(1.0)
-        loom.spawn(_Fate(), "troubles", Troubles(self, self.drawn.troubles).go)
+        self.troubles = Troubles(self, self.drawn.troubles)
+        loom.spawn(_Fate(), "troubles", self.troubles.go)
         while loom.seconds < self.drawn.rough_seconds:
             until = min(self.drawn.rough_seconds, loom.seconds + 20.0)
             loom.run(until, lambda: bool(self.failer.killed))
@@ -185,6 +186,7 @@ class Schedule:
             if self.loom.seconds >= collect_at:
                 collect_at = self.loom.seconds + COLLECT_EVERY
                 self.collect_soon(0.0)
+                self.troubles.enable()
         for _ in range(LEAPS):
             self.loom.leap(LEAP)
             self.loom.run(self.loom.seconds + 240.0, self.has_ended)

@@ -114,12 +114,18 @@ class Troubles:
         def disable(session: WorkSession) -> None:
             disable_plan(session, self._plan(session), actor=PERSON, now=utc_now(), reason=REASON)
 
-        def enable(session: WorkSession) -> None:
-            enable_plan(session, self._plan(session), actor=PERSON, now=utc_now(), reason=REASON)
-
         self._serve(disable)
         self._schedule.loom.sleep(20.0)
-        self._serve(enable)
+        self.enable()
+
+    def enable(self) -> None:
+        """A person enables whatever plan is disabled."""
+
+        def ask(session: WorkSession) -> None:
+            for plan_id in session.scalars(select(Plan.id).where(Plan.state == "disabled")).all():
+                enable_plan(session, plan_id, actor=PERSON, now=utc_now(), reason=REASON)
+
+        self._serve(ask)
 
     def collect(self) -> None:
         """A person collects once more."""
