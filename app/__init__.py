@@ -23,7 +23,7 @@ from app import cli, error_pages, evidence, health, i18n, presentation, told
 from app.agents import commands, endpoint, withdrawing
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
-from app.anomalies import collecting, collection_course, states
+from app.anomalies import claims, collecting, collection_course, states
 from app.audit import views as audit_views
 from app.clock import Clock, utc_now
 from app.config import Settings, read_secret_key, read_settings
@@ -70,10 +70,11 @@ HANDLERS: Final[dict[type[Message], tuple[Handler, ...]]] = {
 COMMAND_CLOSED: Final[tuple[commands.CommandClosed, ...]] = (
     collection_course.command_closed,
     results.command_closed,
+    claims.command_closed,
 )
 """Who hears of a command that closed without a result."""
 
-ANOMALY_CLOSED: Final[tuple[states.AnomalyClosed, ...]] = (service.close_execution,)
+ANOMALY_CLOSED: Final[tuple[states.AnomalyClosed, ...]] = (service.close_execution, claims.anomaly_closed)
 """Who hears of an anomaly that became terminal."""
 
 GROUP_DISABLED: Final[tuple[groups.GroupDisabled, ...]] = (

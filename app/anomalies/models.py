@@ -32,6 +32,7 @@ OPEN_SQL = "state IN ('open', 'repairing', 'waiting', 'exhausted', 'needs_human'
 AMOUNT_SQL: Final = "coalesce(amount_minor, -1)"
 """The amount as lists sort by it, in the words of its index: unknown ones stand below all others."""
 _live_run_sql = "state IN ('waiting', 'running')"
+_pending_claim_sql = "ended_at IS NULL"
 IS_LIVE_RUN: Final[ColumnElement[bool]] = literal_column(f"collection_run.{_live_run_sql}")
 """A run has not ended, in the words of the partial index: ended ones are many, and this is asked often."""
 
@@ -135,7 +136,8 @@ class Anomaly(Base):
     None: a row that makes no sense. ``resolution`` is set with state repaired: ``success`` (修复为成功) or
     ``confirmed_failed`` (确认失败). ``failed_attempts`` counts only outcome ``failed``.
     ``has_moved_money``: a repair has posted or paid, or may have, and is resumed, never exhausted;
-    ``money_moved_at`` begins its 24 hours.
+    ``money_moved_at`` begins its 24 hours. ``unknown_since``: an attempt ended and nobody knows what it did;
+    until a Verify ordered after that says repair or resume, no attempt starts by itself.
     """
 
     __tablename__ = "anomaly"
@@ -195,6 +197,7 @@ class Anomaly(Base):
     has_moved_money: Mapped[bool] = mapped_column(default=False)
     money_moved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     waiting_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    unknown_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     first_run_id: Mapped[int | None]
     last_run_id: Mapped[int | None] = mapped_column(index=True)
     times_seen: Mapped[int] = mapped_column(default=1)
@@ -226,6 +229,38 @@ class AnomalyEvent(Base):
     reason: Mapped[str] = mapped_column(String(500), default="")
     actor_name: Mapped[str] = mapped_column(String(80))
     command_id: Mapped[str | None] = mapped_column(String(32))
+
+
+class OutsideClaim(Base):
+    """A person's word that a trade was healed outside, and what a Verify made of it (app.anomalies.claims).
+
+    ``outcome`` None while it is verified; ``held``: closed as healed; ``refuted``: the facts say otherwise,
+    ``told`` what; ``unanswered``: nobody verified it; ``overtaken``: the anomaly was closed meanwhile.
+    """
+
+    __tablename__ = "outside_claim"
+    __table_args__ = (
+        Index(
+            "uq_outside_claim_pending",
+            "anomaly_id",
+            unique=True,
+            sqlite_where=text(_pending_claim_sql),
+            postgresql_where=text(_pending_claim_sql),
+        ),
+        Index("ix_outside_claim_anomaly_id_id", "anomaly_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    anomaly_id: Mapped[int] = mapped_column(ForeignKey("anomaly.id", ondelete="CASCADE"))
+    command_id: Mapped[str] = mapped_column(String(32), unique=True)
+    reference: Mapped[str] = mapped_column(String(120))
+    reason: Mapped[str] = mapped_column(String(500))
+    actor_id: Mapped[int | None]
+    actor_name: Mapped[str] = mapped_column(String(80))
+    made_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    told: Mapped[str] = mapped_column(String(200), default="")
 
 
 class QuarterCount(Base):

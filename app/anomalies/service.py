@@ -151,7 +151,7 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
     anomaly = find_open(session, agent.group_id, message.trade_no)
     if anomaly is None or anomaly.state == "repairing" or message.outcome == "error":
         return anomaly
-    _take_facts(anomaly, message, now)
+    take_facts(anomaly, message, now)
     session.touch("anomalies")
     command_id = message.command_id
     match message.outcome:
@@ -221,7 +221,8 @@ def _was_ordered(session: WorkSession, anomaly: Anomaly, command_id: str | None)
     return session.scalars(order).first() is not None
 
 
-def _take_facts(anomaly: Anomaly, message: FactsRead, now: datetime) -> None:
+def take_facts(anomaly: Anomaly, message: FactsRead, now: datetime) -> None:
+    """Keep what a Verify has read of the trade."""
     anomaly.last_seen_at = now
     if message.row is not None:
         anomaly.row = message.row

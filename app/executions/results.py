@@ -2,7 +2,8 @@
 
 repaired → repaired; already_consistent → healed; failed → open, or exhausted after max_retries + 1 of them;
 unknown, wait → waiting; refused → open and verified; needs_human → needs_human; cancelled → open. Only failed
-spends a retry. Once money has moved nothing is exhausted: the repair is resumed.
+spends a retry. Once money has moved nothing is exhausted: the repair is resumed. What is unknown waits until
+a Verify ordered after it says repair or resume, whatever else is reported meanwhile.
 """
 
 from datetime import datetime
@@ -13,6 +14,7 @@ from sqlalchemy import delete, select
 from agent.protocol import FactsRead, RepairFinished, Started, StepRecord, StepRecorded
 from app.agents import commands
 from app.agents.models import Agent, Command
+from app.anomalies import claims
 from app.anomalies import service as anomaly_service
 from app.anomalies.models import TERMINAL_STATES, Anomaly
 from app.anomalies.reports import parse_moment
@@ -69,10 +71,14 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
 
     Raises commands.OutOfStateError for a Verify nobody ordered.
     """
-    if not commands.finish(session, agent, message.command_id, now).counts:
+    finish = commands.finish(session, agent, message.command_id, now)
+    if not finish.counts:
         return
     session.flush()
     before = anomaly_service.find_open(session, agent.group_id, message.trade_no)
+    if before is not None and is_stale(before, finish.command):
+        # Read before the attempt whose outcome nobody knows: it says nothing of what that did.
+        return
     was_waiting = before is not None and before.state == "waiting"
     if before is not None and message.outcome == "resume":
         # Production's step table holds a repair half done, whether or not its result ever came.
@@ -80,6 +86,12 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
     elif before is not None and message.outcome == "repair":
         # No repair half done stands there: what was begun has ended without effect.
         _forget_money(before)
+    if before is not None and message.outcome in ("repair", "resume"):
+        before.unknown_since = None
+    claim = claims.find_pending(session, message.command_id)
+    if claim is not None and before is not None:
+        claims.settle(session, claim, before, message, now)
+        return
     anomaly = anomaly_service.record_facts(session, agent, message, now)
     if anomaly is not None and was_waiting and anomaly.state == "open":
         _go_on(session, anomaly, message, now)
@@ -163,6 +175,10 @@ def _apply(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now:
     if message.outcome in ("failed", "needs_human") and not message.money_moved:
         # Whatever the repair had begun had no effect, and it was closed: the next one is a new one.
         _forget_money(anomaly)
+    if message.outcome == "unknown":
+        anomaly.unknown_since = now
+    elif message.outcome in ("repaired", "already_consistent", "failed"):
+        anomaly.unknown_since = None
     match message.outcome:
         case "repaired":
             is_failed = message.is_confirmed_failed
@@ -176,13 +192,14 @@ def _apply(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now:
             anomaly.reason = message.reason[:200]
             _move(session, anomaly, "waiting", message, now)
         case "refused":
-            _move(session, anomaly, "open", message, now)
+            _move(session, anomaly, "waiting" if anomaly.unknown_since else "open", message, now)
             _verify_if_free(session, anomaly, now)
         case "needs_human":
             anomaly.reason = message.reason[:200]
             _move(session, anomaly, "needs_human", message, now)
         case "cancelled":
-            _move(session, anomaly, "waiting" if anomaly.has_moved_money else "open", message, now)
+            waits = anomaly.has_moved_money or anomaly.unknown_since is not None
+            _move(session, anomaly, "waiting" if waits else "open", message, now)
 
 
 def _apply_failed(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
@@ -266,6 +283,11 @@ def _find_attempt(session: WorkSession, command_id: str | None) -> Attempt | Non
     return session.scalars(select(Attempt).where(Attempt.command_id == command_id)).unique().first()
 
 
+def is_stale(anomaly: Anomaly, verify: Command) -> bool:
+    """Return whether a Verify was ordered before an attempt ended whose outcome nobody knows."""
+    return anomaly.unknown_since is not None and verify.created_at < anomaly.unknown_since
+
+
 OUTCOME_OF_CLOSED = {"indeterminate": "unknown"}
 """What an attempt is called whose command closed without a result; else the command's own word."""
 UNCERTAIN = ("indeterminate", "superseded")
@@ -288,7 +310,10 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
     session.touch("executions", "anomalies", "home")
     if anomaly.state != "repairing" or attempt.number != anomaly.attempts:
         return
-    waits = outcome in UNCERTAIN or anomaly.has_moved_money
+    if outcome in UNCERTAIN or (outcome == "expired" and command.agent_id is not None):
+        # Sent to an agent whose Ack never came, it may have been worked on all the same.
+        anomaly.unknown_since = now
+    waits = anomaly.unknown_since is not None or anomaly.has_moved_money
     change_state(
         session,
         anomaly,
