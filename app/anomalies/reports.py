@@ -123,6 +123,9 @@ def apply_decision(session: WorkSession, anomaly: Anomaly, outcome: str, reason:
     person was asked to look at comes back only where the *decision* asked for them, and no money has moved.
     """
     to = STATE_OF_OUTCOME[outcome]
+    if to == "open" and anomaly.unknown_since is not None:
+        # A collection may have read before the attempt whose outcome nobody knows: a Verify must say it.
+        to = "waiting"
     if anomaly.state == "repairing" or (anomaly.state == "exhausted" and to != "needs_human"):
         return
     if anomaly.state == "needs_human" and anomaly.has_moved_money:

@@ -15,7 +15,7 @@ from flask import Flask, current_app
 from app.agents import overdue
 from app.anomalies import collection_course
 from app.clock import current_time
-from app.executions import limits, retention, ticking
+from app.executions import limits, retention, ticking, unknown
 from app.extensions import db
 from app.plans import ticks
 from app.unit_of_work import unit_of_work
@@ -147,6 +147,12 @@ def resume_clicked(now: datetime) -> None:
         ticking.resume_clicked(session, now)
 
 
+def verify_unknown(now: datetime) -> None:
+    """Ask about what waits and no tick asks about."""
+    with unit_of_work() as session:
+        unknown.verify_unknown(session, now)
+
+
 def apply_limits(now: datetime) -> None:
     """Hand to a person what has waited too long."""
     while limits.has_overdue(db.session, now):
@@ -176,4 +182,4 @@ EVERY_SECOND: Final[tuple[Part, ...]] = (
     run_due_schedules,
     run_due_plans,
 )
-EVERY_MINUTE: Final[tuple[Part, ...]] = (resume_clicked, apply_limits, delete_old_rows)
+EVERY_MINUTE: Final[tuple[Part, ...]] = (resume_clicked, verify_unknown, apply_limits, delete_old_rows)

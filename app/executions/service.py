@@ -125,11 +125,14 @@ def start_attempt(session: WorkSession, anomaly: Anomaly, plan: Plan, order: Ord
 def start_attempts(
     session: WorkSession, anomalies: Sequence[Anomaly], plan: Plan, order: Order
 ) -> list[Attempt]:
-    """Command repairs of anomalies by their plan; those whose trade has a live command are left out.
+    """Command repairs of anomalies by their plan; those whose trade has a live command are left out, and of a
+    tick those whose last outcome is unknown: a Verify comes first.
 
     The caller has asked ``refusal`` of each. A command carries neither amount nor payee: the agent reads
     those.
     """
+    if order.trigger == "tick":
+        anomalies = [anomaly for anomaly in anomalies if anomaly.unknown_since is None]
     issued = issue_many(
         session,
         type="Repair",

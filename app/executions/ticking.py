@@ -69,14 +69,16 @@ def attempt_tick_page(session: WorkSession, page: TickPage, now: datetime) -> Ti
 
 
 def _attempt(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now: datetime) -> int:
-    """Attempt what is open, verify what waits; return how many commands that made."""
-    waiting = [anomaly for anomaly in anomalies if anomaly.state == "waiting"]
+    """Attempt what is open, verify what waits or is unknown; return how many commands that made."""
+    waiting = [one for one in anomalies if one.state == "waiting" or one.unknown_since is not None]
     verifies = order_verifies(session, waiting, now, priority=plan.level)
     ready = []
     for anomaly in anomalies:
-        if anomaly.state == "open" and has_attempts_left(anomaly, plan.max_retries):
+        if anomaly.state != "open" or anomaly.unknown_since is not None:
+            continue
+        if has_attempts_left(anomaly, plan.max_retries):
             ready.append(anomaly)
-        elif anomaly.state == "open":
+        else:
             exhaust(session, anomaly, now)
     return verifies + len(start_attempts(session, ready, plan, Order("tick", SYSTEM, "", now)))
 

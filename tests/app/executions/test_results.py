@@ -263,6 +263,8 @@ def test_a_command_closed_without_a_result_spends_no_retry(
     state: str,
 ) -> None:
     command = begin(session, anomaly, plan, agent)
+    if closed == "expired":
+        command.agent_id = command.sent_at = command.accepted_at = None
     commands.close(session, command, closed, LATER, "why")
     assert (attempt_of(session, command).outcome, anomaly.state) == (outcome, state)
     assert (anomaly.failed_attempts, anomaly.attempts) == (0, 1)
@@ -288,7 +290,7 @@ def test_a_money_step_told_while_running_is_kept_at_once(
 
 
 def order_facts(session: WorkSession, anomaly: Anomaly, agent: Agent) -> Command:
-    command = order_verify(session, anomaly, NOW)
+    command = order_verify(session, anomaly, LATER)
     hand_to(session, command, agent)
     return command
 

@@ -1,0 +1,271 @@
+"""Unknown is a state: it is verified by itself, and never repeated by itself."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from app.agents import commands
+from app.agents.models import Agent, Command
+from app.anomalies.models import Anomaly, CollectionRun, CollectionTask
+from app.anomalies.reports import take_rows
+from app.anomalies.service import order_verify
+from app.executions import results, ticking, unknown
+from app.executions.models import Attempt
+from app.executions.service import Order, retry_now, start_attempt, start_attempts
+from app.plans.models import Plan, Tick
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
+from tests.factories import (
+    FIXER,
+    NOW,
+    PERSON,
+    facts_read,
+    finished,
+    hand_to,
+    make_agent,
+    make_anomaly,
+    make_group,
+    make_plan,
+    reported,
+)
+
+pytestmark = pytest.mark.each_engine
+
+LATER = NOW + timedelta(minutes=3)
+MUCH_LATER = NOW + timedelta(minutes=20)
+
+
+@pytest.fixture
+def group(session: WorkSession) -> SystemGroup:
+    return make_group(session)
+
+
+@pytest.fixture
+def agent(session: WorkSession, group: SystemGroup) -> Agent:
+    return make_agent(session, group, seen_at=MUCH_LATER)
+
+
+@pytest.fixture
+def plan(session: WorkSession, group: SystemGroup) -> Plan:
+    return make_plan(session, group, max_retries=9)
+
+
+@pytest.fixture
+def anomaly(session: WorkSession, group: SystemGroup) -> Anomaly:
+    return make_anomaly(session, group)
+
+
+def begin(session: WorkSession, anomaly: Anomaly, plan: Plan, agent: Agent) -> Command:
+    attempt = start_attempt(session, anomaly, plan, Order("tick", PERSON, "", NOW))
+    command = commands.find(session, attempt.command_id)
+    assert command is not None
+    hand_to(session, command, agent)
+    return command
+
+
+def leave_unknown(session: WorkSession, anomaly: Anomaly, plan: Plan, agent: Agent) -> Command:
+    """An attempt whose reply from the bank was lost; return its command."""
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "unknown"), LATER)
+    session.flush()
+    return command
+
+
+def tick(session: WorkSession, plan: Plan) -> None:
+    ticking.attempt_tick_page(session, ticking.TickPage(a_tick(session, plan), plan.id, 0), MUCH_LATER)
+    session.flush()
+
+
+def a_tick(session: WorkSession, plan: Plan) -> int:
+    tick = Tick(subject="plan", subject_id=plan.id, due_at=MUCH_LATER, at=MUCH_LATER)
+    session.add(tick)
+    session.flush()
+    return tick.id
+
+
+def ordered(session: WorkSession) -> list[str]:
+    """The types of all commands, in the order they were given."""
+    session.flush()
+    return list(session.scalars(select(Command.type).order_by(Command.seq)))
+
+
+def answer(session: WorkSession, agent: Agent, outcome: str) -> None:
+    """The newest Verify is answered."""
+    verify = session.scalars(
+        select(Command).where(Command.type == "Verify").order_by(Command.seq.desc()).limit(1)
+    ).one()
+    hand_to(session, verify, agent)
+    results.record_facts(session, agent, facts_read(verify, outcome), MUCH_LATER)
+    session.flush()
+
+
+def test_an_unknown_outcome_is_verified_at_the_tick_and_not_repeated(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    leave_unknown(session, anomaly, plan, agent)
+    tick(session, plan)
+    assert ordered(session) == ["Repair", "Verify"]
+    assert (anomaly.state, anomaly.unknown_since) == ("waiting", LATER)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "types"),
+    [
+        ("repair", ["Repair", "Verify", "Repair"]),
+        ("resume", ["Repair", "Verify", "Repair"]),
+        ("wait", ["Repair", "Verify"]),
+        ("error", ["Repair", "Verify"]),
+        ("human", ["Repair", "Verify"]),
+    ],
+)
+def test_only_facts_that_say_repair_or_resume_repeat_it(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly, outcome: str, types: list[str]
+) -> None:
+    leave_unknown(session, anomaly, plan, agent)
+    tick(session, plan)
+    answer(session, agent, outcome)
+    assert ordered(session) == types
+    assert (anomaly.unknown_since is None) == (outcome in ("repair", "resume"))
+
+
+def test_a_collection_that_read_before_the_attempt_repeats_nothing(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    leave_unknown(session, anomaly, plan, agent)
+    take_rows(session, a_task(session, group, agent), [reported(anomaly.trade_no)], LATER)
+    assert anomaly.state == "waiting"
+    tick(session, plan)
+    assert ordered(session) == ["Repair", "Verify"]
+
+
+def test_a_collection_that_asks_a_person_and_takes_it_back_repeats_nothing(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    leave_unknown(session, anomaly, plan, agent)
+    for outcome in ("human", "repair"):
+        row = reported(anomaly.trade_no, outcome=outcome)
+        take_rows(session, a_task(session, group, agent), [row], MUCH_LATER)
+    assert anomaly.state == "waiting"
+    tick(session, plan)
+    assert ordered(session) == ["Repair", "Verify"]
+
+
+def a_task(session: WorkSession, group: SystemGroup, agent: Agent) -> CollectionTask:
+    run = CollectionRun(
+        group=group,
+        state="running",
+        trigger="click",
+        requested_by=PERSON.name,
+        fixer_codes=[FIXER],
+        window_start=NOW - timedelta(days=7),
+        window_end=NOW,
+        created_at=NOW,
+    )
+    session.add(run)
+    session.flush()
+    task = CollectionTask(
+        run=run, agent_id=agent.id, command_id=f"run-{run.id}", shard=0, shards=1, created_at=NOW
+    )
+    session.add(task)
+    session.flush()
+    return task
+
+
+def test_the_late_answer_of_a_verify_ordered_before_the_attempt_repeats_nothing(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    early = order_verify(session, anomaly, NOW - timedelta(minutes=6))
+    hand_to(session, early, agent)
+    commands.close(session, early, "indeterminate", NOW, "its deadline passed")
+    leave_unknown(session, anomaly, plan, agent)
+    results.record_facts(session, agent, facts_read(early, "repair"), MUCH_LATER)
+    assert (anomaly.state, anomaly.unknown_since) == ("waiting", LATER)
+    assert ordered(session) == ["Verify", "Repair"]
+
+
+def test_what_an_agent_may_hold_though_its_ack_never_came_is_unknown(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    command.state, command.accepted_at = "pending", None
+    commands.close(session, command, "expired", LATER, "its deadline passed")
+    assert (anomaly.state, anomaly.unknown_since) == ("waiting", LATER)
+
+
+def test_no_tick_attempts_what_is_unknown_whatever_state_it_is_in(
+    session: WorkSession, agent: Agent, plan: Plan, group: SystemGroup
+) -> None:
+    lost = make_anomaly(session, group, unknown_since=NOW)
+    assert start_attempts(session, [lost], plan, Order("tick", PERSON, "", NOW)) == []
+    tick(session, plan)
+    assert ordered(session) == ["Verify"]
+
+
+def test_a_refused_or_cancelled_attempt_leaves_it_unknown(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    for outcome in ("refused", "cancelled"):
+        anomaly.state, anomaly.unknown_since = "open", None
+        command = begin(session, anomaly, plan, agent)
+        anomaly.unknown_since = NOW
+        results.record_result(session, agent, finished(command, outcome), LATER)
+        assert (anomaly.state, anomaly.unknown_since) == ("waiting", NOW)
+        for verify in session.scalars(select(Command).where(Command.type == "Verify")):
+            verify.state = "finished"
+        session.flush()
+
+
+def test_a_person_may_repeat_what_is_unknown(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    leave_unknown(session, anomaly, plan, agent)
+    retry_now(session, anomaly.id, Order("click", PERSON, "已查清", MUCH_LATER), group_ids=None)
+    session.flush()
+    assert [one.trigger for one in session.scalars(select(Attempt).order_by(Attempt.number)).unique()] == [
+        "tick",
+        "click",
+    ]
+
+
+@pytest.mark.parametrize(
+    "columns", [{"mode": "manual"}, {"state": "disabled"}, {"fixer_code": "rechargeTimeoutFixServiceImpl"}]
+)
+def test_what_no_tick_asks_about_is_verified_all_the_same(
+    session: WorkSession, group: SystemGroup, agent: Agent, columns: dict[str, str]
+) -> None:
+    make_plan(session, group, **columns)
+    make_anomaly(session, group, state="waiting", unknown_since=NOW)
+    assert unknown.verify_unknown(session, MUCH_LATER) == 1
+    answer(session, agent, "repair")
+    assert ordered(session) == ["Verify"]
+    assert session.scalars(select(Anomaly.state)).one() == "open"
+
+
+def test_what_an_automatic_plan_asks_about_is_left_to_its_ticks(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    make_anomaly(session, group, state="waiting")
+    assert unknown.verify_unknown(session, MUCH_LATER) == 0
+
+
+def test_what_waits_is_asked_about_every_ten_minutes(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    make_anomaly(session, group, state="waiting")
+    made = []
+    for minutes in (0, 5, 10):
+        made.append(unknown.verify_unknown(session, NOW + timedelta(minutes=minutes)))
+        for verify in session.scalars(select(Command)):
+            verify.state = "finished"
+        session.flush()
+    assert made == [1, 0, 1]
+
+
+def test_nobody_is_asked_while_no_agent_of_the_group_is_online(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    make_agent(session, group, is_online=False)
+    make_anomaly(session, group, state="waiting")
+    assert unknown.verify_unknown(session, NOW) == 0
+    assert ordered(session) == []
