@@ -27,7 +27,7 @@ from app.anomalies import claims, collecting, collection_course, states
 from app.audit import views as audit_views
 from app.clock import Clock, utc_now
 from app.config import Settings, read_secret_key, read_settings
-from app.executions import anomaly_views, exception_views, results, service
+from app.executions import anomaly_views, exception_views, queue_views, results, service
 from app.executions import views as execution_views
 from app.executions.scheduler import Scheduler
 from app.extensions import csrf, db, limiter, migrate
@@ -50,6 +50,7 @@ BLUEPRINTS: Final = (
     execution_views.blueprint,
     anomaly_views.blueprint,
     exception_views.blueprint,
+    queue_views.blueprint,
     monitor_views.blueprint,
 )
 

@@ -81,6 +81,10 @@ REASONS: Mapping[str, Any] = {
     # what time alone decides
     "waited_too_long": _("等待银行超过期限"),
     "money_moved_too_long": _("资金已动，24 小时内未能完成"),
+    # healed outside, as someone said
+    "claim_refuted": _("称已在外部处理，核实不成立"),
+    "claim_unanswered": _("称已在外部处理，没有核实到结果"),
+    "missing": _("生产系统中没有这个交易号"),
     # a collection
     "no_agent_online": _("没有在线的客户端"),
     "codes_not_offered": _("没有在线客户端提供的修复代号"),
@@ -117,6 +121,10 @@ EVENTS: Mapping[str, Any] = {
     "decided_repair": _("核实：可修复"),
     "decided_wait": _("核实：等待"),
     "decided_human": _("核实：需人工"),
+    "claimed_outside": _("声明已在外部处理，要求核实"),
+    "healed_outside": _("外部处理属实，关闭"),
+    "claim_refuted": _("称已在外部处理，核实不成立"),
+    "claim_unanswered": _("称已在外部处理，没有核实到结果"),
     "attempt_tick": _("定时执行"),
     "attempt_click": _("手动执行"),
     "attempt_command_line": _("命令行执行"),

@@ -46,7 +46,8 @@ class AnomalyFilter:
     ``group_ids`` are those its reader may see, None for all; ``fixer_code`` '' is any. ``pairs`` keeps only
     anomalies whose (group id, fixer code) is among them, ``without_pairs`` those whose is not: so a caller
     that knows the plans selects by plan; in the tab ``human`` they hold for what is not with a person
-    already. ``seen_from`` / ``seen_to`` bound when it was first reported, amounts are in minor units.
+    already, while ``only_pairs`` holds for all. ``seen_from`` / ``seen_to`` bound when it was first reported,
+    ``changed_to`` when its state last changed; amounts are in minor units.
     ``reason`` finds those that go on with a detail after it too.
     ``ids`` are the rows ticked in a list; ``until_id`` leaves out what was reported after someone looked.
     """
@@ -68,6 +69,8 @@ class AnomalyFilter:
     until_id: int | None = None
     pairs: Pairs | None = None
     without_pairs: Pairs | None = None
+    only_pairs: Pairs | None = None
+    changed_to: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,10 @@ def conditions(session: ReadSession, wanted: AnomalyFilter) -> list[ColumnElemen
     found += _by_state(wanted) + _ranges(session, wanted)
     if wanted.run_id is not None:
         found.append(or_(Anomaly.last_run_id == wanted.run_id, Anomaly.first_run_id == wanted.run_id))
+    if wanted.only_pairs is not None:
+        found.append(is_among(wanted.only_pairs))
+    if wanted.changed_to is not None:
+        found.append(Anomaly.changed_at <= wanted.changed_to)
     if wanted.ids:
         found.append(Anomaly.id.in_(wanted.ids))
     if wanted.until_id is not None:

@@ -31,6 +31,7 @@ ACTIONS: Mapping[str, Any] = {
     "run.cancel": _("取消收集"),
     "anomaly.ignore": _("忽略异常"),
     "anomaly.verify": _("要求核实"),
+    "anomaly.claim_outside": _("声明已在外部处理"),
     "attempt.start": _("执行修复"),
     "attempt.start_many": _("批量执行修复"),
     "attempt.retry": _("再次执行修复"),

@@ -56,6 +56,8 @@ CAUSES: Final = (
     "malformed",
     "waited_too_long",
     "money_moved_too_long",
+    "claim_refuted",
+    "claim_unanswered",
 )
 """The reasons offered as the filter ``cause``; any other may stand in the URL."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from flask import Blueprint, Response, redirect, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 
-from app.anomalies import queries
+from app.anomalies import claims, queries
 from app.anomalies import service as anomaly_service
 from app.anomalies.models import ANOMALY_STATES, TERMINAL_STATES, Anomaly
 from app.clock import current_time
@@ -92,7 +92,7 @@ def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
 
 
 @blueprint.route(
-    "/<int:anomaly_id>/<any(repair, retry, verify, ignore, cancel):action>", methods=["GET", "POST"]
+    "/<int:anomaly_id>/<any(repair, retry, verify, outside, ignore, cancel):action>", methods=["GET", "POST"]
 )
 @requires("operator")
 def act_on_anomaly(anomaly_id: int, action: str) -> ResponseReturnValue:
@@ -101,7 +101,7 @@ def act_on_anomaly(anomaly_id: int, action: str) -> ResponseReturnValue:
         return _dialog(form, anomaly_id, action, 200)
     try:
         with unit_of_work() as work:
-            _act(work, anomaly_id, action, form.text("reason"))
+            _act(work, anomaly_id, action, form)
     except NotFoundError:
         raise
     except PiculusError as error:
@@ -112,6 +112,7 @@ def act_on_anomaly(anomaly_id: int, action: str) -> ResponseReturnValue:
         "repair": _("已发出修复命令：%(number)s", number=anomaly.trade_no),
         "retry": _("已发出修复命令：%(number)s", number=anomaly.trade_no),
         "verify": _("已要求重新核实：%(number)s", number=anomaly.trade_no),
+        "outside": _("已要求核实：%(number)s；三方一致才会关闭", number=anomaly.trade_no),
         "ignore": _("已忽略：%(number)s", number=anomaly.trade_no),
         "cancel": _("已要求取消：%(number)s；在下一个外部动作之前停下", number=anomaly.trade_no),
     }[action]
@@ -133,9 +134,9 @@ def _filtered_url(endpoint: str) -> str:
     return url_for(endpoint, **filters)  # type: ignore[arg-type]
 
 
-def _act(work: WorkSession, anomaly_id: int, action: str, reason: str) -> None:
-    """Do what was asked, once. Raises NotFoundError, InvalidError for the reason, ConflictError."""
-    actor, allowed, now = current_actor(), current_group_ids(), current_time()
+def _act(work: WorkSession, anomaly_id: int, action: str, form: Form) -> None:
+    """Do what was asked, once. Raises NotFoundError, InvalidError for what was typed, ConflictError."""
+    actor, allowed, now, reason = current_actor(), current_group_ids(), current_time(), form.text("reason")
     order = service.Order("click", actor, reason, now)
     if action == "repair":
         service.attempt_one(work, anomaly_id, order, group_ids=allowed)
@@ -143,6 +144,16 @@ def _act(work: WorkSession, anomaly_id: int, action: str, reason: str) -> None:
         service.retry_now(work, anomaly_id, order, group_ids=allowed)
     elif action == "verify":
         anomaly_service.verify(work, anomaly_id, reason=reason, actor=actor, group_ids=allowed, now=now)
+    elif action == "outside":
+        claims.claim_healed(
+            work,
+            anomaly_id,
+            reference=form.text("reference"),
+            reason=reason,
+            actor=actor,
+            group_ids=allowed,
+            now=now,
+        )
     elif action == "ignore":
         anomaly_service.ignore(work, anomaly_id, reason=reason, actor=actor, group_ids=allowed, now=now)
     else:

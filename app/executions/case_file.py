@@ -6,7 +6,8 @@ from typing import Any, Final
 from agent.facts import ROW_COLUMNS
 from app.agents import commands
 from app.agents.models import Command
-from app.anomalies.models import OPEN_STATES, Anomaly, AnomalyEvent
+from app.anomalies.claims import last_claims
+from app.anomalies.models import OPEN_STATES, Anomaly, AnomalyEvent, OutsideClaim
 from app.anomalies.queries import list_of_trade
 from app.anomalies.service import GroupIds
 from app.executions.attempts import find_running
@@ -27,8 +28,9 @@ class CaseFile:
     ``refusal`` is the code why no click repairs it now, None where one does. ``command`` is the trade's live
     command, ``attempt`` the attempt under way, ``has_begun_money`` whether that is past cancelling.
     ``older_events``: the id below which its history goes on, None where it ends here. ``actions``: of repair,
-    retry, verify, ignore, cancel, those its state allows. ``others``: further anomalies of the same trade.
-    ``attempts`` are found by the command that events name.
+    retry, verify, outside (healed outside), ignore, cancel, those its state allows. ``claim`` is the newest
+    word that it was healed outside. ``others``: further anomalies of the same trade. ``attempts`` are found
+    by the command that events name.
     """
 
     anomaly: Anomaly
@@ -42,6 +44,7 @@ class CaseFile:
     has_begun_money: bool
     refusal: str | None
     actions: tuple[str, ...]
+    claim: OutsideClaim | None
     others: list[Anomaly]
 
 
@@ -71,6 +74,7 @@ def read_case(
         has_begun_money=has_begun,
         refusal=_refusal(anomaly, detail.plan),
         actions=allowed_actions(anomaly, detail.plan, is_cancellable=is_cancellable),
+        claim=last_claims(session, [anomaly.id]).get(anomaly.id),
         others=[
             one for one in list_of_trade(session, anomaly.group_id, anomaly.trade_no) if one.id != anomaly.id
         ],
@@ -85,11 +89,14 @@ def allowed_actions(anomaly: Anomaly, plan: Plan | None, *, is_cancellable: bool
         return ("cancel",) if is_cancellable else ()
     attempt = "repair" if anomaly.state in ("open", "waiting") else "retry"
     attempts = (attempt,) if _refusal(anomaly, plan, RETRYABLE_STATES) is None else ()
+    if not anomaly.has_own_number:
+        # No agent can be asked about a row without a usable number.
+        return ("ignore",)
     if anomaly.state == "needs_human":
         # What a person has looked into is read afresh before anything is attempted again.
-        return ("verify", *attempts, "ignore")
+        return ("verify", *attempts, "outside", "ignore")
     is_under_way = anomaly.has_moved_money and anomaly.state in ("open", "waiting")
-    return (*attempts, "verify", *(() if is_under_way else ("ignore",)))
+    return (*attempts, "verify", "outside", *(() if is_under_way else ("ignore",)))
 
 
 def predicted_row(anomaly: Anomaly, to_come: str) -> dict[str, Any] | None:

@@ -5,16 +5,17 @@ from dataclasses import replace
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app import doubts
 from app.agents.queries import offer_counts
 from app.anomalies import queries
 from app.anomalies.queries import AnomalyFilter
 from app.clock import current_time
 from app.errors import ConflictError, InvalidError, PiculusError
-from app.executions import anomaly_filters, exceptions, selection
+from app.executions import anomaly_filters, exceptions, human_queue, queue_views, selection
 from app.executions.anomaly_views import filter_choices, plans_of_rows
-from app.executions.case_file import allowed_actions
 from app.executions.service import Order
 from app.extensions import db
+from app.filters import choice
 from app.forms import Form, read_number
 from app.i18n import choose_zone
 from app.i18n import translate as _
@@ -23,7 +24,7 @@ from app.messages import words
 from app.rendering import finish, render_dialog, render_list
 from app.unit_of_work import unit_of_work
 from app.users.access import current_actor, current_group_ids, requires
-from app.words import word
+from app.words import choices, word
 
 blueprint = Blueprint("exceptions", __name__, url_prefix="/exceptions")
 
@@ -36,6 +37,7 @@ FILTERS = (
     "plan",
     "level",
     "cause",
+    "age",
     "amount_from",
     "amount_to",
 )
@@ -49,11 +51,13 @@ def list_exceptions() -> ResponseReturnValue:
     form, allowed = Form(request.args), current_group_ids()
     tab = _tab(form)
     wanted = exceptions.tab_filter(db.session, _read(form), tab)
+    is_queue = tab == exceptions.HUMAN
     sort = anomaly_filters.read_sort(form, exceptions.DEFAULT_SORTS[tab])
     cut = Cut(
         after=request.args.get("after"), before=request.args.get("before"), size=exceptions.PAGE_SIZES[tab]
     )
     page = exceptions.list_exceptions(db.session, wanted, cut, sort)
+    plans = plans_of_rows(page.rows)
     return render_list(
         "exceptions/index.html",
         "exceptions/_table.html",
@@ -61,14 +65,18 @@ def list_exceptions() -> ResponseReturnValue:
         page=page,
         count=queries.count_anomalies(db.session, wanted),
         counts=exceptions.count_tabs(db.session, allowed),
-        plans=plans_of_rows(page.rows),
-        allowed_actions=allowed_actions,
+        plans=plans,
+        cases=human_queue.read_cases(db.session, page.rows, plans) if is_queue else [],
+        reason_counts=human_queue.count_reasons(db.session, replace(wanted, reason="")) if is_queue else [],
+        doubts=doubts,
         form=form,
         tab=tab,
         repair_all_url=_repair_all_url(),
         sort=sort,
         filters=FILTERS,
         is_filtered=anomaly_filters.is_filtered(form, FILTERS),
+        age_choices=queue_views.age_choices(),
+        level_choices=choices("level"),
         state_choices=[(state, word("anomaly", state)) for state in queries.TAB_STATES["executable"]],
         **filter_choices(form),
     )
@@ -175,7 +183,9 @@ def _skip_words(code: str) -> str:
 
 
 def _read(form: Form) -> AnomalyFilter:
-    return anomaly_filters.read_filter(db.session, form, choose_zone(), current_group_ids())
+    wanted = anomaly_filters.read_filter(db.session, form, choose_zone(), current_group_ids())
+    age = choice(form, "age", form.text("age"), human_queue.AGES)
+    return replace(wanted, changed_to=current_time() - human_queue.AGES[age]) if age else wanted
 
 
 def _tab(form: Form) -> str:

@@ -48,7 +48,8 @@ def tab_filter(session: ReadSession, wanted: AnomalyFilter, tab: str) -> Anomaly
     """
     in_force = plan_queries.pairs(session, None)
     if tab == HUMAN:
-        return replace(wanted, tab=HUMAN, pairs=None, without_pairs=in_force)
+        # 方案等级 narrows all that stands here; whether a plan is in force says only why it does.
+        return replace(wanted, tab=HUMAN, pairs=None, without_pairs=in_force, only_pairs=wanted.pairs)
     asked = in_force if wanted.pairs is None else tuple(set(in_force) & set(wanted.pairs))
     return replace(wanted, tab=EXECUTABLE, pairs=asked, without_pairs=None)
 

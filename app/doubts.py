@@ -1,0 +1,107 @@
+"""Why a machine may not decide, what a person is advised to do, and the evidence, in the reader's language."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask_babel import lazy_gettext as _
+
+DOUBTS: Mapping[str, Any] = {
+    "mismatch": _("金额、账号或收款人对不上，机器分不清哪一方写错了。"),
+    "credited without bank money": _("入账没有对应的银行收款：冲回还是等银行补款，由人决定。"),
+    "row says posted, ledger does not": _("交易记录声称已记账，账务却没有：照着记录补记可能记成两次。"),
+    "success without bank money": _("客户看到成功而款项没有到：撤销还是追款，由人决定。"),
+    "failed but credited": _("客户已经入账而记录是失败：改记录还是扣回，由人决定。"),
+    "single-step posting is half present": _("一笔分录不该只有一半：账务自相矛盾，机器不能补另一半。"),
+    "second segment without first": _("先有第二段、没有第一段，顺序不可能；可能有人手工记过账。"),
+    "processing, debited, bank failed": _("客户已被扣款而银行没有付出：再付还是冲正，由人决定。"),
+    "settled in ledger, not at bank": _("账务说已付给银行，银行说没有；再付一次可能付成两次。"),
+    "processing with a posted leg": _("仍在处理中却已有记账，生产系统可能还在动它。"),
+    "both legs on row, status or bank disagrees": _("两段记账都在，状态却不符；机器不能推翻已经记下的账。"),
+    "paid, ledger or row behind": _("银行已付，账务没有跟上：补记之前需确认付款由谁发起。"),
+    "row behind ledger": _("账务走在记录前面，可能是另一处手工处理的结果。"),
+    "failed but bank paid": _("记录写着失败而银行已经付出：客户可能又提过一次，由人核对。"),
+    "out_of_range": _("数值超出范围，机器不知道原来该是多少。"),
+    "meaningless": _("取值没有含义，机器不能猜它原来的意思。"),
+    "malformed": _("格式不对，这一行无法可靠地读懂。"),
+    "insufficient balance": _("余额不够扣款；没有扣款就不能出款。"),
+    "debited, payout failed": _("客户已被扣款而银行没有付出：再付还是冲正，由人决定。"),
+    "not debited, so not paid": _("没有扣款成功，不能先出款。"),
+    "the reply to the payout was lost, the bank does not de-duplicate": _(
+        "不知道银行是否收到，而再发一次会再付一次。"
+    ),
+    "the request may still reach the bank, which does not de-duplicate": _(
+        "先前的请求可能还在路上；再发一次，两笔都会付。"
+    ),
+    "the bank holds the number with another amount or payee": _(
+        "同一编号在银行是另一笔款项，机器不能认作这一笔。"
+    ),
+    "production no longer holds the number of the payout": _("对不上是哪一次付款，机器不能另起一笔。"),
+    "more than one bank request may be alive": _("可能有两笔请求都会付出；机器不再发第三笔。"),
+    "the bank no longer has the money where it had": _("银行前后结果不同，机器不能据此移动资金。"),
+    "row changed after money moved": _("移动资金之后有人改了这一行，原来的步骤已不适用。"),
+    "another entry holds the leg and does not fit the trade": _("这一段已被另一笔账占着，机器不能替它改账。"),
+    "an entry of this repair was reversed": _("有人冲正了机器记的账；再记一次会抵消那个人的决定。"),
+    "no row has this trade number": _("生产系统中找不到它，没有什么可以修复。"),
+    "missing": _("生产系统中找不到它，没有什么可以修复。"),
+    "more than one row has this trade number": _("两行同号，机器不知道改哪一行。"),
+    "waited_too_long": _("已等待过久，银行仍无确定结果，需有人去催问。"),
+    "money_moved_too_long": _("资金已动，却迟迟不能完成，需查明受阻的原因。"),
+    "claim_refuted": _("有人称已在外部处理，核实结果却不支持；有疑问时机器不动资金。"),
+    "claim_unanswered": _("有人称已在外部处理，却没有核实到结果；有疑问时机器不动资金。"),
+    "read back": _("修复后读回的与写入的不同，需查明是谁改的。"),
+    "the ledger refused after money moved": _("资金已动，账务却拒绝记下一段；这一步机器不能跳过。"),
+}
+"""By the stable word of a reason (app.reasons): why a machine may not decide."""
+
+PLANLESS: Mapping[str, Any] = {
+    "none": _("没有方案说明可以修复它；没有人同意，机器不动手。"),
+    "disabled": _("方案已失效：有人要求机器停手。"),
+}
+UNTOLD: Any = _("三方说法不一，机器不能判断以哪一方为准。")
+
+PROPOSALS: Mapping[str, tuple[Any, Any]] = {
+    "verifying": (_("等待核实"), _("客户端正在重新读取三方，不改任何数据；结果到了再定。")),
+    "correct_row": (_("更正数据"), _("没有可用的交易号，客户端无法核实；在生产系统更正后忽略这一条。")),
+    "correct_and_verify": (_("更正后核实"), _("在生产系统更正这一行，然后核实。")),
+    "make_plan": (_("新建方案"), _("配置并启用方案后即可修复。")),
+    "enable_plan": (_("启用方案"), _("查明停用的原因；启用后即可修复。")),
+    "pay_or_reverse": (_("再付或冲正"), _("已扣款且确定没有付出：换一个请求号再付，或冲正、退回客户账户。")),
+    "ask_bank": (_("等待银行"), _("向银行查清这些请求号的结果，有了结果再核实；之前不要重发。")),
+    "verify": (_("核实"), _("事实可能已经变了：只读地再读一次，再决定。")),
+    "retry": (_("重试"), _("排除原因后重试；从断点继续，不会重复记账或出款。")),
+    "close_outside": (_("外部处理后关闭"), _("在生产系统或银行处理好，然后“外部已处理，关闭”；核实一致才会关闭。")),
+    "ignore": (_("查明后忽略"), _("先查明这笔交易去了哪里，再写明原因忽略。")),
+}
+"""By action (app.executions.proposals): its name, and how it is done."""
+
+EVIDENCE: Mapping[str, Any] = {
+    "leg_posted": _("账务与记录都有 %(subject)s"),
+    "leg_behind_row": _("账务已有 %(subject)s，记录没有"),
+    "row_ahead_of_leg": _("记录写着第 %(subject)s 段已记账，账务没有"),
+    "leg_mismatch": _("账务第 %(subject)s 段与交易不相符"),
+    "leg_unknown": _("账务第 %(subject)s 段查不到"),
+    "bank_success": _("银行：%(subject)s 成功"),
+    "bank_fail": _("银行：%(subject)s 没有付"),
+    "bank_mismatch": _("银行：%(subject)s 与交易不相符"),
+    "bank_unknown": _("银行：%(subject)s 还没有确定的结果"),
+    "bank_never_asked": _("从未向银行发出请求"),
+}
+"""By code of app.executions.proposals.Evidence."""
+
+
+def doubt_words(reason: str, plan: str, is_with_person: bool) -> str:
+    """Return why a machine may not decide. ``plan``: normal, disabled, none."""
+    if not is_with_person and plan in PLANLESS:
+        return str(PLANLESS[plan])
+    return str(DOUBTS.get(reason.partition(": ")[0], UNTOLD))
+
+
+def proposal_words(action: str) -> tuple[str, str]:
+    """Return the name of a proposed action and how it is done."""
+    name, how = PROPOSALS[action]
+    return str(name), str(how)
+
+
+def evidence_of(code: str, subject: str) -> str:
+    """Return one fact that speaks for a proposal."""
+    return str(EVIDENCE[code]) % {"subject": subject}

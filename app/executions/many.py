@@ -1,0 +1,78 @@
+"""Verifying or ignoring many anomalies that a person has ticked: each as if it were the only one."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sqlalchemy import select
+
+from app.anomalies import service
+from app.anomalies.models import Anomaly
+from app.anomalies.service import GroupIds
+from app.audit.reasons import required_reason
+from app.errors import ConflictError, NotFoundError
+from app.executions.service import Order
+from app.keyset import ReadSession
+from app.unit_of_work import WorkSession
+
+BATCH: Final = 100
+"""So many go into one unit of work: other writers wait no longer than that takes."""
+ManyAction = Literal["verify", "ignore"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How many were done, and how many left out by the code of why."""
+
+    done: int
+    skipped: Mapping[str, int]
+
+
+def count_selected(session: ReadSession, ids: Sequence[int], group_ids: GroupIds) -> dict[str, int]:
+    """Return the amounts of the anomalies among ``ids`` that a person may see, in minor units by currency."""
+    amounts: Counter[str] = Counter()
+    for anomaly in _seen(session, ids, group_ids):
+        amounts[anomaly.currency] += anomaly.amount_minor or 0
+    return dict(amounts)
+
+
+def act_on_batch(
+    session: WorkSession, action: ManyAction, ids: Sequence[int], order: Order, *, group_ids: GroupIds
+) -> Done:
+    """Do ``action`` with up to BATCH anomalies; what is in no state for it is left out and counted.
+
+    One that has moved money is never ignored among many: a person looks at it alone. Raises InvalidError for
+    the reason.
+    """
+    required_reason(order.reason)
+    done, skipped = 0, Counter[str]()
+    act: Callable[[WorkSession, int, Order, GroupIds], None] = _verify if action == "verify" else _ignore
+    for anomaly_id in ids:
+        try:
+            act(session, anomaly_id, order, group_ids)
+            done += 1
+        except (ConflictError, NotFoundError) as error:
+            skipped[error.code] += 1
+    return Done(done, dict(skipped))
+
+
+def _verify(session: WorkSession, anomaly_id: int, order: Order, group_ids: GroupIds) -> None:
+    service.verify(
+        session, anomaly_id, reason=order.reason, actor=order.actor, group_ids=group_ids, now=order.now
+    )
+
+
+def _ignore(session: WorkSession, anomaly_id: int, order: Order, group_ids: GroupIds) -> None:
+    if service.get_anomaly(session, anomaly_id, group_ids).has_moved_money:
+        raise ConflictError("money_begun")
+    service.ignore(
+        session, anomaly_id, reason=order.reason, actor=order.actor, group_ids=group_ids, now=order.now
+    )
+
+
+def _seen(session: ReadSession, ids: Sequence[int], group_ids: GroupIds) -> list[Anomaly]:
+    statement = select(Anomaly).where(Anomaly.id.in_(ids))
+    if group_ids is not None:
+        statement = statement.where(Anomaly.group_id.in_(list(group_ids)))
+    return list(session.scalars(statement).unique())

@@ -1,0 +1,182 @@
+"""What a person is advised to do about a trade that no machine goes on with, and the evidence for it.
+
+Pure: from the reason, the three facts and what is known of plan and repair to one proposal. The first rule
+that speaks wins. It decides nothing: whatever a person then orders reads the facts afresh.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from agent.facts import BankState, Bookkeeping, Facts, Kind, LegFact, LegState
+
+Action = Literal[
+    "verifying",
+    "correct_row",
+    "correct_and_verify",
+    "make_plan",
+    "enable_plan",
+    "pay_or_reverse",
+    "ask_bank",
+    "verify",
+    "retry",
+    "close_outside",
+    "ignore",
+]
+"""再付 or 冲正 is one proposal: which of them is right, only the person knows."""
+
+LOST_REQUESTS: Final = (
+    "the reply to the payout was lost, the bank does not de-duplicate",
+    "the request may still reach the bank, which does not de-duplicate",
+    "more than one bank request may be alive",
+)
+"""Money may be under way: the bank must say before anything is asked of it again."""
+CHANGED: Final = (
+    "row changed after money moved",
+    "the row has changed since it was reported",
+    "the row is no longer what was read",
+    "the facts call for other steps",
+    "another repair of this trade came between",
+    "the bank no longer has the money where it had",
+    "claim_refuted",
+    "claim_unanswered",
+)
+"""What was read does not hold any more, or someone may have been at work: it is read afresh first."""
+UNPAID: Final = ("processing, debited, bank failed", "debited, payout failed")
+ABSENT: Final = ("missing", "no row has this trade number")
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What is known of a trade that no machine goes on with.
+
+    ``reason`` is the anomaly's, ``outcome`` its newest decision; ``facts`` None where none could be read.
+    ``plan``: normal, disabled, none. ``is_with_person``: not merely without a plan in force.
+    """
+
+    reason: str
+    outcome: str
+    facts: Facts | None
+    plan: str
+    is_with_person: bool = True
+    has_own_number: bool = True
+    is_verifying: bool = False
+    has_fixer: bool = True
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One fact that led to the proposal: a code of app.doubts.EVIDENCE, and what it is about."""
+
+    code: str
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to do, and why."""
+
+    action: Action
+    evidence: tuple[Evidence, ...]
+
+
+def propose(doubt: Doubt) -> Proposal:
+    """Return what a person is advised to do, with the facts that speak for it."""
+    facts = doubt.facts
+    action = (
+        _before_any_fact(doubt)
+        if facts is None
+        else _without_plan(doubt) or _by_facts(doubt, facts) or _by_reason(doubt)
+    )
+    if doubt.is_verifying:
+        action = "verifying"
+    return Proposal(action, () if facts is None else tuple(_evidence(facts)))
+
+
+def is_debited_unpaid(facts: Facts) -> bool:
+    """Return whether a withdrawal's customer was debited and the bank has surely not paid."""
+    if facts.kind is not Kind.WITHDRAW or facts.bank.state is not BankState.FAIL:
+        return False
+    is_debited = facts.first.state is LegState.POSTED
+    second = facts.second.state if facts.second is not None else LegState.NONE
+    if facts.bookkeeping is Bookkeeping.SINGLE_STEP:
+        # One entry holds both legs: it says nothing of what the bank did.
+        return is_debited and second is LegState.POSTED
+    return is_debited and second is LegState.NONE
+
+
+def _before_any_fact(doubt: Doubt) -> Action:
+    if not doubt.has_own_number:
+        return "correct_row"
+    if head_of(doubt.reason) in ABSENT:
+        return "ignore"
+    return _without_plan(doubt) or ("verify" if doubt.has_fixer else "correct_and_verify")
+
+
+def _without_plan(doubt: Doubt) -> Action | None:
+    """What is not with a person stands here only for want of a plan in force."""
+    if doubt.is_with_person:
+        return None
+    return "enable_plan" if doubt.plan == "disabled" else "make_plan"
+
+
+def _by_facts(doubt: Doubt, facts: Facts) -> Action | None:
+    reason = head_of(doubt.reason)
+    if reason in ABSENT:
+        return "ignore"
+    if _is_mismatch(facts):
+        return "close_outside"
+    if reason in LOST_REQUESTS:
+        return "ask_bank"
+    if facts.bank.state is BankState.UNKNOWN:
+        return "ask_bank"
+    if LegState.UNKNOWN in _legs(facts):
+        return "verify"
+    is_unpaid = is_debited_unpaid(facts) and (reason in UNPAID or doubt.outcome == "human")
+    return "pay_or_reverse" if is_unpaid else None
+
+
+def _by_reason(doubt: Doubt) -> Action:
+    if head_of(doubt.reason) in CHANGED:
+        return "verify"
+    if doubt.outcome == "repair":
+        return "retry" if doubt.plan == "normal" else "verify"
+    return "verify" if doubt.outcome == "wait" else "close_outside"
+
+
+def head_of(reason: str) -> str:
+    """Return the stable word of a reason that goes on with a detail."""
+    return reason.partition(": ")[0]
+
+
+def _is_mismatch(facts: Facts) -> bool:
+    return LegState.MISMATCH in _legs(facts) or facts.bank.state is BankState.MISMATCH
+
+
+def _legs(facts: Facts) -> tuple[LegState, ...]:
+    second = () if facts.second is None else (facts.second.state,)
+    return (facts.first.state, *second)
+
+
+def _evidence(facts: Facts) -> Iterator[Evidence]:
+    """The facts that tell, what contradicts itself first."""
+    legs = [("1", facts.first, facts.is_acc)]
+    if facts.second is not None:
+        legs.append(("2", facts.second, bool(facts.is_e_acc)))
+    for number, leg, is_on_row in legs:
+        code = _leg_code(leg, is_on_row)
+        if code:
+            yield Evidence(code, leg.voucher_no or number)
+    telling = [one for one in facts.bank.requests if one.verdict is facts.bank.state] or facts.bank.requests
+    if telling:
+        yield Evidence(f"bank_{facts.bank.state.lower()}", telling[-1].request_no)
+    else:
+        yield Evidence("bank_never_asked")
+
+
+def _leg_code(leg: LegFact, is_on_row: bool) -> str:
+    if leg.state in (LegState.MISMATCH, LegState.UNKNOWN):
+        return f"leg_{leg.state.lower()}"
+    if leg.state is LegState.POSTED:
+        return "leg_posted" if is_on_row else "leg_behind_row"
+    return "row_ahead_of_leg" if is_on_row else ""
