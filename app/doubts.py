@@ -1,4 +1,4 @@
-"""Why a machine may not decide, what a person is advised to do, and the evidence, in the reader's language."""
+"""Why a machine may not decide, what a person is advised to do, and why: in the reader's language."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -69,7 +69,10 @@ PROPOSALS: Mapping[str, tuple[Any, Any]] = {
     "ask_bank": (_("等待银行"), _("向银行查清这些请求号的结果，有了结果再核实；之前不要重发。")),
     "verify": (_("核实"), _("事实可能已经变了：只读地再读一次，再决定。")),
     "retry": (_("重试"), _("排除原因后重试；从断点继续，不会重复记账或出款。")),
-    "close_outside": (_("外部处理后关闭"), _("在生产系统或银行处理好，然后“外部已处理，关闭”；核实一致才会关闭。")),
+    "close_outside": (
+        _("外部处理后关闭"),
+        _("在生产系统或银行处理好，然后“外部已处理，关闭”；核实一致才会关闭。"),
+    ),
     "ignore": (_("查明后忽略"), _("先查明这笔交易去了哪里，再写明原因忽略。")),
 }
 """By action (app.executions.proposals): its name, and how it is done."""

@@ -1,4 +1,4 @@
-"""The queue of what needs a person (待人工): each trade with its facts, what is proposed, and the evidence."""
+"""The queue of what needs a person (待人工): each trade with its facts, the proposal, and the evidence."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -54,7 +54,7 @@ def age_choices() -> list[tuple[str, str]]:
 
 
 def _act(action: ManyAction, ids: list[int], reason: str) -> Done:
-    """Act on all of ``ids``, BATCH of them in a unit of work of its own. Raises InvalidError for the reason."""
+    """Act on all of ``ids``, BATCH of them a unit of work. Raises InvalidError for the reason."""
     order = Order("click", current_actor(), reason, current_time())
     done, skipped = 0, Counter[str]()
     for begin in range(0, len(ids), BATCH):
@@ -68,9 +68,7 @@ def _act(action: ManyAction, ids: list[int], reason: str) -> Done:
 
 
 def _told(action: str, done: Done) -> ResponseReturnValue:
-    text = (
-        _("已要求核实 %(n)s 笔", n=done.done) if action == "verify" else _("已忽略 %(n)s 笔", n=done.done)
-    )
+    text = _("已要求核实 %(n)s 笔", n=done.done) if action == "verify" else _("已忽略 %(n)s 笔", n=done.done)
     for code, count in sorted(done.skipped.items()):
         text += _("；跳过 %(n)s 笔：%(why)s", n=count, why=_skip_words(code))
     url = url_for("exceptions.list_exceptions", tab="human")

@@ -51,8 +51,6 @@ def _unasked(group_id: int, now: datetime) -> Select[Anomaly]:
     )
     return (
         select(Anomaly)
-        .where(
-            Anomaly.group_id == group_id, Anomaly.state == "waiting", ~has_ticks, ~is_busy, ~was_asked
-        )
+        .where(Anomaly.group_id == group_id, Anomaly.state == "waiting", ~has_ticks, ~is_busy, ~was_asked)
         .order_by(Anomaly.id)
     )
