@@ -149,8 +149,11 @@ def resume_clicked(now: datetime) -> None:
 
 def verify_unknown(now: datetime) -> None:
     """Ask about what waits and no tick asks about."""
-    with unit_of_work() as session:
-        unknown.verify_unknown(session, now)
+    unasked = unknown.unasked_ids(db.session, now)
+    db.session.remove()
+    if unasked:
+        with unit_of_work() as session:
+            unknown.verify_waiting(session, unasked, now)
 
 
 def apply_limits(now: datetime) -> None:

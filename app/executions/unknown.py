@@ -4,6 +4,7 @@ An automatic plan's ticks ask about what waits for it (ticking). A manual plan h
 失效 neither, and a trade may have no plan: reading changes nothing, so these are asked about here.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,23 +24,27 @@ VERIFY_EVERY: Final = timedelta(minutes=10)
 """A trade that waits for the bank may wait for days; production is not asked about it more often."""
 
 
-def verify_unknown(session: WorkSession, now: datetime) -> int:
-    """Order a Verify for up to PAGE waiting trades of each group that no tick asks about; return how many."""
-    groups = list(session.scalars(select(SystemGroup.id).where(SystemGroup.is_enabled)))
-    return sum(_verify_group(session, group_id, now) for group_id in groups)
+def unasked_ids(session: ReadSession, now: datetime) -> list[int]:
+    """Return up to PAGE waiting anomalies of each group that no tick asks about; it needs no lock."""
+    groups = session.scalars(select(SystemGroup.id).where(SystemGroup.is_enabled)).all()
+    found: list[int] = []
+    for group_id in groups:
+        ids = session.scalars(_unasked(group_id, now).limit(PAGE)).all()
+        if ids and fleet.online_agents(session, group_id, now):
+            found += ids
+    return found
 
 
-def _verify_group(session: WorkSession, group_id: int, now: datetime) -> int:
-    if not _has_unasked(session, group_id, now) or not fleet.online_agents(session, group_id, now):
-        return 0
-    return order_verifies(session, list(session.scalars(_unasked(group_id, now).limit(PAGE)).unique()), now)
+def verify_waiting(session: WorkSession, anomaly_ids: Sequence[int], now: datetime) -> int:
+    """Order a Verify for those of the anomalies that still wait and are not busy; return how many."""
+    still = select(Anomaly).where(Anomaly.id.in_(anomaly_ids), Anomaly.state == "waiting")
+    by_group: dict[int, list[Anomaly]] = {}
+    for anomaly in session.scalars(still.order_by(Anomaly.id)).unique():
+        by_group.setdefault(anomaly.group_id, []).append(anomaly)
+    return sum(order_verifies(session, some, now) for some in by_group.values())
 
 
-def _has_unasked(session: ReadSession, group_id: int, now: datetime) -> bool:
-    return session.scalars(_unasked(group_id, now).limit(1)).first() is not None
-
-
-def _unasked(group_id: int, now: datetime) -> Select[Anomaly]:
+def _unasked(group_id: int, now: datetime) -> Select[int]:
     of_trade = and_(Command.group_id == Anomaly.group_id, Command.trade_no == Anomaly.trade_no)
     is_busy = exists().where(of_trade, Command.state.in_(LIVE))
     was_asked = exists().where(of_trade, Command.type == "Verify", Command.created_at > now - VERIFY_EVERY)
@@ -50,7 +55,7 @@ def _unasked(group_id: int, now: datetime) -> Select[Anomaly]:
         Plan.state == "normal",
     )
     return (
-        select(Anomaly)
+        select(Anomaly.id)
         .where(Anomaly.group_id == group_id, Anomaly.state == "waiting", ~has_ticks, ~is_busy, ~was_asked)
         .order_by(Anomaly.id)
     )

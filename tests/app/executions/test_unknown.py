@@ -1,6 +1,6 @@
 """Unknown is a state: it is verified by itself, and never repeated by itself."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -82,6 +82,10 @@ def a_tick(session: WorkSession, plan: Plan) -> int:
     session.add(tick)
     session.flush()
     return tick.id
+
+
+def verify_unknown(session: WorkSession, now: datetime) -> int:
+    return unknown.verify_waiting(session, unknown.unasked_ids(session, now), now)
 
 
 def ordered(session: WorkSession) -> list[str]:
@@ -236,7 +240,7 @@ def test_what_no_tick_asks_about_is_verified_all_the_same(
 ) -> None:
     make_plan(session, group, **columns)
     make_anomaly(session, group, state="waiting", unknown_since=NOW)
-    assert unknown.verify_unknown(session, MUCH_LATER) == 1
+    assert verify_unknown(session, MUCH_LATER) == 1
     answer(session, agent, "repair")
     assert ordered(session) == ["Verify"]
     assert session.scalars(select(Anomaly.state)).one() == "open"
@@ -246,7 +250,7 @@ def test_what_an_automatic_plan_asks_about_is_left_to_its_ticks(
     session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
 ) -> None:
     make_anomaly(session, group, state="waiting")
-    assert unknown.verify_unknown(session, MUCH_LATER) == 0
+    assert verify_unknown(session, MUCH_LATER) == 0
 
 
 def test_what_waits_is_asked_about_every_ten_minutes(
@@ -255,7 +259,7 @@ def test_what_waits_is_asked_about_every_ten_minutes(
     make_anomaly(session, group, state="waiting")
     made = []
     for minutes in (0, 5, 10):
-        made.append(unknown.verify_unknown(session, NOW + timedelta(minutes=minutes)))
+        made.append(verify_unknown(session, NOW + timedelta(minutes=minutes)))
         for verify in session.scalars(select(Command)):
             verify.state = "finished"
         session.flush()
@@ -267,5 +271,16 @@ def test_nobody_is_asked_while_no_agent_of_the_group_is_online(
 ) -> None:
     make_agent(session, group, is_online=False)
     make_anomaly(session, group, state="waiting")
-    assert unknown.verify_unknown(session, NOW) == 0
+    assert verify_unknown(session, NOW) == 0
     assert ordered(session) == []
+
+
+def test_what_was_taken_up_since_it_was_found_is_not_asked_about(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    gone, busy = (make_anomaly(session, group, state="waiting") for _each in range(2))
+    found = unknown.unasked_ids(session, NOW)
+    gone.state = "healed"
+    order_verify(session, busy, NOW)
+    session.flush()
+    assert (len(found), unknown.verify_waiting(session, found, NOW)) == (2, 0)
