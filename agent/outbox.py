@@ -56,8 +56,12 @@ class Outbox:
                 self._journal.finish(key, result)
         except JournalError as error:
             log.error("the result of command %s waits for the journal: %s", key[0], error)
-            with self._changed:
-                self._held.append((key, result))
+            self.hold(key, result)
+
+    def hold(self, key: Key, result: Message) -> None:
+        """Keep a result in memory until ``retry`` has written it."""
+        with self._changed:
+            self._held.append((key, result))
 
     def repeat(self, entry: Entry) -> None:
         """Send the result of a finished command again. Raises JournalError."""
@@ -77,9 +81,12 @@ class Outbox:
                 self.rewind()
         self._repeat_unanswered()
         with self._changed:
-            held, self._held = self._held, []
+            held = list(self._held)
         for key, result in held:
-            self.finish(key, result)
+            with self._counted(result.id, key[0]):
+                self._journal.finish(key, result)
+            with self._changed:
+                self._held.remove((key, result))
         return not self._held
 
     def _repeat_unanswered(self) -> None:

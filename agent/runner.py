@@ -169,7 +169,7 @@ class Runner:
     def _end(self, job: Job, result: Message | None) -> None:
         """Leave the result in the outbox; None leaves the command for the next start of the agent."""
         if result is not None:
-            self._outbox.finish(job.key, result)
+            self._keep(job, result)
             outcome = getattr(result, "outcome", "")
             log.info("%s: %s %s", describe(job.command), type(result).__name__, outcome)
         with self._changed:
@@ -178,6 +178,15 @@ class Runner:
             else:
                 self._jobs.pop(job.key, None)
             self._changed.notify_all()
+
+    def _keep(self, job: Job, result: Message) -> None:
+        try:
+            self._outbox.finish(job.key, result)
+        except Exception:
+            # The command dispatch edge: a worker that ended here would be missing, and its command in hand,
+            # for ever.
+            log.exception("the result of %s could not be kept; it waits", describe(job.command))
+            self._outbox.hold(job.key, result)
 
     def _await_session(self, job: Job) -> None:
         """Wait for a session: Started must arrive before the first chunk, or old chunks would count."""

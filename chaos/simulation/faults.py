@@ -10,6 +10,11 @@ from chaos.simulation.processes import Process
 
 MODES: Final = ("kill", "raise", "hang")
 HANGS: Final = (1.0, 20.0, 90.0, 700.0)
+HANG_SECONDS: Final = 700.0
+CROWDED_SECONDS: Final = 150.0
+CROWDED_POINT: Final = "agent.work.begin"
+CROWDED_FROM: Final = 30.0
+"""The collection is over by then."""
 
 
 class FailpointError(Exception):
@@ -44,17 +49,27 @@ class RandomPolicy:
 
 
 class CellPolicy:
-    """One point fails once, at its ``occurrence``-th time (from 1)."""
+    """One point fails once, at its ``occurrence``-th time (from 1).
 
-    hang_seconds = 700.0
+    ``is_crowded``: the first work of a repairer hangs as well, so that what comes after it waits.
+    """
 
-    def __init__(self, point: str, mode: str, occurrence: int) -> None:
+    def __init__(self, point: str, mode: str, occurrence: int, *, is_crowded: bool = False) -> None:
         self.point = point
         self.mode = mode
         self._left = occurrence
+        self._is_crowded = is_crowded
+        self._hang_seconds = HANG_SECONDS
         self.was_reached = False
 
+    @property
+    def hang_seconds(self) -> float:
+        return self._hang_seconds
+
     def mode_at(self, name: str, process: Process) -> str:
+        if self._is_crowded and name == CROWDED_POINT and process.loom.seconds > CROWDED_FROM:
+            self._is_crowded, self._hang_seconds = False, CROWDED_SECONDS
+            return "hang"
         if name != self.point or self.was_reached:
             return ""
         self._left -= 1

@@ -17,6 +17,9 @@ from chaos.simulation.loom import Loom, Signal
 LATENCY: Final = (0.001, 0.05)
 ABNORMAL: Final = 1006
 PING: Final = b"ping"
+HEARTBEAT: Final = b'"type":"Heartbeat"'
+REPAIR: Final = b'"type":"Repair"'
+ECHO_SECONDS: Final = 15.0
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Weather:
     is_rough: bool = True
     rate: float = 0.02
     is_parted: bool = False
+    muted_until: float = 0.0
 
     def fault(self) -> str:
         """Return what befalls a frame, '' for nothing."""
@@ -47,11 +51,19 @@ class Lane:
     last: float = 0.0
 
 
+class _Ether:
+    """Whose strand an echo is; it never dies."""
+
+    name = "ether"
+    is_dead = False
+
+
 class Connection:
     """One connection, seen from both ends. ``to_agent`` and ``to_server`` are its lanes."""
 
-    def __init__(self, loom: Loom, weather: Weather) -> None:
+    def __init__(self, loom: Loom, weather: Weather, *, is_echoing: bool = False) -> None:
         self.loom = loom
+        self._is_echoing = is_echoing
         self._weather = weather
         self.to_agent = Lane(Signal(loom))
         self.to_server = Lane(Signal(loom))
@@ -65,8 +77,10 @@ class Connection:
 
     def put(self, lane: Lane, frame: bytes) -> None:
         """Send a frame; one that meets a fault arrives otherwise, or not."""
-        if not self.is_open:
+        if not self.is_open or (HEARTBEAT in frame and self.loom.seconds < self._weather.muted_until):
             return
+        if self._is_echoing and REPAIR in frame:
+            self.loom.spawn(_Ether(), "echo", lambda: self._echo(lane, frame))
         fault = self._weather.fault()
         if fault == "cut off":
             self.close(ABNORMAL)
@@ -80,6 +94,13 @@ class Connection:
         times = self._weather.chance.choice((2, 3, 100)) if fault == "repeat" else 1
         lane.frames.extend([(lane.last, frame)] * times)
         lane.signal.set()
+
+    def _echo(self, lane: Lane, frame: bytes) -> None:
+        self.loom.sleep(ECHO_SECONDS)
+        if self.is_open:
+            lane.last = max(lane.last, self.loom.seconds)
+            lane.frames.append((lane.last, frame))
+            lane.signal.set()
 
     def ping(self) -> None:
         """Show the agent that the server is there; a ping is no message."""
@@ -170,9 +191,10 @@ Accept = Callable[[str, Connection], bool]
 class Network:
     """Connects agents to whichever servers are up."""
 
-    def __init__(self, loom: Loom, weather: Weather) -> None:
+    def __init__(self, loom: Loom, weather: Weather, *, is_echoing: bool = False) -> None:
         self._loom = loom
         self._weather = weather
+        self._is_echoing = is_echoing
         self.doors: list[Accept] = []
 
     def dial(self, settings: LinkSettings) -> SimWire:
@@ -180,7 +202,7 @@ class Network:
         self._loom.sleep(self._weather.chance.uniform(*LATENCY))
         if not self.doors or self._weather.is_parted:
             raise WireError("no connection to the server")
-        connection = Connection(self._loom, self._weather)
+        connection = Connection(self._loom, self._weather, is_echoing=self._is_echoing)
         if not self._weather.chance.choice(self.doors)(settings.token, connection):
             raise WireRefusedError(401)
         return SimWire(connection)

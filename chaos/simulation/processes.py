@@ -49,7 +49,6 @@ ROUND_SECONDS: Final = 20.0
 RETRY_SECONDS: Final = 0.5
 HEARTBEAT_SECONDS: Final = 10.0
 SILENT_INTERVALS: Final = 3
-WORKERS: Final = 3
 
 
 class Morgue(Protocol):
@@ -152,28 +151,34 @@ class Waker:
         self.signal.clear()
 
 
+@dataclass(frozen=True)
+class AgentLife:
+    """What an agent keeps through all its lives. ``workers``: repairs at once."""
+
+    ports: Ports
+    journal: Path
+    token: str
+    workers: int = 3
+
+
 class AgentProcess(Process):
     """One agent over its ports, with its journal in a file."""
 
-    def __init__(
-        self, loom: Loom, name: str, morgue: Morgue, network: Network, ports: Ports, journal: Path, token: str
-    ) -> None:
+    def __init__(self, loom: Loom, name: str, morgue: Morgue, network: Network, life: AgentLife) -> None:
         super().__init__(loom, name, morgue)
         self._network = network
-        self._journal_path = journal
-        self._token = token
+        self._life = life
         self.journal: Journal | None = None
-        self.ports = ports
 
     def _start(self) -> None:
         loom, chance = self.loom, self.loom.chance
         settings = RepairSettings(sys_code="PBAP", stuck_after=timedelta(minutes=30))
-        work = ProductionWork(self.name, self.ports, settings, FIXERS)
-        self.journal = journal = Journal(self._journal_path)
+        work = ProductionWork(self.name, self._life.ports, settings, FIXERS)
+        self.journal = journal = Journal(self._life.journal)
         waker = Signal(loom)
         outbox = Outbox(journal, waker.set)
         link = Link(
-            LinkSettings(url="ws://server/agent", token=self._token),
+            LinkSettings(url="ws://server/agent", token=self._life.token),
             outbox,
             Waker(waker),  # type: ignore[arg-type]  # a waker for strands
             backoff=Backoff(chance.random),
@@ -189,7 +194,7 @@ class AgentProcess(Process):
             work,
             link.hint,
             link.is_live,
-            workers=WORKERS,
+            workers=self._life.workers,
             monotonic=loom.monotonic,
             crew=lambda name, count: Crew(self, name, count),
         )

@@ -32,7 +32,7 @@ from chaos.simulation.faults import Failer, Policy, RandomPolicy
 from chaos.simulation.invariants import Teller, violations
 from chaos.simulation.loom import START, Loom
 from chaos.simulation.network import Network, Weather
-from chaos.simulation.processes import AgentProcess, BankProcess, Process, ServerProcess
+from chaos.simulation.processes import AgentLife, AgentProcess, BankProcess, Process, ServerProcess
 from chaos.simulation.troubles import TROUBLES, Troubles
 from chaos.simulation.workshop import AGENTS, PERSON, Workshop, simulated_clock
 from sandbox.bank.desk import Desk
@@ -51,7 +51,11 @@ ENDED: Final = ("repaired", "healed", "ignored", "needs_human", "exhausted")
 
 @dataclass(frozen=True)
 class Draw:
-    """What a schedule is made of. Rates are probabilities of a fault at each chance for one."""
+    """What a schedule is made of. Rates are probabilities of a fault at each chance for one.
+
+    ``is_echoing``: each Repair is sent a second time, long after. ``muted_seconds``: so long no heartbeat of
+    an agent arrives.
+    """
 
     cases: tuple[str, ...]
     agents: int = 1
@@ -63,6 +67,9 @@ class Draw:
     bank_rate: float = 0.0
     healthy: int = 2
     troubles: tuple[str, ...] = ()
+    workers: int = 3
+    is_echoing: bool = False
+    muted_seconds: float = 0.0
 
 
 class _Fate:
@@ -210,8 +217,10 @@ class Schedule:
         self.workshop.clear()
         loom, drawn = self.loom, self.drawn
         self.failer = Failer(loom, self._policy, self.counts)
-        self.weather = Weather(self.chance, self.counts, rate=drawn.frame_rate)
-        self.network = Network(loom, self.weather)
+        self.weather = Weather(
+            self.chance, self.counts, rate=drawn.frame_rate, muted_until=drawn.muted_seconds
+        )
+        self.network = Network(loom, self.weather, is_echoing=drawn.is_echoing)
         self.world = self.workshop.world
         self.bank = BankProcess(loom, "bank", self.failer)
         desk = Desk(self.world.books, FaultBoard(self.chance), Event())
@@ -233,9 +242,8 @@ class Schedule:
         self._closing.append(bank.close)
         ports = Ports(trades, ledger, bank)
         journal = self.workshop.run / f"{name}.journal.db"
-        return AgentProcess(
-            self.loom, name, self.failer, self.network, ports, journal, self.workshop.tokens[name]
-        )
+        life = AgentLife(ports, journal, self.workshop.tokens[name], self.drawn.workers)
+        return AgentProcess(self.loom, name, self.failer, self.network, life)
 
     def _plant(self) -> None:
         at = (START - AGE).replace(tzinfo=None)

@@ -7,7 +7,7 @@ becomes of it, only that row, ledger and bank agree in the end or a person is as
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from app.agents.models import LIVE, Command
 from app.anomalies import service as anomalies
@@ -16,6 +16,7 @@ from app.clock import utc_now
 from app.executions import service
 from app.executions.models import Attempt
 from app.executions.service import Order
+from app.extensions import db
 from app.plans.models import Plan
 from app.plans.service import disable_plan, enable_plan
 from app.unit_of_work import WorkSession, unit_of_work
@@ -40,17 +41,21 @@ class Troubles:
         self._schedule = schedule
         self._chance = schedule.chance
         self._kinds = kinds
+        self._done = False
 
     def go(self) -> None:
         """Make trouble until the schedule heals; a strand of its own."""
         while self._kinds and self._schedule.is_rough:
-            self._schedule.loom.sleep(self._chance.uniform(0.5, 1.5) * self._chance.choice(GAPS))
+            if self._kinds[0] not in SCRIPTED:
+                self._schedule.loom.sleep(self._chance.uniform(0.5, 1.5) * self._chance.choice(GAPS))
+            elif self._done:
+                return
             if not self._schedule.is_rough:
                 return
             kind = self._chance.choice(self._kinds)
             self._schedule.counts[kind] += 1
             self._schedule.loom.note(f"trouble: {kind}")
-            TROUBLES[kind](self)
+            (TROUBLES | SCRIPTED)[kind](self)
 
     # ---- machines
 
@@ -77,7 +82,26 @@ class Troubles:
         """The clock leaps: a suspended machine, or a clock set right."""
         self._schedule.loom.leap(self._chance.choice((30.0, 100.0, 700.0, 4000.0)))
 
+    def kill_collecting(self) -> None:
+        """kill -9 of an agent that has a collection in hand."""
+        self._when(Command.type == "Collect", lambda: self._end(self._schedule.agents[0]))
+
     # ---- people
+
+    def cancel_at_once(self) -> None:
+        """A person cancels the first repair as soon as an agent has it."""
+        self._when(Command.type == "Repair", self.cancel)
+
+    def _when(self, is_wanted: ColumnElement[bool], act: Callable[[], None]) -> None:
+        """Do something, once, as soon as an agent has taken such a command."""
+        held = select(Command.id).where(Command.state.in_(("accepted", "running")), is_wanted)
+        while not self._done and self._schedule.is_rough:
+            with self._schedule.workshop.apps[0].app_context():
+                self._done = db.session.scalars(held).first() is not None
+                db.session.remove()
+            if self._done:
+                act()
+            self._schedule.loom.sleep(0.01)
 
     def click(self) -> None:
         """A person has a trade repaired, whatever its count."""
@@ -205,3 +229,8 @@ TROUBLES: Final[dict[str, Callable[[Troubles], None]]] = {
     "production posts": Troubles.post,
     "production edits": Troubles.edit,
 }
+SCRIPTED: Final[dict[str, Callable[[Troubles], None]]] = {
+    "person cancels at once": Troubles.cancel_at_once,
+    "agent killed in a collection": Troubles.kill_collecting,
+}
+"""What brings a schedule to points that it would not come to by itself; no seed draws these."""
