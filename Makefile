@@ -1,12 +1,13 @@
 # make run     set everything up and start it: server, sandbox bank, three agents
 # make test    set up what tests need and run lint and every test
+# make chaos   run fault schedules over the real server and agent: make chaos N=10000 SEED=1
 # make reset   throw the demo's data away, to start afresh
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run setup test lint format reset bench lock translations clean
+.PHONY: run setup test lint format reset bench chaos lock translations clean
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -57,6 +58,13 @@ test: $(VENV)/.dev $(COMPILED) lint
 
 bench: $(VENV)/.dev $(COMPILED)
 	@$(BIN)/python -m bench
+
+N ?= 1000
+SEED ?= 0
+
+# N schedules from SEED on, then every failpoint; one seed alone is told step by step: make chaos N=1 SEED=7
+chaos: $(VENV)/.dev $(COMPILED)
+	@$(BIN)/python -m chaos --schedules $(N) --seed $(SEED)
 
 # Pinned packages with hashes and without any index address.
 lock: $(VENV)/.dev

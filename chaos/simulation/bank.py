@@ -37,7 +37,7 @@ ON_PAYOUTS: Final = frozenset({"late", "late success", "reject", "accepted", "ht
 class BankLine(httpx2.BaseTransport):
     """Carries an agent's calls to the counter. ``life`` is the bank's process: dead, it refuses.
 
-    ``taken_in`` hears the number of each payout that the books did not hold before.
+    ``taken_in`` hears the number of each payout that is asked for, and whether the books did not hold it.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class BankLine(httpx2.BaseTransport):
         chance: random.Random,
         counts: Counter[str],
         rate: float,
-        taken_in: Callable[[str], None],
+        taken_in: Callable[[str, bool], None],
     ) -> None:
         self._loom = loom
         self._desk = desk
@@ -120,8 +120,8 @@ class BankLine(httpx2.BaseTransport):
             answer = Answer(400, {"error": "bad_request"})
         finally:
             board.clear()
-        if not was_known and number in self._desk.books.find([number]):
-            self._taken_in(number)
+        if number and number in self._desk.books.find([number]):
+            self._taken_in(number, not was_known)
         return answer
 
     def _route(self, path: str, request: httpx2.Request, wanted: object, fault: str) -> Answer:

@@ -67,9 +67,13 @@ class Teller:
         self._schedule = schedule
         self.violations: list[Violation] = []
 
-    def taken_in(self, request_no: str) -> None:
-        """A payout that was not known has been entered under this number."""
+    def taken_in(self, request_no: str, is_new: bool) -> None:
+        """A payout has been asked for under this number; a known one is paid again at some banks."""
         trade_no = request_no.rpartition("-")[0]
+        if not is_new:
+            if not self._schedule.drawn.deduplicates:
+                self.violations.append(("I1", f"{request_no} was asked for twice"))
+            return
         world = self._schedule.world
         for other in world.payouts(trade_no):
             if other.request_no != request_no and not _has_surely_failed(other):
