@@ -19,15 +19,15 @@ from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.names import Names
 from agent.adapters.narrow import number_pattern
 from agent.adapters.trade_db import SqlTrades
-from agent.check import as_table, knock, look_at, open_journal
+from agent.check import as_table, knock, look_at, look_for_stop, open_journal
 from agent.commands import Dispatcher, Identity
-from agent.config import CONFIG_VARIABLE, Configuration, load
+from agent.config import CONFIG_VARIABLE, Configuration, LimitsSection, load
 from agent.connection import Link, LinkSettings
 from agent.decision import RowCodes
 from agent.envelope import new_id
-from agent.errors import ConfigurationError, JournalError
+from agent.errors import AgentError, ConfigurationError, JournalError
 from agent.fixers import Fixer, with_entry_points
-from agent.fixers.order import RepairSettings
+from agent.fixers.order import Limits, RepairSettings
 from agent.journal import Journal
 from agent.outbox import Outbox
 from agent.pacing import Waker
@@ -35,6 +35,7 @@ from agent.ports import Ports
 from agent.protocol import json_schema
 from agent.runner import Runner
 from agent.service import ExitCode, Service
+from agent.stop_file import StopFile
 from agent.work import ProductionWork
 
 DIALECTS: Final = ("sqlite", "postgresql", "mysql", "mariadb")
@@ -43,7 +44,7 @@ R = TypeVar("R")
 
 
 def says_what_is_wrong(command: Callable[P, R]) -> Callable[P, R]:
-    """End a command with one line and its exit code when the configuration or the journal is wrong."""
+    """End a command with one line and its exit code when configuration, journal or a file is wrong."""
 
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -55,6 +56,9 @@ def says_what_is_wrong(command: Callable[P, R]) -> Callable[P, R]:
         except JournalError as error:
             click.echo(f"agent: {error}", err=True)
             sys.exit(ExitCode.JOURNAL)
+        except AgentError as error:
+            click.echo(f"agent: {error}", err=True)
+            sys.exit(ExitCode.FAILED)
 
     return guarded
 
@@ -109,6 +113,7 @@ def check(config: Path) -> None:
                 ("bank", lambda: bank_of(configuration).check()),
                 ("server", lambda: knock_at(link_settings(configuration))),
                 ("journal", lambda: open_journal(configuration.journal)),
+                ("stop", lambda: look_for_stop(StopFile(configuration.stop_file))),
             ]
         )
     )
@@ -116,6 +121,29 @@ def check(config: Path) -> None:
     if any(finding.is_misconfigured for finding in findings):
         sys.exit(ExitCode.MISCONFIGURED)
     sys.exit(ExitCode.STOPPED if all(finding.is_well for finding in findings) else ExitCode.FAILED)
+
+
+@main.command()
+@click.option("--reason", prompt=True, help="Why; the server's pages show it.")
+@click.pass_obj
+@says_what_is_wrong
+def stop(config: Path, reason: str) -> None:
+    """Stop this agent's repairs at once: none begins, what has moved money is finished.
+
+    It goes on collecting and looking. The server need not be there.
+    """
+    file = StopFile(load(config, os.environ).stop_file)
+    file.set(reason)
+    click.echo(f"stopped: {file.path} stands")
+
+
+@main.command()
+@click.pass_obj
+@says_what_is_wrong
+def start(config: Path) -> None:
+    """Lift the stop: repairs are begun again. (It starts no process.)"""
+    file = StopFile(load(config, os.environ).stop_file)
+    click.echo(f"goes on: {file.path} is removed" if file.lift() else "was not stopped")
 
 
 @main.command()
@@ -158,21 +186,26 @@ def assemble(configuration: Configuration) -> Service:
     link = Link(settings, outbox, waker)
     runner = Runner(journal, outbox, work, link.hint, link.is_live, workers=section.workers)
     identity = Identity(name=section.name, boot_id=new_id(), version=__version__, host=socket.gethostname())
-    dispatcher = Dispatcher(identity, journal, outbox, runner, work.fixer_codes, link.hint)
+    stopped = StopFile(configuration.stop_file).reason
+    dispatcher = Dispatcher(identity, journal, outbox, runner, work.fixer_codes, link.hint, stopped)
     return Service(journal, outbox, link, runner, dispatcher)
 
 
 def offered_fixers(configuration: Configuration) -> Mapping[str, Fixer]:
-    """Return the fixers this agent offers. Raises ConfigurationError for a code nobody has."""
-    section = configuration.tables.agent
-    known = with_entry_points(section.entry_points)
-    if section.fixers is None:
-        return known
-    if unknown := [code for code in section.fixers if code not in known]:
-        raise ConfigurationError(
-            f"{configuration.file}: agent.fixers: there is no fixer {', '.join(unknown)}"
-        )
-    return {code: known[code] for code in section.fixers}
+    """Return the fixers this agent offers: those named in [agent] that [limits] allows.
+
+    Raises ConfigurationError for a code nobody has.
+    """
+    tables = configuration.tables
+    known = with_entry_points(tables.agent.entry_points)
+    offered = known
+    for key, codes in (("agent.fixers", tables.agent.fixers), ("limits.fixers", tables.limits.fixers)):
+        if codes is None:
+            continue
+        if unknown := [code for code in codes if code not in known]:
+            raise ConfigurationError(f"{configuration.file}: {key}: there is no fixer {', '.join(unknown)}")
+        offered = {code: offered[code] for code in codes if code in offered}
+    return offered
 
 
 def repair_settings(configuration: Configuration) -> RepairSettings:
@@ -185,6 +218,20 @@ def repair_settings(configuration: Configuration) -> RepairSettings:
         quiet_for=timedelta(seconds=tables.guard.quiet_for),
         number_pattern=rf"^(?:{number_pattern(codes).pattern})\Z",
         codes=RowCodes(success=codes.success, failed=codes.failed, booked=codes.booked),
+        max_age=timedelta(days=tables.limits.max_age_days),
+        limits=limits_of(tables.limits),
+        stopped=StopFile(configuration.stop_file).reason,
+    )
+
+
+def limits_of(section: LimitsSection) -> Limits:
+    """Return what this agent does at most."""
+    return Limits(
+        max_amount_minor=section.max_amount_minor,
+        max_amount_minor_per_hour=section.max_amount_minor_per_hour,
+        max_amount_minor_per_day=section.max_amount_minor_per_day,
+        max_trades_per_hour=section.max_trades_per_hour,
+        max_trades_per_day=section.max_trades_per_day,
     )
 
 

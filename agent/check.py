@@ -12,6 +12,7 @@ import msgspec
 
 from agent.errors import AgentError, ConfigurationError, JournalInUseError, PortError
 from agent.journal import Journal
+from agent.stop_file import StopFile
 
 CONNECT_SECONDS: Final = 5.0
 DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
@@ -89,6 +90,12 @@ def open_journal(path: Path) -> str:
         return f"{len(journal.unfinished())} commands unfinished, {journal.outbox_length()} messages unsent"
     finally:
         journal.close()
+
+
+def look_for_stop(file: StopFile) -> str:
+    """Say whether the agent is stopped by its own file, and where that stands or would stand."""
+    why = file.reason()
+    return f"no; a file {file.path} would stop repairs" if why is None else f"STOPPED by {file.path}: {why}"
 
 
 def as_table(findings: Sequence[Finding]) -> str:

@@ -14,6 +14,7 @@ from agent.journal import Journal
 from agent.orders import Entry, command_id_of, key_of
 from agent.outbox import Outbox
 from agent.protocol import (
+    FEATURES,
     Ack,
     Cancel,
     Collect,
@@ -38,6 +39,8 @@ MAX_IN_HAND: Final = 256
 JOURNAL_UNREADABLE: Final = -1
 WORTH_TELLING: Final = 5
 """After so many failures over one message it is no accident."""
+STOPPED: Final = "stopped"
+"""The code of a refusal while the agent's own stop stands."""
 SERVER_FAILED: Final = "error"
 """The code of a refusal that says nothing of the message."""
 
@@ -54,7 +57,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 class Dispatcher:
     """The session behind the connection: takes the server's messages and answers them.
 
-    Called by the connection's thread only. ``hint`` sends a message that may be lost.
+    Called by the connection's thread only. ``hint`` sends a message that may be lost. ``stopped`` says why
+    no repair is taken, None while repairs are.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Dispatcher:
         runner: Runner,
         fixer_codes: tuple[str, ...],
         hint: Callable[[Message], None],
+        stopped: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._identity = identity
         self._journal = journal
@@ -72,6 +77,7 @@ class Dispatcher:
         self._runner = runner
         self._fixer_codes = fixer_codes
         self._hint = hint
+        self._stopped = stopped
 
     # ---- the session's side
 
@@ -86,6 +92,8 @@ class Dispatcher:
             host=self._identity.host,
             fixer_codes=self._fixer_codes,
             unfinished=self._runner.in_hand(),
+            features=FEATURES,
+            stopped=self._stopped(),
             agent_time=clock.to_iso(clock.now()),
         )
 
@@ -101,6 +109,7 @@ class Dispatcher:
             id=new_id(),
             running=self._runner.in_hand(),
             journal_length=length,
+            stopped=self._stopped(),
             agent_time=clock.to_iso(clock.now()),
         )
 
@@ -181,6 +190,8 @@ class Dispatcher:
         asked: tuple[str, ...] = ()
         if isinstance(command, Repair):
             asked = (command.fixer_code,)
+            if (why := self._stopped()) is not None:
+                return STOPPED, why
         elif isinstance(command, Collect):
             asked = command.fixer_codes
         if unknown := [code for code in asked if code not in self._fixer_codes]:

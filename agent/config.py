@@ -1,6 +1,7 @@
 """The agent's configuration: one TOML file, overridden by the environment, read once.
 
-``PICULUS_AGENT_SERVER__TOKEN=…`` overrides ``token`` in ``[server]``; a list is written as TOML writes it.
+``PICULUS_AGENT_SERVER__TOKEN=…`` overrides ``token`` in ``[server]``; a list, or a table of amounts by
+currency, is written as TOML writes it.
 Any wrong key, type or missing secret raises ConfigurationError in one line that names file and key.
 Relative paths are meant from the folder of the file. agent.example.toml explains every key.
 """
@@ -23,6 +24,8 @@ CONFIG_VARIABLE: Final = "PICULUS_AGENT_CONFIG"
 """Names the file itself, so it overrides nothing."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Minor = Annotated[int, msgspec.Meta(ge=0)]
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
 Code = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,32}$")]
 
 
@@ -31,11 +34,15 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class AgentSection(_Section, frozen=True, kw_only=True):
-    """``fixers`` None offers every fixer; ``entry_points`` are fixers of other packages, by name."""
+    """``fixers`` None offers every fixer; ``entry_points`` are fixers of other packages, by name.
+
+    ``stop_file`` None: the file ``stop`` beside the journal.
+    """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
     sys_code: Code
     journal: Annotated[str, msgspec.Meta(min_length=1)]
+    stop_file: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     fixers: tuple[str, ...] | None = None
     entry_points: tuple[str, ...] = ()
@@ -55,6 +62,18 @@ class GuardSection(_Section, frozen=True, kw_only=True):
 
     stuck_after: Seconds = 1800
     quiet_for: Seconds = 600
+
+
+class LimitsSection(_Section, frozen=True, kw_only=True):
+    """What this agent does at most, whatever the server asks. Amounts are minor units by currency."""
+
+    fixers: tuple[str, ...] | None = None
+    max_age_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 90
+    max_amount_minor: dict[Currency, Minor] = {}
+    max_amount_minor_per_hour: dict[Currency, Minor] = {}
+    max_amount_minor_per_day: dict[Currency, Minor] = {}
+    max_trades_per_hour: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    max_trades_per_day: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 class TradesSection(_Section, frozen=True, kw_only=True):
@@ -91,6 +110,7 @@ class Tables(_Section, frozen=True, kw_only=True):
     ledger: LedgerSection
     bank: BankSection
     guard: GuardSection = GuardSection()
+    limits: LimitsSection = LimitsSection()
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -103,6 +123,12 @@ class Configuration(msgspec.Struct, frozen=True):
     def journal(self) -> Path:
         """Where the journal lies."""
         return self._path(self.tables.agent.journal)
+
+    @property
+    def stop_file(self) -> Path:
+        """Where the file lies whose presence stops this agent."""
+        named = self.tables.agent.stop_file
+        return self.journal.parent / "stop" if named is None else self._path(named)
 
     def ca_file(self) -> str | None:
         """Certificates to trust, or None for the machine's own. Raises ConfigurationError."""
@@ -211,7 +237,8 @@ def _fields(wanted: Any) -> tuple[msgspec.structs.FieldInfo, ...]:
 
 
 def _list_or_text(value: str) -> object:
-    return tomllib.loads(f"value = {value}")["value"] if value.lstrip().startswith("[") else value
+    is_toml = value.lstrip().startswith(("[", "{"))
+    return tomllib.loads(f"value = {value}")["value"] if is_toml else value
 
 
 def _explain(error: msgspec.ValidationError) -> str:

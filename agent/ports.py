@@ -156,6 +156,13 @@ class RepairRow(msgspec.Struct, frozen=True, kw_only=True):
         return any(step.may_have_moved_money for step in self.steps)
 
 
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """Repairs begun since some time: how many trades, and their amounts in minor units by currency."""
+
+    trades: int = 0
+    amounts: Mapping[str, int] = {}
+
+
 class TradePort(Protocol):
     """Production's trade database: rows, bank requests, and Piculus's own tables beside them."""
 
@@ -198,6 +205,13 @@ class TradePort(Protocol):
 
     def find_repair(self, trade_no: str) -> RepairRow | None:
         """The newest repair of the trade with its steps, or None."""
+        ...
+
+    def begun_since(self, since: datetime, but: str) -> Begun:
+        """The repairs begun at or after a time of production's clock, by whichever agent, and not abandoned.
+
+        ``but``: a trade whose own repair is left out. An amount that cannot be read counts as a trade only.
+        """
         ...
 
     def claim_repair(self, claim: RepairRow) -> RepairRow:

@@ -8,7 +8,7 @@ in chunks.
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from agent.errors import ProtocolError
 from agent.facts import Facts, Row
@@ -17,6 +17,11 @@ from agent.money import MAX_MINOR
 VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 256 * 1024
 MAX_CHUNK_ROWS: Final = 100
+
+BY_PERSON: Final = "by_person"
+FEATURES: Final = (BY_PERSON,)
+"""What this agent can be asked beyond the first version of the protocol; named in Hello. The server leaves
+out of its frames what an agent does not name: an agent refuses a field that it does not know."""
 
 CLOSE_REPLACED: Final = 4001
 """A newer session of the same agent took over; this process exits 3."""
@@ -76,13 +81,17 @@ class Collect(Message, frozen=True, kw_only=True, tag=True):
 
 
 class Repair(Message, frozen=True, kw_only=True, tag=True):
-    """Repair one trade. Never an amount or a payee: the agent reads those itself."""
+    """Repair one trade. Never an amount or a payee: the agent reads those itself.
+
+    ``by_person`` (only for agents with the feature of this name): a person has asked for this attempt.
+    """
 
     trade_no: str
     fixer_code: str
     row_hash: str
     fence: Count
     deadline_ms: Milliseconds
+    by_person: bool | UnsetType = UNSET
 
 
 class Verify(Message, frozen=True, kw_only=True, tag=True):
@@ -122,7 +131,8 @@ class Rejected(Message, frozen=True, kw_only=True, tag=True):
 class Hello(Message, frozen=True, kw_only=True, tag=True):
     """First frame of the agent. ``boot_id`` changes with each start, ``journal_id`` with each journal file.
 
-    ``unfinished`` are the ids of commands its journal holds unfinished.
+    ``unfinished`` are the ids of commands its journal holds unfinished, ``features`` what it can be asked
+    beyond the first version (FEATURES), ``stopped`` why it begins no repair, None while it may.
     """
 
     name: str
@@ -132,14 +142,17 @@ class Hello(Message, frozen=True, kw_only=True, tag=True):
     host: str
     fixer_codes: tuple[str, ...]
     unfinished: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    stopped: str | None = None
     agent_time: Time
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag=True):
-    """Sign of life; renews the leases of ``running``."""
+    """Sign of life; renews the leases of ``running``. ``stopped`` as in Hello."""
 
     running: tuple[str, ...] = ()
     journal_length: int = 0
+    stopped: str | None = None
     agent_time: Time
 
 

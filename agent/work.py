@@ -62,6 +62,7 @@ class ProductionWork:
             fence=command.fence,
             agent=self._name,
             boot_id=boot_id,
+            is_by_person=command.by_person is True,
         )
 
         def tell(step: StepRow) -> None:

@@ -77,6 +77,7 @@ def _repair(names: TradeNames, metadata: MetaData) -> Table:
         Column("terms", String(64), nullable=False),
         Column("started_at", _MOMENT, nullable=False),
         Column("changed_at", _MOMENT, nullable=False),
+        Index("ix_piculus_repair_started", "started_at"),
         **_EXACT,
     )
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, DateTime, Row, and_, func, insert, literal, select, update
 from sqlalchemy.sql import ColumnElement, Select
 
+from agent.adapters.begun import begun_since
 from agent.adapters.check import describe
 from agent.adapters.engine import clock, open_engine, read, read_within, write
 from agent.adapters.names import TradeNames
@@ -16,7 +17,7 @@ from agent.adapters.rows import UNDATED, TradeReader, in_batches, moment, naive,
 from agent.adapters.tables import TradeTables, unindexed
 from agent.errors import PortError, RowChangedError
 from agent.money import parse_minor
-from agent.ports import BankRequest, Correction, Pattern, RepairRow, StepRow, Trade, Window
+from agent.ports import BankRequest, Begun, Correction, Pattern, RepairRow, StepRow, Trade, Window
 
 MOST_ASKED: Final = 500
 SLICE: Final = 10_000
@@ -120,6 +121,13 @@ class SqlTrades:
     def find_repair(self, trade_no: str) -> RepairRow | None:
         """The newest repair of the trade with its steps, or None."""
         return read_within(self._engine, "read the repair", lambda c: self._repairs.find(c, trade_no))
+
+    def begun_since(self, since: datetime, but: str) -> Begun:
+        """The repairs begun since a time, by whichever agent, but for one trade's."""
+        tables, columns = self._tables, self._names.columns
+        return read_within(
+            self._engine, "count the repairs", lambda c: begun_since(c, tables, columns, since, but)
+        )
 
     def claim_repair(self, claim: RepairRow) -> RepairRow:
         """Begin a repair or take an open one over. Raises FencedError."""

@@ -11,7 +11,7 @@ from agent.facts import Facts, LegState, Row, Status
 from agent.fixers.attempt import is_half_done
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import RepairSettings
-from agent.fixers.reading import Legs, is_in_flight, read_legs, read_page
+from agent.fixers.reading import TOO_OLD, Legs, is_in_flight, is_too_old, read_legs, read_page
 from agent.fixers.resuming import judge_half_done
 from agent.ports import Cancellation, Ports, RepairRow, Trade, Window
 from agent.protocol import ReportedTrade
@@ -172,6 +172,9 @@ class Collection:
             return Judgement(decision.outcome, decision.reason, collector.code)
         vouchers = (facts.first.voucher_no, facts.second.voucher_no if facts.second else None)
         after = corrected_row(trade.row, facts.kind, decision.target, vouchers, self._settings.codes)
+        if is_too_old(trade, self._settings):
+            reason = f"{TOO_OLD}{self._settings.max_age.days}"
+            return Judgement("human", reason, decision.fixer_code or collector.code, after)
         return Judgement("repair", decision.reason, decision.fixer_code or collector.code, after)
 
 

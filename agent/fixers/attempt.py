@@ -187,10 +187,23 @@ class Attempt:
         self._log(step)
 
     def stop_if_cancelled(self) -> None:
-        """End as cancelled, unless money has begun to move or the row is written: nothing stops half way."""
-        has_begun = self.money_moved or self.is_done(WRITE_ROW)
-        if self._cancellation.is_set() and not has_begun:
+        """End as cancelled, unless money has begun to move or the row is written: nothing stops half way.
+
+        The agent's own stop ends it likewise.
+        """
+        if self.money_moved or self.is_done(WRITE_ROW):
+            return
+        if self._cancellation.is_set():
             raise AttemptEnded("cancelled", "cancelled before the first effect", is_void=True)
+        if (why := self.settings.stopped()) is not None:
+            raise AttemptEnded("cancelled", f"stopped on the agent: {why}", is_void=True)
+
+    def wait_while_stopped(self, standing: RepairRow) -> None:
+        """Leave a repair half done as it stands while the agent is stopped. Raises AttemptEnded(wait)."""
+        if (why := self.settings.stopped()) is not None:
+            self.before = standing.before
+            self.steps = {step.key: step for step in standing.steps}
+            raise AttemptEnded("wait", f"stopped on the agent: {why}")
 
     # ---- the row
 

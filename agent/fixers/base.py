@@ -13,11 +13,12 @@ from agent.errors import FencedError, PortError
 from agent.facts import Status
 from agent.fixers import FIXERS, Fixer
 from agent.fixers.attempt import ABANDONED, OPEN, Attempt, AttemptEnded, is_half_done
+from agent.fixers.limits import require_allowed, require_room
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings
 from agent.fixers.payout import choose_number
 from agent.fixers.plan import PAY
-from agent.fixers.reading import IN_FLIGHT, is_in_flight, read_facts
+from agent.fixers.reading import IN_FLIGHT, TOO_OLD, is_in_flight, is_too_old, read_facts
 from agent.fixers.resuming import OVERTAKEN, judge_half_done, require_as_reported, resume, target_of
 from agent.fixers.steps import STEPS, find_the_row
 from agent.ports import Cancellation, Ports, RepairRow, StepLog, Trade
@@ -50,6 +51,7 @@ def repair(
     try:
         standing = ports.trades.find_repair(order.trade_no)
         if standing is not None and is_half_done(standing):
+            attempt.wait_while_stopped(standing)
             resume(attempt, standing, fixers)
         else:
             _begin(attempt, standing, fixers)
@@ -72,6 +74,7 @@ def repair(
 def _begin(attempt: Attempt, standing: RepairRow | None, fixers: Mapping[str, Fixer]) -> None:
     """Read, decide and claim. Raises AttemptEnded unless the order still holds."""
     order, ports, settings = attempt.order, attempt.ports, attempt.settings
+    attempt.stop_if_cancelled()
     fixer = fixers.get(order.fixer_code)
     if fixer is None:
         raise AttemptEnded("refused", f"this agent does not offer {order.fixer_code}")
@@ -84,11 +87,13 @@ def _begin(attempt: Attempt, standing: RepairRow | None, fixers: Mapping[str, Fi
     facts = read_facts(trade, ports)
     attempt.know(facts)
     target = target_of(fixer.diagnose(facts), order.fixer_code)
+    require_allowed(attempt, trade)
     plan = fixer.steps(facts)
     if PAY in plan:
         choose_number(order.trade_no, facts.bank, deduplicates=ports.bank.deduplicates)
     attempt.stop_if_cancelled()
     _claim(attempt, _claim_of(attempt, trade, plan, target), standing)
+    require_room(attempt, trade)
 
 
 def _claim_of(attempt: Attempt, trade: Trade, plan: tuple[str, ...], target: Status) -> RepairRow:
@@ -168,10 +173,13 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings) -> FactsReport:
         outcome, reason = judge_half_done(standing, facts)
         return msgspec.structs.replace(seen, outcome=outcome, reason=reason, fixer_code=standing.fixer_code)
     decision = decide(facts)
-    return msgspec.structs.replace(
+    seen = msgspec.structs.replace(
         seen,
         outcome=decision.outcome,
         reason=decision.reason,
         fixer_code=decision.fixer_code,
         after=predict(facts, trade.row, settings.codes),
     )
+    if decision.outcome == "repair" and is_too_old(trade, settings):
+        return msgspec.structs.replace(seen, outcome="human", reason=f"{TOO_OLD}{settings.max_age.days}")
+    return seen

@@ -1,6 +1,6 @@
 """What a repair is told and what it answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -19,6 +19,24 @@ def _host_clock() -> datetime:
     return datetime.now(UTC)
 
 
+def _nothing() -> None:
+    return None
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the agent's own configuration allows at most; None, or no amounts: no limit.
+
+    Amounts are minor units by currency. Hour and day are the last 60 minutes and 24 hours by production's
+    clock, over every agent of the group: production's own table of repairs is what is counted.
+    """
+
+    max_amount_minor: Mapping[str, int] = {}
+    max_amount_minor_per_hour: Mapping[str, int] = {}
+    max_amount_minor_per_day: Mapping[str, int] = {}
+    max_trades_per_hour: int | None = None
+    max_trades_per_day: int | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class RepairSettings:
     """What holds for a whole system group.
@@ -26,6 +44,8 @@ class RepairSettings:
     ``stuck_after``: a processing trade younger than this is in flight. ``quiet_for``: so is one whose row
     changed less than this ago. ``number_pattern``: what a well-formed trade number matches. ``page``: rows
     asked at a time. ``clock`` stamps steps with the agent's time, aware UTC; decisions use production's.
+    ``max_age``: an older trade is only repaired by a person's word. ``limits``: what this agent does at most.
+    ``stopped`` says why this agent is to begin nothing, None while it may.
     """
 
     sys_code: str
@@ -35,10 +55,13 @@ class RepairSettings:
     codes: RowCodes = field(default_factory=RowCodes)
     page: int = 500
     clock: Callable[[], datetime] = _host_clock
+    max_age: timedelta = timedelta(days=90)
+    limits: Limits = field(default_factory=Limits)
+    stopped: Callable[[], str | None] = _nothing
 
 
 class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt: the server's Repair, and who carries it out."""
+    """One attempt: the server's Repair, and who carries it out. ``is_by_person``: a person asked for it."""
 
     trade_no: str
     fixer_code: str
@@ -46,6 +69,7 @@ class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):
     fence: int
     agent: str
     boot_id: str
+    is_by_person: bool = False
 
 
 class RepairReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,8 @@ from agent.fixers.order import RepairSettings
 from agent.ports import CLOCKS_APART, BankRequest, Ports, Trade
 
 IN_FLIGHT: Final = "in flight"
+TOO_OLD: Final = "older than what is repaired without a person, in days: "
+"""Before the number of days."""
 
 Legs = tuple[LegFact, LegFact | None]
 
@@ -21,6 +23,11 @@ def is_in_flight(trade: Trade, settings: RepairSettings) -> bool:
     if _is_younger(trade, trade.changed_at, settings.quiet_for):
         return True
     return trade.status is Status.PROCESSING and _is_younger(trade, trade.created_at, settings.stuck_after)
+
+
+def is_too_old(trade: Trade, settings: RepairSettings) -> bool:
+    """Whether the trade was made so long ago that only a person's word has it repaired."""
+    return trade.created_at is not None and trade.read_at - trade.created_at > settings.max_age
 
 
 def _is_younger(trade: Trade, at: datetime | None, than: timedelta) -> bool:

@@ -335,3 +335,13 @@ def test_a_step_table_that_is_down_sends_nobody_a_repair_half_done() -> None:
     desk.production.faults.down("trades.find_repair")
     collected = Collected(desk)
     assert (collected.rows, collected.counts[1]) == ([], 1)
+
+
+def test_a_trade_too_old_is_reported_for_a_person_with_the_row_a_repair_would_leave() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.production.clock.advance(days=89)
+    (trade,) = Collected(desk).rows
+    assert (trade.trade_no, trade.outcome, trade.fixer_code) == (trade_no, "human", code)
+    assert trade.reason == "older than what is repaired without a person, in days: 90"
+    assert trade.after is not None

@@ -42,6 +42,8 @@ def test_a_minimal_file_has_the_documented_defaults(tmp_path: Path) -> None:
     assert (tables.agent.workers, tables.agent.fixers) == (4, None)
     assert (tables.guard.stuck_after, tables.guard.quiet_for) == (1800, 600)
     assert tables.trades.names.table == "TPBAP_TRD_ACC_TRADE"
+    assert (tables.limits.max_age_days, tables.limits.max_amount_minor) == (90, {})
+    assert read(tmp_path).stop_file == tmp_path / "stop"
 
 
 def test_the_example_is_right(tmp_path: Path) -> None:
@@ -77,6 +79,9 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         PICULUS_AGENT_TRADES__NAMES__COLUMNS__AMOUNT="FEN",
         PICULUS_AGENT_BANK__NAMES__DEDUPLICATES="false",
         PICULUS_AGENT_BANK__NAMES__FAILURE_SETTLES_S="900",
+        PICULUS_AGENT_LIMITS__MAX_AMOUNT_MINOR="{CNY = 5000, USD = 0}",
+        PICULUS_AGENT_LIMITS__MAX_TRADES_PER_HOUR="3",
+        PICULUS_AGENT_AGENT__STOP_FILE="/run/piculus.stop",
         PICULUS_AGENT_CONFIG="elsewhere.toml",
         PATH="/bin",
     )
@@ -88,6 +93,9 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     assert tables.trades.names.columns.amount == "FEN"
     assert tables.bank.names.deduplicates is False
     assert tables.bank.names.failure_settles_s == 900.0
+    assert tables.limits.max_amount_minor == {"CNY": 5000, "USD": 0}
+    assert tables.limits.max_trades_per_hour == 3
+    assert read_back.stop_file == Path("/run/piculus.stop")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +108,9 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ('sys_code = "PBAP"', 'sys_code = "P:B"', "agent.sys_code: "),
         ("ws://", "http://", "server.url: "),
         ("[bank]", "[bonk]", "bonk: there is no such key"),
+        ("[bank]", "[limits]\nmax_age_days = 0\n[bank]", "limits.max_age_days: "),
+        ("[bank]", "[limits]\nmax_amount_minor = { CNY = -1 }\n[bank]", "limits.max_amount_minor"),
+        ("[bank]", "[limits]\nmax_amount_minor = { yuan = 1 }\n[bank]", "limits.max_amount_minor"),
         ("[bank]", "[bank", "is not TOML"),
         ('token_file = "bank.token"', "names = {failure_settles_s = -1}", "bank.names.failure_settles_s: "),
         ('journal = "journal.db"', 'journal = ""', "agent.journal: "),

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from agent.__main__ import main
+from agent.__main__ import main, offered_fixers, repair_settings
+from agent.config import load
+from agent.fixers.order import Limits
 from agent.journal import Journal
 
 CONFIGURATION = """
@@ -95,6 +97,7 @@ def test_check_names_everything_that_is_wrong_and_no_secret(file: Path) -> None:
         "bank": "FAIL",
         "server": "FAIL",
         "journal": "ok",
+        "stop": "ok",
     }
     assert "secret" not in done.output
     assert not (file.parent / "journal.db").exists()
@@ -141,3 +144,38 @@ def test_ddl_needs_no_configuration_when_the_dialect_is_named(tmp_path: Path) ->
 def test_the_schema_is_json(tmp_path: Path) -> None:
     definitions = json.loads(call("schema").stdout)["$defs"]
     assert {"ToAgent", "ToServer", "Repair", "RepairFinished"} <= definitions.keys()
+
+
+def test_fixers_that_the_limits_leave_out_are_not_offered(file: Path) -> None:
+    limits = '["inter_none"]'
+    assert "limits.fixers: there is no fixer inter_none" in (
+        call("--config", file, PICULUS_AGENT_LIMITS__FIXERS=limits).stderr
+    )
+    configuration = load(
+        file,
+        {
+            "PICULUS_AGENT_AGENT__FIXERS": '["interRechargeFixServiceImpl", "rechargeFailedFixServiceImpl"]',
+            "PICULUS_AGENT_LIMITS__FIXERS": '["withdrawFailedFixServiceImpl", "interRechargeFixServiceImpl"]',
+        },
+    )
+    assert list(offered_fixers(configuration)) == ["interRechargeFixServiceImpl"]
+
+
+def test_limits_and_age_stand_in_the_settings_of_every_repair(file: Path) -> None:
+    variables = {
+        "PICULUS_AGENT_LIMITS__MAX_AGE_DAYS": "30",
+        "PICULUS_AGENT_LIMITS__MAX_AMOUNT_MINOR": "{CNY = 5}",
+        "PICULUS_AGENT_LIMITS__MAX_AMOUNT_MINOR_PER_HOUR": "{CNY = 6}",
+        "PICULUS_AGENT_LIMITS__MAX_AMOUNT_MINOR_PER_DAY": "{CNY = 7}",
+        "PICULUS_AGENT_LIMITS__MAX_TRADES_PER_HOUR": "8",
+        "PICULUS_AGENT_LIMITS__MAX_TRADES_PER_DAY": "9",
+    }
+    settings = repair_settings(load(file, variables))
+    assert settings.max_age.days == 30
+    assert settings.limits == Limits(
+        max_amount_minor={"CNY": 5},
+        max_amount_minor_per_hour={"CNY": 6},
+        max_amount_minor_per_day={"CNY": 7},
+        max_trades_per_hour=8,
+        max_trades_per_day=9,
+    )

@@ -37,13 +37,21 @@ class Desk:
     cancellation: Flag = field(default_factory=Flag)
     told: list[StepRow] = field(default_factory=list)
     fence: int = 0
+    rules: dict[str, Any] = field(default_factory=dict)
+    """What the agent's settings say beside their defaults."""
 
     @property
     def settings(self) -> RepairSettings:
-        return RepairSettings(sys_code="PBAP", clock=self.production.clock)
+        return RepairSettings(sys_code="PBAP", clock=self.production.clock, **self.rules)
 
     def attempt(
-        self, trade_no: str, fixer_code: str, *, row_hash: str | None = None, fence: int | None = None
+        self,
+        trade_no: str,
+        fixer_code: str,
+        *,
+        row_hash: str | None = None,
+        fence: int | None = None,
+        by_person: bool = False,
     ) -> RepairReport:
         """One attempt with the next fence, on the row as it stands."""
         self.fence = fence if fence is not None else self.fence + 1
@@ -54,6 +62,7 @@ class Desk:
             fence=self.fence,
             agent="agent-1",
             boot_id=f"boot-{self.fence}",
+            is_by_person=by_person,
         )
         return repair(order, self.production.ports, self.settings, self.told.append, self.cancellation)
 

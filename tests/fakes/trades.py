@@ -16,6 +16,7 @@ from agent.ports import (
     CLOCKS_APART,
     EPOCH,
     BankRequest,
+    Begun,
     Correction,
     Pattern,
     RepairRow,
@@ -79,6 +80,7 @@ class FakeTrades:
         self.rows: dict[int, StoredTrade] = {}
         self.requests: list[BankRequest] = []
         self.repairs: dict[str, RepairRow] = {}
+        self.begun: dict[str, datetime] = {}
         self.repair_steps: dict[str, tuple[str, int, StepRow]] = {}
         self.corrections: list[StoredCorrection] = []
 
@@ -158,11 +160,23 @@ class FakeTrades:
         return self._repair(trade_no)
 
     @port_call
+    def begun_since(self, since: datetime, but: str) -> Begun:
+        trades, amounts = 0, Counter[str]()
+        for trade_no, repair in self.repairs.items():
+            if trade_no == but or repair.state == "abandoned" or self.begun[trade_no] < since:
+                continue
+            trades += 1
+            for stored in self._stored(trade_no):
+                amounts[stored.currency] += parse_minor(stored.amount) or 0
+        return Begun(trades=trades, amounts=amounts)
+
+    @port_call
     def claim_repair(self, claim: RepairRow) -> RepairRow:
         standing = self._repair(claim.trade_no)
         if standing is None or standing.state != "open":
             round_ = standing.round + 1 if standing else 1
             claimed = msgspec.structs.replace(claim, round=round_, state="open", steps=())
+            self.begun[claim.trade_no] = self.clock()
         else:
             if not _owns(claim, standing):
                 raise FencedError
