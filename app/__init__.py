@@ -20,14 +20,14 @@ from agent.protocol import (
     StepRecorded,
 )
 from app import cli, error_pages, evidence, health, i18n, presentation, told
-from app.agents import commands, endpoint, withdrawing
+from app.agents import commands, endpoint, stop_banner, stop_views, stops, withdrawing
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
 from app.anomalies import claims, collecting, collection_course, states
 from app.audit import views as audit_views
 from app.clock import Clock, utc_now
 from app.config import Settings, read_secret_key, read_settings
-from app.executions import anomaly_views, exception_views, queue_views, results, service
+from app.executions import anomaly_views, exception_views, holding_back, queue_views, results, service
 from app.executions import views as execution_views
 from app.executions.scheduler import Scheduler
 from app.extensions import csrf, db, limiter, migrate
@@ -45,6 +45,7 @@ BLUEPRINTS: Final = (
     user_views.blueprint,
     audit_views.blueprint,
     agent_views.blueprint,
+    stop_views.blueprint,
     collection_views.blueprint,
     plan_views.blueprint,
     execution_views.blueprint,
@@ -63,7 +64,7 @@ HANDLERS: Final[dict[type[Message], tuple[Handler, ...]]] = {
     StepRecorded: (results.record_step,),
     FactsRead: (results.record_facts,),
     RepairFinished: (results.record_result,),
-    Rejected: (commands.reject,),
+    Rejected: (stops.note_refusal, commands.reject),
     Cancelled: (commands.cancelled,),
 }
 """Which functions hear which message, in order, in one transaction."""
@@ -83,6 +84,9 @@ GROUP_DISABLED: Final[tuple[groups.GroupDisabled, ...]] = (
     withdrawing.group_disabled,
 )
 """Who hears of a group that was disabled, in order."""
+
+STOP_LIFTED: Final[tuple[stops.StopLifted, ...]] = (holding_back.stop_lifted,)
+"""Who hears of a stop that was lifted."""
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -116,6 +120,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["command_closed"] = COMMAND_CLOSED
     app.extensions["anomaly_closed"] = ANOMALY_CLOSED
     app.extensions["group_disabled"] = GROUP_DISABLED
+    app.extensions["stop_lifted"] = STOP_LIFTED
     _bind_extensions(app)
     _bind_runtime(app, settings, clock)
     app.url_map.converters["int"] = NumberConverter
@@ -156,7 +161,7 @@ def _bind_extensions(app: Flask) -> None:
     migrate.init_app(app, db, directory=str(health.MIGRATIONS))
     csrf.init_app(app)
     limiter.init_app(app)
-    for part in (health, i18n, presentation, evidence, told, error_pages, sessions, cron_words):
+    for part in (health, i18n, presentation, evidence, told, error_pages, sessions, cron_words, stop_banner):
         part.init_app(app)
 
 

@@ -25,6 +25,7 @@ TEXTS: Mapping[str, Any] = {
     "execution": _("没有这次修复执行。"),
     "attempt": _("没有这次执行。"),
     "schedule": _("没有这个定时收集。"),
+    "stop": _("没有这个紧急停止。"),
     "forbidden": _("没有权限执行这个操作。"),
     # values
     "invalid": _("内容不正确。"),
@@ -104,6 +105,14 @@ TEXTS: Mapping[str, Any] = {
     "shard": _("分片不属于这次收集。"),
     "no_trade_number": _("这一行没有可用的交易号，客户端无法核实；请在生产系统更正后忽略。"),
     "group_disabled": _("系统组别 %(sys_code)s 已停用。"),
+    "stop_all": _("只有能看到全部系统组别的人才能停止全部修复；可以停止自己的系统组别。"),
+    "stop_lift_all": _("全部修复的紧急停止只有管理员可以解除。"),
+    "stop_stands": _("已经停止（%(who)s：%(why)s），没有改变。"),
+    "stop_lifted": _("%(who)s 已经解除，没有改变。"),
+    "stopped_all": _("%(who)s 已紧急停止全部修复：%(why)s。解除之后才能执行。"),
+    "stopped_group": _("%(who)s 已紧急停止系统组别 %(name)s：%(why)s。解除之后才能执行。"),
+    "stopped_agent": _("%(who)s 已紧急停止客户端 %(name)s：%(why)s。解除之后才能执行。"),
+    "stopped_here": _("客户端 %(name)s 已在本地停止：%(why)s。在客户端主机上解除之后才能执行。"),
 }
 
 

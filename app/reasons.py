@@ -75,6 +75,9 @@ REASONS: Mapping[str, Any] = {
     "no row has this trade number": _("生产系统中没有这个交易号"),
     "more than one row has this trade number": _("生产系统中有多条记录使用这个交易号"),
     "cancelled before the first effect": _("在第一个外部动作之前取消"),
+    "over the agent's limit for a trade": _("超过客户端的单笔限额，需人工核查"),
+    "over the agent's limit for an hour": _("超过客户端每小时的限额"),
+    "over the agent's limit for a day": _("超过客户端每天的限额"),
     "consistent": _("记录、账务、银行一致"),
     "resume": _("修复做到一半，将继续"),
     "the wait is over": _("等待结束，继续修复"),
@@ -107,6 +110,9 @@ REASONS: Mapping[str, Any] = {
 }
 
 OPENINGS: Mapping[str, Any] = {
+    "older than what is repaired without a person, in days: ": _("交易已超过 %(rest)s 天，只能由人执行"),
+    "stopped on the agent: ": _("客户端本地已停止：%(rest)s"),
+    "stopped on ": _("客户端本地已停止：%(rest)s"),
     "this agent does not offer ": _("客户端不提供修复代号 %(rest)s"),
     "the facts call for ": _("现在的情况应由 %(rest)s 修复"),
     "the ledger holds no entry for leg ": _("账务没有第 %(rest)s 段的记账"),
@@ -130,6 +136,7 @@ EVENTS: Mapping[str, Any] = {
     "attempt_command_line": _("命令行执行"),
     "cancel_requested": _("要求取消"),
     "no_attempts_left": _("重试耗尽"),
+    "too_old": _("交易太旧，只能由人执行"),
     "late_result": _("迟到的结果，作为证据保留"),
     "waited_too_long": _("等待银行超过期限"),
     "money_moved_too_long": _("资金已动，24 小时内未能完成"),

@@ -27,6 +27,7 @@ TEXTS: Final[tuple[tuple[str, Any], ...]] = (
     ),
     ("the deadline passed", _("已过期限")),
     ("the run was cancelled", _("收集已取消")),
+    (r"stopped by (?P<who>[^:]+): (?P<why>.*)", _("%(who)s 紧急停止：%(why)s")),
     ("plan_disabled", _("方案已失效")),
     ("group_disabled", _("系统组别已停用")),
     ("the agent is offline", _("客户端不在线")),
@@ -64,6 +65,7 @@ TEXTS: Final[tuple[tuple[str, Any], ...]] = (
 
 HEADS: Final = {
     "state": _("与当前状态不符"),
+    "stopped": _("客户端本地已停止"),
     "unknown_command": _("未知的命令"),
     "window": _("时间范围不正确"),
     "conflict": _("编号冲突"),

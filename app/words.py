@@ -99,6 +99,11 @@ LOOKS: Mapping[str, Mapping[str, Look]] = {
         "enabled": Look("green", "check", _("正常")),
         "disabled": Look("grey", "ban", _("已停用")),
     },
+    "stop": {
+        "standing": Look("red", "player-stop", _("紧急停止中")),
+        "here": Look("red", "player-stop", _("本地已停止")),
+        "lifted": Look("grey", "player-play", _("已解除")),
+    },
     "direction": {
         "in": Look("green", "arrow-down", _("收")),
         "out": Look("blue", "arrow-up", _("发")),

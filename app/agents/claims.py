@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, or_, update
 
 from app.agents.hub import AgentSession
 from app.agents.models import Command
+from app.agents.standing import lets_repair
 from app.unit_of_work import WorkSession
 
 
@@ -28,7 +29,7 @@ def assign(pending: list[Command], sessions: list[AgentSession], room: dict[int,
             session
             for session in sessions
             if room[session.agent_id] > 0
-            and (command.fixer_code is None or command.fixer_code in session.fixer_codes)
+            and (command.fixer_code is None or command.fixer_code in session.open_codes)
         ]
         if not command.is_group_addressed:
             able = [one for one in able if one is by_id.get(command.agent_id or 0)]
@@ -55,6 +56,7 @@ def claim(session: WorkSession, wanted: list[Claim], now: datetime) -> list[Clai
                 Command.seq.in_(seqs),
                 Command.state == "pending",
                 Command.cancel_requested_at.is_(None),
+                lets_repair(agent_id),
                 *conditions,
             )
             .values(claim_values(agent_id, must_raise, now))

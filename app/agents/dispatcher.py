@@ -7,6 +7,7 @@ is claimed by conditional update and committed before its frame leaves.
 import logging
 import threading
 import time
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,12 +18,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.errors import ProtocolError
 from agent.failpoints import Failpoint
-from agent.protocol import CLOSE_REPLACED, CLOSE_REVOKED, Cancel, Collect, Message, Repair, Verify
+from agent.protocol import BY_PERSON, CLOSE_REPLACED, CLOSE_REVOKED, Cancel, Collect, Message, Repair, Verify
 from app.agents import commands, recovery
 from app.agents.claims import Claim, assign, claim
 from app.agents.hub import AgentSession, Hub
 from app.agents.models import IS_LIVE, Agent, Command
 from app.agents.presence import Presence
+from app.agents.standing import read_holds
 from app.agents.writer import Job, Writer
 from app.clock import Clock
 from app.extensions import db
@@ -170,6 +172,9 @@ class Dispatcher:
         ready = [session for session in self._hub.sessions() if session.is_ready]
         if not ready:
             return False
+        holds = read_holds(db.session)
+        for one in ready:
+            one.is_held = holds.holds(one.agent_id, one.group_id)
         room = self._room(ready)
         wanted: list[Claim] = []
         for group_id in self._enabled({session.group_id for session in ready}):
@@ -220,7 +225,7 @@ class Dispatcher:
 
         ``taken``: the ``seq`` of those that are given away already.
         """
-        offered = sorted({code for session in sessions for code in session.fixer_codes})
+        offered = sorted({code for session in sessions for code in session.open_codes})
         ids = [session.agent_id for session in sessions]
         return list(
             db.session.scalars(
@@ -243,7 +248,7 @@ class Dispatcher:
         unsent: dict[int, list[str]] = {}
         for one in claimed:
             try:
-                is_sent = self._hub.send(one.session, message_of(one.command, now))
+                is_sent = self._hub.send(one.session, message_of(one.command, now, one.session.features))
             except (ProtocolError, msgspec.ValidationError) as error:
                 self._refuse(one.command, str(error))
                 continue
@@ -267,14 +272,19 @@ def _log_lost_presence(error: Exception) -> None:
     log.error("signs of life were not kept: %s", error)
 
 
-def message_of(command: Command, now: datetime) -> Message:
-    """Return the command as its frame says it.
+FIELD_FEATURES: Final[dict[str, str]] = {"by_person": BY_PERSON}
+"""Fields of commands that came after the first protocol: the feature an agent names to be sent each."""
+
+
+def message_of(command: Command, now: datetime, features: Collection[str] = ()) -> Message:
+    """Return the command as its frame says it to an agent of these features.
 
     Raises msgspec.ValidationError when the row is no such message.
     """
     left_ms = max(1, int((command.deadline_at - now).total_seconds() * 1000))
+    known = {name: value for name, value in command.message.items() if _is_known(name, features)}
     content: dict[str, Any] = {
-        **command.message,
+        **known,
         "type": command.type,
         "id": commands.message_id_of(command),
         "command_id": command.id,
@@ -283,3 +293,7 @@ def message_of(command: Command, now: datetime) -> Message:
     if command.type in ("Repair", "Verify"):
         content["fence"] = command.fence
     return msgspec.convert(content, type=_MESSAGES[command.type])
+
+
+def _is_known(field: str, features: Collection[str]) -> bool:
+    return field not in FIELD_FEATURES or FIELD_FEATURES[field] in features

@@ -37,7 +37,7 @@ class AgentSession:
 
     ``epoch`` is 0 until the session is known to the database; ``fixer_codes`` are set and ``is_ready`` is
     true once its Hello is stored: only then are commands sent. ``has_said_hello`` guards the order of its
-    first messages.
+    first messages. ``features`` is what it can be asked; while ``is_held`` it is sent no repairs.
     """
 
     def __init__(self, hub: "Hub", agent_id: int, group_id: int, sys_code: str, address: str) -> None:
@@ -50,12 +50,19 @@ class AgentSession:
         self.peer: Peer | None = None
         self.epoch = 0
         self.fixer_codes: frozenset[str] = frozenset()
+        self.features: frozenset[str] = frozenset()
+        self.is_held = False
         self.has_said_hello = False
         self.is_ready = False
         self.is_lost = False
         self.inbox: deque[str] = deque()
         self.is_scheduled = False
         self.is_paused = False
+
+    @property
+    def open_codes(self) -> frozenset[str]:
+        """The fixers whose repairs it may be sent now."""
+        return frozenset() if self.is_held else self.fixer_codes
 
     def on_message(self, peer: Peer, text: str) -> None:
         """From the socket loop."""

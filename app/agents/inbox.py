@@ -227,6 +227,7 @@ class Inbox:
             )
             self._send(session, cancel)
         session.fixer_codes = frozenset(hello.fixer_codes)
+        session.features = frozenset(hello.features)
         session.is_ready = not session.is_lost
         self._look_now()
 

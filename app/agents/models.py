@@ -50,9 +50,19 @@ class Agent(Base):
     never a frame.
 
     ``epoch`` rises with each session. Online means ``connected_at`` is set and ``last_seen_at`` is fresh.
+    ``features``: what it can be asked beyond the first protocol. ``stopped_here``: why its local stop stands,
+    None where there is none.
     """
 
     __tablename__ = "agent"
+    __table_args__ = (
+        Index(
+            "ix_agent_stopped_here",
+            "id",
+            sqlite_where=text("stopped_here IS NOT NULL"),
+            postgresql_where=text("stopped_here IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(80), unique=True)
@@ -72,6 +82,8 @@ class Agent(Base):
     host: Mapped[str] = mapped_column(String(120), default="")
     address: Mapped[str] = mapped_column(String(64), default="")
     fixer_codes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    features: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
+    stopped_here: Mapped[str | None] = mapped_column(String(300))
     skew_ms: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str] = mapped_column(String(500), default="")
 
@@ -153,6 +165,45 @@ class Command(Base):
     deadline_at: Mapped[datetime] = mapped_column(UtcDateTime)
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     agent: Mapped[Agent | None] = relationship(viewonly=True)
+
+
+STOP_SCOPES = ("all", "group", "agent")
+_standing_sql = "lifted_at IS NULL"
+IS_STANDING: Final[ColumnElement[bool]] = literal_column(f"stop.{_standing_sql}")
+"""A stop holds repairs back, in the words of its partial index."""
+
+
+class Stop(Base):
+    """A stop of repairs: of everything, a group, or one agent (whose group it carries). It is never deleted.
+
+    ``name``: the group's code or the agent's name, '' for everything. At most one stands for a target.
+    """
+
+    __tablename__ = "stop"
+    __table_args__ = (
+        CheckConstraint(f"scope IN {STOP_SCOPES}", name="scope"),
+        Index(
+            "uq_stop_standing",
+            "scope",
+            text("coalesce(group_id, 0)"),
+            text("coalesce(agent_id, 0)"),
+            unique=True,
+            sqlite_where=text(_standing_sql),
+            postgresql_where=text(_standing_sql),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    scope: Mapped[str] = mapped_column(String(8))
+    group_id: Mapped[int | None] = mapped_column(ForeignKey("system_group.id"))
+    agent_id: Mapped[int | None] = mapped_column(ForeignKey("agent.id"))
+    name: Mapped[str] = mapped_column(String(80), default="")
+    reason: Mapped[str] = mapped_column(String(500))
+    set_by: Mapped[str] = mapped_column(String(80))
+    set_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    lifted_by: Mapped[str | None] = mapped_column(String(80))
+    lifted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lift_reason: Mapped[str | None] = mapped_column(String(500))
 
 
 class Frame(Base):

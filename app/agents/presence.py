@@ -3,10 +3,10 @@
 import threading
 from datetime import datetime
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, select, update
 
 from agent.protocol import Heartbeat
-from app.agents import commands
+from app.agents import commands, stops
 from app.agents.models import Agent
 from app.agents.service import skew_ms
 from app.unit_of_work import WorkSession
@@ -66,5 +66,13 @@ class Gathered:
                 .values(journal_length=bindparam("length"), skew_ms=bindparam("skew")),
                 beats,
             )
+        self._keep_local_stops(session)
         for agent_id, (beat, at) in self._beats.items():
             commands.renew(session, agent_id, beat.running, at)
+
+    def _keep_local_stops(self, session: WorkSession) -> None:
+        """Keep which agents say that their local stop stands, or stands no more: few, so one by one."""
+        stopped = set(session.scalars(select(Agent.id).where(Agent.stopped_here.is_not(None))))
+        for agent_id, (beat, _at) in self._beats.items():
+            if beat.stopped is not None or agent_id in stopped:
+                stops.keep_local(session, session.get_one(Agent, agent_id), beat.stopped)

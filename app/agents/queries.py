@@ -165,3 +165,11 @@ def live_commands(session: ReadSession, agent_id: int) -> list[Command]:
     """Return the commands the agent holds now, oldest first."""
     statement = select(Command).where(IS_LIVE, Command.agent_id == agent_id).order_by(Command.seq)
     return list(session.scalars(statement))
+
+
+def stopped_here(session: ReadSession, group_ids: Sequence[int] | None) -> list[Agent]:
+    """Return the agents whose local stop stands, by name; ``group_ids`` None: of all groups."""
+    statement = select(Agent).where(Agent.stopped_here.is_not(None), Agent.revoked_at.is_(None))
+    if group_ids is not None:
+        statement = statement.where(Agent.group_id.in_(group_ids))
+    return list(session.scalars(statement.order_by(Agent.name)))

@@ -16,6 +16,7 @@ from app.agents.models import Agent
 from app.audit.reasons import optional_reason, required_reason
 from app.audit.service import Actor, record
 from app.clock import current_time
+from app.columns import fitting
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
@@ -25,6 +26,7 @@ ReadSession = Session | scoped_session[Any]
 TOKEN_PREFIX = "pcl_"
 NAME_CHARACTERS = 80
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
+STOP_CHARACTERS = 300
 FRESH_HEARTBEATS = 2.5
 PRESENCES = ("online", "stale", "offline", "revoked")
 
@@ -200,6 +202,8 @@ def introduce(session: WorkSession, agent: Agent, hello: Hello, now: datetime) -
     agent.version = hello.version[:40]
     agent.host = hello.host[:120]
     agent.fixer_codes = list(hello.fixer_codes)
+    agent.features = list(hello.features)
+    agent.stopped_here = None if hello.stopped is None else fitting(hello.stopped, STOP_CHARACTERS)
     agent.skew_ms = skew_ms(hello.agent_time, now) or 0
     agent.last_seen_at = now
     session.touch("agents", "home")

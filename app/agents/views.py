@@ -5,9 +5,10 @@ from flask.typing import ResponseReturnValue
 
 from app import filters
 from app.agents import queries, service
-from app.agents.models import Agent
+from app.agents.models import Agent, Stop
 from app.agents.queries import AgentFilter
 from app.agents.service import AgentPresence
+from app.agents.standing import list_standing
 from app.clock import current_time
 from app.errors import ConflictError, InvalidError, NotFoundError, PiculusError
 from app.extensions import db
@@ -61,6 +62,7 @@ def show_agent(agent_id: int) -> ResponseReturnValue:
         "agents/detail.html",
         agent=agent,
         presence=service.presence_of(agent, current_time()),
+        stops=[one for one in list_standing(db.session) if _concerns(one, agent)],
         live=queries.live_commands(db.session, agent.id),
         recent=queries.recent_commands(db.session, agent.id),
     )
@@ -142,6 +144,13 @@ def _visible(agent_id: int) -> Agent:
     if allowed is not None and agent.group_id not in allowed:
         raise NotFoundError("agent", id=agent_id)
     return agent
+
+
+def _concerns(stop: Stop, agent: Agent) -> bool:
+    """Whether a stop holds this agent's repairs back."""
+    if stop.scope == "all":
+        return True
+    return stop.agent_id == agent.id if stop.scope == "agent" else stop.group_id == agent.group_id
 
 
 def _new_dialog(form: Form, status: int) -> ResponseReturnValue:

@@ -153,7 +153,7 @@ def _selected(form: Form, until: int) -> AnomalyFilter:
 
 def _preview(form: Form, status: int, *, until: int) -> ResponseReturnValue:
     try:
-        foreseen = selection.preview(db.session, _selected(form, until))
+        foreseen = selection.preview(db.session, _selected(form, until), current_time())
     except InvalidError as error:
         form.fail(error)
         foreseen, status = selection.Preview((), ()), 400
@@ -178,7 +178,14 @@ def _repair_all_url() -> str:
 
 def _skip_words(code: str) -> str:
     """Return why some of a selection are left out; not all codes name a single trade or group here."""
-    of_many = {"trade_busy": _("正有命令在执行。"), "group_disabled": _("系统组别已停用。")}
+    of_many = {
+        "trade_busy": _("正有命令在执行。"),
+        "group_disabled": _("系统组别已停用。"),
+        "stopped_all": _("已全部紧急停止。"),
+        "stopped_group": _("系统组别已紧急停止。"),
+        "stopped_agent": _("客户端已紧急停止。"),
+        "stopped_here": _("客户端已在本地停止。"),
+    }
     return of_many.get(code) or words(ConflictError(code))
 
 

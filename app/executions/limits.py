@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, and_, exists, select
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 
-from app.agents.models import LIVE, Command
+from app.agents.models import IS_STANDING, LIVE, Command, Stop
 from app.anomalies.models import Anomaly
 from app.anomalies.states import change_state
 from app.audit.service import SYSTEM
@@ -43,6 +43,8 @@ def _limits(now: datetime) -> tuple[tuple[str, ColumnElement[bool]], ...]:
         Anomaly.state.in_(("open", "waiting")),
         Anomaly.has_moved_money,
         Anomaly.money_moved_at < now - MONEY_LIMIT,
+        # While a stop stands it is not gone on with, and has its day once that is lifted.
+        ~exists().where(IS_STANDING, or_(Stop.group_id.is_(None), Stop.group_id == Anomaly.group_id)),
     )
     return (("waited_too_long", waited), ("money_moved_too_long", moved))
 

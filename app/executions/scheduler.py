@@ -12,7 +12,7 @@ from typing import Final
 from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask, current_app
 
-from app.agents import overdue
+from app.agents import overdue, stops
 from app.anomalies import collection_course
 from app.clock import current_time
 from app.executions import limits, retention, ticking, unknown
@@ -78,6 +78,17 @@ def sweep_commands(now: datetime) -> None:
     """End overdue leases and deadlines."""
     with unit_of_work() as session:
         overdue.sweep(session, now)
+
+
+def enforce_stops(now: datetime) -> None:
+    """Withdraw repairs that stops hold back, so that none pends until its deadline."""
+    if not stops.has_work(db.session):
+        return
+    withdrawn = stops.BATCH
+    while withdrawn >= stops.BATCH:
+        db.session.remove()
+        with unit_of_work() as session:
+            withdrawn = stops.enforce(session, now)
 
 
 def dismiss_viewers(now: datetime) -> None:
@@ -178,6 +189,7 @@ def _delete_batch(sweep: retention.Sweep) -> int:
 
 
 EVERY_SECOND: Final[tuple[Part, ...]] = (
+    enforce_stops,
     sweep_commands,
     dismiss_viewers,
     start_first_collections,

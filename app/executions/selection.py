@@ -1,13 +1,16 @@
 """Attempting many anomalies: what would be sent, and sending it page by page."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import ColumnElement, exists, func, select
 
 from app.agents.models import LIVE, Command
+from app.agents.standing import find_block
+from app.agents.stops import has_work
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter, conditions
 from app.audit import service as audit
@@ -33,7 +36,7 @@ class PlanShare:
 
 @dataclass(frozen=True)
 class Skip:
-    """How many of a selection are left out, and why (a code of executions.service.refusal, or trade_busy)."""
+    """How many of a selection are left out, and why: a code of refusal, trade_busy, or stopped_…."""
 
     code: str
     count: int
@@ -69,7 +72,7 @@ class Batch:
     last_id: int | None
 
 
-def preview(session: ReadSession, wanted: AnomalyFilter) -> Preview:
+def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Preview:
     """Count a selection by plan, and what would be skipped, without loading it."""
     is_busy = _is_busy()
     keys = (Anomaly.group_id, Anomaly.fixer_code, Anomaly.state, is_busy, Anomaly.currency)
@@ -79,11 +82,14 @@ def preview(session: ReadSession, wanted: AnomalyFilter) -> Preview:
         .group_by(*keys)
     )
     plans, enabled = _plans(session), _enabled_groups(session)
+    stopped = _stopped(session, plans.values(), now)
     shares: dict[int, PlanShare] = {}
     skipped: dict[str, int] = {}
     for group_id, fixer_code, state, busy, currency, count, total in session.execute(statement):
         plan = plans.get((group_id, fixer_code or ""))
         code = refusal(state, fixer_code, plan, group_id in enabled) or ("trade_busy" if busy else None)
+        if code is None and plan is not None:
+            code = stopped.get(plan.id)
         if code is not None or plan is None:
             skipped[code or "no_plan"] = skipped.get(code or "no_plan", 0) + count
             continue
@@ -138,6 +144,14 @@ def _is_busy() -> ColumnElement[bool]:
 
 def _plans(session: ReadSession) -> dict[tuple[int, str], Plan]:
     return {(plan.group_id, plan.fixer_code): plan for plan in list_plans(session, None)}
+
+
+def _stopped(session: ReadSession, plans: Iterable[Plan], now: datetime) -> dict[int, str]:
+    """Return the code of what stops a plan's repairs, by plan id; absent: nothing does."""
+    if not has_work(session):
+        return {}
+    blocks = {plan.id: find_block(session, plan.group_id, plan.fixer_code, now) for plan in plans}
+    return {plan_id: f"stopped_{block.scope}" for plan_id, block in blocks.items() if block is not None}
 
 
 def _enabled_groups(session: ReadSession) -> set[int]:

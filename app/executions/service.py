@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
+from agent.protocol import BY_PERSON
 from app.agents import commands
 from app.agents.issuing import TradeOrder, issue_many
 from app.agents.models import Command
+from app.agents.standing import find_block
 from app.anomalies.models import TERMINAL_STATES, Anomaly
 from app.anomalies.service import GroupIds, get_anomaly
 from app.anomalies.states import begin_anew, change_state, note
@@ -17,6 +19,7 @@ from app.audit import service as audit
 from app.audit.reasons import required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError, NotFoundError
+from app.executions.holding_back import keep_young
 from app.executions.models import Attempt, Execution, Step
 from app.keyset import ReadSession
 from app.plans.models import Plan
@@ -78,7 +81,8 @@ def attempt_one(session: WorkSession, anomaly_id: int, order: Order, *, group_id
     """Attempt one anomaly by a person's word.
 
     Raises NotFoundError('anomaly'), InvalidError for the reason, ConflictError: no_plan, plan_disabled,
-    group_disabled, no_fixer, needs_human, repairing, closed, trade_busy.
+    group_disabled, no_fixer, needs_human, repairing, closed, trade_busy, stopped_all, stopped_group,
+    stopped_agent, stopped_here.
     """
     return _by_person(session, anomaly_id, order, group_ids, CLICKABLE_STATES, "attempt.start")
 
@@ -112,10 +116,13 @@ def _by_person(
 
 
 def start_attempt(session: WorkSession, anomaly: Anomaly, plan: Plan, order: Order) -> Attempt:
-    """Command a repair of the anomaly by its plan. Raises ConflictError('trade_busy').
+    """Command a repair of the anomaly by its plan.
 
-    The caller has asked ``refusal``.
+    Raises ConflictError('trade_busy'), or stopped_… where a stop stands. The caller has asked ``refusal``.
     """
+    block = find_block(session, plan.group_id, plan.fixer_code, order.now)
+    if block is not None:
+        raise block.error()
     attempts = start_attempts(session, [anomaly], plan, order)
     if not attempts:
         raise ConflictError("trade_busy", trade_no=anomaly.trade_no)
@@ -128,16 +135,19 @@ def start_attempts(
     """Command repairs of anomalies by their plan; those whose trade has a live command are left out, and of a
     tick those whose last outcome is unknown: a Verify comes first.
 
-    The caller has asked ``refusal`` of each. A command carries neither amount nor payee: the agent reads
-    those.
+    The caller has asked ``refusal`` of each. While a stop stands none is commanded; by itself none of a trade
+    known to be too old. A command carries neither amount nor payee: the agent reads those.
     """
+    if not anomalies or find_block(session, plan.group_id, plan.fixer_code, order.now) is not None:
+        return []
     if order.trigger == "tick":
-        anomalies = [anomaly for anomaly in anomalies if anomaly.unknown_since is None]
+        known = [anomaly for anomaly in anomalies if anomaly.unknown_since is None]
+        anomalies = keep_young(session, known, plan, order.now)
     issued = issue_many(
         session,
         type="Repair",
         group_id=plan.group_id,
-        orders=[TradeOrder(anomaly.trade_no, _message(anomaly, plan)) for anomaly in anomalies],
+        orders=[TradeOrder(anomaly.trade_no, _message(anomaly, plan, order)) for anomaly in anomalies],
         deadline=REPAIR_DEADLINE,
         now=order.now,
         fixer_code=plan.fixer_code,
@@ -154,8 +164,9 @@ def start_attempts(
     return attempts
 
 
-def _message(anomaly: Anomaly, plan: Plan) -> dict[str, Any]:
-    return {"trade_no": anomaly.trade_no, "fixer_code": plan.fixer_code, "row_hash": anomaly.row_hash}
+def _message(anomaly: Anomaly, plan: Plan, order: Order) -> dict[str, Any]:
+    said = {"trade_no": anomaly.trade_no, "fixer_code": plan.fixer_code, "row_hash": anomaly.row_hash}
+    return said if order.trigger == "tick" else {**said, BY_PERSON: True}
 
 
 def _begin(

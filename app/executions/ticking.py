@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Select, and_, exists, or_, select
 
 from app.agents.models import LIVE, Agent, Command
+from app.agents.standing import find_block
 from app.anomalies import collections, fleet
 from app.anomalies.models import Anomaly, CollectionRun
 from app.anomalies.service import order_verifies
@@ -55,14 +56,18 @@ def begin_plan_tick(session: WorkSession, due: Due, now: datetime) -> TickPage |
 def attempt_tick_page(session: WorkSession, page: TickPage, now: datetime) -> TickPage:
     """Go through the next PAGE anomalies of a claimed tick.
 
-    Open ones get an attempt, or are exhausted when none is left; waiting ones get a Verify.
+    Open ones get an attempt, or are exhausted when none is left; waiting ones get a Verify. While a stop
+    stands open ones are left as they are.
     """
     plan, tick = session.get(Plan, page.plan_id), session.get(Tick, page.tick_id)
     if plan is None or tick is None or page.last_id is None:
         return TickPage(page.tick_id, page.plan_id, None)
     if plan.state != "normal" or not plan.group.is_enabled:
         return TickPage(page.tick_id, page.plan_id, None)
-    anomalies = list(session.scalars(_repairable(plan, page.last_id, now)).unique())
+    repairable = _repairable(plan, page.last_id, now)
+    if find_block(session, plan.group_id, plan.fixer_code, now) is not None:
+        repairable = repairable.where(Anomaly.state == "waiting")
+    anomalies = list(session.scalars(repairable).unique())
     tick.commands += _attempt(session, plan, anomalies, now)
     is_last = len(anomalies) < PAGE
     return TickPage(page.tick_id, page.plan_id, None if is_last else anomalies[-1].id)
@@ -100,6 +105,8 @@ def resume_clicked(session: WorkSession, now: datetime) -> int:
     for plan in list(plans):
         if plan.group.is_enabled and fleet.is_offered(session, plan.group_id, plan.fixer_code, now):
             half_done = _repairable(plan, 0, now).where(Anomaly.has_moved_money)
+            if find_block(session, plan.group_id, plan.fixer_code, now) is not None:
+                half_done = half_done.where(Anomaly.state == "waiting")
             made += _attempt(session, plan, list(session.scalars(half_done).unique()), now)
     return made
 

@@ -4,18 +4,22 @@ from dataclasses import dataclass, field
 
 import pytest
 from flask import Flask
+from msgspec import UNSET
 from sqlalchemy import update
 
-from agent.protocol import Message, decode_to_agent
+from agent.protocol import Message, Repair, decode_to_agent
 from app.agents import dispatcher
+from app.agents.claims import Claim, claim
 from app.agents.hub import AgentSession
-from app.agents.models import Command
+from app.agents.models import Agent, Command, Stop
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
 from tests.app.agents.conftest import Member, add_agent, order, stored
 from tests.conftest import HandClock
 
 pytestmark = pytest.mark.each_engine
+
+BY_A_PERSON = {"name": "", "reason": "look first", "set_by": "li.na"}
 
 
 @dataclass
@@ -99,3 +103,71 @@ def test_a_command_that_is_no_message_of_the_protocol_is_refused(
     look(app)
     assert (ear.heard, stored(command_id).state) == ([], "rejected")
     assert "trade_no" in stored(command_id).error
+
+
+def test_a_stopped_group_is_sent_what_reads_and_no_repair(
+    app: Flask, member: Member, clock: HandClock
+) -> None:
+    ear = listen(app, member)
+    repair = order(member, "TRD1", clock())
+    verify = order(member, "TRD2", clock(), type="Verify")
+    collect = order(member, None, clock(), type="Collect")
+    with unit_of_work() as session:
+        session.add(Stop(scope="group", group_id=member.group_id, **BY_A_PERSON, set_at=clock()))
+    look(app)
+    assert [message.command_id for message in ear.heard] == [verify, collect]
+    assert stored(repair).state == "pending"
+    with unit_of_work() as session:
+        session.execute(update(Stop).values(lifted_at=clock()))
+    look(app)
+    assert [message.command_id for message in ear.heard] == [verify, collect, repair]
+
+
+@pytest.mark.parametrize("is_local", [False, True], ids=["by a person", "on its host"])
+def test_the_repairs_of_a_stopped_agent_go_to_another(
+    app: Flask, member: Member, clock: HandClock, is_local: bool
+) -> None:
+    other = add_agent("pbap-2", member.group_id, clock())
+    stopped, free = listen(app, member), listen(app, other)
+    with unit_of_work() as session:
+        if is_local:
+            session.get_one(Agent, member.id).stopped_here = "changing disks"
+        else:
+            target = {"group_id": member.group_id, "agent_id": member.id}
+            session.add(Stop(scope="agent", **target, **BY_A_PERSON, set_at=clock()))
+    repairs = [order(member, f"TRD{number}", clock()) for number in range(3)]
+    look(app)
+    assert stopped.heard == []
+    assert [message.command_id for message in free.heard] == repairs
+
+
+def test_a_stop_set_between_looking_and_claiming_still_holds(
+    app: Flask, member: Member, clock: HandClock
+) -> None:
+    listen(app, member)
+    command_id = order(member, "TRD1", clock())
+    (session_of,) = app.extensions["runtime"].hub.sessions()
+    wanted = [Claim(stored(command_id), session_of)]
+    with unit_of_work() as session:
+        session.add(Stop(scope="all", **BY_A_PERSON, set_at=clock()))
+    with unit_of_work() as session:
+        assert claim(session, wanted, clock()) == []
+    assert stored(command_id).state == "pending"
+
+
+def test_an_agent_that_does_not_name_the_feature_hears_nothing_of_a_person(
+    app: Flask, member: Member, clock: HandClock
+) -> None:
+    ear = listen(app, member)
+    (session_of,) = app.extensions["runtime"].hub.sessions()
+    for trade_no, features in (("OLD", frozenset()), ("NEW", frozenset({"by_person"}))):
+        session_of.features = features
+        command_id = order(member, trade_no, clock())
+        with unit_of_work() as session:
+            values = {"trade_no": trade_no, "fixer_code": "interRecharge", "row_hash": "h", "by_person": True}
+            session.execute(update(Command).where(Command.id == command_id).values(message=values))
+        look(app)
+    old, new = ear.heard
+    assert isinstance(old, Repair)
+    assert isinstance(new, Repair)
+    assert (old.trade_no, old.by_person, new.trade_no, new.by_person) == ("OLD", UNSET, "NEW", True)

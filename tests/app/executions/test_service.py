@@ -87,7 +87,7 @@ def test_the_preview_says_what_would_be_sent_and_what_skipped(
     session: WorkSession, group: SystemGroup
 ) -> None:
     plant_selection(session, group)
-    preview = selection.preview(session, AnomalyFilter())
+    preview = selection.preview(session, AnomalyFilter(), NOW)
     assert (preview.count, preview.amounts) == (4, {"CNY": 10_000})
     assert [(skip.code, skip.count) for skip in preview.skipped] == [("needs_human", 1), ("no_plan", 1)]
 
@@ -95,7 +95,7 @@ def test_the_preview_says_what_would_be_sent_and_what_skipped(
 def test_amounts_of_several_currencies_are_not_added(session: WorkSession, group: SystemGroup) -> None:
     plant_selection(session, group)
     make_anomaly(session, group, amount_minor=1_200, currency="USD")
-    preview = selection.preview(session, AnomalyFilter())
+    preview = selection.preview(session, AnomalyFilter(), NOW)
     assert preview.amounts == {"CNY": 10_000, "USD": 1_200}
     assert [share.amounts for share in preview.by_plan] == [preview.amounts]
 

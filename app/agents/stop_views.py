@@ -1,0 +1,135 @@
+"""The stop switch (紧急停止): what stands, setting and lifting it, and its history."""
+
+from flask import Blueprint, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from app.agents import queries, service, stops
+from app.agents.stops import Target
+from app.clock import current_time
+from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, PiculusError
+from app.extensions import db
+from app.forms import Form, read_number
+from app.i18n import translate as _
+from app.keyset import Cut
+from app.rendering import finish, is_fragment_request, render_dialog, render_list
+from app.unit_of_work import unit_of_work
+from app.users import groups
+from app.users.access import current_actor, current_group_ids, requires
+
+blueprint = Blueprint("stops", __name__, url_prefix="/stops")
+
+ALL = "all"
+
+
+@blueprint.get("")
+def list_stops() -> ResponseReturnValue:
+    allowed = current_group_ids()
+    cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    page, count = stops.list_lifted(db.session, allowed, cut)
+    return render_list(
+        "stops/index.html",
+        "stops/_table.html",
+        page=page,
+        count=count,
+        stopped_here=queries.stopped_here(db.session, allowed),
+    )
+
+
+@blueprint.get("/banner")
+def banner() -> ResponseReturnValue:
+    """The banner of every page; there is no page of it."""
+    if not is_fragment_request():
+        return redirect(url_for("stops.list_stops"))
+    return render_list("stops/_banner.html", "stops/_banner.html")
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@requires("operator")
+def set_stop() -> ResponseReturnValue:
+    if request.method == "GET":
+        return _dialog(Form({"target": request.args.get("target", "")}), 200)
+    form = Form(request.form)
+    try:
+        target = _read_target(form.text("target"))
+        with unit_of_work() as work:
+            stops.set_stop(
+                work,
+                target,
+                reason=form.text("reason"),
+                actor=current_actor(),
+                group_ids=current_group_ids(),
+                now=current_time(),
+            )
+    except PiculusError as error:
+        form.fail(error)
+        return _dialog(form, _status_of(error))
+    return finish(_("已紧急停止：不再开始新的修复，资金已动的修复做到完成"), url_for("stops.list_stops"))
+
+
+@blueprint.route("/<int:stop_id>/lift", methods=["GET", "POST"])
+@requires("operator")
+def lift_stop(stop_id: int) -> ResponseReturnValue:
+    stop = stops.get_stop(db.session, stop_id, current_group_ids())
+    form = Form(request.form)
+    if request.method == "GET":
+        return render_dialog("stops/lift.html", form=form, stop=stop)
+    try:
+        with unit_of_work() as work:
+            stops.lift(
+                work,
+                stop_id,
+                reason=form.text("reason"),
+                actor=current_actor(),
+                group_ids=current_group_ids(),
+                is_admin=current_user.may("admin"),
+                now=current_time(),
+            )
+    except PiculusError as error:
+        form.fail(error)
+        return render_dialog("stops/lift.html", _status_of(error), form=form, stop=stop)
+    return finish(_("紧急停止已解除，修复照常进行"), url_for("stops.list_stops"))
+
+
+def _status_of(error: PiculusError) -> int:
+    if isinstance(error, ForbiddenError):
+        return 403
+    return 409 if isinstance(error, ConflictError) else 400
+
+
+def _read_target(text: str) -> Target:
+    """Read ``all``, ``group:3`` or ``agent:7``. Raises InvalidError('choice') on field target."""
+    kind, _colon, number = text.partition(":")
+    if text == ALL:
+        return Target()
+    if not text:
+        raise InvalidError("required", field="target")
+    try:
+        if kind == "group":
+            return Target(group_id=read_number(number))
+        if kind == "agent":
+            return Target(agent_id=read_number(number))
+    except InvalidError as error:
+        raise InvalidError("choice", field="target", value=text) from error
+    raise InvalidError("choice", field="target", value=text)
+
+
+def _dialog(form: Form, status: int) -> ResponseReturnValue:
+    return render_dialog("stops/set.html", status, form=form, targets=_targets(form.text("target")))
+
+
+def _targets(chosen: str) -> list[tuple[str, str]]:
+    """Return what this person may stop, (value, words): all, their groups, the agent asked for."""
+    allowed = current_group_ids()
+    offered = [(ALL, _("全部修复"))] if allowed is None else []
+    for group in groups.list_groups(db.session, allowed):
+        offered.append((f"group:{group.id}", _("系统组别 %(code)s", code=f"{group.sys_code} {group.name}")))
+    kind, _colon, number = chosen.partition(":")
+    if kind == "agent" and number.isdecimal():
+        try:
+            agent = service.get(db.session, read_number(number))
+        except (NotFoundError, InvalidError):
+            return offered
+        if allowed is None or agent.group_id in allowed:
+            offered.append((f"agent:{agent.id}", _("客户端 %(name)s", name=agent.name)))
+    return offered
