@@ -103,6 +103,7 @@ REASONS: Mapping[str, Any] = {
     # parts of the reasons above, before a detail
     "read back": _("修复后回读"),
     "payout failed": _("银行出款失败"),
+    "stopped on the agent": _("客户端本地已停止"),
     "the ledger refused": _("账务拒绝记账"),
     "the ledger refused after money moved": _("资金已动之后账务拒绝记账"),
     "the row is not as it was written": _("交易记录与写入的不同"),
@@ -111,8 +112,7 @@ REASONS: Mapping[str, Any] = {
 
 OPENINGS: Mapping[str, Any] = {
     "older than what is repaired without a person, in days: ": _("交易已超过 %(rest)s 天，只能由人执行"),
-    "stopped on the agent: ": _("客户端本地已停止：%(rest)s"),
-    "stopped on ": _("客户端本地已停止：%(rest)s"),
+    "local stop of ": _("客户端本地已停止：%(rest)s"),
     "this agent does not offer ": _("客户端不提供修复代号 %(rest)s"),
     "the facts call for ": _("现在的情况应由 %(rest)s 修复"),
     "the ledger holds no entry for leg ": _("账务没有第 %(rest)s 段的记账"),

@@ -47,7 +47,7 @@ class Block:
 
     def told(self) -> str:
         """Return what stands beside a command that it ends, in the stable words of app.told."""
-        return f"stopped on {self.name}: {self.why}" if self.scope == "here" else told(self.who, self.why)
+        return f"local stop of {self.name}: {self.why}" if self.scope == "here" else told(self.who, self.why)
 
 
 def told(who: str, why: str) -> str:

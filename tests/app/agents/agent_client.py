@@ -8,7 +8,19 @@ from typing import TypeVar
 import websocket
 from websocket import ABNF
 
-from agent.protocol import Ack, Hello, Message, ToAgent, Welcome, decode_to_agent, encode
+from agent.protocol import (
+    FEATURES,
+    Ack,
+    Collect,
+    Hello,
+    Message,
+    Repair,
+    ToAgent,
+    Verify,
+    Welcome,
+    decode_to_agent,
+    encode,
+)
 from tests.app.live_server import LiveServer
 
 PATIENCE = 10.0
@@ -58,6 +70,13 @@ class AgentClient:
             if isinstance(message, kind):
                 return message
 
+    def receive_command(self) -> Collect | Repair | Verify:
+        """Return the next command, whichever it is."""
+        while True:
+            message = self.receive()
+            if isinstance(message, Collect | Repair | Verify):
+                return message
+
     def close_code(self) -> int:
         """Read until the server closes; return its code."""
         while True:
@@ -99,6 +118,7 @@ def hello(*, fixer_codes: tuple[str, ...] = ("interRecharge",), **values: object
         "version": "1",
         "host": "here",
         "fixer_codes": fixer_codes,
+        "features": FEATURES,
         "agent_time": "2026-03-02T12:00:00Z",
     }
     return Hello(**{**fields, **values})  # type: ignore[arg-type]

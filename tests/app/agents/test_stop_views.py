@@ -174,7 +174,7 @@ def test_a_click_on_repair_is_refused_in_words(operator: Visitor, fleet: dict[st
 
 def test_what_is_told_of_a_withdrawn_command_is_worded(app: Flask, fleet: dict[str, int]) -> None:
     assert told_words(f"cancelled: stopped by li.na: {WHY}") == f"已取消（li.na 紧急停止：{WHY}）"
-    assert told_words("stopped on pbap-1: disks") == "客户端本地已停止：pbap-1（disks）"
+    assert told_words("local stop of pbap-1: disks") == "客户端本地已停止：pbap-1（disks）"
     assert told_words("rejected: stopped: disks") == "客户端拒绝了命令（客户端本地已停止（disks））"
 
 

@@ -238,7 +238,7 @@ def test_an_agent_s_stop_blocks_where_no_other_offers_the_fixer(
     assert (block.scope, block.why, block.told()) == (
         "here",
         "changing disks",
-        f"stopped on {unable.name}: changing disks",
+        f"local stop of {unable.name}: changing disks",
     )
 
 
