@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, PiculusError
 from app.expired_forms import show_expired_form
+from app.extensions import db
 from app.i18n import browser_locale
 from app.i18n import translate as _
 from app.messages import words
@@ -45,6 +46,8 @@ def show_piculus_error(error: PiculusError) -> Response:
 def show_unstorable(error: DataError) -> Response:
     """A value that does not fit its column, such as a number in a URL beyond PostgreSQL's integer."""
     log.warning("the database refused a value: %s", error.orig)
+    # PostgreSQL answers nothing more in this transaction, and the page asks for the standing stops.
+    db.session.rollback()
     return _answer(400)
 
 
