@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from flask import current_app
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from agent.protocol import Rejected
 from app.agents import commands, service
@@ -199,10 +199,8 @@ def _held(session: WorkSession) -> list[tuple[Command, Stop]]:
 
 def _pending(session: WorkSession, now: datetime) -> list[tuple[Command, Block]]:
     """Return pending repairs that cannot begin, BATCH at most, each with what holds it back."""
-    is_pending = Command.state == "pending"
-    kinds = session.execute(
-        select(Command.group_id, Command.fixer_code).where(is_pending, *_wanted()).distinct()
-    ).all()
+    is_pending = and_(IS_LIVE, Command.state == "pending", *_wanted())
+    kinds = session.execute(select(Command.group_id, Command.fixer_code).where(is_pending).distinct()).all()
     found: list[tuple[Command, Block]] = []
     for group_id, fixer_code in kinds:
         block = find_block(session, group_id, fixer_code or "", now)
@@ -210,7 +208,7 @@ def _pending(session: WorkSession, now: datetime) -> list[tuple[Command, Block]]
             continue
         repairs = (
             select(Command)
-            .where(is_pending, Command.group_id == group_id, Command.fixer_code == fixer_code, *_wanted())
+            .where(is_pending, Command.group_id == group_id, Command.fixer_code == fixer_code)
             .order_by(Command.priority.desc(), Command.seq)
             .limit(BATCH - len(found))
         )

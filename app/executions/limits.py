@@ -43,10 +43,18 @@ def _limits(now: datetime) -> tuple[tuple[str, ColumnElement[bool]], ...]:
         Anomaly.state.in_(("open", "waiting")),
         Anomaly.has_moved_money,
         Anomaly.money_moved_at < now - MONEY_LIMIT,
-        # While a stop stands it is not gone on with, and has its day once that is lifted.
-        ~exists().where(IS_STANDING, or_(Stop.group_id.is_(None), Stop.group_id == Anomaly.group_id)),
+        ~_is_stopped(),
     )
     return (("waited_too_long", waited), ("money_moved_too_long", moved))
+
+
+def _is_stopped() -> ColumnElement[bool]:
+    """A stop of everything or of the group stands: its repairs have their day once it is lifted.
+
+    One of an agent leaves the day as it is: others of the group may go on with it.
+    """
+    is_of_group = and_(Stop.scope == "group", Stop.group_id == Anomaly.group_id)
+    return exists().where(IS_STANDING, or_(Stop.scope == "all", is_of_group))
 
 
 def _overdue(condition: ColumnElement[bool]) -> Select[Anomaly]:

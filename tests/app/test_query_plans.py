@@ -11,8 +11,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from app.agents import recovery
+from app.agents import recovery, stops
 from app.agents.hub import AgentSession
+from app.agents.models import Stop
 from app.agents.queries import live_commands, running_counts
 from app.agents.sockets import SocketLoop
 from app.executions import scheduler
@@ -105,3 +106,16 @@ def test_what_agents_have_in_hand(member: int) -> None:
 
 def test_the_id_of_a_moment(member: int) -> None:
     assert whole_reads(lambda: first_id_since(db.session, NOW)) == []
+
+
+def test_what_a_standing_stop_costs(app: Flask, member: int) -> None:
+    runtime = app.extensions["runtime"]
+    session = AgentSession(runtime.hub, member, 1, "PBAP", "127.0.0.1")
+    session.is_ready, session.epoch = True, 1
+    runtime.hub.register(session)
+    scheduler.run_due_plans(NOW)
+    with unit_of_work() as work:
+        work.add(Stop(scope="group", group_id=1, name="PBAP", reason="look", set_by="li.na", set_at=NOW))
+    assert whole_reads(runtime.dispatcher.round) == []
+    assert whole_reads(lambda: scheduler.enforce_stops(NOW)) == []
+    assert stops.has_work(db.session)

@@ -1,6 +1,7 @@
 """What a round of the dispatcher sends, to sessions whose sockets are stood in for."""
 
 from dataclasses import dataclass, field
+from itertools import product
 
 import pytest
 from flask import Flask
@@ -14,7 +15,7 @@ from app.agents.hub import AgentSession
 from app.agents.models import Agent, Command, Stop
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
-from tests.app.agents.conftest import Member, add_agent, order, stored
+from tests.app.agents.conftest import Member, add_agent, add_group, order, stored
 from tests.conftest import HandClock
 
 pytestmark = pytest.mark.each_engine
@@ -141,18 +142,23 @@ def test_the_repairs_of_a_stopped_agent_go_to_another(
     assert [message.command_id for message in free.heard] == repairs
 
 
+@pytest.mark.parametrize(("scope", "is_ours"), [("all", True), *product(("group", "agent"), (True, False))])
 def test_a_stop_set_between_looking_and_claiming_still_holds(
-    app: Flask, member: Member, clock: HandClock
+    app: Flask, member: Member, clock: HandClock, scope: str, is_ours: bool
 ) -> None:
+    other = add_agent("pbms-1", add_group("PBMS", clock()), clock())
     listen(app, member)
+    order(other, "TRD2", clock())
     command_id = order(member, "TRD1", clock())
     (session_of,) = app.extensions["runtime"].hub.sessions()
     wanted = [Claim(stored(command_id), session_of)]
+    target = member if is_ours else other
+    of = {"group_id": target.group_id, "agent_id": target.id if scope == "agent" else None}
     with unit_of_work() as session:
-        session.add(Stop(scope="all", **BY_A_PERSON, set_at=clock()))
+        session.add(Stop(scope=scope, **({} if scope == "all" else of), **BY_A_PERSON, set_at=clock()))
     with unit_of_work() as session:
-        assert claim(session, wanted, clock()) == []
-    assert stored(command_id).state == "pending"
+        assert len(claim(session, wanted, clock())) == (not is_ours)
+    assert stored(command_id).state == ("pending" if is_ours else "sent")
 
 
 def test_an_agent_that_does_not_name_the_feature_hears_nothing_of_a_person(

@@ -164,6 +164,16 @@ def test_a_repair_half_done_has_its_day_once_the_stop_is_lifted(
     assert anomaly.reason == "money_moved_too_long"
 
 
+def test_the_stop_of_one_agent_leaves_that_day_running(session: WorkSession, group: SystemGroup) -> None:
+    anomaly = make_anomaly(session, group, has_moved_money=True, money_moved_at=NOW)
+    one = stop(session, agent_id=make_agent(session, group).id)
+    lift(session, one, NOW + timedelta(hours=23))
+    session.expire_all()
+    assert anomaly.money_moved_at == NOW
+    stop(session, agent_id=make_agent(session, group).id)
+    assert limits.apply_limits(session, NOW + timedelta(hours=25)) == 1
+
+
 def test_a_running_repair_that_had_moved_money_ends_as_it_would(
     session: WorkSession, group: SystemGroup
 ) -> None:
