@@ -156,7 +156,8 @@ def test_the_groups_page_shows_and_offers_the_switch(admin: Visitor, fleet: dict
     assert f"/stops/new?target=group:{fleet['PBMS']}" in page
     assert "紧急停止中" not in page
     stop(admin, f"group:{fleet['PBMS']}")
-    assert "紧急停止中" in admin.get("/users/groups").text
+    page = html.unescape(admin.get("/users/groups").text)
+    assert ("紧急停止中" in page, "/stops/1/lift" in page) == (True, True)
 
 
 def test_a_click_on_repair_is_refused_in_words(operator: Visitor, fleet: dict[str, int]) -> None:
