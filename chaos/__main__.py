@@ -17,13 +17,15 @@ HASH_SEED: Final = "PYTHONHASHSEED"
 @click.option("--schedules", "-n", default=200, show_default=True, help="How many seeds to run.")
 @click.option("--seed", "-s", default=0, show_default=True, help="The first seed.")
 @click.option("--jobs", "-j", default=os.cpu_count() or 1, show_default=True, help="In so many processes.")
-@click.option("--trace", is_flag=True, help="Run the one seed alone and print what happened in it.")
 @click.option("--stop-at-first", is_flag=True, help="End at the first violation: for mutants.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write the result as JSON, too.")
-def main(schedules: int, seed: int, jobs: int, trace: bool, stop_at_first: bool, report: Path | None) -> None:
-    """Run deterministic fault schedules over the real server and agent. One seed is one schedule."""
+def main(schedules: int, seed: int, jobs: int, stop_at_first: bool, report: Path | None) -> None:
+    """Run deterministic fault schedules over the real server and agent.
+
+    One seed is one schedule. A single one (-n 1) is told step by step.
+    """
     logging.disable(logging.CRITICAL)
-    if trace:
+    if schedules == 1:
         tally = run_traced(seed)
     else:
         tally = run_seeds(range(seed, seed + schedules), max(1, jobs), stop_at_first=stop_at_first)

@@ -87,7 +87,7 @@ def offences(folder: str, is_forbidden: object) -> list[str]:
 
 @pytest.mark.parametrize("folder", ["agent", "sandbox"])
 def test_agent_and_sandbox_know_nothing_of_the_others(folder: str) -> None:
-    strangers = {"agent", "app", "sandbox", "deploy", "tests", "bench"} - {folder}
+    strangers = {"agent", "app", "sandbox", "deploy", "tests", "bench", "chaos"} - {folder}
     assert offences(folder, lambda module: top(module) in strangers) == []
 
 
@@ -97,7 +97,7 @@ def test_an_agent_needs_no_web_framework() -> None:
 
 def test_the_server_knows_only_the_protocol_of_the_agent_and_nothing_of_the_sandbox() -> None:
     def is_forbidden(module: str) -> bool:
-        if top(module) in ("sandbox", "deploy", "tests", "bench"):
+        if top(module) in ("sandbox", "deploy", "tests", "bench", "chaos"):
             return True
         return top(module) == "agent" and module != "agent" and module not in APP_MAY_USE_OF_AGENT
 

@@ -62,7 +62,7 @@ def draw_for(cell: Cell) -> Draw:
     if cell.point.startswith("agent.journal.supersede"):
         other = _OTHER.get(cell.case_id, "S1")
         return replace(
-            plain, cases=(cell.case_id, other), workers=1, muted_seconds=150.0, rough_seconds=200.0
+            plain, cases=(cell.case_id, other), workers=1, muted=(61.0, 185.0), rough_seconds=200.0
         )
     if cell.point.startswith("agent.journal.discard"):
         return replace(plain, troubles=("agent killed in a collection",))

@@ -31,7 +31,7 @@ class Weather:
     is_rough: bool = True
     rate: float = 0.02
     is_parted: bool = False
-    muted_until: float = 0.0
+    muted: tuple[float, float] = (0.0, 0.0)
 
     def fault(self) -> str:
         """Return what befalls a frame, '' for nothing."""
@@ -77,7 +77,8 @@ class Connection:
 
     def put(self, lane: Lane, frame: bytes) -> None:
         """Send a frame; one that meets a fault arrives otherwise, or not."""
-        if not self.is_open or (HEARTBEAT in frame and self.loom.seconds < self._weather.muted_until):
+        begin, end = self._weather.muted
+        if not self.is_open or (HEARTBEAT in frame and begin <= self.loom.seconds < end):
             return
         if self._is_echoing and REPAIR in frame:
             self.loom.spawn(_Ether(), "echo", lambda: self._echo(lane, frame))
@@ -102,12 +103,12 @@ class Connection:
             lane.frames.append((lane.last, frame))
             lane.signal.set()
 
-    def ping(self) -> None:
-        """Show the agent that the server is there; a ping is no message."""
+    def ping(self, lane: Lane) -> None:
+        """Show the other side that one is there: a ping, or its answer. It is no message."""
         if self.is_open:
-            self.to_agent.last = max(self.to_agent.last, self.loom.seconds)
-            self.to_agent.frames.append((self.to_agent.last, PING))
-            self.to_agent.signal.set()
+            lane.last = max(lane.last, self.loom.seconds)
+            lane.frames.append((lane.last, PING))
+            lane.signal.set()
 
     def arrived(self, lane: Lane) -> bytes | None:
         """Return the next frame that has arrived, None while there is none."""
@@ -148,11 +149,14 @@ class SimWire:
         return self._connection.until_next(lane) <= 0 or not (self._connection.is_open or lane.frames)
 
     def receive(self) -> bytes | None:
-        """Return a frame, None for a ping. Raises WireError at the end."""
+        """Return a frame; None for a ping, which is answered. Raises WireError at the end."""
         frame = self._connection.arrived(self._connection.to_agent)
         if frame is None and not self._connection.is_open:
             self._raise_end()
-        return None if frame == PING else frame
+        if frame != PING:
+            return frame
+        self._connection.ping(self._connection.to_server)
+        return None
 
     def send(self, frame: bytes) -> None:
         """Send a frame. Raises WireError."""

@@ -40,7 +40,7 @@ from app.executions.scheduler import Scheduler
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 from chaos.simulation.loom import Killed, Loom, Signal
-from chaos.simulation.network import ABNORMAL, Connection, Network, SimPeer
+from chaos.simulation.network import ABNORMAL, PING, Connection, Network, SimPeer
 
 log: Final = logging.getLogger("chaos")
 
@@ -359,11 +359,12 @@ class ServerProcess(Process):
             frame = connection.arrived(lane)
             if frame is not None:
                 heard_at = self.loom.seconds
-                self.hub._handle(session, frame.decode(errors="replace"))
+                if frame != PING:
+                    self.hub._handle(session, frame.decode(errors="replace"))
                 continue
             if self.loom.seconds >= ping_at:
                 ping_at = self.loom.seconds + HEARTBEAT_SECONDS
-                connection.ping()
+                connection.ping(connection.to_agent)
             if self.loom.seconds - heard_at > SILENT_INTERVALS * HEARTBEAT_SECONDS:
                 connection.close(CLOSE_SLOW)
             lane.signal.clear()

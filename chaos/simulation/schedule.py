@@ -53,8 +53,8 @@ ENDED: Final = ("repaired", "healed", "ignored", "needs_human", "exhausted")
 class Draw:
     """What a schedule is made of. Rates are probabilities of a fault at each chance for one.
 
-    ``is_echoing``: each Repair is sent a second time, long after. ``muted_seconds``: so long no heartbeat of
-    an agent arrives.
+    ``is_echoing``: each Repair is sent a second time, long after. ``muted``: between these seconds no
+    heartbeat of an agent arrives.
     """
 
     cases: tuple[str, ...]
@@ -69,7 +69,7 @@ class Draw:
     troubles: tuple[str, ...] = ()
     workers: int = 3
     is_echoing: bool = False
-    muted_seconds: float = 0.0
+    muted: tuple[float, float] = (0.0, 0.0)
 
 
 class _Fate:
@@ -217,9 +217,7 @@ class Schedule:
         self.workshop.clear()
         loom, drawn = self.loom, self.drawn
         self.failer = Failer(loom, self._policy, self.counts)
-        self.weather = Weather(
-            self.chance, self.counts, rate=drawn.frame_rate, muted_until=drawn.muted_seconds
-        )
+        self.weather = Weather(self.chance, self.counts, rate=drawn.frame_rate, muted=drawn.muted)
         self.network = Network(loom, self.weather, is_echoing=drawn.is_echoing)
         self.world = self.workshop.world
         self.bank = BankProcess(loom, "bank", self.failer)
@@ -320,7 +318,7 @@ class Schedule:
     def _has_ended(self) -> bool:
         live = db.session.scalar(select(func.count()).where(IS_LIVE).select_from(Command))
         runs = db.session.scalar(select(func.count()).where(IS_LIVE_RUN).select_from(CollectionRun))
-        states = dict(db.session.execute(select(Anomaly.trade_no, Anomaly.state)).tuples().all())
+        states = dict(db.session.execute(select(Anomaly.trade_no, Anomaly.state)).all())
         known = all(one.trade_no in states for one in self.loaded)
         if live or runs or not known or any(state not in ENDED for state in states.values()):
             return False

@@ -1,0 +1,65 @@
+"""Schedules of faults over the real server and agent, as ``make chaos`` runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from chaos.running import Tally
+from chaos.simulation.invariants import INVARIANTS
+from chaos.simulation.schedule import Draw, Schedule, draw
+from chaos.simulation.troubles import TROUBLES
+from chaos.simulation.workshop import Workshop
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCHEDULES = 200
+
+
+def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m chaos``."""
+    return subprocess.run(
+        [sys.executable, "-m", "chaos", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_no_schedule_breaks_an_invariant(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    run = chaos("--schedules", str(SCHEDULES), "--report", str(report))
+    assert run.returncode == 0, run.stdout + run.stderr
+    told = json.loads(report.read_text())
+    assert told["schedules"] == SCHEDULES
+    assert told["violations"] == dict.fromkeys(INVARIANTS, 0)
+    assert set(TROUBLES) < set(told["faults"]), "every kind of trouble is drawn by some seed"
+
+
+def test_a_seed_is_one_schedule() -> None:
+    first, second = (chaos("--schedules", "1", "--seed", "4") for _ in range(2))
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "healing" in first.stdout
+    assert first.stdout == second.stdout
+
+
+def test_seeds_differ() -> None:
+    assert len({draw(seed) for seed in range(50)}) == 50
+
+
+def test_what_goes_wrong_is_found_and_told(workshop: Workshop) -> None:
+    """A second payout under another number, put into the bank's books behind everybody's back."""
+    schedule = Schedule(workshop, 1, Draw(cases=("S2",), rough_seconds=90.0))
+    with schedule.running():
+        assert schedule.is_settled
+        assert schedule.outcome().violations == []
+        trade_no = schedule.loaded[0].trade_no
+        (paid,) = schedule.world.payouts(trade_no)
+        schedule.world.books._connection.execute(
+            "INSERT INTO bank_record SELECT request_no || '9', kind, status, code, amount_minor, currency,"
+            " account, accepted_at, completed_at, due_at, due_status, is_announced, asked_minor"
+            " FROM bank_record WHERE request_no = ?",
+            (paid.request_no,),
+        )
+        outcome = schedule.outcome()
+    assert {invariant for invariant, _ in outcome.violations} >= {"I1", "I4"}
+    tally = Tally()
+    tally.add(outcome)
+    assert tally.by_invariant()["I1"] == 1
+    assert f"seed 1  I1  {trade_no}" in tally.as_text()
