@@ -1,0 +1,70 @@
+"""What a drill is asked for, and the times it sets for the processes it kills."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from chaos.drill.wire_faults import Kind, Mix
+
+SYS_CODE: Final = "PBAP"
+AGENTS: Final = ("pbap-1", "pbap-2")
+RETRY_CRON: Final = "0/2 * * * * ?"
+MAX_RETRIES: Final = 3
+BANK_DAY_S: Final = 20
+PROCESSING_S: Final = 1.0
+"""How long a payout stays accepted at the bank."""
+MOST_BYTES: Final = 512 * 1024 * 1024
+"""No process may ever be larger (I10)."""
+
+SERVER_ENVIRONMENT: Final = {
+    "PICULUS_HEARTBEAT_SECONDS": "1",
+    "PICULUS_LEASE_SECONDS": "5",
+    "PICULUS_IN_FLIGHT_LIMIT": "6",
+}
+AGENT_ENVIRONMENT: Final = {
+    "PICULUS_AGENT_AGENT__WORKERS": "2",
+    "PICULUS_AGENT_GUARD__STUCK_AFTER": "10",
+    "PICULUS_AGENT_GUARD__QUIET_FOR": "3",
+    "PICULUS_AGENT_BANK__NAMES__TIMEOUT_S": "2",
+    "PICULUS_AGENT_BANK__NAMES__CONNECT_TIMEOUT_S": "2",
+    "PICULUS_AGENT_BANK__NAMES__FAILURE_SETTLES_S": "8",
+}
+
+SOCKET_MIX: Final = Mix(
+    refused=0.05,
+    chunks={
+        Kind.DELAY: 0.02,
+        Kind.DUPLICATE: 0.001,
+        Kind.DROP: 0.001,
+        Kind.TRUNCATE: 0.001,
+        Kind.HALF_CLOSE: 0.001,
+        Kind.STALL: 0.001,
+        Kind.RESET: 0.001,
+    },
+)
+"""A socket carries some twenty chunks a second for as long as it lives."""
+BANK_MIX: Final = Mix(
+    refused=0.02,
+    chunks={
+        Kind.DELAY: 0.05,
+        Kind.DUPLICATE: 0.01,
+        Kind.DROP: 0.006,
+        Kind.TRUNCATE: 0.006,
+        Kind.HALF_CLOSE: 0.006,
+        Kind.STALL: 0.006,
+        Kind.RESET: 0.006,
+    },
+)
+"""A call to the bank is some four chunks, and a connection carries many calls."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """One drill. ``patience_s``: how long the end may take once every fault is healed (I8)."""
+
+    cycles: int
+    seed: int
+    engine: str = "sqlite"
+    isolation: str = "READ COMMITTED"
+    healthy: int = 200
+    wave: int = 72
+    patience_s: float = 300.0
