@@ -1,0 +1,280 @@
+"""The drill's verdict finds each kind of harm, by invariant and trade."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import delete, insert, update
+
+from app.anomalies.models import AnomalyEvent
+from app.executions.models import Attempt, Execution
+from app.unit_of_work import unit_of_work
+from chaos.drill import server_rows
+from chaos.drill.field import create_repair_tables
+from chaos.drill.money import judge_case, judge_money
+from chaos.drill.table import Outcome, as_table, percentile
+from chaos.drill.terms import MAX_RETRIES, SYS_CODE, Terms
+from chaos.drill.violations import INVARIANTS, Violation
+from chaos.drill.watching import unfinished_repairs
+from chaos.drill.waves import Planted, note_before, plant_wave
+from sandbox.bank.records import FAILED, PAYOUT, SUCCESS, BankRecord
+from sandbox.database import writing
+from sandbox.ledger import PostingOrder
+from sandbox.world import World
+from tests.factories import FIXER, NOW, make_anomaly, make_group
+
+Broken = tuple[World, Planted]
+Chain = Sequence[tuple[str | None, str]]
+"""From and to of each change, the oldest first."""
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Iterator[Broken]:
+    """A wave of broken trades among healthy ones, and nobody who has touched them."""
+    world = World.created(tmp_path, groups=(SYS_CODE,), day_seconds=20)
+    world.load_healthy(10, group=SYS_CODE)
+    create_repair_tables(world)
+    planted = Planted()
+    plant_wave(world, Terms(cycles=1, seed=1, wave=50), planted)
+    yield world, planted
+    world.close()
+
+
+def violated(world: World, planted: Planted, *repaired: str) -> set[tuple[str, str]]:
+    """Invariant and trade of each violation, where the server calls these trades repaired."""
+    return names(judge_money(world, planted, set(repaired)))
+
+
+def number_of(planted: Planted, expected: str) -> str:
+    """The first withdrawal that the loaders expect this of."""
+    return next(
+        str(row["TRD_NUM"])
+        for key, row in sorted(planted.rows.items())
+        if planted.expected[key].startswith(expected) and row["TRD_KIND"] == "withdraw"
+    )
+
+
+def pay(world: World, request_no: str, status: str = SUCCESS) -> None:
+    """The bank has paid this number, whoever asked."""
+    at = world.clock()
+    world.books.load([BankRecord(request_no, PAYOUT, status, None, 100, "CNY", "622848", at, at)])
+
+
+def test_untouched_trades_violate_nothing(broken: Broken) -> None:
+    assert violated(*broken) == set()
+
+
+def test_a_second_payout_in_the_books_is_reported(broken: Broken) -> None:
+    world, planted = broken
+    trade_no = number_of(planted, "repair:interWithdrawFix")
+    pay(world, f"{trade_no}-8")
+    assert ("I1", trade_no) not in violated(world, planted)
+    pay(world, f"{trade_no}-9")
+    assert ("I1", trade_no) in violated(world, planted)
+
+
+def test_a_payout_nobody_wrote_down_is_reported(broken: Broken) -> None:
+    world, planted = broken
+    pay(world, "WD260101000000199999-0")
+    assert violated(world, planted) == {("I1", "WD260101000000199999-0")}
+
+
+def test_a_trade_paid_and_not_debited_is_reported_once_it_is_called_repaired(broken: Broken) -> None:
+    world, planted = broken
+    trade_no = number_of(planted, "repair:interWithdrawFix")
+    pay(world, f"{trade_no}-0")
+    assert ("I3", trade_no) in violated(world, planted, trade_no)
+
+
+def test_a_trade_called_repaired_that_is_not_is_reported(broken: Broken) -> None:
+    world, planted = broken
+    case = planted.cases[0]
+    assert ("I4", case.trade_no) in violated(world, planted, case.trade_no)
+
+
+def test_each_cell_of_the_oracle_is_held_against_the_row(broken: Broken) -> None:
+    _, planted = broken
+    case = next(one for one in planted.cases if one.case.id == "S9")
+    old = planted.rows[case.trd_id]
+    right = {**old, **case.case.after}
+    assert list(judge_case(case, old, right)) == []
+    for column in (*case.case.after, "AMOUNT", "BANK_ACC_NO"):
+        (found,) = judge_case(case, old, {**right, column: "other"})
+        assert (found.invariant, found.subject) == ("I4", case.trade_no)
+        assert column in found.detail
+
+
+def test_two_labels_of_one_name_must_be_one_voucher(broken: Broken) -> None:
+    _, planted = broken
+    case = next(one for one in planted.cases if one.case.id == "S2")
+    old = planted.rows[case.trd_id]
+    cells = {"ACC_TRD_NUM": "GA" + "1" * 18, "E_ACC_TRD_NUM": "GA" + "2" * 18}
+    (found,) = judge_case(case, old, {**old, **case.case.after, **cells})
+    assert "E_ACC_TRD_NUM" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("expected", "invariant"),
+    [("healthy", "I11"), ("consistent", "I11"), ("human", "I9"), ("wait", "I9"), ("unreported", "I9")],
+)
+def test_a_row_written_that_no_fixer_may_mend_is_reported(
+    broken: Broken, expected: str, invariant: str
+) -> None:
+    world, planted = broken
+    key = next(key for key, word in sorted(planted.expected.items()) if word == expected)
+    trade = world.production(SYS_CODE).tables.trade
+    with writing(world.production(SYS_CODE).engine) as connection:
+        connection.execute(update(trade).where(key == trade.c.TRD_ID).values(FAILED_MSG="修复"))
+    assert (invariant, planted.rows[key]["TRD_NUM"]) in violated(world, planted)
+
+
+def test_a_posting_for_a_trade_in_doubt_is_reported(broken: Broken) -> None:
+    world, planted = broken
+    trade_no = number_of(planted, "wait")
+    row = next(row for row in planted.rows.values() if row["TRD_NUM"] == trade_no)
+    order = PostingOrder(
+        trade_no, "withdraw", "2", int(row["AMOUNT"]), str(row["ACC_NO"]), f"PCL:{trade_no}:2", "piculus"
+    )
+    world.production(SYS_CODE).ledger.post(order)
+    assert ("I9", trade_no) in violated(world, planted)
+
+
+@pytest.mark.parametrize(("status", "is_wrong"), [(FAILED, False), (SUCCESS, True), (None, True)])
+def test_a_further_number_while_the_first_had_not_failed_is_reported(
+    broken: Broken, status: str | None, is_wrong: bool
+) -> None:
+    world, planted = broken
+    case = next(one for one in planted.cases if one.case.id == "S2")  # never received by the bank
+    if status is not None:
+        pay(world, f"{case.trade_no}-0", status)
+    request = world.production(SYS_CODE).tables.bank_request
+    now = world.clock()
+    opened = {"REQUEST_NO": f"{case.trade_no}-P1", "TRD_NUM": case.trade_no, "SEQ": 1, "KIND": "payout"}
+    with writing(world.production(SYS_CODE).engine) as connection:
+        connection.execute(
+            insert(request).values(**opened, STATUS="created", AMOUNT=1, CREATED_AT=now, UPDATED_AT=now)
+        )
+    assert (("I9", case.trade_no) in violated(world, planted)) is is_wrong
+
+
+def test_what_is_planted_later_is_noted_beside_what_was_there(broken: Broken) -> None:
+    world, planted = broken
+    before = dict(planted.rows)
+    world.load_healthy(3, group=SYS_CODE, seed=9)
+    note_before(world, planted)
+    assert len(planted.rows) == len(before) + 3
+    assert {key: planted.rows[key] for key in before} == before
+
+
+# ---- the server's rows
+
+
+def write_anomaly(state: str = "open", chain: Chain = (), outcomes: Sequence[str | None] = ()) -> None:
+    """An anomaly of WD1 with this history and an attempt by tick for each outcome."""
+    with unit_of_work() as session:
+        group = make_group(session)
+        anomaly = make_anomaly(session, group, trade_no="WD1", state=state, attempts=len(outcomes))
+        for begin, to in chain:
+            session.add(
+                AnomalyEvent(
+                    anomaly_id=anomaly.id, at=NOW, from_state=begin, to_state=to, code="x", actor_name="x"
+                )
+            )
+        execution = Execution(
+            group_id=group.id, anomaly_id=anomaly.id, fixer_code=FIXER, trade_no="WD1", created_at=NOW
+        )
+        session.add(execution)
+        session.flush()
+        for number, outcome in enumerate(outcomes, 1):
+            session.add(
+                Attempt(
+                    execution_id=execution.id,
+                    anomaly_id=anomaly.id,
+                    group_id=group.id,
+                    number=number,
+                    command_id=f"c{number}",
+                    trigger="tick",
+                    actor_name="x",
+                    outcome=outcome,
+                    created_at=NOW,
+                )
+            )
+
+
+def names(found: Iterable[Violation]) -> set[tuple[str, str]]:
+    return {(one.invariant, one.subject) for one in found}
+
+
+@pytest.mark.parametrize(
+    ("chain", "state", "wrong"),
+    [
+        ([(None, "open"), ("open", "repairing"), ("repairing", "repaired")], "repaired", set()),
+        ([(None, "open"), ("repairing", "repaired")], "repaired", {("I12", "WD1")}),
+        ([(None, "open")], "repaired", {("I12", "WD1")}),
+        ([(None, "repaired"), ("repaired", "open")], "open", {("I6", "WD1")}),
+        ([(None, "repaired"), ("repaired", "repaired")], "repaired", set()),
+    ],
+)
+def test_a_history_has_no_gap_and_leaves_no_end(
+    app: Flask, chain: Chain, state: str, wrong: set[tuple[str, str]]
+) -> None:
+    write_anomaly(state, chain)
+    assert names(server_rows.histories()) == wrong
+
+
+@pytest.mark.parametrize(("failed", "wrong"), [(MAX_RETRIES + 1, set()), (MAX_RETRIES + 2, {("I7", "WD1")})])
+def test_attempts_that_failed_by_themselves_are_counted(
+    app: Flask, failed: int, wrong: set[tuple[str, str]]
+) -> None:
+    write_anomaly(outcomes=["failed"] * failed)
+    assert names(server_rows.retries()) == wrong
+
+
+def test_an_attempt_without_an_outcome_is_reported(app: Flask) -> None:
+    write_anomaly(outcomes=["failed", None])
+    assert names(server_rows.attempt_numbers()) == {("I8", "WD1")}
+
+
+def test_an_attempt_that_is_missing_is_reported(app: Flask) -> None:
+    write_anomaly(outcomes=["failed", "failed"])
+    with unit_of_work() as session:
+        session.execute(delete(Attempt).where(Attempt.number == 1))
+    assert names(server_rows.attempt_numbers()) == {("I12", "WD1")}
+
+
+# ---- journals and the table
+
+
+def test_repairs_in_hand_are_read_from_a_copy_of_the_journal(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE command (state TEXT, frame BLOB)")
+    frame = '{"type": "%s", "trade_no": "WD%d", "command_id": "c%d"}'
+    for number, (state, kind) in enumerate(
+        [("started", "Repair"), ("finished", "Repair"), ("received", "Verify"), ("received", "Repair")]
+    ):
+        connection.execute("INSERT INTO command VALUES (?, ?)", (state, frame % (kind, number, number)))
+    connection.commit()
+    connection.close()
+    assert unfinished_repairs(path) == {"WD0": "c0", "WD3": "c3"}
+    assert unfinished_repairs(tmp_path / "never made") == {}
+
+
+def test_the_table_names_every_violation_with_its_trade() -> None:
+    outcome = Outcome(Terms(cycles=3, seed=42), violations=[Violation("I1", "WD9", "paid 2 times")])
+    text = as_table(outcome)
+    assert "42" in text
+    assert "WD9  paid 2 times" in text
+    lines = {line.split("  ")[0]: line for line in text.splitlines()}
+    assert all(f"violations of {name}" in text for name in INVARIANTS)
+    assert lines["violations of I1"].split()[3] == "1"
+    assert as_table(replace(outcome, violations=[])).splitlines()[-1].split() == ["violations", "0"]
+
+
+@pytest.mark.parametrize(("percent", "value"), [(50, 2.0), (99, 4.0), (25, 1.0)])
+def test_a_percentile_is_one_of_the_values(percent: float, value: float) -> None:
+    assert percentile([4.0, 1.0, 3.0, 2.0], percent) == value
+    assert percentile([], percent) is None
