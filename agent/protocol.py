@@ -25,6 +25,7 @@ out of its frames what an agent does not name: an agent refuses a field that it 
 
 CLOSE_REPLACED: Final = 4001
 """A newer session of the same agent took over; this process exits 3."""
+CLOSE_OVERTAKEN: Final = 4002
 CLOSE_REVOKED: Final = 4003
 """The agent's token was revoked; this process exits 4."""
 CLOSE_PROTOCOL: Final = 1002

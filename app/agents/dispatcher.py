@@ -18,10 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.errors import ProtocolError
 from agent.failpoints import Failpoint
-from agent.protocol import BY_PERSON, CLOSE_REPLACED, CLOSE_REVOKED, Cancel, Collect, Message, Repair, Verify
+from agent.protocol import BY_PERSON, CLOSE_OVERTAKEN, CLOSE_REVOKED, Cancel, Collect, Message, Repair, Verify
 from app.agents import commands, recovery
 from app.agents.claims import Claim, assign, claim
-from app.agents.hub import AgentSession, Hub
+from app.agents.hub import AgentSession, Hub, reason_to_end
 from app.agents.models import IS_LIVE, Agent, Command
 from app.agents.presence import Presence
 from app.agents.standing import read_holds
@@ -38,6 +38,8 @@ LEAST_SECONDS: Final = 0.01
 """The least time between two rounds: results that come in by the hundred ask for one look together."""
 PRESENCE_SECONDS: Final = 1.0
 ENDED_SECONDS: Final = 0.5
+HELLO_SECONDS: Final = 2.0
+"""How long a session that a later handshake has overtaken is kept for that one's Hello."""
 PAGE: Final = 500
 
 _CLAIM: Final = Failpoint("server.claim.before")
@@ -64,6 +66,7 @@ class Dispatcher:
         self._looked_at = 0.0
         self._presence_due = 0.0
         self._ended_due = 0.0
+        self._ended_since: dict[AgentSession, float] = {}
 
     def start(self) -> None:
         """Start the thread."""
@@ -135,14 +138,14 @@ class Dispatcher:
             select(Agent.id, Agent.epoch).where(Agent.connected_at.is_not(None), Agent.revoked_at.is_(None))
         )
         current = {row.id: row.epoch for row in rows}
-        for session in held:
-            epoch = current.get(session.agent_id)
-            if session.peer is None or epoch == session.epoch:
-                continue
-            if epoch is None:
-                session.peer.close(CLOSE_REVOKED, "the token was revoked")
-            else:
-                session.peer.close(CLOSE_REPLACED, "a newer session of this agent took over")
+        ended = [one for one in held if one.peer is not None and current.get(one.agent_id) != one.epoch]
+        now = time.monotonic()
+        self._ended_since = {one: self._ended_since.get(one, now) for one in ended}
+        for session in ended:
+            code, words = _reason_of(session)
+            # A later handshake may be of another start, whose Hello is on its way and decides the code.
+            if code != CLOSE_OVERTAKEN or now - self._ended_since[session] >= HELLO_SECONDS:
+                _close(session, code, words)
 
     # ---- cancels
 
@@ -266,6 +269,24 @@ class Dispatcher:
             this = commands.find(session, command.id)
             if this is not None:
                 commands.close(session, this, "rejected", self._clock(), reason)
+
+
+def _reason_of(session: AgentSession) -> tuple[int, str]:
+    """Return why a session is not what the database knows of its agent, as close code and words.
+
+    A row that says neither connected nor revoked is of an agent whose later socket was lost: no reason to
+    stop for good. Needs an application context.
+    """
+    wanted = select(Agent.revoked_at, Agent.token_hash, Agent.boot_id).where(Agent.id == session.agent_id)
+    agent = db.session.execute(wanted).first()
+    if agent is None or agent.revoked_at is not None or agent.token_hash != session.token_hash:
+        return CLOSE_REVOKED, "the token was revoked"
+    return reason_to_end(session, agent.boot_id)
+
+
+def _close(session: AgentSession, code: int, words: str) -> None:
+    if session.peer is not None:
+        session.peer.close(code, words)
 
 
 def _log_lost_presence(error: Exception) -> None:

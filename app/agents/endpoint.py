@@ -96,6 +96,7 @@ def agent(ws: Server) -> None:
     session = AgentSession(
         runtime.hub, this.id, this.group_id, this.group.sys_code, request.remote_addr or ""
     )
+    session.token_hash = this.token_hash
     own, received = take_socket(ws)
     session.peer = runtime.loop.peer(own, session)
     runtime.inbox.connect(session)

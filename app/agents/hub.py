@@ -14,7 +14,7 @@ from typing import Final
 
 from agent.errors import ProtocolError
 from agent.failpoints import Failpoint
-from agent.protocol import CLOSE_REPLACED, Message, encode
+from agent.protocol import CLOSE_OVERTAKEN, CLOSE_REPLACED, Message, encode
 from app.agents.frames import Correspondent, FrameLog
 from app.agents.peer import Peer
 from app.agents.sockets import SocketLoop
@@ -35,9 +35,10 @@ REFUSED: Final = frozenset({1002, 1003, 1007, 1009})
 class AgentSession:
     """One connection of one agent.
 
-    ``epoch`` is 0 until the session is known to the database; ``fixer_codes`` are set and ``is_ready`` is
-    true once its Hello is stored: only then are commands sent. ``has_said_hello`` guards the order of its
-    first messages. ``features`` is what it can be asked; while ``is_held`` it is sent no repairs.
+    ``epoch`` is 0 until the session is known to the database; ``boot_id`` and ``fixer_codes`` are set and
+    ``is_ready`` is true once its Hello is stored: only then are commands sent. ``has_said_hello`` guards the
+    order of its first messages. ``features`` is what it can be asked; while ``is_held`` it is sent no
+    repairs. ``token_hash`` is that of the token it was let in by.
     """
 
     def __init__(self, hub: "Hub", agent_id: int, group_id: int, sys_code: str, address: str) -> None:
@@ -49,6 +50,8 @@ class AgentSession:
         self.whose = Correspondent(agent_id=agent_id, group_id=group_id)
         self.peer: Peer | None = None
         self.epoch = 0
+        self.token_hash = ""
+        self.boot_id = ""
         self.fixer_codes: frozenset[str] = frozenset()
         self.features: frozenset[str] = frozenset()
         self.is_held = False
@@ -71,6 +74,16 @@ class AgentSession:
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
         """From the socket loop."""
         self._hub.lose(self, code, reason, peer.refused_size)
+
+
+def reason_to_end(session: AgentSession, newest_boot_id: str) -> tuple[int, str]:
+    """Return close code and words for a session that is not its agent's newest.
+
+    Another start of the agent has taken over: this one must stop. The same start only dials again.
+    """
+    if session.boot_id != newest_boot_id:
+        return CLOSE_REPLACED, "a newer session of this agent took over"
+    return CLOSE_OVERTAKEN, "another socket of this agent came between: dial again"
 
 
 class Hub:
@@ -127,20 +140,24 @@ class Hub:
 
     # ---- sessions
 
-    def register(self, session: AgentSession) -> None:
-        """The session has its epoch: it stands for its agent now; an older one is closed with 4001."""
+    def register(self, session: AgentSession) -> bool:
+        """The session has said Hello: it stands for its agent, and an older one is closed.
+
+        Returns False when the session is lost, or is itself the older one. Not before its Hello: a socket
+        that was given up while the server was slow says none, and must not end the one that came after.
+        """
         with self._lock:
-            older = self._sessions.get(session.agent_id)
+            standing = self._sessions.get(session.agent_id)
             if session.is_lost:
-                return
-            if older is not None and older.epoch > session.epoch:
-                older, replaced = session, True
-            else:
-                replaced = older is not None and older is not session
+                return False
+            is_newest = standing is None or standing.epoch <= session.epoch
+            if is_newest:
                 self._sessions[session.agent_id] = session
-        if replaced and older is not None and older.peer is not None:
+        older, newer = (standing, session) if is_newest else (session, standing)
+        if older is not None and newer is not None and older is not newer and older.peer is not None:
             older.is_ready = False
-            older.peer.close(CLOSE_REPLACED, "a newer session of this agent took over")
+            older.peer.close(*reason_to_end(older, newer.boot_id))
+        return is_newest
 
     def find(self, agent_id: int) -> AgentSession | None:
         """Return the agent's session, or None."""

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agent.errors import ProtocolError
 from agent.failpoints import around
 from agent.protocol import (
+    CLOSE_OVERTAKEN,
     CLOSE_PROTOCOL,
     CLOSE_REVOKED,
     Ack,
@@ -110,9 +111,14 @@ class Inbox:
     # ---- sessions
 
     def connect(self, session: AgentSession) -> None:
-        """A socket passed its handshake: give it the next epoch, then welcome it."""
+        """A socket passed its handshake: give it the next epoch, then welcome it.
+
+        One that is gone by now begins no session: it would make the agent's live one look old.
+        """
 
         def begin(work: WorkSession) -> None:
+            if session.is_lost:
+                return
             epoch = service.mark_connected(work, session.agent_id, session.address, self._clock())
             session.epoch = epoch or 0
             work.after_commit(lambda: self._welcome(session))
@@ -133,7 +139,6 @@ class Inbox:
             if session.peer is not None:
                 session.peer.close(CLOSE_REVOKED, "the token was revoked")
             return
-        self._hub.register(session)
         welcome = Welcome(
             id=_new_id(),
             epoch=session.epoch,
@@ -215,8 +220,12 @@ class Inbox:
         self, work: WorkSession, session: AgentSession, agent: Agent, hello: Hello, now: datetime
     ) -> None:
         if agent.epoch != session.epoch:
-            return  # a newer session took over; this one is being closed
+            # A later handshake was counted: of another start, of a socket given up, or a new token was made.
+            is_revoked = agent.revoked_at is not None or agent.token_hash != session.token_hash
+            work.after_commit(lambda: self._end_overtaken(session, is_revoked))
+            return
         is_new_journal = service.introduce(work, agent, hello, now)
+        session.boot_id = agent.boot_id
         unknown = recovery.reconcile(work, agent, hello, is_new_journal, now)
         work.after_commit(lambda: self._make_ready(session, hello, unknown))
 
@@ -228,8 +237,18 @@ class Inbox:
             self._send(session, cancel)
         session.fixer_codes = frozenset(hello.fixer_codes)
         session.features = frozenset(hello.features)
-        session.is_ready = not session.is_lost
+        if self._hub.register(session):
+            session.is_ready = not session.is_lost
         self._look_now()
+
+    def _end_overtaken(self, session: AgentSession, is_revoked: bool) -> None:
+        """It may dial again: should another start have taken over, one of the two is closed for good then."""
+        if session.peer is None:
+            return
+        if is_revoked:
+            session.peer.close(CLOSE_REVOKED, "the token was revoked")
+        else:
+            session.peer.close(CLOSE_OVERTAKEN, "another socket of this agent came between: dial again")
 
     # ---- answers
 

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from agent.protocol import (
     CLOSE_BAD_DATA,
     CLOSE_GOING_AWAY,
+    CLOSE_OVERTAKEN,
     CLOSE_PROTOCOL,
     CLOSE_REPLACED,
     CLOSE_REVOKED,
@@ -115,16 +116,52 @@ def test_a_session_makes_the_agent_online(
     assert server.until(lambda: db.session.get_one(Agent, live_member.id).connected_at is None)
 
 
-def test_a_second_session_replaces_the_first(
+def test_another_start_of_an_agent_replaces_the_first(
     server: LiveServer, live_member: Member, client: AgentClient, connected: Connect
 ) -> None:
     second = connected(live_member.token)
-    assert second.expect(Welcome).epoch == 2
+    assert second.greet(boot_id="another").epoch == 2
     assert client.close_code() == CLOSE_REPLACED
-    second.send(hello())
     issue(server, live_member, "TRD1")
     assert second.take(Repair).trade_no == "TRD1"
     second.close()
+
+
+def test_a_new_socket_of_the_same_start_only_closes_the_old_one(
+    server: LiveServer, live_member: Member, client: AgentClient, connected: Connect
+) -> None:
+    second = connected(live_member.token)
+    second.greet()
+    assert client.close_code() == CLOSE_OVERTAKEN
+    issue(server, live_member, "TRD1")
+    assert second.take(Repair).trade_no == "TRD1"
+
+
+@pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "silent"])
+def test_a_socket_given_up_at_its_handshake_never_ends_the_agent_that_dialled_again(
+    server: LiveServer, live_member: Member, client: AgentClient, connected: Connect, is_lost: bool
+) -> None:
+    # The server was slow: the handshake the agent gave up is answered after the one it works on.
+    given_up = connected(live_member.token)
+    assert given_up.expect(Welcome).epoch == 2
+    if is_lost:
+        given_up.ws.shutdown()
+    assert client.close_code() == CLOSE_OVERTAKEN
+    again = connected(live_member.token)
+    again.greet()
+    issue(server, live_member, "TRD1")
+    assert again.take(Repair).trade_no == "TRD1"
+
+
+def test_a_hello_after_a_later_handshake_is_answered_with_a_new_dial(
+    live_member: Member, connected: Connect
+) -> None:
+    first = connected(live_member.token)
+    first.expect(Welcome)
+    given_up = connected(live_member.token)
+    given_up.expect(Welcome)
+    first.send(hello())
+    assert first.close_code() == CLOSE_OVERTAKEN
 
 
 def test_a_command_written_elsewhere_is_sent_and_acknowledged(
