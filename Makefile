@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run setup test lint format reset bench chaos lock translations clean
+.PHONY: run setup test lint format reset bench chaos drill lock translations clean
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -59,12 +59,15 @@ test: $(VENV)/.dev $(COMPILED) lint
 bench: $(VENV)/.dev $(COMPILED)
 	@$(BIN)/python -m bench
 
-N ?= 1000
-SEED ?= 0
-
-# N schedules from SEED on, then every failpoint; one seed alone is told step by step: make chaos N=1 SEED=7
+# Schedules N (1000) from SEED (0) on, then every failpoint in every case. One seed is told step by step:
+# make chaos N=1 SEED=7
 chaos: $(VENV)/.dev $(COMPILED)
-	@$(BIN)/python -m chaos --schedules $(N) --seed $(SEED)
+	@$(BIN)/python -m chaos --schedules $(or $(N),1000) --seed $(or $(SEED),0) $(if $(filter 1,$(N)),,--cells)
+
+# Kill agents, server and bank at random over bad wires; then the books must be whole (docs/drill.md).
+drill: $(VENV)/.dev $(COMPILED)
+	@$(BIN)/python -m chaos.drill --cycles $(or $(N),200) $(if $(SEED),--seed $(SEED)) \
+	  --production $(or $(PRODUCTION),sqlite) --isolation "$(or $(ISOLATION),READ COMMITTED)"
 
 # Pinned packages with hashes and without any index address.
 lock: $(VENV)/.dev

@@ -85,7 +85,7 @@ def client(app: Flask) -> FlaskClient:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what starts real processes: few tests, but long ones, that would else end alone at last."""
-    items.sort(key=lambda item: item.path.parent.name not in ("journey", "bench"))
+    items.sort(key=lambda item: item.path.parent.name not in ("journey", "bench", "chaos"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,0 +1,52 @@
+"""A short drill with real processes: nothing breaks, and nothing is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from chaos.drill.parts import ROOT
+from chaos.drill.running import run_drill
+from chaos.drill.terms import Terms
+
+SHORT = Terms(cycles=4, seed=3, healthy=20, wave=22)
+LONGEST_S = 120.0
+
+
+def test_killed_at_random_over_bad_wires_nothing_breaks(tmp_path: Path) -> None:
+    told: list[str] = []
+    outcome = run_drill(SHORT, tmp_path, told.append)
+    assert outcome.violations == []
+    assert outcome.cycles == SHORT.cycles
+    assert sum(outcome.kills.values()) >= SHORT.cycles
+    assert sum(outcome.states.values()) == (10 + SHORT.wave) * outcome.waves
+    assert len(told) == SHORT.cycles + 1
+    assert children_in(tmp_path) == []
+
+
+def test_interrupted_it_leaves_no_process_and_no_folder_behind(tmp_path: Path) -> None:
+    drill = subprocess.Popen(
+        [sys.executable, "-m", "chaos.drill", "--cycles", "1000", "--seed", "1", "--wave", "22"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert drill.stderr is not None
+    assert drill.stderr.readline().startswith("cycle 1: killed")
+    started = psutil.Process(drill.pid).children(recursive=True)
+    assert len(started) >= 4
+    drill.send_signal(signal.SIGINT)
+    drill.communicate(timeout=LONGEST_S)
+    assert drill.returncode == 130
+    assert [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def children_in(folder: Path) -> list[psutil.Process]:
+    """Processes of ours whose command line names the folder."""
+    children = psutil.Process().children(recursive=True)
+    return [one for one in children if str(folder) in " ".join(one.cmdline())]
