@@ -15,9 +15,9 @@ FAULTS: Final[tuple[dict[str, object], ...]] = (
     {"kind": "html", "percent": 2},
     {"kind": "server_error", "percent": 4, "accept": True},
     {"kind": "server_error", "percent": 3},
-    {"kind": "reject", "percent": 4, "code": "E1003"},
+    {"kind": "reject", "percent": 8, "code": "E1003"},
     # It fails, and turns to success before the agents believe the failure.
-    {"kind": "late_success", "percent": 5, "seconds": SETTLED_IN_S},
+    {"kind": "late_success", "percent": 12, "seconds": SETTLED_IN_S},
     {"kind": "slow", "percent": 30, "seconds": 0.5},
     {"kind": "timeout_before", "operation": "inquiry", "percent": 2, "seconds": LONGER_THAN_AGENTS_WAIT_S},
     {"kind": "html", "operation": "inquiry", "percent": 2},
