@@ -32,6 +32,7 @@ from app.executions import views as execution_views
 from app.executions.scheduler import Scheduler
 from app.extensions import csrf, db, limiter, migrate
 from app.forms import NUMBER_DIGITS
+from app.guards import breakers, tripping
 from app.monitor import views as monitor_views
 from app.plans import collection_views, cron_words
 from app.plans import views as plan_views
@@ -59,11 +60,11 @@ HANDLERS: Final[dict[type[Message], tuple[Handler, ...]]] = {
     Ack: (commands.acknowledge,),
     Started: (commands.start, collecting.record_started, results.record_started),
     CollectProgress: (collecting.record_progress,),
-    AnomaliesReported: (collecting.record_anomalies,),
+    AnomaliesReported: (collecting.record_anomalies, tripping.report_came),
     CollectFinished: (collecting.record_finished,),
     StepRecorded: (results.record_step,),
     FactsRead: (results.record_facts,),
-    RepairFinished: (results.record_result,),
+    RepairFinished: (results.record_result, tripping.result_came),
     Rejected: (stops.note_refusal, commands.reject),
     Cancelled: (commands.cancelled,),
 }
@@ -73,11 +74,15 @@ COMMAND_CLOSED: Final[tuple[commands.CommandClosed, ...]] = (
     collection_course.command_closed,
     results.command_closed,
     claims.command_closed,
+    tripping.command_closed,
 )
 """Who hears of a command that closed without a result."""
 
 ANOMALY_CLOSED: Final[tuple[states.AnomalyClosed, ...]] = (service.close_execution, claims.anomaly_closed)
 """Who hears of an anomaly that became terminal."""
+
+BREAKER_CHANGED: Final[tuple[breakers.BreakerChanged, ...]] = ()
+"""Who hears of a breaker that tripped or was reset."""
 
 GROUP_DISABLED: Final[tuple[groups.GroupDisabled, ...]] = (
     collection_course.group_disabled,
@@ -121,6 +126,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["anomaly_closed"] = ANOMALY_CLOSED
     app.extensions["group_disabled"] = GROUP_DISABLED
     app.extensions["stop_lifted"] = STOP_LIFTED
+    app.extensions["breaker_changed"] = BREAKER_CHANGED
     _bind_extensions(app)
     _bind_runtime(app, settings, clock)
     app.url_map.converters["int"] = NumberConverter

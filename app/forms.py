@@ -1,5 +1,6 @@
 """What a person typed, and what is wrong with it: kept together so that nothing typed is lost."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +18,8 @@ WHOLE = ""
 NUMBER_DIGITS = 18
 """A number of so many digits fits into every database's largest integer."""
 
+
+AMOUNT: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,2})?")
 
 UNSEEN: Final = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10, 13})
 """Control characters but for tab and line ends: they come along with what is pasted, and nobody sees them."""
@@ -61,6 +64,19 @@ class Form:
         """
         text = self.text(name)
         return read_number(text.removeprefix("#"), name) if text else None
+
+    def amount(self, name: str) -> int | None:
+        """Return the amount typed, in hundredths of what is typed (yuan as fen); None for an empty field.
+
+        Raises InvalidError('amount_format') at the field.
+        """
+        text = self.text(name).replace(",", "").removeprefix("¥")
+        if not text:
+            return None
+        if not AMOUNT.fullmatch(text):
+            raise InvalidError("amount_format", field=name)
+        whole, _point, rest = text.partition(".")
+        return int(whole) * 100 + int(rest.ljust(2, "0"))
 
     def moment(self, name: str, zone: str) -> datetime | None:
         """Return the time typed in a datetime-local field as aware UTC, None for an empty field.

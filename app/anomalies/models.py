@@ -29,6 +29,10 @@ TERMINAL_STATES = ("repaired", "healed", "ignored")
 ANOMALY_STATES = (*OPEN_STATES, *TERMINAL_STATES)
 OPEN_SQL = "state IN ('open', 'repairing', 'waiting', 'exhausted', 'needs_human')"
 """OPEN_STATES as the partial indexes have it: a query must say it word for word to use them."""
+HELD_SQL: Final = "hold_code IS NOT NULL"
+"""A guard keeps it for a person, in the words of its partial index."""
+RETURNED_SQL: Final = "returned_of IS NOT NULL"
+"""It was repaired before, in the words of its partial index."""
 AMOUNT_SQL: Final = "coalesce(amount_minor, -1)"
 """The amount as lists sort by it, in the words of its index: unknown ones stand below all others."""
 _live_run_sql = "state IN ('waiting', 'running')"
@@ -137,7 +141,10 @@ class Anomaly(Base):
     ``confirmed_failed`` (确认失败). ``failed_attempts`` counts only outcome ``failed``.
     ``has_moved_money``: a repair has posted or paid, or may have, and is resumed, never exhausted;
     ``money_moved_at`` begins its 24 hours. ``unknown_since``: an attempt ended and nobody knows what it did;
-    until a Verify ordered after that says repair or resume, no attempt starts by itself.
+    until a Verify ordered after that says repair or resume, no attempt starts by itself. ``returned_of``: the
+    repaired anomaly of the same trade before it. ``hold_code``: the guard that leaves an open or waiting one
+    to a click (app.guards), ``hold_detail`` its figures, ``hold_terms`` the limits it was held against; None:
+    nothing holds it.
     """
 
     __tablename__ = "anomaly"
@@ -171,6 +178,21 @@ class Anomaly(Base):
         # Covers what plans tell of a day: closed anomalies are counted without reading a row.
         Index("ix_anomaly_closed_at", "closed_at", "group_id", "fixer_code", "state", "resolution"),
         Index("ix_anomaly_first_seen_at", "first_seen_at"),
+        Index(
+            "ix_anomaly_held",
+            "group_id",
+            "fixer_code",
+            sqlite_where=text(HELD_SQL),
+            postgresql_where=text(HELD_SQL),
+        ),
+        Index(
+            "ix_anomaly_returned",
+            "group_id",
+            "first_seen_at",
+            "fixer_code",
+            sqlite_where=text(RETURNED_SQL),
+            postgresql_where=text(RETURNED_SQL),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -205,6 +227,11 @@ class Anomaly(Base):
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    returned_of: Mapped[int | None] = mapped_column(BigId)
+    hold_code: Mapped[str | None] = mapped_column(String(20))
+    hold_detail: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    hold_terms: Mapped[str | None] = mapped_column(String(120))
+    held_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     group: Mapped[SystemGroup] = relationship(lazy="joined")
 

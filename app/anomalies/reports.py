@@ -6,7 +6,7 @@ the collection began is not opened again: the report is older than the repair.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -77,7 +77,7 @@ def take_rows(
     unknown = {number: trade for number, trade in by_number.items() if number not in known}
     closed = _last_closed(session, sighting.group_id, unknown)
     fresh = [trade for number, trade in unknown.items() if _is_news(closed.get(number), trade, sighting)]
-    _insert(session, fresh, sighting)
+    _insert(session, fresh, sighting, {number: one.repaired_id for number, one in closed.items()})
     return len(fresh)
 
 
@@ -144,14 +144,17 @@ def _open_anomalies(session: WorkSession, group_id: int, numbers: Iterable[str])
 
 @dataclass(frozen=True)
 class _Closed:
+    """How a trade's last anomaly was closed; ``repaired_id``: the last repaired one, None for none."""
+
     state: str
     row_hash: str
     closed_at: datetime | None
+    repaired_id: int | None
 
 
 def _last_closed(session: WorkSession, group_id: int, numbers: Iterable[str]) -> dict[str, _Closed]:
     rows = session.execute(
-        select(Anomaly.trade_no, Anomaly.state, Anomaly.row_hash, Anomaly.closed_at)
+        select(Anomaly.trade_no, Anomaly.id, Anomaly.state, Anomaly.row_hash, Anomaly.closed_at)
         .where(
             Anomaly.group_id == group_id,
             Anomaly.trade_no.in_(list(numbers)),
@@ -159,7 +162,14 @@ def _last_closed(session: WorkSession, group_id: int, numbers: Iterable[str]) ->
         )
         .order_by(Anomaly.id)
     )
-    return {number: _Closed(state, row_hash, closed_at) for number, state, row_hash, closed_at in rows}
+    closed: dict[str, _Closed] = {}
+    for number, identity, state, row_hash, closed_at in rows:
+        before = closed.get(number)
+        repaired_id = None if before is None else before.repaired_id
+        if state == "repaired":
+            repaired_id = identity
+        closed[number] = _Closed(state, row_hash, closed_at, repaired_id)
+    return closed
 
 
 def _is_news(closed: _Closed | None, trade: ReportedTrade, sighting: Sighting) -> bool:
@@ -170,10 +180,19 @@ def _is_news(closed: _Closed | None, trade: ReportedTrade, sighting: Sighting) -
     return closed.closed_at is None or closed.closed_at < sighting.began_at
 
 
-def _insert(session: WorkSession, trades: Sequence[ReportedTrade], sighting: Sighting) -> None:
+def _insert(
+    session: WorkSession,
+    trades: Sequence[ReportedTrade],
+    sighting: Sighting,
+    repaired: Mapping[str, int | None],
+) -> None:
+    """Store new anomalies; ``repaired`` tells by number which anomaly of
+    the trade was repaired before."""
     if not trades:
         return
     rows = [_new_row(trade, sighting) for trade in trades]
+    for row in rows:
+        row["returned_of"] = repaired.get(row["trade_no"])
     statement = insert(Anomaly).returning(Anomaly.id, sort_by_parameter_order=True)
     identities = session.scalars(statement, rows).all()
     events = [_first_event(identity, row, sighting) for identity, row in zip(identities, rows, strict=True)]

@@ -1,14 +1,15 @@
 """How an anomaly's state changes: the allowed transitions, its history, and the kept counts."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from flask import current_app
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent, QuarterCount
-from app.audit.service import Actor
+from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError
 from app.unit_of_work import WorkSession
 
@@ -26,6 +27,9 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
 
 AnomalyClosed = Callable[[WorkSession, Anomaly, datetime], None]
 """Hears of an anomaly that became terminal, whatever ended it; bound by create_app."""
+
+HOLDABLE_STATES: Final = ("open", "waiting")
+"""Those in which a guard may leave an anomaly to a person's click; any other state ends the hold."""
 
 RESOLUTION_SUCCESS: Final = "success"
 RESOLUTION_CONFIRMED_FAILED: Final = "confirmed_failed"
@@ -52,6 +56,8 @@ def change_state(
         return
     if to not in ALLOWED[before]:
         raise ConflictError("state", from_state=before, to_state=to)
+    if to not in HOLDABLE_STATES:
+        release(session, anomaly, actor, now)
     anomaly.state = to
     anomaly.changed_at = now
     if to == "waiting":
@@ -69,6 +75,34 @@ def change_state(
         count(
             session, anomaly.group_id, counted_name(anomaly, to), now, amount_minor=anomaly.amount_minor or 0
         )
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Why an anomaly is left to a person's click: ``code`` a stable word, ``detail`` its figures in JSON.
+
+    ``terms`` tell what it was held against: where they are others by now, it is to be judged anew.
+    """
+
+    code: str
+    detail: dict[str, Any]
+    terms: str
+
+
+def hold(session: WorkSession, anomaly: Anomaly, held: Hold, now: datetime) -> None:
+    """Leave an open or waiting anomaly to a person; its history tells when that began, and only then."""
+    if anomaly.hold_code is None:
+        note(session, anomaly, code="hold_began", reason=held.code, actor=SYSTEM, now=now)
+        anomaly.held_at = now
+    anomaly.hold_code, anomaly.hold_detail, anomaly.hold_terms = held.code, held.detail, held.terms
+
+
+def release(session: WorkSession, anomaly: Anomaly, actor: Actor, now: datetime) -> None:
+    """Nothing leaves the anomaly to a person any more; where nothing did, nothing changes."""
+    if anomaly.hold_code is None:
+        return
+    note(session, anomaly, code="hold_ended", reason=anomaly.hold_code, actor=actor, now=now)
+    anomaly.hold_code = anomaly.hold_detail = anomaly.hold_terms = anomaly.held_at = None
 
 
 def begin_anew(anomaly: Anomaly, now: datetime) -> None:

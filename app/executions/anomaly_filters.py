@@ -1,13 +1,11 @@
 """What the filters of anomalies mean, as they stand in a URL: of their list, its CSV, and 异常处理."""
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
 from app.anomalies.models import ANOMALY_STATES
 from app.anomalies.queries import AnomalyFilter, AnomalySort, Pairs
 from app.anomalies.service import GroupIds
-from app.errors import InvalidError
 from app.filters import choice, read
 from app.forms import Form
 from app.keyset import ReadSession
@@ -61,8 +59,6 @@ CAUSES: Final = (
 )
 """The reasons offered as the filter ``cause``; any other may stand in the URL."""
 
-_AMOUNT: Final = re.compile(r"\d{1,15}(\.\d{1,2})?")
-
 
 def read_filter(session: ReadSession, form: Form, zone: str, group_ids: GroupIds) -> AnomalyFilter:
     """Return the filter. A wrong value is told at its field in ``form.errors`` and does not narrow.
@@ -78,8 +74,8 @@ def read_filter(session: ReadSession, form: Form, zone: str, group_ids: GroupIds
         reason=form.text("cause"),
         outcome=choice(form, "outcome", form.text("outcome"), ("repair", "wait", "human")),
         trade_no=form.text("trade_no"),
-        amount_from=read(form, lambda: _amount(form, "amount_from")),
-        amount_to=read(form, lambda: _amount(form, "amount_to")),
+        amount_from=read(form, lambda: form.amount("amount_from")),
+        amount_to=read(form, lambda: form.amount("amount_to")),
         seen_from=read(form, lambda: form.moment("start", zone)),
         seen_to=read(form, lambda: form.moment("end", zone)),
         run_id=read(form, lambda: form.number("run")),
@@ -114,13 +110,3 @@ def _by_plan(session: ReadSession, form: Form) -> tuple[Pairs | None, Pairs | No
     )
     pairs = tuple((one.group_id, one.fixer_code) for one in wanted)
     return (None, pairs) if plan == "none" else (pairs, None)
-
-
-def _amount(form: Form, name: str) -> int | None:
-    text = form.text(name).replace(",", "").removeprefix("¥")
-    if not text:
-        return None
-    if not _AMOUNT.fullmatch(text):
-        raise InvalidError("amount_format", field=name)
-    yuan, _point, fen = text.partition(".")
-    return int(yuan) * 100 + int(fen.ljust(2, "0"))

@@ -31,6 +31,7 @@ from app.errors import ConflictError
 from app.executions.models import Attempt, Step
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
 from app.executions.service import Order, refusal, start_attempts
+from app.guards.verdicts import let_go
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
 
@@ -107,7 +108,8 @@ def _go_on(session: WorkSession, anomaly: Anomaly, message: FactsRead, now: date
         return
     refused = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled)
     if refused is None and goes_on_by_itself(anomaly, plan):
-        start_attempts(session, [anomaly], plan, Order("tick", SYSTEM, "the wait is over", now))
+        going = let_go(session, plan, [anomaly], now)
+        start_attempts(session, going, plan, Order("tick", SYSTEM, "the wait is over", now))
 
 
 def record_result(session: WorkSession, agent: Agent, message: RepairFinished, now: datetime) -> None:

@@ -7,12 +7,15 @@ from typing import Final, Protocol
 from sqlalchemy import CursorResult, Delete, delete, func, select, tuple_
 
 from app.agents.models import LIVE, Command, Frame, ReceivedMessage
+from app.guards.models import BegunRepair
 from app.plans.models import Tick
 from app.unit_of_work import WorkSession
 from app.users.models import EndedLogin
 from app.users.sessions import LOGIN_LASTS
 
 BATCH: Final = 1000
+COUNTED: Final = timedelta(days=3)
+"""What limits and breakers count is a day or an hour old, an attempt has ended long before."""
 HEARTBEAT_TYPES: Final = ("Heartbeat",)
 
 
@@ -50,6 +53,7 @@ def sweeps(ages: Ages, now: datetime) -> tuple[Sweep, ...]:
         lambda session: _delete_verifies(session, frames_before),
         lambda session: _delete_ticks(session, ticks_before),
         lambda session: _delete_logins(session, logins_before),
+        lambda session: _delete_begun(session, now - COUNTED),
     )
 
 
@@ -102,6 +106,13 @@ def _delete_messages(session: WorkSession, before: datetime) -> int:
 def _delete_ticks(session: WorkSession, before: datetime) -> int:
     oldest = select(Tick.id).where(Tick.at < before).order_by(Tick.at).limit(BATCH)
     return _run(session, delete(Tick).where(Tick.id.in_(oldest)))
+
+
+def _delete_begun(session: WorkSession, before: datetime) -> int:
+    # Ids rise with time, one by one: the oldest are looked at, whatever is kept.
+    first = session.scalar(select(func.min(BegunRepair.id)))
+    oldest = BegunRepair.id < (first or 0) + BATCH
+    return _run(session, delete(BegunRepair).where(oldest, BegunRepair.begun_at < before))
 
 
 def _delete_logins(session: WorkSession, before: datetime) -> int:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, exists, func, select
 
@@ -16,6 +16,7 @@ from app.anomalies.queries import AnomalyFilter, conditions
 from app.audit import service as audit
 from app.audit.reasons import required_reason
 from app.executions.service import Order, refusal, start_attempts
+from app.guards.verdicts import beyond, together
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.queries import list_plans
@@ -126,9 +127,12 @@ def attempt_page(session: WorkSession, wanted: AnomalyFilter, order: Order, *, a
         if code is None and plan is not None:
             by_plan.setdefault(plan.id, (plan, []))[1].append(anomaly)
     sent_to: Counter[str] = Counter()
+    passed: dict[str, dict[str, Any]] = {}
     for plan, some in by_plan.values():
-        sent_to[plan.group.sys_code] += len(start_attempts(session, some, plan, order))
-    _audit(session, order, sent_to, Counter(anomaly.group.sys_code for anomaly in anomalies))
+        sys_code = plan.group.sys_code
+        passed[sys_code] = together(passed.get(sys_code, {}), beyond(session, plan, some, order.now))
+        sent_to[sys_code] += len(start_attempts(session, some, plan, order))
+    _audit(session, order, sent_to, Counter(anomaly.group.sys_code for anomaly in anomalies), passed)
     sent = sent_to.total()
     is_last = len(anomalies) < PAGE
     return Batch(sent=sent, skipped=len(anomalies) - sent, last_id=None if is_last else anomalies[-1].id)
@@ -158,8 +162,17 @@ def _enabled_groups(session: ReadSession) -> set[int]:
     return set(session.scalars(select(SystemGroup.id).where(SystemGroup.is_enabled)))
 
 
-def _audit(session: WorkSession, order: Order, sent: Counter[str], selected: Counter[str]) -> None:
-    """Write one entry a group that something was sent to: who may see the group sees what was done there."""
+def _audit(
+    session: WorkSession,
+    order: Order,
+    sent: Counter[str],
+    selected: Counter[str],
+    passed: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Write one entry a group that something was sent to: who may see the group sees what was done there.
+
+    ``passed`` tells by group the guards that the click goes beyond.
+    """
     for sys_code, count in sorted((+sent).items()):
         audit.record(
             session,
@@ -169,6 +182,11 @@ def _audit(session: WorkSession, order: Order, sent: Counter[str], selected: Cou
             object_id="",
             sys_code=sys_code,
             reason=order.reason.strip(),
-            detail={"sent": count, "skipped": selected[sys_code] - count, "trigger": order.trigger},
+            detail={
+                "sent": count,
+                "skipped": selected[sys_code] - count,
+                "trigger": order.trigger,
+                **passed.get(sys_code, {}),
+            },
             now=order.now,
         )

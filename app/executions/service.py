@@ -1,6 +1,6 @@
 """Starting, retrying and cancelling repairs: what a tick and a click have in common."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,6 +21,8 @@ from app.audit.service import Actor
 from app.errors import ConflictError, NotFoundError
 from app.executions.holding_back import keep_young
 from app.executions.models import Attempt, Execution, Step
+from app.guards.counting import note_begun
+from app.guards.verdicts import beyond
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.service import find_plan
@@ -110,8 +112,9 @@ def _by_person(
     if code is not None or plan is None:
         sys_code = anomaly.group.sys_code
         raise ConflictError(code, trade_no=anomaly.trade_no, fixer_code=anomaly.fixer_code, sys_code=sys_code)
+    passed = beyond(session, plan, [anomaly], order.now)
     attempt = start_attempt(session, anomaly, plan, order)
-    _audit(session, attempt, anomaly, action, order)
+    _audit(session, attempt, anomaly, action, order, passed)
     return attempt
 
 
@@ -160,6 +163,10 @@ def start_attempts(
         if anomaly.trade_no in issued
     ]
     session.flush()
+    if order.trigger == "tick":
+        by_id = {anomaly.id: anomaly for anomaly in anomalies}
+        begun = [(by_id[attempt.anomaly_id], attempt.command_id) for attempt in attempts]
+        note_begun(session, plan, begun, order.now)
     session.touch("executions", "home")
     return attempts
 
@@ -274,7 +281,15 @@ def has_begun_money(session: ReadSession, attempt: Attempt, anomaly: Anomaly, co
     return session.scalars(begun.limit(1)).first() is not None
 
 
-def _audit(session: WorkSession, attempt: Attempt, anomaly: Anomaly, action: str, order: Order) -> None:
+def _audit(
+    session: WorkSession,
+    attempt: Attempt,
+    anomaly: Anomaly,
+    action: str,
+    order: Order,
+    passed: Mapping[str, Any] | None = None,
+) -> None:
+    """``passed``: the guards that a person's click goes beyond (app.guards.verdicts.beyond)."""
     audit.record(
         session,
         actor=order.actor,
@@ -284,6 +299,11 @@ def _audit(session: WorkSession, attempt: Attempt, anomaly: Anomaly, action: str
         object_name=anomaly.trade_no,
         sys_code=anomaly.group.sys_code,
         reason=order.reason.strip(),
-        detail={"number": attempt.number, "anomaly_id": anomaly.id, "trigger": order.trigger},
+        detail={
+            "number": attempt.number,
+            "anomaly_id": anomaly.id,
+            "trigger": order.trigger,
+            **(passed or {}),
+        },
         now=order.now,
     )

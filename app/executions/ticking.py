@@ -15,6 +15,7 @@ from app.anomalies.service import order_verifies
 from app.audit.service import SYSTEM
 from app.executions.retries import exhaust, has_attempts_left
 from app.executions.service import Order, start_attempts
+from app.guards.verdicts import is_looked_at, let_go
 from app.keyset import ReadSession
 from app.plans.fixer_codes import group_codes
 from app.plans.models import CollectionSchedule, Plan, Tick
@@ -64,7 +65,7 @@ def attempt_tick_page(session: WorkSession, page: TickPage, now: datetime) -> Ti
         return TickPage(page.tick_id, page.plan_id, None)
     if plan.state != "normal" or not plan.group.is_enabled:
         return TickPage(page.tick_id, page.plan_id, None)
-    repairable = _repairable(plan, page.last_id, now)
+    repairable = _repairable(session, plan, page.last_id, now)
     if find_block(session, plan.group_id, plan.fixer_code, now) is not None:
         repairable = repairable.where(Anomaly.state == "waiting")
     anomalies = list(session.scalars(repairable).unique())
@@ -74,7 +75,10 @@ def attempt_tick_page(session: WorkSession, page: TickPage, now: datetime) -> Ti
 
 
 def _attempt(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now: datetime) -> int:
-    """Attempt what is open, verify what waits or is unknown; return how many commands that made."""
+    """Attempt what is open and no guard keeps back, verify what waits or is unknown.
+
+    Returns how many commands that made.
+    """
     waiting = [one for one in anomalies if one.state == "waiting" or one.unknown_since is not None]
     verifies = order_verifies(session, waiting, now, priority=plan.level)
     ready = []
@@ -85,7 +89,8 @@ def _attempt(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now
             ready.append(anomaly)
         else:
             exhaust(session, anomaly, now)
-    return verifies + len(start_attempts(session, ready, plan, Order("tick", SYSTEM, "", now)))
+    going = let_go(session, plan, ready, now)
+    return verifies + len(start_attempts(session, going, plan, Order("tick", SYSTEM, "", now)))
 
 
 def resume_clicked(session: WorkSession, now: datetime) -> int:
@@ -104,14 +109,14 @@ def resume_clicked(session: WorkSession, now: datetime) -> int:
     made = 0
     for plan in list(plans):
         if plan.group.is_enabled and fleet.is_offered(session, plan.group_id, plan.fixer_code, now):
-            half_done = _repairable(plan, 0, now).where(Anomaly.has_moved_money)
+            half_done = _repairable(session, plan, 0, now).where(Anomaly.has_moved_money)
             if find_block(session, plan.group_id, plan.fixer_code, now) is not None:
                 half_done = half_done.where(Anomaly.state == "waiting")
             made += _attempt(session, plan, list(session.scalars(half_done).unique()), now)
     return made
 
 
-def _repairable(plan: Plan, after_id: int, now: datetime) -> Select[Anomaly]:
+def _repairable(session: ReadSession, plan: Plan, after_id: int, now: datetime) -> Select[Anomaly]:
     of_trade = and_(Command.group_id == Anomaly.group_id, Command.trade_no == Anomaly.trade_no)
     is_busy = exists().where(of_trade, Command.state.in_(LIVE))
     was_asked = exists().where(
@@ -122,7 +127,10 @@ def _repairable(plan: Plan, after_id: int, now: datetime) -> Select[Anomaly]:
         .where(
             Anomaly.group_id == plan.group_id,
             Anomaly.fixer_code == plan.fixer_code,
-            or_(Anomaly.state == "open", and_(Anomaly.state == "waiting", ~was_asked)),
+            or_(
+                and_(Anomaly.state == "open", is_looked_at(session, plan)),
+                and_(Anomaly.state == "waiting", ~was_asked),
+            ),
             Anomaly.id > after_id,
             ~is_busy,
         )

@@ -8,6 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.columns import UtcDateTime
 from app.extensions import Base
+from app.plans.limits import LimitColumns
+from app.thresholds import ThresholdColumns
 from app.users.models import SystemGroup
 
 DEFAULT_CRON = "0 0/2 * * * ?"
@@ -19,10 +21,10 @@ NO_ID_TWICE: Final = {"sqlite_autoincrement": True}
 """Ticks and repairs outlive what they name; SQLite would give its id to the next plan or schedule."""
 
 
-class Plan(Base):
+class Plan(LimitColumns, ThresholdColumns, Base):
     """How the anomalies of one fixer in one group are repaired. Parameters as the product document has them.
 
-    ``next_due_at`` is None for a manual or disabled plan.
+    ``next_due_at`` is None for a manual or disabled plan. Limits and thresholds bound what it does by itself.
     """
 
     __tablename__ = "plan"

@@ -5,10 +5,13 @@ from dataclasses import asdict
 from app.forms import Form
 from app.i18n import DEFAULT_ZONE
 from app.keyset import ReadSession
+from app.limit_form import read_limits, typed
+from app.plans.limits import LIMITS
 from app.plans.models import Plan
 from app.plans.product_plans import PlanValues
 from app.plans.service import values_of
 from app.plans.validation import NOT_A_NUMBER
+from app.thresholds import THRESHOLDS
 from app.users.groups import find_group
 
 
@@ -19,17 +22,17 @@ def new_form(session: ReadSession, sys_code: str, fixer_code: str) -> Form:
     """
     group = find_group(session, sys_code)
     zone = group.zone if group is not None else ""
-    return Form(asdict(PlanValues(sys_code=sys_code, fixer_code=fixer_code, zone=zone)))
+    return Form(typed(asdict(PlanValues(sys_code=sys_code, fixer_code=fixer_code, zone=zone))))
 
 
 def form_of(plan: Plan) -> Form:
     """Return the form of a plan as it stands, with the version it shows."""
-    return Form({**asdict(values_of(plan)), "version": plan.version})
+    return Form({**typed(asdict(values_of(plan))), "version": plan.version})
 
 
 def copy_form(plan: Plan) -> Form:
     """Return the form of a new plan with the values of another; one of the two keys is to be changed."""
-    return Form(asdict(values_of(plan)))
+    return Form(typed(asdict(values_of(plan))))
 
 
 def read_values(session: ReadSession, form: Form) -> PlanValues:
@@ -47,6 +50,7 @@ def read_values(session: ReadSession, form: Form) -> PlanValues:
         level=read_number(form.text("level")),
         description=form.text("description"),
         zone=read_zone(session, form),
+        **read_limits(form, (*LIMITS, *THRESHOLDS)),
     )
 
 

@@ -13,10 +13,12 @@ from app.audit.reasons import reason_errors, required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.keyset import ReadSession
+from app.plans.limits import LIMITS
 from app.plans.models import Plan, PlanVersion
 from app.plans.product_plans import PlanValues
 from app.plans.usage import refuse_in_use
 from app.plans.validation import group_error, next_due, value_errors
+from app.thresholds import THRESHOLDS
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from app.users.service import FormErrors
@@ -30,6 +32,8 @@ CHANGED_BY_EDIT: Final = (
     "level",
     "description",
     "zone",
+    *LIMITS,
+    *THRESHOLDS,
 )
 GroupIds = Collection[int] | None
 """The groups a person may see; None: all."""

@@ -7,9 +7,11 @@ from zoneinfo import ZoneInfo
 from app.errors import ConflictError, InvalidError
 from app.i18n import is_zone
 from app.plans.fixer_codes import fixer_code_errors
+from app.plans.limits import limit_errors
 from app.plans.models import LEVELS, MODES, STATES
 from app.plans.product_plans import PlanValues
 from app.plans.quartz import QuartzError, next_fire_times
+from app.thresholds import PLAN_DEFAULTS, threshold_errors
 
 Invalid = InvalidError | ConflictError
 """One thing wrong with a form."""
@@ -38,7 +40,8 @@ def value_errors(values: PlanValues, now: datetime) -> list[Invalid]:
             errors.append(InvalidError("choice", field=field, value=value))
     if len(values.description) > MAX_DESCRIPTION:
         errors.append(InvalidError("too_long", field="description", limit=MAX_DESCRIPTION))
-    return errors + zone_errors(values.zone)
+    errors += zone_errors(values.zone)
+    return errors + limit_errors(values) + threshold_errors(values, PLAN_DEFAULTS)
 
 
 def cron_errors(expression: str, field: str, now: datetime) -> list[Invalid]:

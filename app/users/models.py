@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.columns import UtcDateTime
 from app.extensions import Base
+from app.thresholds import ThresholdColumns
 
 ROLES = ("viewer", "operator", "admin")
 """Each role may do all that the one before it may."""
@@ -20,10 +21,11 @@ user_group = Table(
 )
 
 
-class SystemGroup(Base):
+class SystemGroup(ThresholdColumns, Base):
     """A group of production systems (系统组别): ``sys_code`` such as PBAP, shown beside ``name``.
 
     ``zone`` is the IANA time zone its crons default to. A disabled group is neither collected nor repaired.
+    The thresholds are those of its breaker, over all its plans.
     """
 
     __tablename__ = "system_group"

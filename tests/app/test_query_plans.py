@@ -23,7 +23,7 @@ from app.ticker import Viewer
 from app.unit_of_work import unit_of_work
 from tests.factories import NOW, make_agent, make_anomaly, make_group, make_plan
 
-GROWING = "command|collection_run|frame|anomaly|attempt|execution|received_message|tick"
+GROWING = "begun_repair|breaker|command|collection_run|frame|anomaly|attempt|execution|received_message|tick"
 WHOLE = re.compile(rf"SCAN ({GROWING})(?! USING INDEX \w+_live)")
 """The partial indexes of what is live are small, whatever the table."""
 

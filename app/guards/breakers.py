@@ -1,0 +1,171 @@
+"""Circuit breakers (熔断): tripped by what was counted, found by every tick, reset by a person."""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from flask import current_app
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.audit import service as audit
+from app.audit.reasons import required_reason
+from app.audit.service import SYSTEM, Actor
+from app.errors import ConflictError, NotFoundError
+from app.guards.models import Breaker
+from app.keyset import ReadSession
+from app.plans.models import Plan
+from app.plans.service import GroupIds
+from app.thresholds import GROUP_DEFAULTS, PLAN_DEFAULTS, Thresholds, thresholds_of
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
+
+BreakerChanged = Callable[[WorkSession, Breaker, datetime], None]
+"""Hears of a breaker that tripped, or was reset (``reset_at``); bound by create_app."""
+
+EARLIER: Final = 10
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a breaker is of: a plan, or a group with all its plans."""
+
+    scope: str
+    id: int
+    group: SystemGroup
+    name: str
+    thresholds: Thresholds
+
+    @property
+    def is_this(self) -> ColumnElement[bool]:
+        """The condition that a breaker is of this."""
+        return and_(Breaker.scope == self.scope, Breaker.subject_id == self.id)
+
+
+def subject_of_plan(plan: Plan) -> Subject:
+    """Return a plan as the subject of its breaker."""
+    return Subject("plan", plan.id, plan.group, plan.fixer_code, thresholds_of(plan, PLAN_DEFAULTS))
+
+
+def subject_of_group(group: SystemGroup) -> Subject:
+    """Return a group as the subject of its breaker."""
+    return Subject("group", group.id, group, group.sys_code, thresholds_of(group, GROUP_DEFAULTS))
+
+
+def subjects_of(plan: Plan) -> tuple[Subject, Subject]:
+    """Return what may stop a plan: itself and its group."""
+    return subject_of_plan(plan), subject_of_group(plan.group)
+
+
+def trip(session: WorkSession, subject: Subject, code: str, figures: dict[str, Any], now: datetime) -> bool:
+    """Stop what a subject repairs by itself; False where it is stopped already."""
+    row = {
+        "scope": subject.scope,
+        "subject_id": subject.id,
+        "group_id": subject.group.id,
+        "subject_name": subject.name,
+        "code": code,
+        "figures": figures,
+        "tripped_at": now,
+        "reset_by": "",
+        "reset_reason": "",
+    }
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    # Another server may trip it in the same moment: the partial unique index has the last word.
+    statement = insert(Breaker).values(row).on_conflict_do_nothing().returning(Breaker.id)
+    identity = session.scalars(statement).first()
+    if identity is None:
+        return False
+    _tell(session, session.get_one(Breaker, identity), "breaker.trip", SYSTEM, "", now)
+    return True
+
+
+def reset(
+    session: WorkSession, breaker_id: int, *, reason: str, actor: Actor, group_ids: GroupIds, now: datetime
+) -> Breaker:
+    """Let a plan or group repair by itself again; from now on is counted anew.
+
+    Raises NotFoundError('breaker'), InvalidError for the reason, ConflictError('breaker_is_reset').
+    """
+    reason = required_reason(reason)
+    breaker = get_breaker(session, breaker_id, group_ids)
+    if breaker.reset_at is not None:
+        raise ConflictError("breaker_is_reset", name=breaker.reset_by)
+    breaker.reset_at, breaker.reset_by, breaker.reset_reason = now, actor.name, reason
+    session.flush()
+    _tell(session, breaker, "breaker.reset", actor, reason, now)
+    return breaker
+
+
+def get_breaker(session: ReadSession, breaker_id: int, group_ids: GroupIds) -> Breaker:
+    """Return the breaker. Raises NotFoundError('breaker'), also where its group is not to be seen."""
+    breaker = session.get(Breaker, breaker_id)
+    if breaker is None or (group_ids is not None and breaker.group_id not in group_ids):
+        raise NotFoundError("breaker")
+    return breaker
+
+
+def tripped_of(session: ReadSession, subjects: Iterable[Subject]) -> list[Breaker]:
+    """Return the breakers that stop any of these; one query."""
+    return list(session.scalars(_tripped().where(or_(*(one.is_this for one in subjects)))))
+
+
+def stops(session: ReadSession, plan: Plan) -> list[Breaker]:
+    """Return what stops a plan from beginning by itself: its own breaker, its group's, both or none."""
+    return tripped_of(session, subjects_of(plan))
+
+
+def list_tripped(session: ReadSession, group_ids: Collection[int] | None) -> list[Breaker]:
+    """Return every breaker that stops something, the newest first; ``group_ids`` None: of all groups."""
+    statement = _tripped()
+    if group_ids is not None:
+        statement = statement.where(Breaker.group_id.in_(group_ids))
+    # The breaker of a plan that was deleted stops nothing.
+    has_plan = exists().where(Plan.id == Breaker.subject_id)
+    return list(session.scalars(statement.where(or_(Breaker.scope == "group", has_plan))))
+
+
+def list_earlier(session: ReadSession, breaker: Breaker) -> list[Breaker]:
+    """Return the last EARLIER trips of the same subject before this one."""
+    statement = (
+        select(Breaker)
+        .where(
+            Breaker.scope == breaker.scope,
+            Breaker.subject_id == breaker.subject_id,
+            Breaker.id < breaker.id,
+        )
+        .order_by(Breaker.id.desc())
+    )
+    return list(session.scalars(statement.limit(EARLIER)))
+
+
+def counts_from(session: ReadSession, subject: Subject, since: datetime) -> datetime:
+    """Return from when on a subject is counted: ``since``, or its last reset where that came later."""
+    last = session.scalars(select(func.max(Breaker.reset_at)).where(subject.is_this)).first()
+    return since if last is None else max(since, last)
+
+
+def _tripped() -> Select[Breaker]:
+    return select(Breaker).where(Breaker.reset_at.is_(None)).order_by(Breaker.id.desc())
+
+
+def _tell(
+    session: WorkSession, breaker: Breaker, action: str, actor: Actor, reason: str, now: datetime
+) -> None:
+    audit.record(
+        session,
+        actor=actor,
+        action=action,
+        object_type="breaker",
+        object_id=breaker.id,
+        object_name=breaker.subject_name,
+        sys_code=breaker.group.sys_code,
+        reason=reason,
+        detail={"scope": breaker.scope, "code": breaker.code, "figures": breaker.figures},
+        now=now,
+    )
+    session.touch("plans", "users", "home", "audit")
+    listeners: tuple[BreakerChanged, ...] = current_app.extensions.get("breaker_changed", ())
+    for listener in listeners:
+        listener(session, breaker, now)

@@ -1,0 +1,105 @@
+"""What plans have begun by themselves, in rows: a server that starts anew goes on counting."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, case, func, insert, select
+
+from app.anomalies.models import Anomaly
+from app.guards.limits import Used
+from app.guards.models import BegunRepair
+from app.keyset import ReadSession
+from app.plans.models import Plan
+from app.unit_of_work import WorkSession
+
+HOUR: Final = timedelta(hours=1)
+FAILURES: Final = ("failed", "needs_human", "unknown")
+"""Outcomes a breaker counts against a plan."""
+TRIALS: Final = (*FAILURES, "repaired", "already_consistent", "wait", "refused")
+"""Outcomes of attempts that were made; one never sent, rejected or cancelled tells nothing of its plan."""
+
+
+def note_begun(session: WorkSession, plan: Plan, begun: Sequence[tuple[Anomaly, str]], now: datetime) -> None:
+    """Write down what a plan has begun by itself: the anomalies, each with its command's id."""
+    if not begun:
+        return
+    rows = [
+        {
+            "group_id": plan.group_id,
+            "plan_id": plan.id,
+            "command_id": command_id,
+            "is_new": not anomaly.has_moved_money,
+            "amount_minor": anomaly.amount_minor,
+            "currency": anomaly.currency,
+            "begun_at": now,
+        }
+        for anomaly, command_id in begun
+    ]
+    session.execute(insert(BegunRepair), rows)
+
+
+def midnight(now: datetime, zone: str) -> datetime:
+    """Return the beginning of the current day in a plan's zone."""
+    return now.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def used_by(session: ReadSession, plan: Plan, now: datetime) -> Used:
+    """Return what a plan has begun by itself in the last hour and since midnight of its zone; one query."""
+    hour, day = now - HOUR, midnight(now, plan.zone)
+    found = Used()
+    for currency, *figures in session.execute(
+        select(
+            BegunRepair.currency,
+            _count(BegunRepair.begun_at > hour),
+            _amount(BegunRepair.begun_at > hour),
+            _count(BegunRepair.begun_at >= day),
+            _amount(BegunRepair.begun_at >= day),
+        )
+        .where(BegunRepair.plan_id == plan.id, BegunRepair.begun_at >= min(hour, day), BegunRepair.is_new)
+        .group_by(BegunRepair.currency)
+    ):
+        hour_count, hour_minor, day_count, day_minor = (int(figure or 0) for figure in figures)
+        found.hour_count += hour_count
+        found.day_count += day_count
+        found.hour_minor[currency] += hour_minor
+        found.day_minor[currency] += day_minor
+    return found
+
+
+def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((condition, 1), else_=0))
+
+
+def _amount(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    is_readable = BegunRepair.amount_minor > 0
+    return func.sum(case((condition & is_readable, BegunRepair.amount_minor), else_=0))
+
+
+def amounts_since(session: ReadSession, plan_ids: Sequence[int], since: datetime) -> dict[str, int]:
+    """Return the amounts that plans have begun by themselves after ``since``, by currency."""
+    rows = session.execute(
+        select(BegunRepair.currency, func.sum(BegunRepair.amount_minor))
+        .where(
+            BegunRepair.plan_id.in_(plan_ids),
+            BegunRepair.begun_at > since,
+            BegunRepair.is_new,
+            BegunRepair.amount_minor > 0,
+        )
+        .group_by(BegunRepair.currency)
+    )
+    return {currency: int(total or 0) for currency, total in rows}
+
+
+def outcomes_since(
+    session: ReadSession, of_subject: ColumnElement[bool], since: datetime, count: int
+) -> list[str]:
+    """Return how the last ``count`` attempts that were made and ended after ``since`` ended, newest first."""
+    statement = (
+        select(BegunRepair.outcome)
+        .where(of_subject, BegunRepair.ended_at > since, BegunRepair.outcome.in_(TRIALS))
+        .order_by(BegunRepair.ended_at.desc(), BegunRepair.id.desc())
+        .limit(count)
+    )
+    return [str(outcome) for outcome in session.scalars(statement)]

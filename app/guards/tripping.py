@@ -1,0 +1,130 @@
+"""What trips a breaker: attempts that fail, repaired trades that come back, amounts. Heard as it is told."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy.orm import aliased
+
+from agent.protocol import AnomaliesReported, RepairFinished
+from app.agents import commands
+from app.agents.models import Agent, Command
+from app.anomalies.models import Anomaly
+from app.guards.breakers import Subject, counts_from, subject_of_group, subject_of_plan, trip, tripped_of
+from app.guards.counting import FAILURES, HOUR, outcomes_since
+from app.guards.models import BegunRepair
+from app.plans.models import Plan
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
+
+DAY: Final = timedelta(hours=24)
+Repaired = aliased(Anomaly, name="repaired")
+OUTCOME_OF_CLOSED: Final = {"indeterminate": "unknown"}
+"""What an attempt came to whose command closed without a result; else the command's own word."""
+NAMED: Final = 5
+"""So many trades that came back are named."""
+
+
+def result_came(session: WorkSession, agent: Agent, message: RepairFinished, now: datetime) -> None:
+    """An attempt has ended; of a result that does not count nothing is written. Stands after its handler."""
+    command = commands.find(session, message.command_id)
+    if command is None or command.state != "finished":
+        return
+    if command.agent_id == agent.id and command.fence == message.fence:
+        _end(session, command.id, message.outcome, now)
+
+
+def command_closed(session: WorkSession, command: Command, outcome: str) -> None:
+    """A Repair closed without a result."""
+    if command.type == "Repair":
+        now = command.finished_at or command.created_at
+        _end(session, command.id, OUTCOME_OF_CLOSED.get(outcome, outcome), now)
+
+
+def _end(session: WorkSession, command_id: str, outcome: str, now: datetime) -> None:
+    """Write down how an attempt ended that a plan began by itself; a failure may trip its breakers."""
+    ended = session.execute(
+        update(BegunRepair)
+        .where(BegunRepair.command_id == command_id)
+        .values(outcome=outcome, ended_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    assert isinstance(ended, CursorResult)
+    if not ended.rowcount or outcome not in FAILURES:
+        return
+    plan_id = session.scalars(select(BegunRepair.plan_id).where(BegunRepair.command_id == command_id)).one()
+    plan = session.get(Plan, plan_id)
+    if plan is not None:
+        _check_failures(session, plan, now)
+
+
+def _check_failures(session: WorkSession, plan: Plan, now: datetime) -> None:
+    subjects = [subject_of_plan(plan), subject_of_group(plan.group)]
+    for subject in _armed(session, [one for one in subjects if one.thresholds.failures]):
+        is_plan = subject.scope == "plan"
+        of_subject = BegunRepair.plan_id == plan.id if is_plan else BegunRepair.group_id == plan.group_id
+        since = counts_from(session, subject, now - HOUR)
+        outcomes = outcomes_since(session, of_subject, since, subject.thresholds.attempts)
+        failed = Counter(outcome for outcome in outcomes if outcome in FAILURES)
+        if failed.total() >= subject.thresholds.failures:
+            figures = {
+                "failed": failed.total(),
+                "attempts": len(outcomes),
+                "threshold": subject.thresholds.failures,
+                "outcomes": dict(failed),
+            }
+            trip(session, subject, "failures", figures, now)
+
+
+def report_came(session: WorkSession, agent: Agent, _message: AnomaliesReported, now: datetime) -> None:
+    """A chunk was taken: trades repaired before may be among it. Stands after its handler."""
+    session.flush()
+    returned = session.execute(
+        select(Repaired.fixer_code, func.count())
+        .join_from(Anomaly, Repaired, Repaired.id == Anomaly.returned_of)
+        .where(
+            Anomaly.group_id == agent.group_id,
+            Anomaly.returned_of.is_not(None),
+            Anomaly.first_seen_at > now - DAY,
+        )
+        .group_by(Repaired.fixer_code)
+    )
+    counts = {fixer_code or "": count for fixer_code, count in returned}
+    if counts:
+        _check_returns(session, agent.group_id, counts, now)
+
+
+def _check_returns(session: WorkSession, group_id: int, counts: dict[str, int], now: datetime) -> None:
+    """``counts`` of a whole day, by the fixer of the repair: most are below every threshold."""
+    plans = session.scalars(select(Plan).where(Plan.group_id == group_id, Plan.fixer_code.in_(counts)))
+    subjects = [(subject_of_plan(plan), counts[plan.fixer_code]) for plan in plans.unique()]
+    group = session.get_one(SystemGroup, group_id)
+    subjects.append((subject_of_group(group), sum(counts.values())))
+    reached = [one for one, count in subjects if one.thresholds.returns and count >= one.thresholds.returns]
+    for subject in _armed(session, reached):
+        since = counts_from(session, subject, now - DAY)
+        returned = select(Anomaly.trade_no).where(
+            Anomaly.group_id == group_id, Anomaly.returned_of.is_not(None), Anomaly.first_seen_at > since
+        )
+        if subject.scope == "plan":
+            # Of the plan whose repair did not last, whichever would mend the trade now.
+            returned = returned.join(Repaired, Repaired.id == Anomaly.returned_of)
+            returned = returned.where(Repaired.fixer_code == subject.name)
+        trade_nos = session.scalars(returned.order_by(Anomaly.id.desc())).all()
+        if len(trade_nos) >= subject.thresholds.returns:
+            figures = {
+                "count": len(trade_nos),
+                "threshold": subject.thresholds.returns,
+                "trade_nos": list(trade_nos[:NAMED]),
+            }
+            trip(session, subject, "returns", figures, now)
+
+
+def _armed(session: WorkSession, subjects: Sequence[Subject]) -> list[Subject]:
+    """Return those that have not tripped already."""
+    if not subjects:
+        return []
+    tripped = {(one.scope, one.subject_id) for one in tripped_of(session, subjects)}
+    return [one for one in subjects if (one.scope, one.id) not in tripped]

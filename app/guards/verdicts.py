@@ -1,0 +1,165 @@
+"""What a plan may begin by itself, asked before any automatic attempt.
+
+``let_go`` is the one question; other guards join it there. What has moved money is always gone on with.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, or_, select
+
+from app.anomalies.models import Anomaly
+from app.anomalies.states import Hold, hold
+from app.guards import breakers
+from app.guards.breakers import Subject, counts_from, trip
+from app.guards.counting import HOUR, amounts_since, used_by
+from app.guards.limits import UNKNOWN, Asked, Used, has_amount_limit, has_limit, has_window, judge
+from app.keyset import ReadSession
+from app.plans.limits import LIMITS
+from app.plans.models import Plan
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
+
+
+def is_looked_at(session: ReadSession, plan: Plan) -> ColumnElement[bool]:
+    """Return the condition of the open anomalies that a tick of the plan looks at.
+
+    Not those that a person has been left with, until the limits are others or an amount has become readable;
+    where a breaker has tripped, only those half done.
+    """
+    if breakers.stops(session, plan):
+        return Anomaly.has_moved_money.is_(True)
+    became_readable = and_(Anomaly.hold_code == UNKNOWN, Anomaly.amount_minor >= 0, Anomaly.currency != "")
+    return or_(
+        Anomaly.has_moved_money,
+        Anomaly.hold_code.is_(None),
+        Anomaly.hold_terms != terms_of(plan),
+        became_readable,
+    )
+
+
+def let_go(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now: datetime) -> list[Anomaly]:
+    """Return which of a plan's anomalies it may attempt by itself now, in order.
+
+    What would pass a limit is held for a person; nothing new goes once a breaker has tripped, here or before.
+    """
+    new = [anomaly for anomaly in anomalies if not anomaly.has_moved_money]
+    going = {anomaly.id for anomaly in anomalies if anomaly.has_moved_money}
+    if new and not breakers.stops(session, plan):
+        held = holds(session, plan, new, now)
+        for anomaly in new:
+            if anomaly.id in held:
+                hold(session, anomaly, held[anomaly.id], now)
+        free = [anomaly for anomaly in new if anomaly.id not in held]
+        going |= {anomaly.id for anomaly in _within_thresholds(session, plan, free, now)}
+    return [anomaly for anomaly in anomalies if anomaly.id in going]
+
+
+def holds(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now: datetime) -> dict[int, Hold]:
+    """Return which anomalies would pass a limit of the plan, by id; those before them count with it.
+
+    Until the end of the unit of work no other one of the plan can count. What is held already stays so.
+    """
+    terms = terms_of(plan)
+    found = {one.id: _standing(one) for one in anomalies if _is_settled(one, terms)}
+    asked = [_asked(anomaly) for anomaly in anomalies if anomaly.id not in found]
+    needs_amount = _needs_amount(plan)
+    if not asked or not (has_limit(plan) or needs_amount):
+        return found
+    used = Used()
+    if has_window(plan):
+        _take_turn(session, plan)
+        used = used_by(session, plan, now)
+    passed = judge(plan, used, asked, needs_amount=needs_amount)
+    return found | {one: Hold(code, figures, terms) for one, (code, figures) in passed.items()}
+
+
+def beyond(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now: datetime) -> dict[str, Any]:
+    """Return what a person's click goes beyond, for the audit trail; empty where a tick would do the same."""
+    held = holds(session, plan, [one for one in anomalies if not one.has_moved_money], now)
+    found: dict[str, Any] = {}
+    if held:
+        found["over_limit"] = len(held)
+        found["limits"] = sorted({one.code for one in held.values()})
+    stopped_by = [breaker.id for breaker in breakers.stops(session, plan)]
+    return found | ({"breakers": stopped_by} if stopped_by else {})
+
+
+def together(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two parts of one click go beyond."""
+    found = {**one, **other}
+    if "over_limit" in found:
+        found["over_limit"] = one.get("over_limit", 0) + other.get("over_limit", 0)
+    for name in {"limits", "breakers"} & found.keys():
+        found[name] = sorted({*one.get(name, ()), *other.get(name, ())})
+    return found
+
+
+def terms_of(plan: Plan) -> str:
+    """Return what the plan's anomalies are held against, as Hold.terms has it."""
+    limits = "/".join("" if value is None else str(value) for value in (getattr(plan, one) for one in LIMITS))
+    return f"{plan.id}:{limits}:{'amount' if _needs_amount(plan) else ''}"
+
+
+def _needs_amount(plan: Plan) -> bool:
+    is_bounded = plan.breaker_hour_minor is not None or plan.group.breaker_hour_minor is not None
+    return has_amount_limit(plan) or is_bounded
+
+
+def _is_settled(anomaly: Anomaly, terms: str) -> bool:
+    if anomaly.hold_code is None or anomaly.hold_terms != terms:
+        return False
+    return anomaly.hold_code != UNKNOWN or not _asked(anomaly).is_readable
+
+
+def _standing(anomaly: Anomaly) -> Hold:
+    return Hold(anomaly.hold_code or "", anomaly.hold_detail or {}, anomaly.hold_terms or "")
+
+
+def _asked(anomaly: Anomaly) -> Asked:
+    return Asked(anomaly.id, anomaly.amount_minor, anomaly.currency)
+
+
+def _take_turn(session: WorkSession, plan: Plan) -> None:
+    """Let no other server count for this plan, or its group, until this unit of work ends (PostgreSQL)."""
+    session.execute(select(Plan.id).where(Plan.id == plan.id).with_for_update())
+    if plan.group.breaker_hour_minor is not None:
+        session.execute(select(SystemGroup.id).where(SystemGroup.id == plan.group_id).with_for_update())
+
+
+def _within_thresholds(
+    session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now: datetime
+) -> Sequence[Anomaly]:
+    """Return those before the first that would take an hour's amount over a breaker's threshold, which trips
+    it."""
+    bounded = [one for one in breakers.subjects_of(plan) if one.thresholds.hour_minor is not None]
+    if not bounded or not anomalies:
+        return anomalies
+    _take_turn(session, plan)
+    begun = [(subject, _begun(session, plan, subject, now)) for subject in bounded]
+    for place, anomaly in enumerate(anomalies):
+        amount = anomaly.amount_minor or 0
+        for subject, sums in begun:
+            before = sums.get(anomaly.currency, 0)
+            if before + amount > (subject.thresholds.hour_minor or 0):
+                figures = {
+                    "threshold": subject.thresholds.hour_minor,
+                    "used": before,
+                    "amount": amount,
+                    "currency": anomaly.currency,
+                }
+                trip(session, subject, "amount", figures, now)
+                return anomalies[:place]
+        for _subject, sums in begun:
+            sums[anomaly.currency] = sums.get(anomaly.currency, 0) + amount
+    return anomalies
+
+
+def _begun(session: WorkSession, plan: Plan, subject: Subject, now: datetime) -> dict[str, int]:
+    """Return what the subject has begun by itself within the hour, by currency."""
+    since = counts_from(session, subject, now - HOUR)
+    if subject.scope == "plan":
+        return amounts_since(session, [plan.id], since)
+    plan_ids = session.scalars(select(Plan.id).where(Plan.group_id == plan.group_id)).all()
+    return amounts_since(session, plan_ids, since)
