@@ -19,7 +19,7 @@ from agent.protocol import (
     Started,
     StepRecorded,
 )
-from app import cli, error_pages, evidence, health, i18n, presentation, told
+from app import cli, error_pages, evidence, health, i18n, notices, presentation, told
 from app.agents import commands, endpoint, stop_banner, stop_views, stops, withdrawing
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
@@ -33,6 +33,9 @@ from app.executions.scheduler import Scheduler
 from app.extensions import csrf, db, limiter, migrate
 from app.forms import NUMBER_DIGITS
 from app.guards import breakers, tripping
+from app.guards import notices as guard_notices
+from app.guards import views as guard_views
+from app.guards import words as guard_words
 from app.monitor import views as monitor_views
 from app.plans import collection_views, cron_words
 from app.plans import views as plan_views
@@ -53,6 +56,7 @@ BLUEPRINTS: Final = (
     anomaly_views.blueprint,
     exception_views.blueprint,
     queue_views.blueprint,
+    guard_views.blueprint,
     monitor_views.blueprint,
 )
 
@@ -127,6 +131,8 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["group_disabled"] = GROUP_DISABLED
     app.extensions["stop_lifted"] = STOP_LIFTED
     app.extensions["breaker_changed"] = BREAKER_CHANGED
+    app.extensions[notices.PLAN] = (guard_notices.of_plans,)
+    app.extensions[notices.GROUP] = (guard_notices.of_groups,)
     _bind_extensions(app)
     _bind_runtime(app, settings, clock)
     app.url_map.converters["int"] = NumberConverter
@@ -167,7 +173,8 @@ def _bind_extensions(app: Flask) -> None:
     migrate.init_app(app, db, directory=str(health.MIGRATIONS))
     csrf.init_app(app)
     limiter.init_app(app)
-    for part in (health, i18n, presentation, evidence, told, error_pages, sessions, cron_words, stop_banner):
+    parts = (health, i18n, presentation, evidence, told, guard_words, error_pages, sessions, cron_words, stop_banner)
+    for part in parts:
         part.init_app(app)
 
 

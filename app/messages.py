@@ -26,6 +26,7 @@ TEXTS: Mapping[str, Any] = {
     "attempt": _("没有这次执行。"),
     "schedule": _("没有这个定时收集。"),
     "stop": _("没有这个紧急停止。"),
+    "breaker": _("没有这次熔断，或没有权限查看。"),
     "forbidden": _("没有权限执行这个操作。"),
     # values
     "invalid": _("内容不正确。"),
@@ -43,6 +44,7 @@ TEXTS: Mapping[str, Any] = {
     "unknown_frame_type": _("没有这种消息类型。"),
     "time_format": _("请按“年-月-日 时:分”填写时间。"),
     "amount_format": _("请填写金额（元），最多两位小数，例如 1200 或 88.50。"),
+    "limit_amount": _("请填写大于 0 的金额（元），最多两位小数；留空为不限。"),
     "number_format": _("请填写编号（数字）。"),
     "filter": _("筛选条件有误，请返回改正。"),
     "group_required": _("请选择系统组别。"),
@@ -87,6 +89,7 @@ TEXTS: Mapping[str, Any] = {
     "run_ended": _("这次收集已经结束。"),
     "money_moved": _("资金已经移动，不能取消；修复会继续到完成。"),
     "money_begun": _("修复已经移动资金，会自动继续；转到待人工之后才能忽略。"),
+    "breaker_is_reset": _("%(name)s 已经复位过了。"),
     "plan_is_so": _("方案已经是这个状态，没有改变。"),
     "user_is_enabled": _("用户 %(username)s 已经是启用的，没有改变。"),
     "plan_exists": _("系统组别 %(sys_code)s 的 %(fixer_code)s 已有方案。"),

@@ -81,6 +81,13 @@ REASONS: Mapping[str, Any] = {
     "consistent": _("记录、账务、银行一致"),
     "resume": _("修复做到一半，将继续"),
     "the wait is over": _("等待结束，继续修复"),
+    # what a limit of the plan leaves to a person
+    "limit_trade_minor": _("单笔金额上限"),
+    "limit_hour_minor": _("每小时金额上限"),
+    "limit_hour_count": _("每小时笔数上限"),
+    "limit_day_minor": _("每日金额上限"),
+    "limit_day_count": _("每日笔数上限"),
+    "amount_unknown": _("金额或币种无法读取"),
     # what time alone decides
     "waited_too_long": _("等待银行超过期限"),
     "money_moved_too_long": _("资金已动，24 小时内未能完成"),
@@ -140,6 +147,8 @@ EVENTS: Mapping[str, Any] = {
     "late_result": _("迟到的结果，作为证据保留"),
     "waited_too_long": _("等待银行超过期限"),
     "money_moved_too_long": _("资金已动，24 小时内未能完成"),
+    "hold_began": _("超出限额，待人工执行"),
+    "hold_ended": _("不再因限额等待"),
 }
 """What an AnomalyEvent's code says; ``outcome_…`` and ``command_…`` end in a word of words.LOOKS."""
 

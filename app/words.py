@@ -132,6 +132,10 @@ LOOKS: Mapping[str, Mapping[str, Look]] = {
         "success": Look("green", "check", _("成功")),
         "failed": Look("red", "x", _("失败")),
     },
+    "breaker": {
+        "tripped": Look("red", "lock", _("已熔断")),
+        "reset": Look("green", "lock-open", _("已复位")),
+    },
     "decision": {
         "repair": Look("blue", "tool", _("可修复")),
         "wait": Look("amber", "clock", _("等待")),
@@ -161,6 +165,21 @@ WORDS: Mapping[str, Mapping[str, Any]] = {
         "level": _("方案等级"),
         "description": _("描述"),
         "zone": _("时区"),
+        "limit_trade_minor": _("单笔金额上限"),
+        "limit_hour_minor": _("每小时金额上限"),
+        "limit_hour_count": _("每小时笔数上限"),
+        "limit_day_minor": _("每日金额上限"),
+        "limit_day_count": _("每日笔数上限"),
+        "breaker_failures": _("熔断失败次数"),
+        "breaker_attempts": _("熔断观察次数"),
+        "breaker_returns": _("熔断复发笔数"),
+        "breaker_hour_minor": _("熔断每小时金额"),
+    },
+    "breaker_scope": {"plan": _("方案"), "group": _("系统组别")},
+    "breaker_code": {
+        "failures": _("失败太多"),
+        "returns": _("修复过的交易再次异常"),
+        "amount": _("每小时金额过大"),
     },
     "window": {
         "1": _("最近 1 小时"),

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, false, func, literal_column, not_, or_, select
 from sqlalchemy.orm import defer
 
-from app.anomalies.models import ANOMALY_STATES, OPEN_SQL, OPEN_STATES, Anomaly, AnomalyEvent
+from app.anomalies.models import ANOMALY_STATES, HELD_SQL, OPEN_SQL, OPEN_STATES, Anomaly, AnomalyEvent
 from app.anomalies.service import GroupIds
 from app.beginnings import begins_with
 from app.errors import InvalidError
@@ -49,6 +49,7 @@ class AnomalyFilter:
     already, while ``only_pairs`` holds for all. ``seen_from`` / ``seen_to`` bound when it was first reported,
     ``changed_to`` when its state last changed; amounts are in minor units.
     ``reason`` finds those that go on with a detail after it too.
+    ``is_held`` keeps those that a limit leaves to a click.
     ``ids`` are the rows ticked in a list; ``until_id`` leaves out what was reported after someone looked.
     """
 
@@ -65,6 +66,7 @@ class AnomalyFilter:
     seen_from: datetime | None = None
     seen_to: datetime | None = None
     run_id: int | None = None
+    is_held: bool = False
     ids: tuple[int, ...] = ()
     until_id: int | None = None
     pairs: Pairs | None = None
@@ -112,6 +114,8 @@ def conditions(session: ReadSession, wanted: AnomalyFilter) -> list[ColumnElemen
         found.append(is_among(wanted.only_pairs))
     if wanted.changed_to is not None:
         found.append(Anomaly.changed_at <= wanted.changed_to)
+    if wanted.is_held:
+        found.append(literal_column(HELD_SQL))
     if wanted.ids:
         found.append(Anomaly.id.in_(wanted.ids))
     if wanted.until_id is not None:

@@ -24,11 +24,14 @@ FURTHER_FILTERS: Final = (
     "start",
     "end",
     "run",
+    "held",
 )
 FILTERS: Final = (*FIRST_FILTERS, *FURTHER_FILTERS)
 
 PLAN_CHOICES: Final = ("none", *MODES, "disabled")
 """无方案, then the plans in force by mode, then the plans that are 失效."""
+
+HELD_CHOICES: Final = ("yes",)
 
 CAUSES: Final = (
     "bank",
@@ -78,6 +81,7 @@ def read_filter(session: ReadSession, form: Form, zone: str, group_ids: GroupIds
         amount_to=read(form, lambda: form.amount("amount_to")),
         seen_from=read(form, lambda: form.moment("start", zone)),
         seen_to=read(form, lambda: form.moment("end", zone)),
+        is_held=choice(form, "held", form.text("held"), HELD_CHOICES) == "yes",
         run_id=read(form, lambda: form.number("run")),
         pairs=pairs,
         without_pairs=without_pairs,

@@ -38,6 +38,7 @@ FILTERS = (
     "level",
     "cause",
     "age",
+    "held",
     "amount_from",
     "amount_to",
 )
@@ -77,6 +78,7 @@ def list_exceptions() -> ResponseReturnValue:
         is_filtered=anomaly_filters.is_filtered(form, FILTERS),
         age_choices=queue_views.age_choices(),
         level_choices=choices("level"),
+        held_choices=[("yes", _("超出限额"))],
         state_choices=[(state, word("anomaly", state)) for state in queries.TAB_STATES["executable"]],
         **filter_choices(form),
     )

@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import case
+from sqlalchemy import case, literal_column, or_, select
 
-from app.anomalies.models import Anomaly
+from app.anomalies.models import HELD_SQL, Anomaly
 from app.anomalies.queries import (
     NEWEST_FIRST,
     AnomalyFilter,
@@ -25,7 +25,8 @@ HUMAN: Final = "human"
 TABS: Final = (EXECUTABLE, HUMAN)
 
 MANUAL_FIRST: Final = AnomalySort("manual")
-"""Manual plans before automatic ones: those wait for a click. The newest first in each."""
+"""What waits for a click before what goes by itself: manual plans, and what is held. The newest first in
+each."""
 DEFAULT_SORTS: Final = {EXECUTABLE: MANUAL_FIRST, HUMAN: NEWEST_FIRST}
 PAGE_SIZES: Final = {EXECUTABLE: PAGE_SIZE, HUMAN: PAGE_SIZE // 2}
 """What needs a person stands with facts and advice: half as many rows are a page."""
@@ -80,4 +81,6 @@ def count_tabs(session: ReadSession, group_ids: GroupIds) -> TabCounts:
 
 def _manual_first(session: ReadSession) -> Order:
     manual = plan_queries.pairs(session, None, mode="manual")
-    return Order(case((is_among(manual), 1), else_=0), Anomaly.id)
+    # Few are held, and their index tells which: no row is read for it.
+    held = select(Anomaly.id).where(literal_column(HELD_SQL))
+    return Order(case((or_(is_among(manual), Anomaly.id.in_(held)), 1), else_=0), Anomaly.id)

@@ -45,10 +45,11 @@ class Skip:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a click on the whole selection would send."""
+    """What a click on the whole selection would send; ``held`` of it are left to a click by a limit."""
 
     by_plan: tuple[PlanShare, ...]
     skipped: tuple[Skip, ...]
+    held: int = 0
 
     @property
     def count(self) -> int:
@@ -101,7 +102,13 @@ def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Previ
     return Preview(
         by_plan=tuple(shares.values()),
         skipped=tuple(Skip(code, count) for code, count in sorted(skipped.items())),
+        held=_count_held(session, wanted) if shares else 0,
     )
+
+
+def _count_held(session: ReadSession, wanted: AnomalyFilter) -> int:
+    where = conditions(session, replace(wanted, is_held=True))
+    return session.scalars(select(func.count()).select_from(Anomaly).where(*where)).one()
 
 
 def attempt_page(session: WorkSession, wanted: AnomalyFilter, order: Order, *, after_id: int = 0) -> Batch:

@@ -126,6 +126,11 @@ def list_tripped(session: ReadSession, group_ids: Collection[int] | None) -> lis
     return list(session.scalars(statement.where(or_(Breaker.scope == "group", has_plan))))
 
 
+def plan_of(session: ReadSession, breaker: Breaker) -> Plan | None:
+    """Return the plan a breaker is of; None for a group's, or where the plan is gone."""
+    return session.get(Plan, breaker.subject_id) if breaker.scope == "plan" else None
+
+
 def list_earlier(session: ReadSession, breaker: Breaker) -> list[Breaker]:
     """Return the last EARLIER trips of the same subject before this one."""
     statement = (

@@ -4,13 +4,14 @@ Counted over a covering index of the open ones only. ``groups`` None means every
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import urlencode
 
 from sqlalchemy import func, literal_column, select
 
-from app.anomalies.models import OPEN_SQL, OPEN_STATES, Anomaly
+from app.anomalies.models import HELD_SQL, OPEN_SQL, OPEN_STATES, Anomaly
 from app.keyset import ReadSession
 from app.monitor.frames import GroupIds
 from app.plans.models import Plan
@@ -56,7 +57,8 @@ class OpenFigures:
     """What is open, and what of it no automatic plan goes on with.
 
     ``manual`` waits for a click, ``human`` is the tab 待人工核查 of 异常处理 (with a person, or without a
-    plan in force), ``exhausted`` has no attempts left; no anomaly is in two of them.
+    plan in force), ``exhausted`` has no attempts left, ``held`` is left to a click by a limit of its plan; no
+    anomaly is in two of them.
     """
 
     count: int
@@ -65,6 +67,7 @@ class OpenFigures:
     manual: int
     human: int
     exhausted: int
+    held: int
     by_group: list[GroupShare]
     by_fixer: list[Share]
     query: ClassVar[str] = OPEN_QUERY
@@ -72,7 +75,7 @@ class OpenFigures:
     @property
     def for_person(self) -> int:
         """How many wait for a person."""
-        return self.manual + self.human + self.exhausted
+        return self.manual + self.human + self.exhausted + self.held
 
 
 def open_cells(session: ReadSession, groups: GroupIds) -> list[OpenCell]:
@@ -99,6 +102,7 @@ def open_figures(session: ReadSession, groups: GroupIds) -> OpenFigures:
         manual=needs["manual"],
         human=needs["human"],
         exhausted=needs["exhausted"],
+        held=needs["held"],
         by_group=_by_group(session, cells),
         by_fixer=_by_fixer(cells),
     )
@@ -117,7 +121,22 @@ def _needs(session: ReadSession, cells: list[OpenCell]) -> Counter[str]:
         need = _need(cell.state, modes.get((cell.group_id, cell.fixer_code or "")))
         if need is not None:
             needs[need] += cell.count
+    needs["held"] = _held(session, modes, {cell.group_id for cell in cells})
     return needs
+
+
+def _held(session: ReadSession, modes: Mapping[tuple[int, str], str], group_ids: Collection[int]) -> int:
+    """Count what limits of automatic plans leave to a click; a manual plan's is counted as such already."""
+    keys = (Anomaly.group_id, Anomaly.fixer_code)
+    statement = (
+        select(*keys, func.count())
+        .where(literal_column(HELD_SQL), Anomaly.group_id.in_(group_ids))
+        .group_by(*keys)
+    )
+    counts = session.execute(statement).all()
+    return sum(
+        int(count) for group_id, code, count in counts if modes.get((group_id, code or "")) == "auto"
+    )
 
 
 def _need(state: str, mode: str | None) -> str | None:

@@ -16,6 +16,7 @@ from app.errors import InvalidError
 from app.executions.models import Execution
 from app.extensions import db
 from app.forms import Form
+from app.guards.breakers import list_tripped
 from app.i18n import choose_zone, language
 from app.monitor import charts, conversation, fleet, frame_filters, frame_types, frames, home, open_anomalies
 from app.monitor import search as searching
@@ -35,6 +36,7 @@ RANGES = {"24h": 24, "7d": 168}
 PAGES = {Anomaly: "/anomalies", Execution: "/executions", Agent: "/agents", Plan: "/plans"}
 """Where the page of a search hit begins."""
 PARTS = {
+    "breakers": "home/_breakers.html",
     "figures": "home/_figures.html",
     "trend": "home/_trend.html",
     "kinds": "home/_kinds.html",
@@ -74,6 +76,8 @@ class _Parts:
         """Return the values of a part's template; ``part`` is one of PARTS."""
         if part == "figures":
             return {"now": self._now, **self._figures()}
+        if part == "breakers":
+            return {"breakers": list_tripped(db.session, self._groups)}
         if part == "trend":
             return {"trend": self._trend, "range": self._range}
         if part == "kinds":

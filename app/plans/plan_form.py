@@ -60,6 +60,11 @@ def read_zone(session: ReadSession, form: Form) -> str:
     return form.text("zone") or (group.zone if group is not None else DEFAULT_ZONE)
 
 
+def is_bounded(form: Form) -> bool:
+    """Return whether any limit or threshold is typed: they are folded away otherwise."""
+    return any(form.text(name) for name in (*LIMITS, *THRESHOLDS))
+
+
 def read_version(form: Form) -> int | None:
     """Return the version the form was opened on, None where it does not say."""
     text = form.text("version")

@@ -11,14 +11,17 @@ from app.forms import Form
 from app.i18n import DEFAULT_ZONE, ZONES
 from app.i18n import translate as _
 from app.keyset import Cut
+from app.notices import PLAN, notices_of
 from app.plans import broadcast, overview, plan_form, queries, service
 from app.plans.explaining import explain, zone_or
 from app.plans.fixer_codes import agents_offering, fixer_choices
+from app.plans.limits import LIMITS
 from app.plans.models import Plan
 from app.plans.product_setup import create_product_plans
 from app.plans.queries import PlanFilter
 from app.plans.usage import usage_of
 from app.rendering import finish, is_fragment_request, render_detail, render_dialog, render_list
+from app.thresholds import PLAN_DEFAULTS, thresholds_of
 from app.unit_of_work import unit_of_work
 from app.users.access import current_actor, current_group_ids, requires
 from app.users.group_filter import read_group
@@ -50,6 +53,7 @@ def list_plans() -> ResponseReturnValue:
         400 if form.errors else 200,
         page=page,
         rows=overview.plan_rows(db.session, page.rows, current_time()),
+        notices=notices_of(PLAN, db.session, page.rows),
         count=queries.count_plans(db.session, wanted),
         form=form,
         group_choices=broadcast.group_choices(db.session, allowed),
@@ -81,6 +85,9 @@ def show_plan(plan_id: int) -> ResponseReturnValue:
         "plans/detail.html",
         plan=plan,
         row=row,
+        told_notices=notices_of(PLAN, db.session, [plan])[plan.id],
+        breaker_thresholds=thresholds_of(plan, PLAN_DEFAULTS),
+        LIMITS=LIMITS,
         told=explain(plan.retry_cron, plan.zone, now),
         names=agents_offering(db.session, plan.group_id, plan.fixer_code, now),
         history=overview.changes_of(versions)[:VERSIONS_SHOWN],
@@ -210,4 +217,6 @@ def _plan_dialog(
         group_choices=broadcast.group_choices(db.session, allowed),
         codes=fixer_choices(db.session, allowed),
         zones=ZONES,
+        plan_defaults=PLAN_DEFAULTS,
+        is_bounded=plan_form.is_bounded,
     )

@@ -11,7 +11,10 @@ from app.forms import Form
 from app.i18n import DEFAULT_ZONE, ZONES
 from app.i18n import translate as _
 from app.keyset import Cut
+from app.limit_form import read_thresholds, typed
+from app.notices import GROUP, notices_of
 from app.rendering import finish, render_dialog, render_list
+from app.thresholds import GROUP_DEFAULTS, THRESHOLDS
 from app.unit_of_work import unit_of_work
 from app.users import groups
 from app.users.access import current_actor, requires
@@ -34,6 +37,7 @@ def list_groups() -> ResponseReturnValue:
         "users/_groups_table.html",
         400 if form.errors else 200,
         page=page,
+        notices=notices_of(GROUP, db.session, page.rows),
         count=count,
         form=form,
         is_filtered=is_filtered,
@@ -69,8 +73,8 @@ def create_group() -> ResponseReturnValue:
 def edit_group(group_id: int) -> ResponseReturnValue:
     group = groups.get_group(db.session, group_id)
     if request.method == "GET":
-        names = ("sys_code", "name", "zone", "trade_table", "is_enabled")
-        return _dialog(Form({name: getattr(group, name) for name in names}), group_id, 200)
+        names = ("sys_code", "name", "zone", "trade_table", "is_enabled", *THRESHOLDS)
+        return _dialog(Form(typed({name: getattr(group, name) for name in names})), group_id, 200)
     form = Form(request.form)
     try:
         with unit_of_work() as work:
@@ -83,6 +87,7 @@ def edit_group(group_id: int) -> ResponseReturnValue:
                 trade_table=form.text("trade_table"),
                 reason=form.text("reason"),
                 is_enabled=form.is_ticked("is_enabled"),
+                thresholds=read_thresholds(form),
                 now=current_time(),
             )
     except PiculusError as error:
@@ -92,4 +97,14 @@ def edit_group(group_id: int) -> ResponseReturnValue:
 
 
 def _dialog(form: Form, group_id: int | None, status: int) -> ResponseReturnValue:
-    return render_dialog("users/group_form.html", status, form=form, group_id=group_id, zones=ZONES)
+    told = [] if group_id is None else [groups.get_group(db.session, group_id)]
+    return render_dialog(
+        "users/group_form.html",
+        status,
+        form=form,
+        group_id=group_id,
+        zones=ZONES,
+        group_defaults=GROUP_DEFAULTS,
+        is_bounded=any(form.text(name) for name in THRESHOLDS),
+        told_notices=[one for some in notices_of(GROUP, db.session, told).values() for one in some],
+    )

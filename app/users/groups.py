@@ -13,6 +13,7 @@ from app.audit.service import Actor
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.i18n import is_zone
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
+from app.thresholds import GROUP_DEFAULTS, THRESHOLDS, ThresholdValues, threshold_errors
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from app.users.service import FormErrors
@@ -113,20 +114,24 @@ def update_group(
     zone: str,
     trade_table: str,
     is_enabled: bool,
+    thresholds: ThresholdValues | None = None,
     reason: str = "",
     now: datetime,
 ) -> None:
-    """Change a group; its code stays. Raises FormErrors.
+    """Change a group; its code stays, and its breaker's thresholds where None are given. Raises FormErrors.
 
     Disabling it takes a reason, and ends its collections and what is pending; what runs finishes.
     """
     errors = _value_errors(name, zone, trade_table)
     errors += reason_errors(reason, is_required=group.is_enabled and not is_enabled)
+    if thresholds is not None:
+        errors += threshold_errors(thresholds, GROUP_DEFAULTS)
     if not trade_table:
         errors.append(InvalidError("required", field="trade_table"))
     if errors:
         raise FormErrors(errors)
     wanted = {"name": name, "zone": zone, "trade_table": trade_table, "is_enabled": is_enabled}
+    wanted |= {} if thresholds is None else {one: getattr(thresholds, one) for one in THRESHOLDS}
     changed: dict[str, object] = {
         key: [getattr(group, key), value] for key, value in wanted.items() if getattr(group, key) != value
     }

@@ -1,0 +1,84 @@
+"""Limits and breakers in words: why an anomaly waits for a click, why a plan or a group has stopped."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flask import Flask
+from flask_babel import lazy_gettext as _
+
+from app.anomalies.models import Anomaly
+from app.guards.models import Breaker
+from app.i18n import translate
+from app.presentation import DASH, money, yuan
+from app.words import word
+
+HOLDS: Final[Mapping[str, Any]] = {
+    "limit_trade_minor": _("单笔金额上限 %(limit)s，这一笔 %(amount)s"),
+    "limit_hour_minor": _("每小时金额上限 %(limit)s；当时近 60 分钟已自动执行 %(used)s，这一笔 %(amount)s"),
+    "limit_day_minor": _("每日金额上限 %(limit)s；当时当日已自动执行 %(used)s，这一笔 %(amount)s"),
+    "limit_hour_count": _("每小时笔数上限 %(limit)s 笔；当时近 60 分钟已自动执行 %(used)s 笔"),
+    "limit_day_count": _("每日笔数上限 %(limit)s 笔；当时当日已自动执行 %(used)s 笔"),
+    "amount_unknown": _("金额或币种无法读取；方案设有金额限额，因此不自动执行"),
+}
+"""Why an anomaly is held, with its figures."""
+
+CAUSES: Final[Mapping[str, Any]] = {
+    "failures": _(
+        "一小时内最后 %(attempts)s 次自动执行中，失败、待人工或结果未知 %(failed)s 次，"
+        "达到阈值 %(threshold)s 次"
+    ),
+    "returns": _("24 小时内有 %(count)s 笔已修复的交易再次异常，达到阈值 %(threshold)s 笔"),
+    "amount": _("近 1 小时已自动执行 %(used)s，下一笔 %(amount)s 将超过阈值 %(threshold)s，因此没有执行"),
+}
+"""Why a breaker tripped, with its figures."""
+
+
+def hold_words(anomaly: Anomaly) -> str:
+    """Return why an anomaly is held, with its figures; '' where nothing holds it."""
+    if anomaly.hold_code is None:
+        return ""
+    text = HOLDS.get(anomaly.hold_code)
+    if text is None:
+        return anomaly.hold_code
+    return str(text) % _figures(anomaly.hold_detail or {}, is_money=anomaly.hold_code.endswith("_minor"))
+
+
+def breaker_cause(breaker: Breaker) -> str:
+    """Return why a breaker tripped, with its figures."""
+    text = CAUSES.get(breaker.code)
+    if text is None:
+        return breaker.code
+    return str(text) % _figures(breaker.figures, is_money=breaker.code == "amount")
+
+
+def breaker_title(breaker: Breaker) -> str:
+    """Return what has stopped, or had."""
+    name = breaker.subject_name
+    if breaker.reset_at is not None:
+        return word("breaker_scope", breaker.scope) + " " + name
+    if breaker.scope == "plan":
+        return translate("方案 %(name)s 已熔断", name=name)
+    return translate("系统组别 %(name)s 已熔断", name=name)
+
+
+def _figures(figures: Mapping[str, Any], *, is_money: bool) -> "_Known":
+    shown: dict[str, Any] = dict(figures)
+    currency = str(figures.get("currency", ""))
+    for name in ("limit", "used", "amount", "threshold") if is_money else ():
+        value = figures.get(name)
+        shown[name] = money(value, currency) if currency else yuan(value)
+    return _Known(shown)
+
+
+class _Known(dict[str, Any]):
+    """Figures of a text; one that was not kept shows as a dash."""
+
+    def __missing__(self, key: str) -> str:
+        return DASH
+
+
+def init_app(app: Flask) -> None:
+    """Add the filters to the templates."""
+    app.jinja_env.filters.update(
+        hold_words=hold_words, breaker_cause=breaker_cause, breaker_title=breaker_title
+    )

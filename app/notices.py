@@ -1,0 +1,43 @@
+"""What must be said at the head of a plan or a group, by rooms that its own room does not know."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flask import current_app
+
+from app.keyset import ReadSession
+
+PLAN: Final = "plan_notices"
+GROUP: Final = "group_notices"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """``title`` and ``text`` stand on the page of the subject, ``short`` in a list; ``url`` tells more.
+
+    ``color`` and ``icon`` as app.words.Look has them; all texts are in the reader's language.
+    """
+
+    color: str
+    icon: str
+    title: str
+    text: str
+    short: str
+    url: str
+
+
+Teller = Callable[[ReadSession, Sequence[Any]], dict[int, list[Notice]]]
+"""Returns notices of plans, or of groups, by id, for a page of them at once; bound by create_app."""
+
+
+def notices_of(kind: str, session: ReadSession, subjects: Sequence[Any]) -> dict[int, list[Notice]]:
+    """Return what is to be said of each plan (PLAN) or group (GROUP), by id."""
+    found: dict[int, list[Notice]] = defaultdict(list)
+    tellers: tuple[Teller, ...] = current_app.extensions.get(kind, ())
+    if subjects:
+        for teller in tellers:
+            for subject_id, notices in teller(session, subjects).items():
+                found[subject_id] += notices
+    return found
