@@ -1,0 +1,270 @@
+"""Limits and breakers as pages: typed, shown, explained, filtered and reset, in both languages."""
+
+import pytest
+from flask import Flask
+
+from app.anomalies.models import Anomaly
+from app.anomalies.states import Hold, hold
+from app.audit.models import AuditEntry
+from app.extensions import db
+from app.guards import breakers
+from app.guards.models import Breaker
+from app.plans.models import Plan, PlanVersion
+from app.unit_of_work import unit_of_work
+from app.users.models import SystemGroup
+from tests.app.plans.test_plan_views import VALUES
+from tests.app.visitor import Visitor, visitor_of
+from tests.factories import NOW, make_agent, make_anomaly, make_group, make_plan
+
+LIMITS = {
+    "limit_trade_minor": "5,000",
+    "limit_hour_minor": "20000.50",
+    "limit_hour_count": "30",
+    "limit_day_minor": "",
+    "limit_day_count": "200",
+    "breaker_failures": "5",
+    "breaker_attempts": "",
+    "breaker_returns": "0",
+    "breaker_hour_minor": "100000",
+}
+FAILURES = {"failed": 10, "attempts": 12, "threshold": 10, "outcomes": {"failed": 4, "needs_human": 6}}
+
+
+@pytest.fixture
+def plan_id(app: Flask) -> int:
+    """A plan of PBAP with an anomaly over its limit and one that is not; PBMS is another's."""
+    with unit_of_work() as session:
+        group = make_group(session)
+        make_group(session, "PBMS")
+        make_agent(session, group)
+        plan = make_plan(session, group, limit_trade_minor=10_000)
+        make_anomaly(session, group, trade_no="T-within")
+        held = make_anomaly(session, group, trade_no="T-over", amount_minor=2_000_000)
+        figures = {"limit": 10_000, "used": 0, "amount": 2_000_000, "currency": "CNY"}
+        hold(session, held, Hold("limit_trade_minor", figures, "terms"), NOW)
+    return plan.id
+
+
+@pytest.fixture
+def operator(app: Flask, plan_id: int) -> Visitor:
+    return visitor_of(app, "li.na", "operator", groups=["PBAP"])
+
+
+def trip(plan_id: int, scope: str = "plan", code: str = "failures") -> int:
+    """Trip the breaker of the plan or its group; return its id."""
+    with unit_of_work() as session:
+        plan = session.get_one(Plan, plan_id)
+        subject = breakers.subject_of_plan(plan) if scope == "plan" else breakers.subject_of_group(plan.group)
+        figures = FAILURES if code == "failures" else {"count": 3, "threshold": 3, "trade_nos": ["T-again"]}
+        breakers.trip(session, subject, code, figures, NOW)
+    return breakers.list_tripped(db.session, None)[0].id
+
+
+def stored(plan_id: int) -> Plan:
+    db.session.expire_all()
+    return db.session.get_one(Plan, plan_id)
+
+
+def held_id() -> int:
+    return db.session.scalars(db.select(Anomaly.id).where(Anomaly.trade_no == "T-over")).one()
+
+
+def in_english(visitor: Visitor) -> Visitor:
+    visitor.post("/locale", {"locale": "en", "next": "/"})
+    return visitor
+
+
+# ---- what is typed
+
+
+def test_limits_are_typed_in_yuan_kept_in_fen_and_shown_again(operator: Visitor, plan_id: int) -> None:
+    answer = operator.post(
+        f"/plans/{plan_id}/edit", {**VALUES, **LIMITS, "fixer_code": stored(plan_id).fixer_code}
+    )
+    assert answer.status_code == 303
+    plan = stored(plan_id)
+    assert (plan.limit_trade_minor, plan.limit_hour_minor, plan.limit_day_minor) == (500_000, 2_000_050, None)
+    assert (plan.limit_hour_count, plan.limit_day_count) == (30, 200)
+    assert (plan.breaker_failures, plan.breaker_attempts, plan.breaker_returns) == (5, None, 0)
+    form = operator.get(f"/plans/{plan_id}/edit", target="dialog").text
+    assert 'value="20000.50"' in form
+    assert '<details class="more" open>' in form
+
+
+def test_what_changed_of_the_limits_stands_in_versions_and_audit(operator: Visitor, plan_id: int) -> None:
+    values = {**VALUES, "fixer_code": stored(plan_id).fixer_code}
+    operator.post(f"/plans/{plan_id}/edit", {**values, **LIMITS})
+    operator.post(f"/plans/{plan_id}/edit", {**values, **LIMITS, "limit_trade_minor": "6000"})
+    version = db.session.scalars(db.select(PlanVersion).where(PlanVersion.version == 3)).one()
+    assert version.values["limit_trade_minor"] == 600_000
+    entries = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "plan.update")).all()
+    assert entries[-1].detail["changed"] == {"limit_trade_minor": [500_000, 600_000]}
+    page = operator.get(f"/plans/{plan_id}").text
+    assert "<del>5,000.00</del>" in page
+    assert "<ins>6,000.00</ins>" in page
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "words"),
+    [
+        ("limit_trade_minor", "0", "大于 0 的金额"),
+        ("limit_hour_minor", "12.345", "大于 0 的金额"),
+        ("limit_day_minor", "viel", "大于 0 的金额"),
+        ("limit_hour_count", "0", "须为 1 到 1000000"),
+        ("limit_day_count", "-3", "须为 1 到 1000000"),
+        ("breaker_failures", "1001", "须为 0 到 1000"),
+        ("breaker_attempts", "9", "须为 10 到 1000"),
+        ("breaker_returns", "x", "须为 0 到 1000"),
+        ("breaker_hour_minor", "-1", "大于 0 的金额"),
+    ],
+)
+def test_a_wrong_limit_is_told_at_its_field_and_changes_nothing(
+    operator: Visitor, plan_id: int, field: str, typed: str, words: str
+) -> None:
+    values = {**VALUES, "fixer_code": stored(plan_id).fixer_code, field: typed}
+    answer = operator.post(f"/plans/{plan_id}/edit", values, target="dialog")
+    assert answer.status_code == 400
+    assert f'id="{field}-error"' in answer.text
+    assert words in answer.text
+    assert f'value="{typed}"' in answer.text
+    assert stored(plan_id).version == 1
+
+
+def test_the_plan_says_what_limits_it(operator: Visitor, plan_id: int) -> None:
+    page = operator.get(f"/plans/{plan_id}").text
+    assert "单笔金额上限" in page
+    assert "一小时内最后 20 次中失败 10 次" in page
+    assert "Amount a trade at most" in in_english(operator).get(f"/plans/{plan_id}").text
+
+
+def test_a_group_keeps_thresholds_of_its_own(app: Flask, plan_id: int) -> None:
+    admin = visitor_of(app, "boss", "admin")
+    group = db.session.scalars(db.select(SystemGroup).where(SystemGroup.sys_code == "PBAP")).one()
+    values = {"name": "收单", "zone": "UTC", "trade_table": "T", "is_enabled": "on", "breaker_failures": "40"}
+    assert admin.post(f"/users/groups/{group.id}", values).status_code == 303
+    db.session.expire_all()
+    assert (group.breaker_failures, group.breaker_returns) == (40, None)
+    wrong = admin.post(f"/users/groups/{group.id}", {**values, "breaker_attempts": "39"}, target="dialog")
+    assert wrong.status_code == 400
+    assert "须为 40 到 1000" in wrong.text
+    entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "group.update")).one()
+    assert entry.detail["breaker_failures"] == [None, 40]
+
+
+# ---- what is held
+
+
+def test_a_held_anomaly_says_so_in_both_lists_and_in_full_on_its_page(
+    operator: Visitor, plan_id: int
+) -> None:
+    why = "单笔金额上限 ¥100.00，这一笔 ¥20,000.00"
+    for page in ("/anomalies", "/exceptions"):
+        assert operator.get(page).text.count(why) == 2, page
+    page = operator.get(f"/anomalies/{held_id()}").text
+    assert "超出限额，待人工执行" in page
+    assert f"{why}。自动方案不再执行这一笔" in page
+    english = in_english(operator).get(f"/anomalies/{held_id()}").text
+    assert "Over a limit: waits for a person&#39;s click" in english
+    assert "At most ¥100.00 a trade, this one is ¥20,000.00. The automatic plan" in english
+
+
+def test_what_is_held_is_found_by_a_filter_and_stands_first(operator: Visitor, plan_id: int) -> None:
+    for page in ("/anomalies?held=yes", "/exceptions?held=yes"):
+        text = operator.get(page).text
+        assert "T-over" in text
+        assert "T-within" not in text
+    assert operator.get("/anomalies?held=maybe").status_code == 400
+    with unit_of_work() as session:
+        make_anomaly(session, session.get_one(Plan, plan_id).group, trade_no="T-newest")
+    text = operator.get("/exceptions").text
+    assert text.index("T-over") < text.index("T-newest") < text.index("T-within")
+
+
+def test_a_click_on_what_is_held_says_that_it_goes_beyond_the_limit(operator: Visitor, plan_id: int) -> None:
+    dialog = operator.get(f"/anomalies/{held_id()}/repair", target="dialog").text
+    assert "执行会记为超限执行" in dialog
+    assert "其中 1 笔超出限额" in operator.get("/exceptions/repair?all=1", target="dialog").text
+    answer = operator.post(f"/anomalies/{held_id()}/repair", {"reason": "客户来电催办"})
+    assert answer.status_code == 303
+    entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "attempt.start")).one()
+    assert (entry.actor_name, entry.detail["over_limit"]) == ("li.na", 1)
+
+
+def test_home_counts_what_a_limit_leaves_to_a_click(operator: Visitor, plan_id: int) -> None:
+    home = operator.get("/").text
+    assert (
+        '<a href="/exceptions?held=yes"><span>超出限额待执行</span><span class="tag amber num">1</span>'
+        in home
+    )
+    assert "需人处理 1" in home
+
+
+# ---- breakers
+
+
+def test_a_tripped_breaker_is_explained_on_plan_list_and_home(operator: Visitor, plan_id: int) -> None:
+    breaker_id = trip(plan_id)
+    why = "一小时内最后 12 次自动执行中，失败、待人工或结果未知 10 次，达到阈值 10 次"
+    for page in ("/", f"/plans/{plan_id}", f"/breakers/{breaker_id}"):
+        text = operator.get(page).text
+        assert "已熔断" in text, page
+        assert why in text, page
+    assert f'href="/breakers/{breaker_id}"' in operator.get("/plans").text
+    english = in_english(operator).get(f"/breakers/{breaker_id}").text
+    assert "Of the last 12 automatic attempts within an hour 10 failed" in english
+
+
+def test_a_groups_breaker_is_told_at_each_of_its_plans_and_at_the_group(app: Flask, plan_id: int) -> None:
+    breaker_id = trip(plan_id, "group", "returns")
+    admin = visitor_of(app, "boss", "admin")
+    group = stored(plan_id).group
+    for page in (f"/plans/{plan_id}", f"/users/groups/{group.id}", "/"):
+        text = admin.get(page).text
+        assert "系统组别 PBAP 已熔断" in text, page
+        assert "24 小时内有 3 笔已修复的交易再次异常" in text, page
+    assert f'href="/breakers/{breaker_id}"' in admin.get("/users/groups").text
+    assert "trade_no=T-again" in admin.get(f"/breakers/{breaker_id}").text
+
+
+def test_an_operator_resets_it_with_a_reason(operator: Visitor, plan_id: int) -> None:
+    breaker_id = trip(plan_id)
+    refused = operator.post(f"/breakers/{breaker_id}/reset", {"reason": " "}, target="dialog")
+    assert refused.status_code == 400
+    assert "请写明原因" in refused.text
+    assert operator.post(f"/breakers/{breaker_id}/reset", {"reason": "银行已恢复"}).status_code == 303
+    db.session.expire_all()
+    breaker = db.session.get_one(Breaker, breaker_id)
+    assert (breaker.reset_by, breaker.reset_reason) == ("li.na", "银行已恢复")
+    for page in ("/", f"/plans/{plan_id}", "/plans"):
+        assert "已熔断" not in operator.get(page).text, page
+    assert "银行已恢复" in operator.get(f"/breakers/{breaker_id}").text
+    again = operator.post(f"/breakers/{breaker_id}/reset", {"reason": "再次"}, target="dialog")
+    assert again.status_code == 409
+    assert "li.na 已经复位过了" in again.text
+    assert "复位熔断" in operator.get("/audit").text
+
+
+def test_earlier_trips_are_listed(operator: Visitor, plan_id: int) -> None:
+    first = trip(plan_id)
+    operator.post(f"/breakers/{first}/reset", {"reason": "银行已恢复"})
+    second = trip(plan_id, code="returns")
+    page = operator.get(f"/breakers/{second}").text
+    assert "以前的熔断" in page
+    assert f'href="/breakers/{first}"' in page
+
+
+def test_a_viewer_reads_and_may_not_reset(app: Flask, plan_id: int) -> None:
+    breaker_id = trip(plan_id)
+    viewer = visitor_of(app, "wang.fang", "viewer", groups=["PBAP"])
+    page = viewer.get(f"/breakers/{breaker_id}")
+    assert page.status_code == 200
+    assert f"/breakers/{breaker_id}/reset" not in page.text
+    assert viewer.post(f"/breakers/{breaker_id}/reset", {"reason": "恢复"}).status_code == 403
+
+
+def test_who_may_not_see_the_group_sees_no_breaker(app: Flask, plan_id: int) -> None:
+    breaker_id = trip(plan_id)
+    other = visitor_of(app, "zhao.min", "operator", groups=["PBMS"])
+    assert other.get(f"/breakers/{breaker_id}").status_code == 404
+    assert other.post(f"/breakers/{breaker_id}/reset", {"reason": "恢复"}).status_code == 404
+    assert "已熔断" not in other.get("/").text
