@@ -8,7 +8,6 @@ from flask_babel import lazy_gettext as _
 
 from app.anomalies.models import Anomaly
 from app.guards.models import Breaker
-from app.i18n import translate
 from app.presentation import DASH, money, yuan
 from app.words import word
 
@@ -56,9 +55,8 @@ def breaker_title(breaker: Breaker) -> str:
     name = breaker.subject_name
     if breaker.reset_at is not None:
         return word("breaker_scope", breaker.scope) + " " + name
-    if breaker.scope == "plan":
-        return translate("方案 %(name)s 已熔断", name=name)
-    return translate("系统组别 %(name)s 已熔断", name=name)
+    text = _("方案 %(name)s 已熔断") if breaker.scope == "plan" else _("系统组别 %(name)s 已熔断")
+    return str(text) % {"name": name}
 
 
 def _figures(figures: Mapping[str, Any], *, is_money: bool) -> "_Known":

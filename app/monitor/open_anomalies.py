@@ -134,9 +134,7 @@ def _held(session: ReadSession, modes: Mapping[tuple[int, str], str], group_ids:
         .group_by(*keys)
     )
     counts = session.execute(statement).all()
-    return sum(
-        int(count) for group_id, code, count in counts if modes.get((group_id, code or "")) == "auto"
-    )
+    return sum(int(count) for group_id, code, count in counts if modes.get((group_id, code or "")) == "auto")
 
 
 def _need(state: str, mode: str | None) -> str | None:

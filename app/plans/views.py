@@ -87,7 +87,7 @@ def show_plan(plan_id: int) -> ResponseReturnValue:
         row=row,
         told_notices=notices_of(PLAN, db.session, [plan])[plan.id],
         breaker_thresholds=thresholds_of(plan, PLAN_DEFAULTS),
-        LIMITS=LIMITS,
+        limit_names=LIMITS,
         told=explain(plan.retry_cron, plan.zone, now),
         names=agents_offering(db.session, plan.group_id, plan.fixer_code, now),
         history=overview.changes_of(versions)[:VERSIONS_SHOWN],
