@@ -46,6 +46,6 @@ def _notice(breaker: Breaker) -> Notice:
             "%(cause)s。不再自动开始新的修复；资金已动的继续到完成，点击仍可执行。",
             cause=breaker_cause(breaker),
         ),
-        short=_("已熔断"),
+        short=_("已熔断") if breaker.scope == "plan" else _("组别已熔断"),
         url=url_for("guards.show_breaker", breaker_id=breaker.id),
     )

@@ -21,7 +21,7 @@ from tests.factories import make_agent, make_anomaly, make_group, make_plan
 HUGE = "9" * 25
 LARGE = "9" * 18
 """A number that fits SQLite's integers and not every one of PostgreSQL's."""
-PAGES = ("anomalies", "executions", "plans", "agents", "audit", "frames", "collections", "users")
+PAGES = ("anomalies", "executions", "plans", "agents", "audit", "frames", "collections", "users", "breakers")
 LISTS = (
     "/anomalies?",
     "/anomalies?sort=amount&",
