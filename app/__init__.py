@@ -60,6 +60,20 @@ BLUEPRINTS: Final = (
     monitor_views.blueprint,
 )
 
+PARTS: Final = (
+    health,
+    i18n,
+    presentation,
+    evidence,
+    told,
+    guard_words,
+    error_pages,
+    sessions,
+    cron_words,
+    stop_banner,
+)
+"""What has something to give the application: filters, context, answers to errors."""
+
 HANDLERS: Final[dict[type[Message], tuple[Handler, ...]]] = {
     Ack: (commands.acknowledge,),
     Started: (commands.start, collecting.record_started, results.record_started),
@@ -173,7 +187,18 @@ def _bind_extensions(app: Flask) -> None:
     migrate.init_app(app, db, directory=str(health.MIGRATIONS))
     csrf.init_app(app)
     limiter.init_app(app)
-    parts = (health, i18n, presentation, evidence, told, guard_words, error_pages, sessions, cron_words, stop_banner)
+    parts = (
+        health,
+        i18n,
+        presentation,
+        evidence,
+        told,
+        guard_words,
+        error_pages,
+        sessions,
+        cron_words,
+        stop_banner,
+    )
     for part in parts:
         part.init_app(app)
 
