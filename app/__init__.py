@@ -23,6 +23,11 @@ from app import cli, error_pages, evidence, health, i18n, notices, presentation,
 from app.agents import commands, endpoint, stop_banner, stop_views, stops, withdrawing
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
+from app.alerts import channel_views, silence_views
+from app.alerts import service as alerts
+from app.alerts import views as alert_views
+from app.alerts.apprise_sender import AppriseSender
+from app.alerts.courier import Courier
 from app.anomalies import claims, collecting, collection_course, states
 from app.audit import views as audit_views
 from app.clock import Clock, utc_now
@@ -57,6 +62,9 @@ BLUEPRINTS: Final = (
     exception_views.blueprint,
     queue_views.blueprint,
     guard_views.blueprint,
+    alert_views.blueprint,
+    channel_views.blueprint,
+    silence_views.blueprint,
     monitor_views.blueprint,
 )
 
@@ -102,6 +110,9 @@ ANOMALY_CLOSED: Final[tuple[states.AnomalyClosed, ...]] = (service.close_executi
 BREAKER_CHANGED: Final[tuple[breakers.BreakerChanged, ...]] = ()
 """Who hears of a breaker that tripped or was reset."""
 
+TRADES_REACHED: Final[tuple[states.TradesReached, ...]] = (alerts.trades_reached,)
+"""Who hears of trades that need a person or have no attempts left."""
+
 GROUP_DISABLED: Final[tuple[groups.GroupDisabled, ...]] = (
     collection_course.group_disabled,
     withdrawing.group_disabled,
@@ -142,6 +153,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["clock"] = clock
     app.extensions["command_closed"] = COMMAND_CLOSED
     app.extensions["anomaly_closed"] = ANOMALY_CLOSED
+    app.extensions["trades_reached"] = TRADES_REACHED
     app.extensions["group_disabled"] = GROUP_DISABLED
     app.extensions["stop_lifted"] = STOP_LIFTED
     app.extensions["breaker_changed"] = BREAKER_CHANGED
@@ -204,7 +216,11 @@ def _bind_extensions(app: Flask) -> None:
 
 
 def _bind_runtime(app: Flask, settings: Settings, clock: Clock) -> None:
-    runtime = Runtime(app, settings, clock, HANDLERS, Scheduler(app))
+    sender = AppriseSender()
+    courier = Courier(app, sender)
+    runtime = Runtime(app, settings, clock, HANDLERS, (Scheduler(app), courier))
+    app.extensions["alert_sender"] = sender
+    app.extensions["courier"] = courier
     app.extensions["runtime"] = runtime
     app.extensions["dispatcher"] = runtime.dispatcher
     app.extensions["ticker"] = runtime.ticker

@@ -21,7 +21,8 @@ class Settings(BaseSettings):
     ``heartbeat_seconds`` is what Welcome tells the agents, ``lease_seconds`` how long a command survives
     without one, ``in_flight_limit`` how many commands an agent holds at once. ``frame_rows_cap`` bounds the
     frame table whatever the ages say. ``environment_name`` is shown in the header: sandbox or production in
-    the reader's language, another as it is; empty shows nothing.
+    the reader's language, another as it is; empty shows nothing. ``public_url`` is where people reach this
+    console: alerts link to it; empty leaves links out. ``alert_days``: how long sent alerts are kept.
     """
 
     model_config = SettingsConfigDict(env_prefix="PICULUS_", frozen=True, extra="ignore")
@@ -32,6 +33,7 @@ class Settings(BaseSettings):
     environment_name: str = Field(default="", max_length=20)
     locale: Literal["zh", "en"] = "zh"
     zone: str = "Asia/Shanghai"
+    public_url: str = Field(default="", max_length=200, pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")
     is_behind_proxy: bool = False
     is_cookie_secure: bool = False
 
@@ -45,6 +47,7 @@ class Settings(BaseSettings):
     frame_rows_cap: int = Field(default=5_000_000, ge=1000)
     received_message_days: float = Field(default=30, gt=0)
     tick_days: float = Field(default=90, gt=0)
+    alert_days: float = Field(default=180, gt=0)
 
     @field_validator("instance")
     @classmethod

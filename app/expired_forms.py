@@ -14,7 +14,7 @@ from app.presentation import fixer_name
 from app.rendering import is_fragment_request
 from app.words import WORDS, word
 
-PASSWORD_FIELDS: Final = frozenset({"password", "current", "new", "repeated"})
+PASSWORD_FIELDS: Final = frozenset({"password", "current", "new", "repeated", "url"})
 """The fields that are typed blind: they are never sent back."""
 _TOKEN: Final = "csrf_token"
 

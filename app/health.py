@@ -51,7 +51,13 @@ def healthz() -> tuple[Response, int]:
     checks = current_app.extensions["health"].look(current_time())
     is_ready = not any(checks.values())
     words = {name: trouble or "ok" for name, trouble in checks.items()}
-    return jsonify(status="ready" if is_ready else "not ready", checks=words), 200 if is_ready else 503
+    status = "ready" if is_ready else "not ready"
+    return jsonify(status=status, checks=words, notes=_notes()), 200 if is_ready else 503
+
+
+def _notes() -> dict[str, str]:
+    """What somebody should look at though the server does its work."""
+    return {"alerts": "failing" if current_app.extensions["courier"].trouble else "ok"}
 
 
 def _look() -> dict[str, str]:

@@ -116,6 +116,21 @@ TEXTS: Mapping[str, Any] = {
     "stopped_group": _("%(who)s 已紧急停止系统组别 %(name)s：%(why)s。解除之后才能执行。"),
     "stopped_agent": _("%(who)s 已紧急停止客户端 %(name)s：%(why)s。解除之后才能执行。"),
     "stopped_here": _("客户端 %(name)s 已在本地停止：%(why)s。在客户端主机上解除之后才能执行。"),
+    # alerts
+    "alert_channel": _("没有这个告警渠道。"),
+    "alert_silence": _("没有这个静默。"),
+    "alert_delivery": _("没有这条告警，或没有权限查看。"),
+    "alert_name_taken": _("告警渠道 %(name)s 已经存在。"),
+    "alert_scheme": _("不支持 %(scheme)s 开头的地址；这种渠道只接受 %(allowed)s。"),
+    "alert_url": _("地址无法识别，请按所选渠道的写法填写，不支持读取文件的参数。"),
+    "alert_token": _("地址里缺少令牌，或令牌、账号的格式不对。"),
+    "alert_plain": _("这个地址不加密，内容和令牌在网络上可被读取；确认后再保存。"),
+    "alert_kinds": _("请至少选择一种事件。"),
+    "alert_hour": _("请按“时:分”填写，例如 22:00。"),
+    "alert_quiet_half": _("免打扰的起止时间须一起填写。"),
+    "alert_quiet_whole": _("起止时间相同；整天不发请停用渠道。"),
+    "alert_until": _("静默须晚于现在，最长 %(days)s 天。"),
+    "alert_silence_ended": _("这个静默已经结束。"),
 }
 
 

@@ -50,6 +50,7 @@ MENU = (
             Item("/plans", "adjustments-horizontal", _("方案配置")),
             Item("/frames", "activity-heartbeat", _("通信监控")),
             Item("/agents", "devices", pgettext("plural", "客户端"), counter="count-agents"),
+            Item("/alerts", "bell", _("告警")),
             Item("/users", "users", _("用户管理"), role="admin"),
             Item("/audit", "shield-check", _("审计")),
         ),

@@ -1,4 +1,4 @@
-"""The running parts of the server: sockets, hub, writer, dispatcher, ticker, scheduler.
+"""The running parts of the server: sockets, hub, writer, dispatcher, ticker, scheduler, courier.
 
 ``create_app`` makes a Runtime and starts nothing; gunicorn's ``post_worker_init`` and ``worker_exit`` start
 and stop it (deploy/gunicorn.conf.py). ``wsgi.py`` and the command line never do. One process an instance: it
@@ -9,6 +9,7 @@ import fcntl
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final, Protocol
 
@@ -38,7 +39,7 @@ class AlreadyRunningError(Exception):
 
 
 class Background(Protocol):
-    """A part that runs beside the requests: the scheduler."""
+    """A part that runs beside the requests: the scheduler, the courier."""
 
     def start(self) -> None:
         """Begin."""
@@ -50,7 +51,7 @@ class Background(Protocol):
 
 
 class Runtime:
-    """Owns the parts. ``scheduler`` joins them where there is one."""
+    """Owns the parts. ``beside`` join them, started last, in order, and stopped first."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Runtime:
         settings: Settings,
         clock: Clock,
         handlers: Handlers,
-        scheduler: Background | None = None,
+        beside: Sequence[Background] = (),
     ) -> None:
         self._app = app
         self._settings = settings
@@ -81,7 +82,7 @@ class Runtime:
         )
         self.hub.on_message = self.inbox.receive
         self.hub.on_lost = self.inbox.lost
-        self.scheduler = scheduler
+        self._beside = tuple(beside)
 
     def start(self) -> None:
         """Take the instance's lock and start every part. Raises AlreadyRunningError after LOCK_SECONDS."""
@@ -95,8 +96,8 @@ class Runtime:
         self.hub.start()
         self.ticker.start()
         self.dispatcher.start()
-        if self.scheduler is not None:
-            self.scheduler.start()
+        for part in self._beside:
+            part.start()
         self.is_running = True
         log.info("the server runs on %s", self._settings.instance)
 
@@ -105,8 +106,8 @@ class Runtime:
         if not self.is_running:
             return
         self.is_running = False
-        if self.scheduler is not None:
-            self.scheduler.stop()
+        for part in reversed(self._beside):
+            part.stop()
         self.dispatcher.stop()
         self.ticker.stop()
         self.loop.stop()

@@ -20,7 +20,18 @@ from app.extensions import db
 _lock = threading.RLock()
 _WORK = Span("server.work")
 
-TOPICS = ("home", "frames", "collections", "anomalies", "executions", "plans", "agents", "users", "audit")
+TOPICS = (
+    "home",
+    "frames",
+    "collections",
+    "anomalies",
+    "executions",
+    "plans",
+    "agents",
+    "users",
+    "audit",
+    "alerts",
+)
 """What a page can follow live; a tick names one of them."""
 
 

@@ -28,6 +28,9 @@ REASONS: Final[Mapping[str, Sequence[Any]]] = {
     "user.disable": (_("已离职"), _("岗位变动"), _("账号可能被盗用")),
     "user.enable": (_("复职"), _("停用有误")),
     "user.reset": (_("本人忘记密码"), _("账号可能被盗用")),
+    "alert_channel.edit": (_("改变值班安排"), _("机器人已更换"), _("渠道维护")),
+    "alert_channel.delete": (_("建错了"), _("不再使用"), _("由另一个渠道代替")),
+    "alert_silence.begin": (_("生产系统维护"), _("已有人处理"), _("银行正在维护")),
     "group.edit": (_("系统下线"), _("生产系统维护")),
 }
 

@@ -142,6 +142,28 @@ LOOKS: Mapping[str, Mapping[str, Look]] = {
         "human": Look("violet", "user-exclamation", _("需人工")),
         "consistent": Look("green", "check", _("一致")),
     },
+    "alert_kind": {
+        "needs_human": Look("violet", "user-exclamation", _("待人工")),
+        "exhausted": Look("red", "repeat", _("重试耗尽")),
+        "breaker": Look("amber", "alert-triangle", _("熔断")),
+        "agent_offline": Look("red", "plug-connected-x", _("客户端离线")),
+        "stop_switch": Look("red", "player-stop", _("紧急停止")),
+        "test": Look("grey", "send", _("测试")),
+    },
+    "delivery": {
+        "pending": Look("grey", "clock", _("待发送")),
+        "sending": Look("blue", "loader-2", _("发送中")),
+        "sent": Look("green", "check", _("已送出")),
+        "failed": Look("red", "x", _("发送失败")),
+        "silenced": Look("grey", "bell-off", _("已静默")),
+        "dropped": Look("grey", "minus", _("未发送")),
+    },
+    "channel": {
+        "working": Look("green", "check", _("正常")),
+        "unused": Look("grey", "circle-dashed", _("还没有发送")),
+        "failing": Look("red", "alert-circle", _("发送失败")),
+        "disabled": Look("grey", "ban", _("已停用")),
+    },
 }
 
 WORDS: Mapping[str, Mapping[str, Any]] = {
@@ -188,6 +210,15 @@ WORDS: Mapping[str, Mapping[str, Any]] = {
         "720": _("最近 30 天"),
         "custom": _("自定义"),
     },
+    "channel_kind": {
+        "dingtalk": _("钉钉"),
+        "wecom": _("企业微信"),
+        "feishu": _("飞书"),
+        "mail": _("邮件"),
+        "slack": "Slack",
+        "webhook": "Webhook",
+    },
+    "alert_scope": {"all": _("全部"), "group": _("系统组别"), "agent": _("客户端")},
     "theme": {"auto": _("跟随系统"), "light": _("浅色"), "dark": _("深色")},
     "environment": {"sandbox": _("沙箱"), "production": _("生产")},
     "role": {"viewer": _("查看者"), "operator": _("操作员"), "admin": _("管理员")},

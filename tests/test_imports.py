@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FEATURES = ("audit", "users", "agents", "anomalies", "plans", "guards", "executions", "monitor")
+FEATURES = ("audit", "users", "agents", "anomalies", "plans", "guards", "executions", "alerts", "monitor")
 """Imports between features go to the left only."""
 
 APP_MAY_USE_OF_AGENT = {"agent.protocol", "agent.facts", "agent.errors", "agent.failpoints"}

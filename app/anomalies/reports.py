@@ -17,7 +17,7 @@ from sqlalchemy import insert, select
 from agent.facts import ROW_COLUMNS
 from agent.protocol import ReportedTrade
 from app.anomalies.models import OPEN_STATES, TERMINAL_STATES, Anomaly, AnomalyEvent, CollectionTask
-from app.anomalies.states import change_state, count
+from app.anomalies.states import Reached, change_state, count, tell_reached
 from app.audit.service import SYSTEM
 from app.columns import fitting
 from app.errors import InvalidError
@@ -203,7 +203,13 @@ def _insert(
     if people:
         amount = sum(row["amount_minor"] or 0 for row in people)
         count(session, sighting.group_id, "needs_human", sighting.now, by=len(people), amount_minor=amount)
+        tell_reached(session, [_reached(row) for row in people], sighting.now)
     session.touch("anomalies", "home")
+
+
+def _reached(row: dict[str, Any]) -> Reached:
+    names = ("state", "group_id", "trade_no", "fixer_code", "reason", "amount_minor", "currency")
+    return Reached(**{name: row[name] for name in names})
 
 
 def _new_row(trade: ReportedTrade, sighting: Sighting) -> dict[str, Any]:

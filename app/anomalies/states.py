@@ -1,6 +1,6 @@
 """How an anomaly's state changes: the allowed transitions, its history, and the kept counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -30,6 +30,26 @@ AnomalyClosed = Callable[[WorkSession, Anomaly, datetime], None]
 
 HOLDABLE_STATES: Final = ("open", "waiting")
 """Those in which a guard may leave an anomaly to a person's click; any other state ends the hold."""
+
+CALLING_STATES: Final = ("needs_human", "exhausted")
+"""Somebody should hear of a trade that reaches one of these."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A trade that has reached a state of CALLING_STATES, and why."""
+
+    state: str
+    group_id: int
+    trade_no: str
+    fixer_code: str | None
+    reason: str
+    amount_minor: int | None
+    currency: str
+
+
+TradesReached = Callable[[WorkSession, Sequence[Reached], datetime], None]
+"""Hears of trades that reached a state of CALLING_STATES; bound by create_app."""
 
 RESOLUTION_SUCCESS: Final = "success"
 RESOLUTION_CONFIRMED_FAILED: Final = "confirmed_failed"
@@ -71,6 +91,8 @@ def change_state(
         for listener in listeners:
             listener(session, anomaly, now)
     _write_event(session, anomaly, before, code, reason, actor, now, command_id)
+    if to in CALLING_STATES:
+        tell_reached(session, [_reached(anomaly, reason)], now)
     if to in COUNTED_STATES:
         count(
             session, anomaly.group_id, counted_name(anomaly, to), now, amount_minor=anomaly.amount_minor or 0
@@ -103,6 +125,25 @@ def release(session: WorkSession, anomaly: Anomaly, actor: Actor, now: datetime)
         return
     note(session, anomaly, code="hold_ended", reason=anomaly.hold_code, actor=actor, now=now)
     anomaly.hold_code = anomaly.hold_detail = anomaly.hold_terms = anomaly.held_at = None
+
+
+def tell_reached(session: WorkSession, reached: Sequence[Reached], now: datetime) -> None:
+    """Tell whoever listens, in the transaction that brought the trades there."""
+    listeners: tuple[TradesReached, ...] = current_app.extensions.get("trades_reached", ())
+    for listener in listeners:
+        listener(session, reached, now)
+
+
+def _reached(anomaly: Anomaly, reason: str) -> Reached:
+    return Reached(
+        state=anomaly.state,
+        group_id=anomaly.group_id,
+        trade_no=anomaly.trade_no,
+        fixer_code=anomaly.fixer_code,
+        reason=reason or anomaly.reason,
+        amount_minor=anomaly.amount_minor,
+        currency=anomaly.currency,
+    )
 
 
 def begin_anew(anomaly: Anomaly, now: datetime) -> None:

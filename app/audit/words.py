@@ -40,6 +40,12 @@ ACTIONS: Mapping[str, Any] = {
     "attempt.start_many": _("批量执行修复"),
     "attempt.retry": _("再次执行修复"),
     "attempt.cancel": _("取消执行"),
+    "alert_channel.create": _("新建告警渠道"),
+    "alert_channel.update": _("修改告警渠道"),
+    "alert_channel.delete": _("删除告警渠道"),
+    "alert_channel.test": _("测试告警渠道"),
+    "alert_silence.begin": _("静默告警"),
+    "alert_silence.end": _("结束静默"),
 }
 
 OBJECTS: Mapping[str, Any] = {
@@ -55,6 +61,8 @@ OBJECTS: Mapping[str, Any] = {
     "execution": _("修复执行"),
     "attempt": _("修复执行"),
     "command": _("命令"),
+    "alert_channel": _("告警渠道"),
+    "alert_silence": _("静默"),
 }
 
 

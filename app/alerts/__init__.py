@@ -1,0 +1,1 @@
+"""Telling people beyond the console: channels, what is told, what was sent."""

@@ -1,0 +1,215 @@
+"""Messages on their way: claimed before they are sent, settled afterwards.
+
+A claim is committed before the message leaves, so a server that dies in between sends it again when the claim
+has run out: at least once, and at most MOST_ATTEMPTS times.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, or_, select, update
+
+from app.alerts.models import IS_UNDONE, AlertChannel, AlertDelivery, AlertSilence
+from app.keyset import ReadSession
+from app.unit_of_work import WorkSession
+
+MOST_ATTEMPTS: Final = 6
+FIRST_PAUSE: Final = timedelta(seconds=30)
+LONGEST_PAUSE: Final = timedelta(hours=1)
+CLAIM_LASTS: Final = timedelta(minutes=2)
+PACE: Final = timedelta(seconds=6)
+"""Between two messages of a channel: the robots of DingTalk and WeCom refuse more than twenty a minute."""
+SILENCED_AT_ONCE: Final = 50
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A claimed delivery, by value: all that composing and sending it takes."""
+
+    delivery_id: int
+    attempt: int
+    url: str
+    kind: str
+    language: str
+    zone: str
+    sys_code: str | None
+    is_recovery: bool
+    is_test: bool
+    event_count: int
+    samples: tuple[dict[str, Any], ...]
+
+
+def has_work(session: ReadSession, now: datetime) -> bool:
+    """Return whether a message is due, or a claim has run out."""
+    due = select(AlertDelivery.id).where(IS_UNDONE, or_(_is_due(now), _has_run_out(now))).limit(1)
+    return session.scalars(due).first() is not None
+
+
+def claim(session: WorkSession, now: datetime) -> list[Letter]:
+    """Claim the next due message of each channel that may send now: one at a time, no sooner than PACE."""
+    _take_back(session, now)
+    silences = session.scalars(
+        select(AlertSilence).where(AlertSilence.until > now, AlertSilence.ended_at.is_(None))
+    ).unique()
+    quiet = list(silences)
+    letters = []
+    for channel in session.scalars(select(AlertChannel).where(AlertChannel.is_enabled)).unique():
+        if not _is_quiet(channel, now) and (channel.rests_until is None or channel.rests_until <= now):
+            delivery = _next(session, channel, quiet, now)
+            if delivery is not None:
+                letters.append(_claimed(channel, delivery, now))
+    return letters
+
+
+def claim_test(session: WorkSession, channel: AlertChannel, now: datetime) -> Letter:
+    """Begin a test message of the channel, claimed already: whoever pressed the button sends it."""
+    delivery = AlertDelivery(
+        channel_id=channel.id,
+        channel_name=channel.name,
+        kind="test",
+        group_id=channel.group_id,
+        is_recovery=False,
+        is_test=True,
+        event_count=0,
+        samples=[],
+        attempts=0,
+        window_seconds=0,
+        created_at=now,
+        due_at=now,
+    )
+    session.add(delivery)
+    session.flush()
+    session.touch("alerts")
+    return _claimed(channel, delivery, now)
+
+
+def settle(
+    session: WorkSession, letter: Letter, *, title: str, body: str, error: str, now: datetime
+) -> AlertDelivery | None:
+    """Keep how an attempt ended; '' as ``error`` is a success. None where another has claimed it meanwhile.
+
+    A failure is tried again after a pause, a test is not.
+    """
+    delivery = session.get(AlertDelivery, letter.delivery_id)
+    if delivery is None or delivery.state != "sending" or delivery.attempts != letter.attempt:
+        return None
+    delivery.title, delivery.body = title[:200], body
+    delivery.last_error = error[:300]
+    channel = None if delivery.channel_id is None else session.get(AlertChannel, delivery.channel_id)
+    if channel is not None:
+        _note(channel, error, now)
+    if not error:
+        delivery.state, delivery.ended_at = "sent", now
+    elif letter.is_test or delivery.attempts >= MOST_ATTEMPTS or channel is None:
+        delivery.state, delivery.ended_at = "failed", now
+    else:
+        delivery.state, delivery.due_at = "pending", now + pause_after(delivery.attempts)
+    session.touch("alerts")
+    return delivery
+
+
+def pause_after(attempts: int) -> timedelta:
+    """Return how long to wait after so many failures."""
+    factor: int = 4 ** (attempts - 1)
+    return min(FIRST_PAUSE * factor, LONGEST_PAUSE)
+
+
+def drop_undone(session: WorkSession, channel_id: int, now: datetime) -> None:
+    """What waits for the channel is sent no more; what is being sent ends as it does."""
+    session.execute(
+        update(AlertDelivery)
+        .where(AlertDelivery.channel_id == channel_id, AlertDelivery.state == "pending")
+        .values(state="dropped", ended_at=now)
+    )
+
+
+def is_silenced(kind: str, group_id: int | None, silences: list[AlertSilence]) -> bool:
+    """Return whether one of these silences covers what is of this kind and group."""
+    return any(
+        one.kind in (None, kind) and (one.group_id is None or one.group_id == group_id) for one in silences
+    )
+
+
+def _take_back(session: WorkSession, now: datetime) -> None:
+    """Whoever claimed these has died: nobody knows whether they went, so they go again."""
+    for delivery in session.scalars(select(AlertDelivery).where(IS_UNDONE, _has_run_out(now))).unique():
+        delivery.last_error = delivery.last_error or "interrupted"
+        if delivery.is_test or delivery.attempts >= MOST_ATTEMPTS:
+            delivery.state, delivery.ended_at = "failed", now
+        else:
+            delivery.state, delivery.due_at = "pending", now
+        session.touch("alerts")
+
+
+def _next(
+    session: WorkSession, channel: AlertChannel, silences: list[AlertSilence], now: datetime
+) -> AlertDelivery | None:
+    """Return the channel's oldest due message that no silence covers, None while one is being sent."""
+    of_channel = (IS_UNDONE, AlertDelivery.channel_id == channel.id)
+    is_busy = select(AlertDelivery.id).where(*of_channel, AlertDelivery.state == "sending").limit(1)
+    if session.scalars(is_busy).first() is not None:
+        return None
+    due = (
+        select(AlertDelivery)
+        .where(*of_channel, _is_due(now))
+        .order_by(AlertDelivery.due_at, AlertDelivery.id)
+        .limit(SILENCED_AT_ONCE)
+        .with_for_update(of=AlertDelivery, skip_locked=True)
+    )
+    for delivery in session.scalars(due).unique():
+        if not is_silenced(delivery.kind, delivery.group_id, silences):
+            return delivery
+        delivery.state, delivery.ended_at = "silenced", now
+        session.touch("alerts")
+    return None
+
+
+def _claimed(channel: AlertChannel, delivery: AlertDelivery, now: datetime) -> Letter:
+    delivery.state, delivery.claimed_at = "sending", now
+    delivery.attempts += 1
+    channel.rests_until = now + PACE
+    group = channel.group if delivery.is_test else delivery.group
+    return Letter(
+        delivery_id=delivery.id,
+        attempt=delivery.attempts,
+        url=channel.url,
+        kind=delivery.kind,
+        language=channel.language,
+        zone=channel.zone,
+        sys_code=None if group is None else group.sys_code,
+        is_recovery=delivery.is_recovery,
+        is_test=delivery.is_test,
+        event_count=delivery.event_count,
+        samples=tuple(delivery.samples),
+    )
+
+
+def _note(channel: AlertChannel, error: str, now: datetime) -> None:
+    channel.last_error = error[:300]
+    if error:
+        channel.failing_since = channel.failing_since or now
+    else:
+        channel.failing_since, channel.last_sent_at = None, now
+
+
+def _is_quiet(channel: AlertChannel, now: datetime) -> bool:
+    """Whether the channel's quiet hours hold; they may go over midnight."""
+    begin, end = channel.quiet_from, channel.quiet_to
+    if not begin or not end:
+        return False
+    clock = now.astimezone(ZoneInfo(channel.zone)).strftime("%H:%M")
+    return begin <= clock < end if begin < end else clock >= begin or clock < end
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    is_due: ColumnElement[bool] = (AlertDelivery.state == "pending") & (AlertDelivery.due_at <= now)
+    return is_due
+
+
+def _has_run_out(now: datetime) -> ColumnElement[bool]:
+    has_run_out: ColumnElement[bool] = (AlertDelivery.state == "sending") & (
+        AlertDelivery.claimed_at <= now - CLAIM_LASTS
+    )
+    return has_run_out

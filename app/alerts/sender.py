@@ -1,0 +1,45 @@
+"""The port through which messages leave: what a sender promises, whoever it is."""
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+SCHEMES: Final = {
+    "dingtalk": ("dingtalk",),
+    "wecom": ("wecombot",),
+    "feishu": ("feishu", "lark"),
+    "mail": ("mailtos", "mailto"),
+    "slack": ("slack",),
+    "webhook": ("jsons", "json"),
+}
+"""The only schemes there are, by kind of channel."""
+
+
+class SendError(Exception):
+    """The message did not arrive, or nobody knows whether it did. Its text holds no secret."""
+
+
+class BadUrlError(Exception):
+    """A URL no message can be sent to. ``code`` is a code of app.messages: alert_url or alert_token."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Destination:
+    """What is known of a URL that can be sent to. ``is_encrypted``: nobody on the way can read along."""
+
+    is_encrypted: bool
+
+
+class Sender(Protocol):
+    """Sends text to a URL of SCHEMES. Safe from any thread."""
+
+    def check(self, url: str) -> Destination:
+        """Look at a URL without sending. Raises BadUrlError."""
+        ...
+
+    def send(self, url: str, title: str, body: str) -> None:
+        """Send, within seconds. Raises SendError."""
+        ...

@@ -1,0 +1,133 @@
+"""The words of a message, in the language of its channel: what, where, how many, how much, and a link.
+
+No account, no name of a customer, no sentence of production: trade number, group, fixer, reason, amount. What
+a person typed as a reason is told with long numbers masked.
+
+Params by kind: trades ``trade_no, fixer_code, reason, amount_minor, currency``; agent_offline ``name,
+last_seen_at``; breaker ``name`` (the plan or the group) and ``reason``; stop_switch ``scope`` (all, group,
+agent), ``name``, ``by`` and ``reason``.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from app.agents.frames import mask_number
+from app.alerts.events import AGENT_OFFLINE, BREAKER, STOP_SWITCH, TRADE_KINDS
+from app.alerts.outbox import Letter
+from app.i18n import translate as _
+from app.presentation import fixer_name, money
+from app.reasons import reason_words
+from app.words import word
+
+TRADE_NUMBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+REASON_CHARACTERS: Final = 120
+_number: Final = re.compile(r"[0-9](?:[ -]?[0-9]){6,}")
+"""An account, a card, a telephone: whatever somebody typed that may be one."""
+
+
+class Message(NamedTuple):
+    """What is sent: one line, and the lines below it."""
+
+    title: str
+    body: str
+
+
+def compose(letter: Letter, public_url: str) -> Message:
+    """Put a letter into the words of the current language; ``public_url`` '' leaves the link out."""
+    if letter.is_test:
+        return Message(
+            _("Piculus · 测试消息"),
+            _("收到这条消息，说明这个告警渠道可用。没有任何交易需要处理。"),
+        )
+    lines = [_sentence(letter)]
+    if not (letter.kind in TRADE_KINDS and letter.is_recovery):
+        lines += [f"- {_line(letter, params)}" for params in letter.samples]
+        left = letter.event_count - len(letter.samples)
+        if left > 0:
+            lines.append(_("…另有 %(n)s 条", n=f"{left:,}"))
+    if public_url:
+        lines.append(public_url.rstrip("/") + _path(letter))
+    return Message(_title(letter), "\n".join(lines))
+
+
+def _title(letter: Letter) -> str:
+    what = word("alert_kind", letter.kind)
+    if letter.is_recovery:
+        what = _("已恢复：%(what)s", what=what)
+    elif letter.event_count > 1:
+        what = _("%(what)s × %(n)s", what=what, n=f"{letter.event_count:,}")
+    return f"Piculus · {what} · {_where(letter)}"
+
+
+def _where(letter: Letter) -> str:
+    return letter.sys_code or _("全部系统组别")
+
+
+def _sentence(letter: Letter) -> str:
+    values = {"n": f"{letter.event_count:,}", "group": _where(letter)}
+    texts = {
+        ("needs_human", False): _("%(group)s 有 %(n)s 笔交易转为待人工，等人核查。"),
+        ("needs_human", True): _("%(group)s 已没有待人工的交易。"),
+        ("exhausted", False): _("%(group)s 有 %(n)s 笔交易重试耗尽，不再自动修复。"),
+        ("exhausted", True): _("%(group)s 已没有重试耗尽的交易。"),
+        (BREAKER, False): _("%(group)s 熔断 %(n)s 次，自动修复已暂停。"),
+        (BREAKER, True): _("%(group)s 的熔断已复位，自动修复继续。"),
+        (AGENT_OFFLINE, False): _("%(group)s 有 %(n)s 个客户端离线。"),
+        (AGENT_OFFLINE, True): _("%(group)s 有 %(n)s 个客户端恢复在线。"),
+        (STOP_SWITCH, False): _("%(group)s 已按下紧急停止，不再开始新的修复。"),
+        (STOP_SWITCH, True): _("%(group)s 的紧急停止已解除。"),
+    }
+    return texts[letter.kind, letter.is_recovery] % values
+
+
+def _line(letter: Letter, params: Mapping[str, Any]) -> str:
+    if letter.kind in TRADE_KINDS:
+        return _trade_line(params)
+    parts = [str(params.get("name") or "")]
+    if letter.kind == AGENT_OFFLINE and not letter.is_recovery and params.get("last_seen_at"):
+        parts.append(_("最后一次应答 %(at)s", at=_clock(params["last_seen_at"], letter.zone)))
+    if letter.kind == STOP_SWITCH:
+        parts.insert(0, word("alert_scope", params.get("scope", "all")))
+    if params.get("by"):
+        parts.append(str(params["by"]))
+    if params.get("reason") and not letter.is_recovery:
+        parts.append(_without_numbers(reason_words(str(params["reason"])))[:REASON_CHARACTERS])
+    return " · ".join(part for part in parts if part)
+
+
+def _trade_line(params: Mapping[str, Any]) -> str:
+    number = str(params.get("trade_no") or "")
+    # A row that makes no sense may carry anything where its number should be.
+    shown = number if TRADE_NUMBER.fullmatch(number) else _("（交易号不合规）")
+    # What follows the word of a reason are values of production.
+    reason = reason_words(str(params.get("reason") or "").partition(": ")[0])
+    parts = [shown, fixer_name(params.get("fixer_code")), reason[:REASON_CHARACTERS]]
+    amount = params.get("amount_minor")
+    if amount is not None:
+        parts.append(money(amount, str(params.get("currency") or "")))
+    return " · ".join(part for part in parts if part)
+
+
+def _clock(moment: str, zone: str) -> str:
+    return datetime.fromisoformat(moment).astimezone(ZoneInfo(zone)).strftime("%m-%d %H:%M:%S")
+
+
+def _without_numbers(text: str) -> str:
+    return _number.sub(lambda found: mask_number(found[0]), text)
+
+
+def _path(letter: Letter) -> str:
+    group = {} if letter.sys_code is None else {"group": letter.sys_code}
+    pages = {
+        "needs_human": ("/exceptions", {"tab": "human", **group}),
+        "exhausted": ("/exceptions", {"state": "exhausted", **group}),
+        BREAKER: ("/plans", group),
+        AGENT_OFFLINE: ("/agents", group),
+        STOP_SWITCH: ("/", {}),
+    }
+    page, query = pages[letter.kind]
+    return f"{page}?{urlencode(query)}" if query else page

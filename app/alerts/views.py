@@ -1,0 +1,69 @@
+"""The alerts page (告警): what was sent. Channels and silences stand beside it."""
+
+from typing import Any
+
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from app import filters
+from app.alerts import channels, queries
+from app.alerts.queries import DeliveryFilter
+from app.extensions import db
+from app.forms import Form
+from app.keyset import Cut
+from app.rendering import render_detail, render_list
+from app.users import groups
+from app.users.access import current_group_ids
+from app.users.group_filter import read_group
+
+blueprint = Blueprint("alerts", __name__, url_prefix="/alerts")
+
+FILTERS = ("group", "kind", "state", "channel")
+
+
+@blueprint.get("")
+def list_deliveries() -> ResponseReturnValue:
+    form, allowed = Form(request.args), current_group_ids()
+    cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    page, count = queries.list_deliveries(db.session, _wanted(form, allowed), cut)
+    known = groups.list_groups(db.session, allowed)
+    return render_list(
+        "alerts/index.html",
+        "alerts/_table.html",
+        400 if form.errors else 200,
+        page=page,
+        count=count,
+        form=form,
+        group_choices=[(group.sys_code, group.sys_code) for group in known],
+        channel_choices=_channel_choices(allowed),
+        failing=queries.failing_channels(db.session, allowed),
+        has_channels=bool(channels.list_channels(db.session, allowed)),
+        is_filtered=any(form.text(name) for name in FILTERS),
+    )
+
+
+@blueprint.get("/<int:delivery_id>")
+def show_delivery(delivery_id: int) -> ResponseReturnValue:
+    delivery = queries.get_delivery(db.session, delivery_id, current_group_ids())
+    return render_detail("alerts/detail.html", delivery=delivery)
+
+
+def _channel_choices(allowed: list[int] | None) -> list[tuple[str, str]]:
+    if not current_user.may("operator"):
+        return []
+    return [(str(one.id), one.name) for one in channels.list_channels(db.session, allowed)]
+
+
+def _wanted(form: Form, allowed: list[int] | None) -> DeliveryFilter:
+    channel: Any = filters.choice(
+        form, "channel", form.text("channel"), [value for value, _words in _channel_choices(allowed)]
+    )
+    group_ids = read_group(db.session, form, allowed)
+    return DeliveryFilter(
+        group_ids=group_ids,
+        has_common=not form.text("group") or bool(form.errors.get("group")),
+        kind=filters.word_of(form, "kind", "alert_kind"),
+        state=filters.word_of(form, "state", "delivery"),
+        channel_id=int(channel) if channel else None,
+    )

@@ -1,0 +1,149 @@
+"""Sending: again after failures, a bounded number of times, and after a crash at any moment."""
+
+import pytest
+from flask import Flask
+from sqlalchemy import Connection, event
+
+from app.alerts import outbox
+from app.alerts.courier import Courier
+from app.alerts.models import AlertChannel
+from app.extensions import db
+from tests.app.alerts.conftest import Rounds
+from tests.app.alerts.rows import URL, add_channel, add_group, add_trades, deliveries
+from tests.conftest import HandClock
+from tests.fakes.alert_sender import FakeSender
+
+pytestmark = pytest.mark.each_engine
+
+
+def test_a_failure_is_tried_again_until_it_arrives(rounds: Rounds, sender: FakeSender) -> None:
+    add_channel()
+    add_trades(add_group(), 1)
+    sender.failing[URL] = "error=503"
+    rounds.run(60)
+    (one,) = deliveries()
+    assert (one.state, one.attempts, one.last_error) == ("pending", 1, "error=503")
+    sender.failing.clear()
+    rounds.run(30)
+    (one,) = deliveries()
+    assert (one.state, one.attempts, one.last_error, len(sender.sent)) == ("sent", 2, "", 1)
+
+
+def test_attempts_are_bounded_and_ever_further_apart(rounds: Rounds, sender: FakeSender) -> None:
+    channel = add_channel()
+    add_trades(add_group(), 1)
+    sender.failing[URL] = "error=503"
+    rounds.run(4 * 3600, step=600)
+    (one,) = deliveries()
+    assert (one.state, one.attempts) == ("failed", outbox.MOST_ATTEMPTS)
+    pauses = [outbox.pause_after(number).total_seconds() for number in range(1, 7)]
+    assert pauses == [30, 120, 480, 1920, 3600, 3600]
+    stored = db.session.get_one(AlertChannel, channel.id)
+    assert stored.failing_since is not None
+    assert stored.last_error == "error=503"
+
+
+def test_what_is_tried_again_gathers_no_more(rounds: Rounds, sender: FakeSender) -> None:
+    add_channel()
+    group = add_group()
+    add_trades(group, 1)
+    sender.failing[URL] = "error=503"
+    rounds.run(60)
+    add_trades(group, 1)
+    rounds.run()
+    assert [one.event_count for one in deliveries()] == [1, 1]
+
+
+def test_a_server_that_dies_between_event_and_message_tells_it_after_its_start(
+    app: Flask, sender: FakeSender, clock: HandClock
+) -> None:
+    add_channel()
+    add_trades(add_group(), 1)
+    clock.advance(600)
+    Rounds(Courier(app, sender), clock).run()
+    assert [one.title for one in sender.sent] == ["Piculus · 待人工 · PBAP"]
+
+
+def test_a_server_that_dies_while_it_sends_sends_again(
+    app: Flask, rounds: Rounds, sender: FakeSender, clock: HandClock
+) -> None:
+    add_channel()
+    add_trades(add_group(), 1)
+    sender.dies_after_sending = True
+    with pytest.raises(KeyboardInterrupt):
+        rounds.run(60)
+    sender.dies_after_sending = False
+    again = Rounds(Courier(app, sender), clock)
+    again.run(100)
+    assert [one.state for one in deliveries()] == ["sending"]
+    again.run(30)
+    assert [(one.state, one.attempts) for one in deliveries()] == [("sent", 2)]
+    assert len(sender.sent) == 2
+
+
+def test_a_message_that_kills_the_server_each_time_is_given_up(
+    app: Flask, rounds: Rounds, sender: FakeSender, clock: HandClock
+) -> None:
+    add_channel()
+    add_trades(add_group(), 1)
+    sender.dies_after_sending = True
+    for _start in range(outbox.MOST_ATTEMPTS):
+        with pytest.raises(KeyboardInterrupt):
+            rounds.run(180, step=60)
+    rounds.run(600, step=200)
+    assert [(one.state, one.attempts) for one in deliveries()] == [("failed", outbox.MOST_ATTEMPTS)]
+
+
+def test_an_answer_that_comes_after_the_claim_ran_out_changes_nothing(
+    rounds: Rounds, sender: FakeSender, clock: HandClock
+) -> None:
+    add_channel()
+    add_trades(add_group(), 1)
+    clock.advance(60)
+    (late,) = rounds.courier.run_round()
+    clock.advance(121)
+    (second,) = rounds.courier.run_round()
+    sender.failing[URL] = "refused"
+    rounds.courier.post(late)
+    assert [one.state for one in deliveries()] == ["sending"]
+    sender.failing.clear()
+    rounds.courier.post(second)
+    assert [(one.state, one.attempts) for one in deliveries()] == [("sent", 2)]
+
+
+def test_one_channel_that_fails_holds_up_no_other(rounds: Rounds, sender: FakeSender) -> None:
+    add_channel("坏", url="dingtalk://bad")
+    add_channel("好", url="dingtalk://good")
+    sender.failing["dingtalk://bad"] = "error=503"
+    add_trades(add_group(), 1)
+    rounds.run(60)
+    assert [one.url for one in sender.sent] == ["dingtalk://good"]
+    assert rounds.courier.trouble == "坏"
+
+
+def test_a_round_with_nothing_to_do_takes_no_lock(rounds: Rounds) -> None:
+    add_channel()
+    add_group()
+    begun: list[object] = []
+
+    def hear(connection: Connection) -> None:
+        if connection.get_execution_options().get("is_unit_of_work"):
+            begun.append(connection)
+
+    event.listen(db.engine, "begin", hear)
+    try:
+        rounds.run(120, step=20)
+        assert begun == []
+        add_trades(add_group("PBMS"), 1)
+        assert begun != []
+    finally:
+        event.remove(db.engine, "begin", hear)
+
+
+def test_old_messages_are_deleted(app: Flask, rounds: Rounds, sender: FakeSender, clock: HandClock) -> None:
+    add_channel()
+    add_trades(add_group(), 1)
+    rounds.run(60)
+    clock.advance(181 * 86400)
+    rounds.run()
+    assert deliveries() == []
