@@ -35,5 +35,6 @@ def _secret_parts(url: str) -> set[str]:
     if scheme.lower() in HOST_IS_SHOWN:
         host = urlsplit(url.strip()).netloc.rpartition("@")[2]
         shown = {host, host.partition(":")[0], host.rpartition(":")[2]}
-    parts = {piece for whole in (rest, unquote(rest)) for piece in _separators.split(whole)}
-    return {part for part in parts - shown if len(part) >= SHORTEST_SECRET}
+    pieces = _separators.split(rest)
+    parts = {*pieces, *(unquote(piece) for piece in pieces)} - shown
+    return {part for part in parts if len(part) >= SHORTEST_SECRET}

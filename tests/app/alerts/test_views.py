@@ -1,0 +1,270 @@
+"""The page 告警: who sees and does what; secrets stay where they are."""
+
+import re
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from app.alerts.models import AlertChannel, AlertDelivery, AlertSilence
+from app.audit.models import AuditEntry
+from app.extensions import db
+from app.unit_of_work import unit_of_work
+from tests.app.alerts.conftest import Rounds
+from tests.app.alerts.receiver import Receiver
+from tests.app.alerts.rows import URL, add_channel, add_group, add_trades, deliveries
+from tests.app.visitor import Visitor, visitor_of
+from tests.fakes.alert_sender import FakeSender
+
+SECRET = "abcdefSECRETtoken123456"
+FORM = {
+    "name": "值班群",
+    "kind": "dingtalk",
+    "url": URL,
+    "kinds": ["needs_human", "stop_switch"],
+    "least_level": "0",
+    "language": "zh",
+    "grouping_seconds": "60",
+    "zone": "Asia/Shanghai",
+    "tells_recovery": "on",
+    "is_enabled": "on",
+}
+
+
+def only_channel() -> AlertChannel:
+    db.session.expire_all()
+    return db.session.scalars(select(AlertChannel)).unique().one()
+
+
+def audited() -> list[AuditEntry]:
+    db.session.expire_all()
+    entries = select(AuditEntry).where(AuditEntry.object_type.startswith("alert_")).order_by(AuditEntry.id)
+    return list(db.session.scalars(entries))
+
+
+@pytest.fixture
+def admin(app: Flask) -> Visitor:
+    return visitor_of(app, "boss", "admin")
+
+
+def test_a_channel_is_made_and_its_address_never_shown_again(app: Flask, admin: Visitor) -> None:
+    assert admin.post("/alerts/channels/new", FORM).status_code == 303
+    channel = only_channel()
+    assert (channel.url, channel.kinds) == (URL, ["needs_human", "stop_switch"])
+    pages = ["/alerts", "/alerts/channels", f"/alerts/channels/{channel.id}", "/audit"]
+    pages += [f"/audit/{audited()[0].id}", f"/alerts/channels/{channel.id}/test"]
+    shown = "".join(admin.get(page).text for page in pages)
+    assert "dingtalk://***" in shown
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "words"),
+    [
+        ({"url": "discord://abc/def"}, "url", "不支持 discord:// 开头的地址；这种渠道只接受 dingtalk://。"),
+        ({"url": "slack://a/b/c"}, "url", "不支持 slack:// 开头的地址"),
+        ({"url": "just-a-token"}, "url", "不支持 — 开头的地址"),
+        ({"url": "dingtalk://"}, "url", "地址里缺少令牌"),
+        ({"url": ""}, "url", "必填"),
+        ({"kind": "webhook", "url": "jsons://"}, "url", "地址无法识别"),
+        ({"kind": "webhook", "url": "json://h.example.com"}, "is_plain_confirmed", "这个地址不加密"),
+        ({"kind": "pigeon"}, "kind", "没有这个选项"),
+        ({"name": ""}, "name", "必填"),
+        ({"kinds": []}, "kinds", "请至少选择一种事件"),
+        ({"kinds": ["weather"]}, "kinds", "没有这个选项：weather"),
+        ({"grouping_seconds": "5"}, "grouping_seconds", "须为 10 到 3600 的整数"),
+        ({"grouping_seconds": "often"}, "grouping_seconds", "须为 10 到 3600 的整数"),
+        ({"least_level": "9"}, "least_level", "没有这个选项"),
+        ({"language": "fr"}, "language", "不支持这种语言"),
+        ({"group": "NONE"}, "group", "没有这个系统组别"),
+        ({"quiet_from": "22:00"}, "quiet_to", "免打扰的起止时间须一起填写"),
+        ({"quiet_from": "25:00", "quiet_to": "08:00"}, "quiet_from", "请按“时:分”填写"),
+        ({"quiet_from": "08:00", "quiet_to": "08:00"}, "quiet_to", "起止时间相同"),
+        ({"zone": "Mars/Olympus"}, "zone", "没有这个时区"),
+    ],
+)
+def test_a_wrong_channel_is_told_at_its_field(
+    admin: Visitor, changed: dict[str, str | list[str]], field: str, words: str
+) -> None:
+    answer = admin.post("/alerts/channels/new", {**FORM, **changed}, target="dialog")
+    assert answer.status_code == 400
+    assert f'id="{field}-error"' in answer.text
+    assert words in answer.text
+    assert SECRET not in answer.text
+    assert db.session.scalars(select(AlertChannel)).unique().all() == []
+
+
+def test_an_unencrypted_address_is_taken_once_confirmed(admin: Visitor) -> None:
+    plain = {**FORM, "kind": "webhook", "url": "json://h.example.com/x", "is_plain_confirmed": "on"}
+    assert admin.post("/alerts/channels/new", plain).status_code == 303
+    assert only_channel().url == "json://h.example.com/x"
+
+
+def test_two_channels_of_a_name_are_refused(admin: Visitor) -> None:
+    admin.post("/alerts/channels/new", FORM)
+    answer = admin.post("/alerts/channels/new", FORM, target="dialog")
+    assert "告警渠道 值班群 已经存在" in answer.text
+
+
+def test_an_empty_address_keeps_the_one_there_is(admin: Visitor) -> None:
+    admin.post("/alerts/channels/new", FORM)
+    channel = only_channel()
+    changed = {**FORM, "url": "", "grouping_seconds": "300"}
+    assert admin.post(f"/alerts/channels/{channel.id}", changed).status_code == 303
+    assert (only_channel().url, only_channel().grouping_seconds) == (URL, 300)
+    assert audited()[-1].detail == {"grouping_seconds": [60, 300]}
+
+
+def test_a_new_address_is_audited_as_changed_and_no_more(admin: Visitor) -> None:
+    admin.post("/alerts/channels/new", FORM)
+    channel = only_channel()
+    admin.post(f"/alerts/channels/{channel.id}", {**FORM, "url": "dingtalk://anotherSECRET123"})
+    assert only_channel().url == "dingtalk://anotherSECRET123"
+    assert audited()[-1].detail == {"url": "changed"}
+
+
+def test_another_kind_needs_another_address(admin: Visitor) -> None:
+    admin.post("/alerts/channels/new", FORM)
+    answer = admin.post(f"/alerts/channels/{only_channel().id}", {**FORM, "kind": "slack", "url": ""})
+    assert answer.status_code == 400
+    assert only_channel().kind == "dingtalk"
+
+
+def test_disabling_takes_a_reason_and_drops_what_waits(
+    admin: Visitor, rounds: Rounds, sender: FakeSender
+) -> None:
+    channel = add_channel()
+    add_trades(add_group(), 1)
+    rounds.run()
+    off = {name: value for name, value in FORM.items() if name != "is_enabled"} | {"url": ""}
+    assert admin.post(f"/alerts/channels/{channel.id}", off).status_code == 400
+    assert admin.post(f"/alerts/channels/{channel.id}", {**off, "reason": "维护"}).status_code == 303
+    assert [one.state for one in deliveries()] == ["dropped"]
+    rounds.run(90)
+    assert sender.sent == []
+
+
+def test_a_deleted_channel_leaves_its_history(admin: Visitor, rounds: Rounds, sender: FakeSender) -> None:
+    channel = add_channel()
+    add_trades(add_group(), 1)
+    rounds.run(90)
+    assert admin.post(f"/alerts/channels/{channel.id}/delete", {"reason": ""}).status_code == 400
+    assert admin.post(f"/alerts/channels/{channel.id}/delete", {"reason": "不再使用"}).status_code == 303
+    (one,) = deliveries()
+    assert (one.channel_id, one.channel_name, one.state) == (None, "值班群", "sent")
+    assert "值班群" in admin.get("/alerts").text
+
+
+def test_the_test_button_sends_a_real_message_and_says_so(
+    app: Flask, admin: Visitor, receiver: Receiver
+) -> None:
+    channel = add_channel(kind="webhook", url=f"json://{receiver.address}/hook/s3cret", language="en")
+    answer = admin.post(f"/alerts/channels/{channel.id}/test", target="dialog")
+    assert "测试消息已送达" in answer.text
+    assert [one["title"] for one in receiver.messages] == ["Piculus · test message"]
+    (one,) = deliveries()
+    assert (one.state, one.is_test, one.attempts) == ("sent", True, 1)
+    assert (audited()[-1].action, audited()[-1].detail) == ("alert_channel.test", {"sent": True})
+
+
+def test_a_test_that_fails_says_why_and_is_not_repeated(
+    app: Flask, admin: Visitor, receiver: Receiver
+) -> None:
+    receiver.status = 404
+    channel = add_channel(kind="webhook", url=f"json://{receiver.address}/hook/s3cretpath")
+    answer = admin.post(f"/alerts/channels/{channel.id}/test", target="dialog")
+    assert "测试消息没有送达" in answer.text
+    assert "404" in answer.text
+    assert [one.state for one in deliveries()] == ["failed"]
+    page = admin.get("/alerts").text
+    assert "渠道 值班群 发不出去" in page
+    assert admin.get("/healthz").json["notes"] == {"alerts": "failing"}  # type: ignore[index]
+    assert admin.get("/healthz").status_code == 200
+    assert "s3cretpath" not in page + answer.text + str(audited()[-1].detail)
+
+
+def test_roles_go_as_far_as_they_should(app: Flask) -> None:
+    channel = add_channel()
+    viewer, operator = visitor_of(app, "viewer", "viewer"), visitor_of(app, "oper", "operator")
+    urls = ["/alerts", "/alerts/channels", "/alerts/silences", "/alerts/silences/new"]
+    urls += ["/alerts/channels/new", f"/alerts/channels/{channel.id}", f"/alerts/channels/{channel.id}/test"]
+    assert [viewer.get(url).status_code for url in urls] == [200, 403, 403, 403, 403, 403, 403]
+    assert [operator.get(url).status_code for url in urls] == [200, 200, 200, 200, 403, 403, 403]
+    assert operator.post(f"/alerts/channels/{channel.id}/test").status_code == 403
+    assert deliveries() == []
+
+
+def test_a_person_sees_the_alerts_of_their_groups(app: Flask, rounds: Rounds, sender: FakeSender) -> None:
+    add_channel()
+    for code in ("PBAP", "PBMS"):
+        add_trades(add_group(code), 1)
+    rounds.run(90)
+    viewer = visitor_of(app, "viewer", "viewer", groups=["PBAP"])
+    page = viewer.get("/alerts").text
+    assert "Piculus · 待人工 · PBAP" in page
+    assert "PBMS" not in page
+    shown, hidden = deliveries()
+    assert viewer.get(f"/alerts/{shown.id}").status_code == 200
+    assert viewer.get(f"/alerts/{hidden.id}").status_code == 404
+
+
+def test_the_history_is_read_page_by_page_and_narrowed_by_the_url(app: Flask, admin: Visitor) -> None:
+    group = add_group()
+    with unit_of_work() as session:
+        for number in range(60):
+            delivery = AlertDelivery(
+                channel_name="群",
+                kind="exhausted" if number % 2 else "needs_human",
+                group_id=group.id,
+                state="failed" if number == 7 else "sent",
+                samples=[],
+                title=f"message-{number:02d}",
+                created_at=group.created_at,
+                due_at=group.created_at,
+            )
+            session.add(delivery)
+
+    def shown(url: str) -> list[str]:
+        return re.findall(r"message-\d\d", admin.get(url, target="alerts-table").text)
+
+    following = re.search(r'rel="next" href="([^"]+)"', admin.get("/alerts").text)
+    assert following
+    assert shown("/alerts") + shown(following[1]) == [f"message-{number:02d}" for number in range(59, -1, -1)]
+    assert shown("/alerts?state=failed") == ["message-07"]
+    assert len(shown("/alerts?kind=exhausted&group=PBAP")) == 30
+    assert admin.get("/alerts?kind=weather").status_code == 400
+    assert admin.get("/alerts?channel=99").status_code == 400
+
+
+def silence(visitor: Visitor, **values: str) -> int:
+    form = {"kind": "needs_human", "group": "PBAP", "until": "2026-03-02T22:00", "reason": "维护"}
+    return visitor.post("/alerts/silences/new", form | values).status_code
+
+
+def test_an_operator_silences_and_ends_it_and_both_are_audited(app: Flask) -> None:
+    add_group()
+    operator = visitor_of(app, "oper", "operator", groups=["PBAP"])
+    assert silence(operator) == 303
+    one = db.session.scalars(select(AlertSilence)).unique().one()
+    assert (one.kind, one.created_by, one.until.hour) == ("needs_human", "oper", 14)
+    assert "生效中" in operator.get("/alerts/silences").text
+    assert operator.post(f"/alerts/silences/{one.id}/end").status_code == 303
+    assert operator.post(f"/alerts/silences/{one.id}/end").status_code == 409
+    assert [entry.action for entry in audited()] == ["alert_silence.begin", "alert_silence.end"]
+    assert audited()[0].reason == "维护"
+
+
+def test_a_silence_needs_a_reason_a_time_and_a_group_one_may_see(app: Flask) -> None:
+    add_group()
+    add_group("PBMS")
+    operator = visitor_of(app, "oper", "operator", groups=["PBAP"])
+    assert silence(operator, reason="") == 400
+    assert silence(operator, until="2026-03-02T10:00") == 400
+    assert silence(operator, until="2026-05-02T10:00") == 400
+    assert silence(operator, group="PBMS") == 400
+    assert silence(operator, group="") == 400
+    assert db.session.scalars(select(AlertSilence)).unique().all() == []
+    everywhere = visitor_of(app, "all", "operator", sees_all_groups=True)
+    assert silence(everywhere, group="", kind="") == 303
+    common = db.session.scalars(select(AlertSilence)).unique().one()
+    assert operator.post(f"/alerts/silences/{common.id}/end").status_code == 404
