@@ -29,14 +29,25 @@ LABELS: Final[Mapping[str, Any]] = {
     "end": _("到"),
     "group": _("系统组别"),
     "groups": _("系统组别"),
+    "grouping_seconds": _("合并秒数"),
     "ids": _("异常"),
     "is_enabled": _("启用"),
+    "is_plain_confirmed": _("地址不加密也使用"),
+    "channel_kind": _("种类"),
+    "kind": _("事件"),
+    "kinds": _("事件"),
+    "language": _("消息的语言"),
+    "least_level": _("最低方案等级"),
     "locale": _("语言"),
     "name": _("名称"),
+    "quiet_from": _("免打扰从"),
+    "quiet_to": _("免打扰到"),
     "reason": _("原因"),
     "role": _("角色"),
     "sees_all_groups": _("可见全部系统组别"),
+    "silent_until": _("静默到"),
     "start": _("从"),
+    "tells_recovery": _("恢复时也通知"),
     "theme": _("外观"),
     "trade_table": _("交易表"),
     "username": _("用户名"),
@@ -46,6 +57,10 @@ LABELS: Final[Mapping[str, Any]] = {
 """The words beside each field; another is shown by its name."""
 
 _KINDS: Final = {
+    "channel_kind": "channel_kind",
+    "kind": "alert_kind",
+    "kinds": "alert_kind",
+    "least_level": "level",
     "level": "level",
     "mode": "mode",
     "role": "role",
@@ -103,6 +118,6 @@ def _words(name: str, value: str) -> str:
         return word(_KINDS[name], value)
     if name in ("codes", "fixer_code"):
         return fixer_name(value)
-    if name in ("is_enabled", "sees_all_groups"):
+    if name in ("is_enabled", "is_plain_confirmed", "sees_all_groups", "tells_recovery"):
         return str(_("是"))
-    return LANGUAGES.get(value, value) if name == "locale" else value
+    return LANGUAGES.get(value, value) if name in ("language", "locale") else value

@@ -141,7 +141,7 @@ def _state(channel: AlertChannel) -> str:
 def _values(form: Form) -> ChannelValues:
     return ChannelValues(
         name=form.text("name"),
-        kind=form.text("kind"),
+        kind=form.text("channel_kind"),
         url=form.text("url"),
         is_plain_confirmed=form.is_ticked("is_plain_confirmed"),
         sys_code=form.text("group"),
@@ -167,10 +167,11 @@ def _number(form: Form, name: str) -> int | None:
 
 def _stored(channel: AlertChannel) -> dict[str, object]:
     """Return what the form begins with; the URL is not sent out again."""
-    names = ["name", "kind", "kinds", "least_level", "language", "grouping_seconds", "quiet_from", "quiet_to"]
+    names = ["name", "kinds", "least_level", "language", "grouping_seconds", "quiet_from", "quiet_to"]
     names += ["zone", "tells_recovery", "is_enabled"]
     group = "" if channel.group is None else channel.group.sys_code
-    return {name: getattr(channel, name) for name in names} | {"group": group}
+    stored = {name: getattr(channel, name) for name in names}
+    return stored | {"channel_kind": channel.kind, "group": group}
 
 
 def _form_dialog(form: Form, channel: AlertChannel | None, status: int) -> ResponseReturnValue:

@@ -166,7 +166,9 @@ def _mistakes(
 ) -> list[Wrong]:
     wrong: list[Wrong] = _name_errors(session, values.name, channel)
     if values.kind not in CHANNEL_KINDS:
-        wrong.append(InvalidError("choice" if values.kind else "required", field="kind", value=values.kind))
+        wrong.append(
+            InvalidError("choice" if values.kind else "required", field="channel_kind", value=values.kind)
+        )
     elif values.url:
         wrong += _url_errors(values, sender)
     elif channel is None or values.kind != channel.kind:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, or_, select, update
 from app.alerts.models import IS_UNDONE, AlertChannel, AlertDelivery, AlertSilence
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
 
 MOST_ATTEMPTS: Final = 6
 FIRST_PAUSE: Final = timedelta(seconds=30)
@@ -170,14 +171,26 @@ def _claimed(channel: AlertChannel, delivery: AlertDelivery, now: datetime) -> L
     delivery.state, delivery.claimed_at = "sending", now
     delivery.attempts += 1
     channel.rests_until = now + PACE
-    group = channel.group if delivery.is_test else delivery.group
+    return letter_of(
+        delivery,
+        channel.group if delivery.is_test else delivery.group,
+        url=channel.url,
+        language=channel.language,
+        zone=channel.zone,
+    )
+
+
+def letter_of(
+    delivery: AlertDelivery, group: SystemGroup | None, *, url: str, language: str, zone: str
+) -> Letter:
+    """Return a delivery by value."""
     return Letter(
         delivery_id=delivery.id,
         attempt=delivery.attempts,
-        url=channel.url,
+        url=url,
         kind=delivery.kind,
-        language=channel.language,
-        zone=channel.zone,
+        language=language,
+        zone=zone,
         sys_code=None if group is None else group.sys_code,
         is_recovery=delivery.is_recovery,
         is_test=delivery.is_test,

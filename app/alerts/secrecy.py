@@ -9,6 +9,11 @@ HOST_IS_SHOWN: Final = ("json", "jsons", "mailto", "mailtos")
 """Of the other schemes the place of the host holds the token."""
 
 SHORTEST_SECRET: Final = 4
+_plumbing = re.compile(
+    r"HTTPS?Connection(?:Pool)?\([^)]*\): |Max retries exceeded with url: \S+ |\(Caused by \w+\([\"']?"
+)
+_end = re.compile(r"[\"']?\)\)\.?$")
+"""What requests and urllib3 put around the cause of an error."""
 _separators = re.compile(r"[/?&=:@+,;#\s]+")
 
 
@@ -22,8 +27,12 @@ def masked(url: str) -> str:
 
 
 def without_secrets(text: str, url: str) -> str:
-    """Return a text without any part of the URL but its scheme and a shown host, on one line."""
-    text = text.replace(url, masked(url))
+    """Return a text without any part of the URL but its scheme and a shown host, on one line.
+
+    Of an error of a connection only its cause stays.
+    """
+    cause = _plumbing.sub("", text)
+    text = (text if cause == text else _end.sub("", cause)).replace(url, masked(url))
     for part in sorted(_secret_parts(url), key=len, reverse=True):
         text = text.replace(part, MASK)
     return " ".join(text.split())

@@ -49,12 +49,12 @@ def begin_silence() -> ResponseReturnValue:
         begun = {
             "kind": filters.word_of(asked, "kind", "alert_kind"),
             "group": asked.text("group"),
-            "until": local_time(current_time() + OFFERED, "input"),
+            "silent_until": local_time(current_time() + OFFERED, "input"),
         }
         return _dialog(Form(begun), 200)
     form = Form(request.form)
     try:
-        until = form.moment("until", choose_zone())
+        until = form.moment("silent_until", choose_zone())
         with unit_of_work() as work:
             silence = silences.begin_silence(
                 work,

@@ -63,9 +63,9 @@ def begin_silence(
     if not sys_code and group_ids is not None:
         wrong.append(InvalidError("group_required", field="group"))
     if until is None:
-        wrong.append(InvalidError("required", field="until"))
+        wrong.append(InvalidError("required", field="silent_until"))
     elif not now < until <= now + LONGEST:
-        wrong.append(InvalidError("alert_until", field="until", days=LONGEST.days))
+        wrong.append(InvalidError("alert_until", field="silent_until", days=LONGEST.days))
     wrong += reason_errors(reason, is_required=True)
     if wrong or until is None:
         raise FormErrors(wrong)

@@ -4,8 +4,8 @@ No account, no name of a customer, no sentence of production: trade number, grou
 a person typed as a reason is told with long numbers masked.
 
 Params by kind: trades ``trade_no, fixer_code, reason, amount_minor, currency``; agent_offline ``name,
-last_seen_at``; breaker ``name`` (the plan or the group) and ``reason``; stop_switch ``scope`` (all, group,
-agent), ``name``, ``by`` and ``reason``.
+last_seen_at``; breaker ``fixer_code`` of the plan or ``name``, and ``reason``; stop_switch ``scope`` (all,
+group, agent), ``name``, ``by`` and ``reason``.
 """
 
 import re
@@ -87,7 +87,8 @@ def _sentence(letter: Letter) -> str:
 def _line(letter: Letter, params: Mapping[str, Any]) -> str:
     if letter.kind in TRADE_KINDS:
         return _trade_line(params)
-    parts = [str(params.get("name") or "")]
+    code = params.get("fixer_code")
+    parts = [str(params.get("name") or (fixer_name(code) if code else ""))]
     if letter.kind == AGENT_OFFLINE and not letter.is_recovery and params.get("last_seen_at"):
         parts.append(_("最后一次应答 %(at)s", at=_clock(params["last_seen_at"], letter.zone)))
     if letter.kind == STOP_SWITCH:

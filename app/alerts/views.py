@@ -8,9 +8,13 @@ from flask_login import current_user
 
 from app import filters
 from app.alerts import channels, queries
+from app.alerts.models import AlertDelivery
+from app.alerts.outbox import Letter, letter_of
 from app.alerts.queries import DeliveryFilter
+from app.alerts.texts import Message, compose
 from app.extensions import db
 from app.forms import Form
+from app.i18n import choose_zone, language
 from app.keyset import Cut
 from app.rendering import render_detail, render_list
 from app.users import groups
@@ -46,7 +50,14 @@ def list_deliveries() -> ResponseReturnValue:
 @blueprint.get("/<int:delivery_id>")
 def show_delivery(delivery_id: int) -> ResponseReturnValue:
     delivery = queries.get_delivery(db.session, delivery_id, current_group_ids())
-    return render_detail("alerts/detail.html", delivery=delivery)
+    # What has not been sent has no words of its own yet.
+    message = Message(delivery.title, delivery.body) if delivery.title else compose(_unsent(delivery), "")
+    return render_detail("alerts/detail.html", delivery=delivery, message=message)
+
+
+def _unsent(delivery: AlertDelivery) -> Letter:
+    """Return the delivery as a letter to the reader of this page."""
+    return letter_of(delivery, delivery.group, url="", language=language(), zone=choose_zone())
 
 
 def _channel_choices(allowed: list[int] | None) -> list[tuple[str, str]]:

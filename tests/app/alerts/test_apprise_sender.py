@@ -162,8 +162,18 @@ def test_a_url_is_shown_masked(url: str, shown: str) -> None:
 
 def test_a_text_is_shown_without_what_the_url_holds() -> None:
     url = "jsons://user1:p%40ssword@hooks.example.com/robot/tokentoken?key=abcd1234"
-    told = f"Max retries for {url}: /robot/tokentoken?key=abcd1234 at hooks.example.com, p@ssword\nrefused"
+    told = f"No answer from {url}: /robot/tokentoken?key=abcd1234 at hooks.example.com, p@ssword\nrefused"
     shown = without_secrets(told, url)
     assert shown == (
-        "Max retries for jsons://hooks.example.com/***: /***/***?key=*** at hooks.example.com, *** refused"
+        "No answer from jsons://hooks.example.com/***: /***/***?key=*** at hooks.example.com, *** refused"
     )
+
+
+def test_of_an_error_of_a_connection_the_cause_is_told() -> None:
+    around = (
+        "HTTPSConnectionPool(host='a.example', port=443): Max retries exceeded with url: /x?key=tokentoken "
+    )
+    cause = "HTTPSConnection(host='a.example', port=443): Failed to resolve 'a.example' ([Errno -2] unknown)"
+    told = f'ConnectionError: {around}(Caused by NameResolutionError("{cause}"))'
+    shown = without_secrets(told, "dingtalk://tokentoken")
+    assert shown == "ConnectionError: Failed to resolve 'a.example' ([Errno -2] unknown)"

@@ -19,7 +19,7 @@ from tests.fakes.alert_sender import FakeSender
 SECRET = "abcdefSECRETtoken123456"
 FORM = {
     "name": "值班群",
-    "kind": "dingtalk",
+    "channel_kind": "dingtalk",
     "url": URL,
     "kinds": ["needs_human", "stop_switch"],
     "least_level": "0",
@@ -66,9 +66,9 @@ def test_a_channel_is_made_and_its_address_never_shown_again(app: Flask, admin: 
         ({"url": "just-a-token"}, "url", "不支持 — 开头的地址"),
         ({"url": "dingtalk://"}, "url", "地址里缺少令牌"),
         ({"url": ""}, "url", "必填"),
-        ({"kind": "webhook", "url": "jsons://"}, "url", "地址无法识别"),
-        ({"kind": "webhook", "url": "json://h.example.com"}, "is_plain_confirmed", "这个地址不加密"),
-        ({"kind": "pigeon"}, "kind", "没有这个选项"),
+        ({"channel_kind": "webhook", "url": "jsons://"}, "url", "地址无法识别"),
+        ({"channel_kind": "webhook", "url": "json://h.example.com"}, "is_plain_confirmed", "这个地址不加密"),
+        ({"channel_kind": "pigeon"}, "channel_kind", "没有这个选项"),
         ({"name": ""}, "name", "必填"),
         ({"kinds": []}, "kinds", "请至少选择一种事件"),
         ({"kinds": ["weather"]}, "kinds", "没有这个选项：weather"),
@@ -95,7 +95,7 @@ def test_a_wrong_channel_is_told_at_its_field(
 
 
 def test_an_unencrypted_address_is_taken_once_confirmed(admin: Visitor) -> None:
-    plain = {**FORM, "kind": "webhook", "url": "json://h.example.com/x", "is_plain_confirmed": "on"}
+    plain = {**FORM, "channel_kind": "webhook", "url": "json://h.example.com/x", "is_plain_confirmed": "on"}
     assert admin.post("/alerts/channels/new", plain).status_code == 303
     assert only_channel().url == "json://h.example.com/x"
 
@@ -125,7 +125,7 @@ def test_a_new_address_is_audited_as_changed_and_no_more(admin: Visitor) -> None
 
 def test_another_kind_needs_another_address(admin: Visitor) -> None:
     admin.post("/alerts/channels/new", FORM)
-    answer = admin.post(f"/alerts/channels/{only_channel().id}", {**FORM, "kind": "slack", "url": ""})
+    answer = admin.post(f"/alerts/channels/{only_channel().id}", {**FORM, "channel_kind": "slack", "url": ""})
     assert answer.status_code == 400
     assert only_channel().kind == "dingtalk"
 
@@ -208,6 +208,18 @@ def test_a_person_sees_the_alerts_of_their_groups(app: Flask, rounds: Rounds, se
     assert viewer.get(f"/alerts/{hidden.id}").status_code == 404
 
 
+def test_what_was_silenced_can_be_read(app: Flask, rounds: Rounds, sender: FakeSender) -> None:
+    add_channel(language="en")
+    add_trades(add_group(), 2)
+    operator = visitor_of(app, "oper", "operator", groups=["PBAP"])
+    assert silence(operator) == 303
+    rounds.run(90)
+    (one,) = deliveries()
+    page = operator.get(f"/alerts/{one.id}").text
+    assert "这条消息因静默没有发送" in page
+    assert "PBAP 有 2 笔交易转为待人工" in page
+
+
 def test_the_history_is_read_page_by_page_and_narrowed_by_the_url(app: Flask, admin: Visitor) -> None:
     group = add_group()
     with unit_of_work() as session:
@@ -237,7 +249,7 @@ def test_the_history_is_read_page_by_page_and_narrowed_by_the_url(app: Flask, ad
 
 
 def silence(visitor: Visitor, **values: str) -> int:
-    form = {"kind": "needs_human", "group": "PBAP", "until": "2026-03-02T22:00", "reason": "维护"}
+    form = {"kind": "needs_human", "group": "PBAP", "silent_until": "2026-03-02T22:00", "reason": "维护"}
     return visitor.post("/alerts/silences/new", form | values).status_code
 
 
@@ -259,8 +271,8 @@ def test_a_silence_needs_a_reason_a_time_and_a_group_one_may_see(app: Flask) -> 
     add_group("PBMS")
     operator = visitor_of(app, "oper", "operator", groups=["PBAP"])
     assert silence(operator, reason="") == 400
-    assert silence(operator, until="2026-03-02T10:00") == 400
-    assert silence(operator, until="2026-05-02T10:00") == 400
+    assert silence(operator, silent_until="2026-03-02T10:00") == 400
+    assert silence(operator, silent_until="2026-05-02T10:00") == 400
     assert silence(operator, group="PBMS") == 400
     assert silence(operator, group="") == 400
     assert db.session.scalars(select(AlertSilence)).unique().all() == []
