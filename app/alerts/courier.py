@@ -81,9 +81,9 @@ class Courier:
     def post(self, letter: Letter) -> str:
         """Send a claimed letter and keep how that ended; return the error, '' for none."""
         with self._app.app_context():
-            public_url = self._app.extensions["settings"].public_url
+            settings = self._app.extensions["settings"]
             with force_locale(letter.language):
-                message = texts.compose(letter, public_url)
+                message = texts.compose(letter, settings.public_url, settings.environment_name)
             error = self._send(letter, message)
             with unit_of_work() as work:
                 delivery = outbox.settle(

@@ -43,9 +43,10 @@ class Letter:
 
 
 def has_work(session: ReadSession, now: datetime) -> bool:
-    """Return whether a message is due, or a claim has run out."""
-    due = select(AlertDelivery.id).where(IS_UNDONE, or_(_is_due(now), _has_run_out(now))).limit(1)
-    return session.scalars(due).first() is not None
+    """Return whether a message is due in a channel that may send now, or a claim has run out."""
+    is_ready = AlertDelivery.channel_id.in_([channel.id for channel in _ready(session, now)])
+    wanted = or_(_is_due(now) & is_ready, _has_run_out(now))
+    return session.scalars(select(AlertDelivery.id).where(IS_UNDONE, wanted).limit(1)).first() is not None
 
 
 def claim(session: WorkSession, now: datetime) -> list[Letter]:
@@ -56,11 +57,10 @@ def claim(session: WorkSession, now: datetime) -> list[Letter]:
     ).unique()
     quiet = list(silences)
     letters = []
-    for channel in session.scalars(select(AlertChannel).where(AlertChannel.is_enabled)).unique():
-        if not _is_quiet(channel, now) and (channel.rests_until is None or channel.rests_until <= now):
-            delivery = _next(session, channel, quiet, now)
-            if delivery is not None:
-                letters.append(_claimed(channel, delivery, now))
+    for channel in _ready(session, now):
+        delivery = _next(session, channel, quiet, now)
+        if delivery is not None:
+            letters.append(_claimed(channel, delivery, now))
     return letters
 
 
@@ -137,11 +137,21 @@ def _take_back(session: WorkSession, now: datetime) -> None:
     """Whoever claimed these has died: nobody knows whether they went, so they go again."""
     for delivery in session.scalars(select(AlertDelivery).where(IS_UNDONE, _has_run_out(now))).unique():
         delivery.last_error = delivery.last_error or "interrupted"
-        if delivery.is_test or delivery.attempts >= MOST_ATTEMPTS:
+        channel = None if delivery.channel_id is None else session.get(AlertChannel, delivery.channel_id)
+        if channel is None or not channel.is_enabled:
+            delivery.state, delivery.ended_at = "dropped", now
+        elif delivery.is_test or delivery.attempts >= MOST_ATTEMPTS:
             delivery.state, delivery.ended_at = "failed", now
         else:
             delivery.state, delivery.due_at = "pending", now
         session.touch("alerts")
+
+
+def _ready(session: ReadSession, now: datetime) -> list[AlertChannel]:
+    """Return the channels that may send now."""
+    is_rested = or_(AlertChannel.rests_until.is_(None), AlertChannel.rests_until <= now)
+    found = session.scalars(select(AlertChannel).where(AlertChannel.is_enabled, is_rested)).unique()
+    return [channel for channel in found if not _is_quiet(channel, now)]
 
 
 def _next(

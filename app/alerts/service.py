@@ -60,8 +60,8 @@ def trades_reached(session: WorkSession, reached: Sequence[Reached], now: dateti
 
 
 def _told(trade: Reached) -> dict[str, Any]:
-    names = ("trade_no", "fixer_code", "reason", "amount_minor", "currency")
-    return {name: getattr(trade, name) for name in names}
+    names = ("trade_no", "fixer_code", "amount_minor", "currency")
+    return {name: getattr(trade, name) for name in names} | {"reason": trade.reason[:200]}
 
 
 def open_condition(

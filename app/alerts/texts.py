@@ -36,13 +36,16 @@ class Message(NamedTuple):
     body: str
 
 
-def compose(letter: Letter, public_url: str) -> Message:
-    """Put a letter into the words of the current language; ``public_url`` '' leaves the link out."""
+def compose(letter: Letter, public_url: str, environment: str = "") -> Message:
+    """Put a letter into the words of the current language.
+
+    ``public_url`` '' leaves the link out; ``environment`` (Settings.environment_name) tells a sandbox from
+    production in the title.
+    """
+    name = f"Piculus {word('environment', environment)}" if environment else "Piculus"
     if letter.is_test:
-        return Message(
-            _("Piculus · 测试消息"),
-            _("收到这条消息，说明这个告警渠道可用。没有任何交易需要处理。"),
-        )
+        said = _("收到这条消息，说明这个告警渠道可用。没有任何交易需要处理。")
+        return Message(_("%(name)s · 测试消息", name=name), said)
     lines = [_sentence(letter)]
     if not (letter.kind in TRADE_KINDS and letter.is_recovery):
         lines += [f"- {_line(letter, params)}" for params in letter.samples]
@@ -51,7 +54,7 @@ def compose(letter: Letter, public_url: str) -> Message:
             lines.append(_("…另有 %(n)s 条", n=f"{left:,}"))
     if public_url:
         lines.append(public_url.rstrip("/") + _path(letter))
-    return Message(_title(letter), "\n".join(lines))
+    return Message(f"{name} · {_title(letter)}", "\n".join(lines))
 
 
 def _title(letter: Letter) -> str:
@@ -60,7 +63,7 @@ def _title(letter: Letter) -> str:
         what = _("已恢复：%(what)s", what=what)
     elif letter.event_count > 1:
         what = _("%(what)s × %(n)s", what=what, n=f"{letter.event_count:,}")
-    return f"Piculus · {what} · {_where(letter)}"
+    return f"{what} · {_where(letter)}"
 
 
 def _where(letter: Letter) -> str:

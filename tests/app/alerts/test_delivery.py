@@ -8,6 +8,7 @@ from app.alerts import outbox
 from app.alerts.courier import Courier
 from app.alerts.models import AlertChannel
 from app.extensions import db
+from app.unit_of_work import unit_of_work
 from tests.app.alerts.conftest import Rounds
 from tests.app.alerts.rows import URL, add_channel, add_group, add_trades, deliveries
 from tests.conftest import HandClock
@@ -121,9 +122,8 @@ def test_one_channel_that_fails_holds_up_no_other(rounds: Rounds, sender: FakeSe
     assert rounds.courier.trouble == "坏"
 
 
-def test_a_round_with_nothing_to_do_takes_no_lock(rounds: Rounds) -> None:
-    add_channel()
-    add_group()
+def lock_count(rounds: Rounds, seconds: float) -> int:
+    """How many units of work rounds of so many seconds begin."""
     begun: list[object] = []
 
     def hear(connection: Connection) -> None:
@@ -132,12 +132,53 @@ def test_a_round_with_nothing_to_do_takes_no_lock(rounds: Rounds) -> None:
 
     event.listen(db.engine, "begin", hear)
     try:
-        rounds.run(120, step=20)
-        assert begun == []
-        add_trades(add_group("PBMS"), 1)
-        assert begun != []
+        rounds.run(seconds, step=20)
     finally:
         event.remove(db.engine, "begin", hear)
+    return len(begun)
+
+
+def test_a_round_with_nothing_to_do_takes_no_lock(rounds: Rounds) -> None:
+    add_channel()
+    group = add_group()
+    assert lock_count(rounds, 120) == 0
+    add_trades(group, 1)
+    assert lock_count(rounds, 60) > 0
+
+
+def test_a_message_held_back_takes_no_lock_until_it_may_go(rounds: Rounds, sender: FakeSender) -> None:
+    add_channel(quiet_from="19:00", quiet_to="08:00", zone="Asia/Shanghai")
+    add_trades(add_group(), 1)
+    rounds.run(90)
+    assert lock_count(rounds, 60) == 0
+    assert sender.sent == []
+
+
+def test_what_was_being_sent_to_a_channel_that_is_gone_is_dropped(
+    app: Flask, rounds: Rounds, sender: FakeSender, clock: HandClock
+) -> None:
+    channel = add_channel()
+    add_trades(add_group(), 1)
+    clock.advance(60)
+    assert len(rounds.courier.run_round()) == 1
+    with unit_of_work() as session:
+        session.delete(session.get_one(AlertChannel, channel.id))
+    rounds.run(180, step=60)
+    assert [(one.state, one.channel_id) for one in deliveries()] == [("dropped", None)]
+    assert lock_count(rounds, 60) == 0
+
+
+def test_a_message_tells_a_sandbox_from_production_and_links_to_the_console(
+    app: Flask, rounds: Rounds, sender: FakeSender
+) -> None:
+    told = {"environment_name": "sandbox", "public_url": "https://piculus.example.com/"}
+    app.extensions["settings"] = app.extensions["settings"].model_copy(update=told)
+    add_channel()
+    add_trades(add_group(), 1)
+    rounds.run(60)
+    (one,) = sender.sent
+    assert one.title == "Piculus 沙箱 · 待人工 · PBAP"
+    assert one.body.endswith("\nhttps://piculus.example.com/exceptions?tab=human&group=PBAP")
 
 
 def test_old_messages_are_deleted(app: Flask, rounds: Rounds, sender: FakeSender, clock: HandClock) -> None:
