@@ -23,7 +23,7 @@ from app import cli, error_pages, evidence, health, i18n, notices, presentation,
 from app.agents import commands, endpoint, stop_banner, stop_views, stops, withdrawing
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
-from app.alerts import channel_views, silence_views
+from app.alerts import channel_views, conditions, silence_views
 from app.alerts import service as alerts
 from app.alerts import views as alert_views
 from app.alerts.apprise_sender import AppriseSender
@@ -107,7 +107,7 @@ COMMAND_CLOSED: Final[tuple[commands.CommandClosed, ...]] = (
 ANOMALY_CLOSED: Final[tuple[states.AnomalyClosed, ...]] = (service.close_execution, claims.anomaly_closed)
 """Who hears of an anomaly that became terminal."""
 
-BREAKER_CHANGED: Final[tuple[breakers.BreakerChanged, ...]] = ()
+BREAKER_CHANGED: Final[tuple[breakers.BreakerChanged, ...]] = (conditions.breaker_changed,)
 """Who hears of a breaker that tripped or was reset."""
 
 TRADES_REACHED: Final[tuple[states.TradesReached, ...]] = (alerts.trades_reached,)
@@ -119,8 +119,8 @@ GROUP_DISABLED: Final[tuple[groups.GroupDisabled, ...]] = (
 )
 """Who hears of a group that was disabled, in order."""
 
-STOP_LIFTED: Final[tuple[stops.StopLifted, ...]] = (holding_back.stop_lifted,)
-"""Who hears of a stop that was lifted."""
+STOP_CHANGED: Final[tuple[stops.StopChanged, ...]] = (holding_back.stop_changed, conditions.stop_changed)
+"""Who hears of a stop that was set or lifted."""
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -155,7 +155,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["anomaly_closed"] = ANOMALY_CLOSED
     app.extensions["trades_reached"] = TRADES_REACHED
     app.extensions["group_disabled"] = GROUP_DISABLED
-    app.extensions["stop_lifted"] = STOP_LIFTED
+    app.extensions["stop_changed"] = STOP_CHANGED
     app.extensions["breaker_changed"] = BREAKER_CHANGED
     app.extensions[notices.PLAN] = (guard_notices.of_plans,)
     app.extensions[notices.GROUP] = (guard_notices.of_groups,)

@@ -30,8 +30,8 @@ BATCH: Final = 500
 STOPPED: Final = "stopped"
 """The word with which an agent refuses a repair while its local stop stands."""
 
-StopLifted = Callable[[WorkSession, Stop, datetime], None]
-"""Hears of a stop that was lifted; bound by create_app."""
+StopChanged = Callable[[WorkSession, Stop, datetime], None]
+"""Hears of a stop that was set, or lifted (``lifted_at``); bound by create_app."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def set_stop(
     session.flush()
     _record(session, stop, "stop.set", reason, actor, now)
     enforce(session, now)
+    _tell(session, stop, now)
     commands.look_now(session)
     return stop
 
@@ -94,11 +95,15 @@ def lift(
     stop.lifted_at, stop.lifted_by, stop.lift_reason = now, actor.name, reason
     session.flush()
     _record(session, stop, "stop.lift", reason, actor, now)
-    listeners: tuple[StopLifted, ...] = current_app.extensions.get("stop_lifted", ())
-    for listener in listeners:
-        listener(session, stop, now)
+    _tell(session, stop, now)
     commands.look_now(session)
     return stop
+
+
+def _tell(session: WorkSession, stop: Stop, now: datetime) -> None:
+    listeners: tuple[StopChanged, ...] = current_app.extensions.get("stop_changed", ())
+    for listener in listeners:
+        listener(session, stop, now)
 
 
 def enforce(session: WorkSession, now: datetime) -> int:

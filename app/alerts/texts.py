@@ -4,8 +4,8 @@ No account, no name of a customer, no sentence of production: trade number, grou
 a person typed as a reason is told with long numbers masked.
 
 Params by kind: trades ``trade_no, fixer_code, reason, amount_minor, currency``; agent_offline ``name,
-last_seen_at``; breaker ``fixer_code`` of the plan or ``name``, and ``reason``; stop_switch ``scope`` (all,
-group, agent), ``name``, ``by`` and ``reason``.
+last_seen_at``; breaker ``name``, ``cause`` and its ``figures``; stop_switch ``scope`` (all, group, agent),
+``name``, ``by`` and ``reason``.
 """
 
 import re
@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from app.agents.frames import mask_number
 from app.alerts.events import AGENT_OFFLINE, BREAKER, STOP_SWITCH, TRADE_KINDS
 from app.alerts.outbox import Letter
+from app.guards.words import cause_words
 from app.i18n import translate as _
 from app.presentation import fixer_name, money
 from app.reasons import reason_words
@@ -98,6 +99,8 @@ def _line(letter: Letter, params: Mapping[str, Any]) -> str:
         parts.insert(0, word("alert_scope", params.get("scope", "all")))
     if params.get("by"):
         parts.append(str(params["by"]))
+    if params.get("cause") and not letter.is_recovery:
+        parts.append(cause_words(str(params["cause"]), params.get("figures") or {}))
     if params.get("reason") and not letter.is_recovery:
         parts.append(_without_numbers(reason_words(str(params["reason"])))[:REASON_CHARACTERS])
     return " · ".join(part for part in parts if part)

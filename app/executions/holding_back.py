@@ -49,12 +49,12 @@ def _all_see_to_it(session: ReadSession, plan: Plan, now: datetime) -> bool:
     return all(BY_PERSON in (agent.features or ()) for agent in online)
 
 
-def stop_lifted(session: WorkSession, stop: Stop, now: datetime) -> None:
-    """A repair that has moved money had no day to finish while the stop stood: it has it from now on.
+def stop_changed(session: WorkSession, stop: Stop, now: datetime) -> None:
+    """Lifted: a repair that has moved money had no day to finish while the stop stood: it has it from now on.
 
     One of an agent left its day running (app.executions.limits).
     """
-    if stop.scope == "agent":
+    if stop.lifted_at is None or stop.scope == "agent":
         return
     moved = update(Anomaly).where(Anomaly.state.in_(("open", "waiting")), Anomaly.has_moved_money)
     if stop.group_id is not None:

@@ -44,10 +44,15 @@ def hold_words(anomaly: Anomaly) -> str:
 
 def breaker_cause(breaker: Breaker) -> str:
     """Return why a breaker tripped, with its figures."""
-    text = CAUSES.get(breaker.code)
+    return cause_words(breaker.code, breaker.figures)
+
+
+def cause_words(code: str, figures: Mapping[str, Any]) -> str:
+    """Return the words of what trips a breaker, with the figures it tripped on."""
+    text = CAUSES.get(code)
     if text is None:
-        return breaker.code
-    return str(text) % _figures(breaker.figures, is_money=breaker.code == "amount")
+        return code
+    return str(text) % _figures(figures, is_money=code == "amount")
 
 
 def breaker_title(breaker: Breaker) -> str:
