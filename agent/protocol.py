@@ -45,6 +45,7 @@ Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Milliseconds = Annotated[int, Meta(ge=0, le=2**40)]
 Code = Annotated[str, Meta(min_length=1, max_length=80)]
 """A fixer code."""
+StepName = Annotated[str, Meta(min_length=1, max_length=40)]
 Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$")]
 """A time in ISO 8601 with its zone."""
 
@@ -248,7 +249,10 @@ class CollectFinished(Message, frozen=True, kw_only=True, tag=True):
 
 
 class FactsRead(Message, frozen=True, kw_only=True, tag=True):
-    """Answers Verify. ``outcome`` is the decision, or resume (a repair half done), missing, error."""
+    """Answers Verify. ``outcome`` is the decision, or resume (a repair half done), missing, error.
+
+    ``steps`` are the names of the steps a repair would take; an older agent names none.
+    """
 
     trade_no: str
     outcome: Literal["repair", "consistent", "wait", "human", "resume", "missing", "error"]
@@ -258,6 +262,7 @@ class FactsRead(Message, frozen=True, kw_only=True, tag=True):
     row_hash: str
     facts: Facts | None
     after: Row | None = None
+    steps: Annotated[tuple[StepName, ...], Meta(max_length=20)] = ()
 
 
 class RepairFinished(Message, frozen=True, kw_only=True, tag=True):

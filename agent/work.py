@@ -95,7 +95,7 @@ class ProductionWork:
 
     def verify(self, command: Verify, command_id: str) -> FactsRead:
         """Read one trade's facts and decide, writing nothing."""
-        report = verify(command.trade_no, self._ports, self._settings)
+        report = verify(command.trade_no, self._ports, self._settings, self._fixers)
         return FactsRead(
             id=new_id(),
             command_id=command_id,
@@ -107,6 +107,7 @@ class ProductionWork:
             row_hash=report.row_hash,
             facts=report.facts,
             after=report.after,
+            steps=report.steps,
         )
 
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from agent.decision import decide, predict
+from agent.decision import corrected_row, decide, predict
 from agent.errors import FencedError, PortError
-from agent.facts import Status
+from agent.facts import Facts, Status
 from agent.fixers import FIXERS, Fixer
-from agent.fixers.attempt import ABANDONED, OPEN, Attempt, AttemptEnded, is_half_done
+from agent.fixers.attempt import ABANDONED, DONE, OPEN, Attempt, AttemptEnded, is_half_done
 from agent.fixers.limits import require_allowed, require_room
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings
@@ -144,15 +144,17 @@ def _is_same_repair(claimed: RepairRow, claim: RepairRow) -> bool:
 # ---- looking only
 
 
-def verify(trade_no: str, ports: Ports, settings: RepairSettings) -> FactsReport:
-    """Read a trade's facts and say what they call for; nothing is written."""
+def verify(
+    trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping[str, Fixer] = FIXERS
+) -> FactsReport:
+    """Read a trade's facts and say what they call for, by which steps; nothing is written."""
     try:
-        return _look(trade_no, ports, settings)
+        return _look(trade_no, ports, settings, fixers)
     except PortError as error:
         return FactsReport(outcome="error", reason=str(error))
 
 
-def _look(trade_no: str, ports: Ports, settings: RepairSettings) -> FactsReport:
+def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping[str, Fixer]) -> FactsReport:
     standing = ports.trades.find_repair(trade_no)
     rows = ports.trades.find(trade_no)
     if not rows:
@@ -165,9 +167,13 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings) -> FactsReport:
     seen = FactsReport(outcome="human", reason=nonsense or "", row=trade.row, row_hash=trade.row_hash)
     if nonsense:
         return seen
-    if not (standing and is_half_done(standing)) and is_in_flight(trade, settings):
-        return msgspec.structs.replace(seen, outcome="wait", reason=IN_FLIGHT)
+    in_flight = msgspec.structs.replace(seen, outcome="wait", reason=IN_FLIGHT)
+    is_fresh = not (standing and is_half_done(standing)) and is_in_flight(trade, settings)
+    if is_fresh and not (standing and standing.state == DONE):
+        return in_flight
     facts = read_facts(trade, ports)
+    if is_fresh and not _is_as_left(standing, trade, facts, settings):
+        return in_flight
     seen = msgspec.structs.replace(seen, facts=facts)
     if standing and is_half_done(standing):
         outcome, reason = judge_half_done(standing, facts)
@@ -179,7 +185,26 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings) -> FactsReport:
         reason=decision.reason,
         fixer_code=decision.fixer_code,
         after=predict(facts, trade.row, settings.codes),
+        steps=_steps_of(decision.fixer_code, facts, fixers),
     )
     if decision.outcome == "repair" and is_too_old(trade, settings):
         return msgspec.structs.replace(seen, outcome="human", reason=f"{TOO_OLD}{settings.max_age.days}")
     return seen
+
+
+def _is_as_left(standing: RepairRow | None, trade: Trade, facts: Facts, settings: RepairSettings) -> bool:
+    """Whether a finished repair of ours made the row's last change, and all still agrees with it.
+
+    Then nobody is at work on the row, however lately it was written.
+    """
+    if standing is None or decide(facts).outcome != "consistent":
+        return False
+    vouchers = (facts.first.voucher_no, facts.second.voucher_no if facts.second else None)
+    left = corrected_row(standing.before, facts.kind, standing.target, vouchers, settings.codes)
+    return trade.row == left
+
+
+def _steps_of(fixer_code: str | None, facts: Facts, fixers: Mapping[str, Fixer]) -> tuple[str, ...]:
+    """The steps a repair of these facts would take; none where none is called for or nobody offers it."""
+    fixer = fixers.get(fixer_code or "")
+    return fixer.steps(facts) if fixer is not None else ()

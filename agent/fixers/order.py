@@ -88,7 +88,8 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FactsReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trade is in now; the fields of FactsRead. ``after`` is the row a repair would leave."""
+    """What a trade is in now; the fields of FactsRead. ``after`` is the row a repair would leave, ``steps``
+    what it would do."""
 
     outcome: VerifyOutcome
     fixer_code: str | None = None
@@ -97,3 +98,4 @@ class FactsReport(msgspec.Struct, frozen=True, kw_only=True):
     row_hash: str = ""
     facts: Facts | None = None
     after: Row | None = None
+    steps: tuple[str, ...] = ()
