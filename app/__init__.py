@@ -42,7 +42,7 @@ from app.guards import notices as guard_notices
 from app.guards import views as guard_views
 from app.guards import words as guard_words
 from app.monitor import views as monitor_views
-from app.plans import collection_views, cron_words
+from app.plans import collection_views, cron_words, prediction_views, predictions
 from app.plans import views as plan_views
 from app.runtime import Runtime
 from app.users import groups, sessions
@@ -57,6 +57,7 @@ BLUEPRINTS: Final = (
     stop_views.blueprint,
     collection_views.blueprint,
     plan_views.blueprint,
+    prediction_views.blueprint,
     execution_views.blueprint,
     anomaly_views.blueprint,
     exception_views.blueprint,
@@ -104,7 +105,11 @@ COMMAND_CLOSED: Final[tuple[commands.CommandClosed, ...]] = (
 )
 """Who hears of a command that closed without a result."""
 
-ANOMALY_CLOSED: Final[tuple[states.AnomalyClosed, ...]] = (service.close_execution, claims.anomaly_closed)
+ANOMALY_CLOSED: Final[tuple[states.AnomalyClosed, ...]] = (
+    service.close_execution,
+    claims.anomaly_closed,
+    predictions.compare_closed,
+)
 """Who hears of an anomaly that became terminal."""
 
 BREAKER_CHANGED: Final[tuple[breakers.BreakerChanged, ...]] = (conditions.breaker_changed,)

@@ -131,6 +131,8 @@ EVENTS: Mapping[str, Any] = {
     "ignored": _("已忽略"),
     "verify_ordered": _("要求重新核实"),
     "consistent": _("核实一致，自愈"),
+    "dry_run_ordered": _("要求试运行"),
+    "dry_run_failed": _("试运行没有读到结果"),
     "decided_repair": _("核实：可修复"),
     "decided_wait": _("核实：等待"),
     "decided_human": _("核实：需人工"),

@@ -136,6 +136,16 @@ LOOKS: Mapping[str, Mapping[str, Look]] = {
         "tripped": Look("red", "lock", _("已熔断")),
         "reset": Look("green", "lock-open", _("已复位")),
     },
+    "foretold": {
+        "repair": Look("blue", "tool", _("会修复")),
+        "wait": Look("amber", "clock", _("会等待")),
+        "human": Look("violet", "user-exclamation", _("会转人工")),
+        "consistent": Look("green", "check", _("已经一致")),
+    },
+    "comparison": {
+        "matched": Look("green", "check", _("与预测一致")),
+        "differs": Look("red", "alert-triangle", _("与预测不同")),
+    },
     "decision": {
         "repair": Look("blue", "tool", _("可修复")),
         "wait": Look("amber", "clock", _("等待")),
@@ -187,6 +197,7 @@ WORDS: Mapping[str, Mapping[str, Any]] = {
         "level": _("方案等级"),
         "description": _("描述"),
         "zone": _("时区"),
+        "is_shadow": _("影子运行"),
         "limit_trade_minor": _("单笔金额上限"),
         "limit_hour_minor": _("每小时金额上限"),
         "limit_hour_count": _("每小时笔数上限"),
@@ -203,6 +214,8 @@ WORDS: Mapping[str, Mapping[str, Any]] = {
         "returns": _("修复过的交易再次异常"),
         "amount": _("每小时金额过大"),
     },
+    "prediction_trigger": {"shadow": _("影子运行"), "dry_run": _("试运行")},
+    "actual_by": {"piculus": _("由 Piculus 修复"), "outside": _("在别处处理")},
     "window": {
         "1": _("最近 1 小时"),
         "24": _("最近 24 小时"),

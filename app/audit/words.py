@@ -36,6 +36,7 @@ ACTIONS: Mapping[str, Any] = {
     "anomaly.ignore": _("忽略异常"),
     "anomaly.verify": _("要求核实"),
     "anomaly.claim_outside": _("声明已在外部处理"),
+    "anomaly.dry_run": _("试运行"),
     "attempt.start": _("执行修复"),
     "attempt.start_many": _("批量执行修复"),
     "attempt.retry": _("再次执行修复"),

@@ -25,6 +25,8 @@ from app.keyset import Cut
 from app.plans.broadcast import group_choices
 from app.plans.fixer_codes import agents_offering, fixer_choices
 from app.plans.models import Plan
+from app.plans.prediction_queries import find_telling
+from app.plans.predictions import dry_run_refusal
 from app.plans.queries import plans_by_pair, plans_of
 from app.presentation import fixer_name
 from app.reasons import reason_words
@@ -88,6 +90,8 @@ def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
         anomaly=case.anomaly,
         predicted=predicted_row(case.anomaly, _("记账时分配")),
         statement=select_statement(case.anomaly),
+        prediction=find_telling(db.session, anomaly_id),
+        can_try=case.command is None and dry_run_refusal(case.anomaly) is None,
     )
 
 

@@ -32,6 +32,7 @@ from app.executions.models import Attempt, Step
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
 from app.executions.service import Order, refusal, start_attempts
 from app.guards.verdicts import let_go
+from app.plans import predictions
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
 
@@ -68,7 +69,9 @@ def record_step(session: WorkSession, agent: Agent, message: StepRecorded, now: 
 
 
 def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: datetime) -> None:
-    """Apply the answer of a Verify. What waited and may go on now is attempted at once by an auto plan.
+    """Apply the answer of a Verify, and write down what a shadow or a dry run asked.
+
+    What waited and may go on now is attempted at once by an auto plan; not by the answer to a dry run.
 
     Raises commands.OutOfStateError for a Verify nobody ordered.
     """
@@ -94,14 +97,18 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
         claims.settle(session, claim, before, message, now)
         return
     anomaly = anomaly_service.record_facts(session, agent, message, now)
-    if anomaly is not None and was_waiting and anomaly.state == "open":
+    if anomaly is None or anomaly.state == "repairing":
+        return
+    ordered = predictions.find_dry_run(session, anomaly, message.command_id)
+    predictions.record_look(session, anomaly, message, ordered, now)
+    if was_waiting and anomaly.state == "open" and ordered is None:
         _go_on(session, anomaly, message, now)
 
 
 def _go_on(session: WorkSession, anomaly: Anomaly, message: FactsRead, now: datetime) -> None:
     """The wait is over: attempt now what its plan may attempt by itself; without attempts left, exhausted."""
     plan = find_plan(session, anomaly.group_id, anomaly.fixer_code)
-    if plan is None:
+    if plan is None or plan.is_shadow:
         return
     if not has_attempts_left(anomaly, plan.max_retries):
         exhaust(session, anomaly, now, message.command_id)

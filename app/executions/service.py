@@ -74,6 +74,8 @@ def refusal(
         return "no_plan"
     if plan.state == "disabled":
         return "plan_disabled"
+    if plan.is_shadow:
+        return "plan_shadow"
     if not is_group_enabled:
         return "group_disabled"
     return None if state in allowed else state
@@ -83,8 +85,8 @@ def attempt_one(session: WorkSession, anomaly_id: int, order: Order, *, group_id
     """Attempt one anomaly by a person's word.
 
     Raises NotFoundError('anomaly'), InvalidError for the reason, ConflictError: no_plan, plan_disabled,
-    group_disabled, no_fixer, needs_human, repairing, closed, trade_busy, stopped_all, stopped_group,
-    stopped_agent, stopped_here.
+    plan_shadow, group_disabled, no_fixer, needs_human, repairing, closed, trade_busy, stopped_all,
+    stopped_group, stopped_agent, stopped_here.
     """
     return _by_person(session, anomaly_id, order, group_ids, CLICKABLE_STATES, "attempt.start")
 

@@ -17,6 +17,7 @@ from app.executions.retries import exhaust, has_attempts_left
 from app.executions.service import Order, start_attempts
 from app.guards.verdicts import is_looked_at, let_go
 from app.keyset import ReadSession
+from app.plans import predictions
 from app.plans.fixer_codes import group_codes
 from app.plans.models import CollectionSchedule, Plan, Tick
 from app.plans.ticks import Due, claim
@@ -58,18 +59,24 @@ def attempt_tick_page(session: WorkSession, page: TickPage, now: datetime) -> Ti
     """Go through the next PAGE anomalies of a claimed tick.
 
     Open ones get an attempt, or are exhausted when none is left; waiting ones get a Verify. While a stop
-    stands open ones are left as they are.
+    stands open ones are left as they are. Of a plan in shadow all get a Verify only, once for each change of
+    what is known.
     """
     plan, tick = session.get(Plan, page.plan_id), session.get(Tick, page.tick_id)
     if plan is None or tick is None or page.last_id is None:
         return TickPage(page.tick_id, page.plan_id, None)
     if plan.state != "normal" or not plan.group.is_enabled:
         return TickPage(page.tick_id, page.plan_id, None)
-    repairable = _repairable(session, plan, page.last_id, now)
-    if find_block(session, plan.group_id, plan.fixer_code, now) is not None:
-        repairable = repairable.where(Anomaly.state == "waiting")
-    anomalies = list(session.scalars(repairable).unique())
-    tick.commands += _attempt(session, plan, anomalies, now)
+    wanted = _repairable(session, plan, page.last_id, now)
+    if plan.is_shadow:
+        wanted = wanted.where(predictions.is_unknown(plan, now))
+    elif find_block(session, plan.group_id, plan.fixer_code, now) is not None:
+        wanted = wanted.where(Anomaly.state == "waiting")
+    anomalies = list(session.scalars(wanted).unique())
+    if plan.is_shadow:
+        tick.commands += order_verifies(session, anomalies, now, priority=plan.level)
+    else:
+        tick.commands += _attempt(session, plan, anomalies, now)
     is_last = len(anomalies) < PAGE
     return TickPage(page.tick_id, page.plan_id, None if is_last else anomalies[-1].id)
 
@@ -97,7 +104,7 @@ def resume_clicked(session: WorkSession, now: datetime) -> int:
     """Go on with repairs that a click began and that have moved money; return how many commands that made.
 
     A manual plan has no ticks, but money on its way does not wait for a second click. A disabled plan repairs
-    nothing.
+    nothing, nor does one in shadow.
     """
     begun = exists().where(
         Anomaly.group_id == Plan.group_id,
@@ -105,7 +112,9 @@ def resume_clicked(session: WorkSession, now: datetime) -> int:
         Anomaly.state.in_(("open", "waiting")),
         Anomaly.has_moved_money,
     )
-    plans = session.scalars(select(Plan).where(Plan.mode == "manual", Plan.state == "normal", begun)).unique()
+    plans = session.scalars(
+        select(Plan).where(Plan.mode == "manual", Plan.state == "normal", ~Plan.is_shadow, begun)
+    ).unique()
     made = 0
     for plan in list(plans):
         if plan.group.is_enabled and fleet.is_offered(session, plan.group_id, plan.fixer_code, now):

@@ -25,6 +25,7 @@ class Plan(LimitColumns, ThresholdColumns, Base):
     """How the anomalies of one fixer in one group are repaired. Parameters as the product document has them.
 
     ``next_due_at`` is None for a manual or disabled plan. Limits and thresholds bound what it does by itself.
+    ``is_shadow`` (影子运行): it foretells and repairs nothing.
     """
 
     __tablename__ = "plan"
@@ -47,6 +48,7 @@ class Plan(LimitColumns, ThresholdColumns, Base):
     level: Mapped[int] = mapped_column(default=3)
     description: Mapped[str] = mapped_column(String(500), default="")
     zone: Mapped[str] = mapped_column(String(40), default="Asia/Shanghai")
+    is_shadow: Mapped[bool] = mapped_column(default=False)
     version: Mapped[int] = mapped_column(default=1)
     next_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from app.anomalies.models import OPEN_SQL, Anomaly
 from app.anomalies.states import RESOLUTION_CONFIRMED_FAILED
 from app.keyset import ReadSession
 from app.plans.models import Plan, PlanVersion
+from app.plans.product_plans import PlanValues
 from app.plans.service import GroupIds
 from app.users.models import SystemGroup
 
@@ -128,13 +129,17 @@ def changes_of(versions: Sequence[PlanVersion]) -> list[VersionChange]:
     return [VersionChange(new, _difference(old, new)) for new, old in zip(versions, older, strict=True)]
 
 
+DEFAULTS: Final = {parameter.name: parameter.default for parameter in fields(PlanValues)}
+"""What a version kept before a parameter existed had for it."""
+
+
 def _difference(old: PlanVersion | None, new: PlanVersion) -> tuple[tuple[str, Any, Any], ...]:
     if old is None:
         return ()
     return tuple(
-        (name, old.values.get(name), value)
+        (name, old.values.get(name, DEFAULTS.get(name)), value)
         for name, value in new.values.items()
-        if old.values.get(name) != value
+        if old.values.get(name, DEFAULTS.get(name)) != value
     )
 
 

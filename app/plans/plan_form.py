@@ -50,6 +50,7 @@ def read_values(session: ReadSession, form: Form) -> PlanValues:
         level=read_number(form.text("level")),
         description=form.text("description"),
         zone=read_zone(session, form),
+        is_shadow=form.is_ticked("is_shadow"),
         **read_limits(form, (*LIMITS, *THRESHOLDS)),
     )
 

@@ -15,8 +15,8 @@ class PlanValues:
 
     ``sys_code`` 系统组别, ``fixer_code`` 修复代号, ``max_retries`` 最大重试次数,
     ``retry_cron`` 重试间隔, ``mode`` 执行方式, ``state`` 方案状态, ``level`` 方案等级,
-    ``description`` 描述. Under 高级 stand ``zone``, limits (app.plans.limits) and thresholds
-    (app.thresholds).
+    ``description`` 描述. Under 高级 stand ``zone``, ``is_shadow`` 影子运行, limits (app.plans.limits) and
+    thresholds (app.thresholds).
     """
 
     sys_code: str
@@ -28,6 +28,7 @@ class PlanValues:
     level: int = 3
     description: str = ""
     zone: str = "Asia/Shanghai"
+    is_shadow: bool = False
     limit_trade_minor: int | None = None
     limit_hour_minor: int | None = None
     limit_hour_count: int | None = None

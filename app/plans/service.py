@@ -16,7 +16,7 @@ from app.keyset import ReadSession
 from app.plans.limits import LIMITS
 from app.plans.models import Plan, PlanVersion
 from app.plans.product_plans import PlanValues
-from app.plans.usage import refuse_in_use
+from app.plans.usage import refuse_at_work, refuse_in_use
 from app.plans.validation import group_error, next_due, value_errors
 from app.thresholds import THRESHOLDS
 from app.unit_of_work import WorkSession
@@ -32,6 +32,7 @@ CHANGED_BY_EDIT: Final = (
     "level",
     "description",
     "zone",
+    "is_shadow",
     *LIMITS,
     *THRESHOLDS,
 )
@@ -102,7 +103,7 @@ def update_plan(
 
     ``version`` is the one the change was made on, None for whichever stands. Raises NotFoundError('plan'),
     FormErrors; ConflictError: plan_changed since that version, plan_in_use for another group or fixer while
-    a repair of it has not ended.
+    a repair of it has not ended, plan_at_work for putting it into shadow meanwhile.
     """
     plan = get_plan(session, plan_id, group_ids)
     if version is not None and version != plan.version:
@@ -115,6 +116,8 @@ def update_plan(
         return plan
     if {"sys_code", "fixer_code"} & changed.keys():
         refuse_in_use(session, plan, field="fixer_code")
+    if values.is_shadow and not before.is_shadow:
+        refuse_at_work(session, plan)
     if values.state == "disabled" and before.state == "normal":
         cancel_repairs(session, plan.group_id, plan.fixer_code, "plan_disabled", now)
     plan.group_id, plan.group = group.id, group

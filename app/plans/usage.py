@@ -36,6 +36,16 @@ def usage_of(session: ReadSession, plan: Plan) -> PlanUsage:
     return PlanUsage(unended=counts.get(True, 0), reported=counts.get(False, 0))
 
 
+def refuse_at_work(session: ReadSession, plan: Plan) -> None:
+    """Raise ConflictError('plan_at_work') while a repair of the plan has not ended.
+
+    Put into shadow it would go on with nothing: a debit would stay without its payout.
+    """
+    unended = usage_of(session, plan).unended
+    if unended:
+        raise ConflictError("plan_at_work", field="is_shadow", plan=plan.fixer_code, n=unended)
+
+
 def refuse_in_use(session: ReadSession, plan: Plan, field: str | None = None) -> None:
     """Raise ConflictError('plan_in_use') while a repair of the plan has not ended."""
     unended = usage_of(session, plan).unended

@@ -17,6 +17,7 @@ from app.plans.explaining import explain, zone_or
 from app.plans.fixer_codes import agents_offering, fixer_choices
 from app.plans.limits import LIMITS
 from app.plans.models import Plan
+from app.plans.prediction_queries import shadow_figures
 from app.plans.product_setup import create_product_plans
 from app.plans.queries import PlanFilter
 from app.plans.usage import usage_of
@@ -93,6 +94,7 @@ def show_plan(plan_id: int) -> ResponseReturnValue:
         history=overview.changes_of(versions)[:VERSIONS_SHOWN],
         older=versions[VERSIONS_SHOWN - 1].version if len(versions) > VERSIONS_SHOWN else None,
         ticks=queries.list_ticks(db.session, "plan", plan.id, TICKS_SHOWN),
+        shadow=shadow_figures(db.session, plan),
     )
 
 

@@ -1,0 +1,80 @@
+"""keep what a plan would have done
+
+Revision: 0012, of 2026-11-28 19:40:00
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = '0012'
+down_revision = '0006'
+branch_labels = None
+depends_on = None
+
+BIG = sa.BigInteger().with_variant(sa.Integer(), 'sqlite')
+NEWEST = sa.text('is_newest')
+
+
+def upgrade() -> None:
+    op.add_column('plan', sa.Column('is_shadow', sa.Boolean(), server_default=sa.false(), nullable=False))
+    _make_predictions()
+
+
+def _make_predictions() -> None:
+    op.create_table(
+        'prediction',
+        sa.Column('id', BIG, nullable=False),
+        sa.Column('group_id', sa.Integer(), nullable=False),
+        sa.Column('anomaly_id', BIG, nullable=False),
+        sa.Column('trade_no', sa.String(length=64), nullable=False),
+        sa.Column('plan_id', sa.Integer(), nullable=True),
+        sa.Column('plan_version', sa.Integer(), nullable=True),
+        sa.Column('trigger', sa.String(length=8), nullable=False),
+        sa.Column('actor_name', sa.String(length=80), nullable=False),
+        sa.Column('fixer_code', sa.String(length=80), nullable=True),
+        sa.Column('outcome', sa.String(length=12), nullable=False),
+        sa.Column('reason', sa.String(length=200), nullable=False),
+        sa.Column('steps', sa.JSON(), nullable=False),
+        sa.Column('row', sa.JSON(), nullable=True),
+        sa.Column('row_hash', sa.String(length=64), nullable=False),
+        sa.Column('after', sa.JSON(), nullable=True),
+        sa.Column('facts', sa.JSON(), nullable=True),
+        sa.Column('digest', sa.String(length=64), nullable=False),
+        sa.Column('is_newest', sa.Boolean(), nullable=False),
+        sa.Column('looks', sa.Integer(), nullable=False),
+        sa.Column('at', sa.DateTime(), nullable=False),
+        sa.Column('looked_at', sa.DateTime(), nullable=False),
+        sa.Column('result', sa.String(length=8), nullable=True),
+        sa.Column('differing', sa.JSON(), nullable=True),
+        sa.Column('actual', sa.JSON(), nullable=True),
+        sa.Column('actual_by', sa.String(length=8), nullable=True),
+        sa.Column('compared_at', sa.DateTime(), nullable=True),
+        sa.CheckConstraint(
+            "outcome IN ('repair', 'wait', 'human', 'consistent')", name=op.f('ck_prediction_outcome')
+        ),
+        sa.CheckConstraint("result IN ('matched', 'differs')", name=op.f('ck_prediction_result')),
+        sa.ForeignKeyConstraint(
+            ['anomaly_id'], ['anomaly.id'], name=op.f('fk_prediction_anomaly_id_anomaly'), ondelete='CASCADE'
+        ),
+        sa.ForeignKeyConstraint(
+            ['group_id'], ['system_group.id'], name=op.f('fk_prediction_group_id_system_group')
+        ),
+        sa.PrimaryKeyConstraint('id', name=op.f('pk_prediction')),
+    )
+    op.create_index('ix_prediction_anomaly_id_id', 'prediction', ['anomaly_id', 'id'])
+    op.create_index(
+        'uq_prediction_newest',
+        'prediction',
+        ['anomaly_id'],
+        unique=True,
+        sqlite_where=NEWEST,
+        postgresql_where=NEWEST,
+    )
+    op.create_index('ix_prediction_plan_id_id', 'prediction', ['plan_id', 'id'])
+    op.create_index('ix_prediction_plan_id_outcome_id', 'prediction', ['plan_id', 'outcome', 'id'])
+    op.create_index('ix_prediction_plan_id_result_id', 'prediction', ['plan_id', 'result', 'id'])
+
+
+def downgrade() -> None:
+    op.drop_table('prediction')
+    op.drop_column('plan', 'is_shadow')
