@@ -32,7 +32,16 @@ from app.anomalies import claims, collecting, collection_course, states
 from app.audit import views as audit_views
 from app.clock import Clock, utc_now
 from app.config import Settings, read_secret_key, read_settings
-from app.executions import anomaly_views, exception_views, holding_back, queue_views, results, service
+from app.executions import (
+    anomaly_views,
+    bulk_course,
+    bulk_views,
+    exception_views,
+    holding_back,
+    queue_views,
+    results,
+    service,
+)
 from app.executions import views as execution_views
 from app.executions.scheduler import Scheduler
 from app.extensions import csrf, db, limiter, migrate
@@ -66,6 +75,7 @@ BLUEPRINTS: Final = (
     alert_views.blueprint,
     channel_views.blueprint,
     silence_views.blueprint,
+    bulk_views.blueprint,
     monitor_views.blueprint,
 )
 
@@ -90,7 +100,7 @@ HANDLERS: Final[dict[type[Message], tuple[Handler, ...]]] = {
     AnomaliesReported: (collecting.record_anomalies, tripping.report_came),
     CollectFinished: (collecting.record_finished,),
     StepRecorded: (results.record_step,),
-    FactsRead: (results.record_facts,),
+    FactsRead: (results.record_facts, bulk_course.record_verified),
     RepairFinished: (results.record_result, tripping.result_came),
     Rejected: (stops.note_refusal, commands.reject),
     Cancelled: (commands.cancelled,),

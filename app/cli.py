@@ -16,6 +16,7 @@ from app.anomalies import queries
 from app.anomalies.collections import start_run
 from app.anomalies.models import TERMINAL_STATES, CollectionRun
 from app.cli_accounts import command_actor, group, refusing, user
+from app.cli_bulk import follow, repair_bulk
 from app.cli_demo import seed_demo
 from app.cli_tokens import agent_token
 from app.clock import current_time
@@ -83,25 +84,45 @@ def collect(
 
 
 @click.command()
-@click.option("--trade", "trade_no", required=True, help="Trade number (TRD_NUM).")
+@click.option(
+    "--trade", "trade_nos", required=True, multiple=True, help="Trade number (TRD_NUM); repeatable."
+)
 @click.option("--group", "sys_code", default=None, help="System group; needed where two hold the number.")
 @click.option("--reason", default="command line", show_default=True, help="Kept with the attempt.")
 @click.option("--wait", is_flag=True, help="Wait until the attempt has ended.")
 @click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait.")
 @with_appcontext
-def repair(trade_no: str, sys_code: str | None, reason: str, wait: bool, timeout: float) -> None:
+def repair(trade_nos: tuple[str, ...], sys_code: str | None, reason: str, wait: bool, timeout: float) -> None:
     """Attempt the repair of one trade, as a click does; prints ``attempt ID``.
 
-    Exit codes: 0 asked, with --wait: the trade is whole; 1 refused, or another outcome, which is printed;
-    2 wrong usage; 3 nothing to repair; 4 not ended within --timeout.
+    Several trades are a bulk repair, one for each group; prints ``bulk ID``. It repairs one, verifies, then
+    ten, verifies, then the rest, and pauses at a trade that does not end well.
+
+    Exit codes: 0 asked, with --wait: the trades are whole; 1 refused, or another outcome or a pause, which is
+    printed; 2 wrong usage; 3 nothing to repair; 4 not ended within --timeout.
     """
-    anomaly_id = _open_anomaly(trade_no, sys_code)
+    anomaly_ids = [_open_anomaly(trade_no, sys_code) for trade_no in dict.fromkeys(trade_nos)]
+    bulk_ids: list[int] = []
+    attempt_id: int | None
+    if len(anomaly_ids) == 1:
+        attempt_id = _attempt_one(anomaly_ids[0], reason)
+    else:
+        bulk_ids, attempt_id = repair_bulk(anomaly_ids, reason)
+    if wait and attempt_id is not None:
+        _follow_attempt(attempt_id, timeout)
+    elif wait:
+        follow(bulk_ids, lambda is_done: _wait_for(is_done, timeout))
+
+
+def _attempt_one(anomaly_id: int, reason: str) -> int:
     with refusing(), unit_of_work() as session:
         order = Order("command_line", command_actor(), reason, current_time())
         attempt_id = attempt_one(session, anomaly_id, order, group_ids=None).id
     click.echo(f"attempt {attempt_id}")
-    if not wait:
-        return
+    return attempt_id
+
+
+def _follow_attempt(attempt_id: int, timeout: float) -> None:
     _wait_for(lambda: _attempt(attempt_id).outcome is not None, timeout)
     attempt = _attempt(attempt_id)
     click.echo(f"{attempt.outcome} {attempt.outcome_reason}".strip())

@@ -49,6 +49,20 @@ LOOKS: Mapping[str, Mapping[str, Look]] = {
         "failed": Look("red", "x", _("失败")),
         "cancelled": Look("grey", "ban", _("已取消")),
     },
+    "bulk": {
+        "running": Look("blue", "loader-2", _("进行中")),
+        "paused": Look("amber", "player-pause", _("已暂停")),
+        "finished": Look("green", "check", _("已完成")),
+        "stopped": Look("grey", "player-stop", _("已停止")),
+    },
+    "bulk_item": {
+        "pending": Look("grey", "clock", _("未开始")),
+        "repairing": Look("blue", "loader-2", _("修复中")),
+        "verifying": Look("blue", "eye-check", _("核实中")),
+        "done": Look("green", "check", _("已修好")),
+        "failed": Look("red", "x", _("没有修好")),
+        "skipped": Look("grey", "arrow-narrow-right", _("已跳过")),
+    },
     "task": {
         "pending": Look("grey", "clock", _("待开始")),
         "running": Look("blue", "loader-2", _("收集中")),

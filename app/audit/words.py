@@ -39,6 +39,11 @@ ACTIONS: Mapping[str, Any] = {
     "anomaly.dry_run": _("试运行"),
     "attempt.start": _("执行修复"),
     "attempt.start_many": _("批量执行修复"),
+    "bulk.start": _("开始批量修复"),
+    "bulk.pause": _("暂停批量修复"),
+    "bulk.resume": _("继续批量修复"),
+    "bulk.stop": _("停止批量修复"),
+    "bulk.finish": _("批量修复完成"),
     "attempt.retry": _("再次执行修复"),
     "attempt.cancel": _("取消执行"),
     "alert_channel.create": _("新建告警渠道"),
@@ -64,6 +69,7 @@ OBJECTS: Mapping[str, Any] = {
     "command": _("命令"),
     "alert_channel": _("告警渠道"),
     "alert_silence": _("静默"),
+    "bulk": _("批量修复"),
 }
 
 

@@ -11,7 +11,15 @@ from app.anomalies import queries
 from app.anomalies.queries import AnomalyFilter
 from app.clock import current_time
 from app.errors import ConflictError, InvalidError, PiculusError
-from app.executions import anomaly_filters, exceptions, human_queue, queue_views, selection
+from app.executions import (
+    anomaly_filters,
+    bulk,
+    bulk_queries,
+    exceptions,
+    human_queue,
+    queue_views,
+    selection,
+)
 from app.executions.anomaly_views import filter_choices, plans_of_rows
 from app.executions.service import Order
 from app.extensions import db
@@ -43,8 +51,6 @@ FILTERS = (
     "amount_to",
 )
 IDS_LIMIT = 500
-CLICK_LIMIT = 5_000
-"""How many repairs one click on all of a filter sends; the next click goes on."""
 
 
 @blueprint.get("")
@@ -70,6 +76,7 @@ def list_exceptions() -> ResponseReturnValue:
         cases=human_queue.read_cases(db.session, page.rows, plans) if is_queue else [],
         reason_counts=human_queue.count_reasons(db.session, replace(wanted, reason="")) if is_queue else [],
         doubts=doubts,
+        live_bulks=bulk_queries.count_live(db.session, allowed),
         form=form,
         tab=tab,
         repair_all_url=_repair_all_url(),
@@ -95,35 +102,39 @@ def repair_many() -> ResponseReturnValue:
     until = queries.newest_id(db.session)
     try:
         until = _until(form, until)
-        sent, skipped, is_all = _send(_selected(form, until), form.text("reason"))
+        begun = _begin(_selected(form, until), form.text("reason"))
     except PiculusError as error:
         form.fail(error)
         return _preview(form, 400, until=until)
-    if not sent:
+    if not begun.sent:
         return finish(
-            _("没有发出：%(n)s 笔都已跳过", n=skipped), url_for("exceptions.list_exceptions"), level="warning"
+            _("没有发出：%(n)s 笔都已跳过", n=begun.skipped),
+            url_for("exceptions.list_exceptions"),
+            level="warning",
         )
-    told = _("已发出 %(n)s 笔修复", n=sent) + (_("，跳过 %(n)s 笔", n=skipped) if skipped else "")
-    if not is_all:
-        told += _("；其余请再点一次")
-    return finish(told, url_for("exceptions.list_exceptions"))
+    return finish(_told(begun), _following(begun), moves=bool(begun.bulks))
 
 
-def _send(wanted: AnomalyFilter, reason: str) -> tuple[int, int, bool]:
-    """Attempt a selection, each page in a unit of work of its own.
-
-    Return how many were sent and skipped, and whether that was all: a click sends CLICK_LIMIT, so that its
-    request comes to an end while a person waits.
-    """
+def _begin(wanted: AnomalyFilter, reason: str) -> bulk.Begun:
     order = Order("click", current_actor(), reason, current_time())
-    sent, skipped, last_id = 0, 0, 0
-    while True:
-        with unit_of_work() as work:
-            batch = selection.attempt_page(work, wanted, order, after_id=last_id)
-        sent, skipped = sent + batch.sent, skipped + batch.skipped
-        if batch.last_id is None or sent >= CLICK_LIMIT:
-            return sent, skipped, batch.last_id is None
-        last_id = batch.last_id
+    with unit_of_work() as work:
+        return bulk.begin(work, wanted, order, limit=bulk.LIMIT)
+
+
+def _told(begun: bulk.Begun) -> str:
+    if begun.bulks:
+        told = _("批量修复已开始：先修复 1 笔，核实后 10 笔，再其余；共 %(n)s 笔", n=begun.sent)
+    else:
+        told = _("已发出 %(n)s 笔修复", n=begun.sent)
+    told += _("，跳过 %(n)s 笔", n=begun.skipped) if begun.skipped else ""
+    return told if begun.is_all else told + _("；其余请再点一次")
+
+
+def _following(begun: bulk.Begun) -> str:
+    """Return where a person sees how it goes on."""
+    if len(begun.bulks) == 1:
+        return url_for("bulk.show_bulk", bulk_id=begun.bulks[0].id)
+    return url_for("bulk.list_bulks") if begun.bulks else url_for("exceptions.list_exceptions")
 
 
 def _until(form: Form, newest: int) -> int:
@@ -166,7 +177,7 @@ def _preview(form: Form, status: int, *, until: int) -> ResponseReturnValue:
         form=form,
         foreseen=foreseen,
         until=until,
-        click_limit=CLICK_LIMIT,
+        click_limit=bulk.LIMIT,
         filters=FILTERS,
         skip_words=_skip_words,
         offers=offer_counts(db.session, sorted(group_ids), current_time()),

@@ -15,7 +15,7 @@ from flask import Flask, current_app
 from app.agents import overdue, stops
 from app.anomalies import collection_course
 from app.clock import current_time
-from app.executions import limits, retention, ticking, unknown
+from app.executions import bulk_course, limits, retention, ticking, unknown
 from app.extensions import db
 from app.plans import ticks
 from app.unit_of_work import unit_of_work
@@ -152,6 +152,21 @@ def _next_page(page: ticking.TickPage, now: datetime) -> ticking.TickPage:
         return ticking.attempt_tick_page(session, page, now)
 
 
+def tend_bulk_repairs(now: datetime) -> None:
+    """Carry bulk repairs on: take up what ended, begin what may begin."""
+    for bulk_id in bulk_course.live_ids(db.session):
+        try:
+            _tend_bulk_repair(bulk_id, now)
+        except Exception:
+            # The scheduler-job edge once more: one that fails must not hold up the others.
+            log.exception("the bulk repair %d failed", bulk_id)
+
+
+def _tend_bulk_repair(bulk_id: int, now: datetime) -> None:
+    with unit_of_work() as session:
+        bulk_course.tend(session, bulk_id, now)
+
+
 def resume_clicked(now: datetime) -> None:
     """Go on with repairs of manual plans that have moved money."""
     with unit_of_work() as session:
@@ -196,5 +211,6 @@ EVERY_SECOND: Final[tuple[Part, ...]] = (
     tend_runs,
     run_due_schedules,
     run_due_plans,
+    tend_bulk_repairs,
 )
 EVERY_MINUTE: Final[tuple[Part, ...]] = (resume_clicked, verify_unknown, apply_limits, delete_old_rows)

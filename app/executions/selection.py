@@ -1,4 +1,4 @@
-"""Attempting many anomalies: what would be sent, and sending it page by page."""
+"""Many anomalies at once: what a click on them would send, and which of them can be attempted."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,14 +13,17 @@ from app.agents.standing import find_block
 from app.agents.stops import has_work
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter, conditions
+<<<<<<< HEAD
 from app.audit import service as audit
 from app.audit.reasons import required_reason
 from app.executions.service import Order, refusal, start_attempts
 from app.guards.verdicts import beyond, together
+=======
+from app.executions.service import refusal
+>>>>>>> cbb6798 (Repair many trades one first, then ten, then the rest, each stage verified)
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.queries import list_plans
-from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 
 PAGE: Final = 500
@@ -66,12 +69,23 @@ class Preview:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What one page sent. ``last_id`` begins the next page, None after the last."""
+class Chosen:
+    """One trade of a selection that can be attempted."""
 
-    sent: int
+    anomaly_id: int
+    trade_no: str
+    group_id: int
+    fixer_code: str
+    amount_minor: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a selection is taken. ``is_all`` is false where the limit left some out."""
+
+    chosen: tuple[Chosen, ...]
     skipped: int
-    last_id: int | None
+    is_all: bool
 
 
 def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Preview:
@@ -106,6 +120,7 @@ def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Previ
     )
 
 
+<<<<<<< HEAD
 def _count_held(session: ReadSession, wanted: AnomalyFilter) -> int:
     where = conditions(session, replace(wanted, is_held=True))
     return session.scalars(select(func.count()).select_from(Anomaly).where(*where)).one()
@@ -143,6 +158,40 @@ def attempt_page(session: WorkSession, wanted: AnomalyFilter, order: Order, *, a
     sent = sent_to.total()
     is_last = len(anomalies) < PAGE
     return Batch(sent=sent, skipped=len(anomalies) - sent, last_id=None if is_last else anomalies[-1].id)
+=======
+def choose(session: ReadSession, wanted: AnomalyFilter, limit: int) -> Choice:
+    """Return what of a selection can be attempted, ``limit`` trades of it at most, without loading it."""
+    is_busy, plans, enabled = _is_busy(), _plans(session), _enabled_groups(session)
+    chosen: list[Chosen] = []
+    skipped, last_id = 0, 0
+    while True:
+        page = session.execute(
+            select(
+                Anomaly.id,
+                Anomaly.trade_no,
+                Anomaly.group_id,
+                Anomaly.fixer_code,
+                Anomaly.amount_minor,
+                Anomaly.state,
+                is_busy,
+            )
+            .where(*conditions(session, wanted), Anomaly.id > last_id)
+            .order_by(Anomaly.id)
+            .limit(PAGE)
+        ).all()
+        for identity, trade_no, group_id, fixer_code, amount, state, busy in page:
+            if len(chosen) == limit:
+                return Choice(tuple(chosen), skipped, is_all=False)
+            plan = plans.get((group_id, fixer_code or ""))
+            code = refusal(state, fixer_code, plan, group_id in enabled)
+            if busy or code is not None or plan is None:
+                skipped += 1
+            else:
+                chosen.append(Chosen(identity, trade_no, group_id, plan.fixer_code, amount or 0))
+        if len(page) < PAGE:
+            return Choice(tuple(chosen), skipped, is_all=True)
+        last_id = page[-1][0]
+>>>>>>> cbb6798 (Repair many trades one first, then ten, then the rest, each stage verified)
 
 
 def _is_busy() -> ColumnElement[bool]:
@@ -167,6 +216,7 @@ def _stopped(session: ReadSession, plans: Iterable[Plan], now: datetime) -> dict
 
 def _enabled_groups(session: ReadSession) -> set[int]:
     return set(session.scalars(select(SystemGroup.id).where(SystemGroup.is_enabled)))
+<<<<<<< HEAD
 
 
 def _audit(
@@ -197,3 +247,5 @@ def _audit(
             },
             now=order.now,
         )
+=======
+>>>>>>> cbb6798 (Repair many trades one first, then ten, then the rest, each stage verified)

@@ -59,9 +59,7 @@ def shadow_figures(session: ReadSession, plan: Plan) -> ShadowFigures:
     of_plan, is_newest = Prediction.plan_id == plan.id, Prediction.is_newest.is_(True)
     return ShadowFigures(
         outcomes={
-            outcome: capped_count(
-                session, Prediction, [of_plan, Prediction.outcome == outcome, is_newest]
-            )
+            outcome: capped_count(session, Prediction, [of_plan, Prediction.outcome == outcome, is_newest])
             for outcome in PREDICTED
         },
         results={

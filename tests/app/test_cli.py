@@ -1,12 +1,14 @@
 """The command line: what it writes, what it prints, and its exit codes."""
 
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.agents import service as agents
 from app.agents.models import Agent, Command
@@ -14,8 +16,10 @@ from app.anomalies.models import CollectionRun
 from app.audit.models import AuditEntry
 from app.cli import collect, repair
 from app.cli_accounts import group, user
+from app.cli_bulk import follow
 from app.cli_demo import seed_demo
 from app.cli_tokens import agent_token
+from app.executions.bulk_models import BulkRepair
 from app.extensions import db
 from app.plans.models import CollectionSchedule, Plan
 from app.plans.service import delete_plan
@@ -212,3 +216,48 @@ def test_what_the_command_line_does_is_audited(runner: FlaskCliRunner, group_id:
     entry = db.session.scalars(select(AuditEntry).where(AuditEntry.action == "group.create")).one()
     assert entry.actor_name.startswith("cli:")
     assert "PBXX\t试\tAsia/Shanghai\tenabled" in runner.invoke(args=["group", "list"]).output
+
+
+def test_repair_of_several_trades_is_a_bulk_repair(runner: FlaskCliRunner, group_id: int) -> None:
+    trades = [plant(group_id) for _each in range(3)]
+    asked = [argument for trade_no in trades for argument in ("--trade", trade_no)]
+    result = runner.invoke(args=["repair", *asked])
+    bulk = db.session.scalars(select(BulkRepair)).unique().one()
+    assert (result.exit_code, result.output) == (0, f"bulk {bulk.id}\n")
+    assert (bulk.trigger, bulk.total, bulk.under_way) == ("command_line", 3, 1)
+    assert len(db.session.scalars(select(Command)).all()) == 1
+    again = runner.invoke(args=["repair", *asked, "--wait", "--timeout", "0"])
+    assert "1 cannot be attempted now" in again.output
+    assert again.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("state", "done", "failed", "code"), [("finished", 2, 0, 0), ("finished", 1, 1, 1), ("paused", 1, 1, 1)]
+)
+def test_a_bulk_repair_is_followed_until_it_has_ended_or_pauses(
+    runner: FlaskCliRunner, group_id: int, state: str, done: int, failed: int, code: int
+) -> None:
+    trades = [plant(group_id), plant(group_id)]
+
+    def come_to_rest(is_done: Callable[[], bool]) -> None:
+        """Stand for the server, which works while the command waits."""
+        assert not is_done()
+        with unit_of_work() as session:
+            values = {"state": state, "done": done, "failed": failed, "under_way": 0, "total": 2}
+            session.execute(update(BulkRepair).values(values))
+        db.session.remove()
+        assert is_done()
+
+    @click.command()
+    def followed() -> None:
+        follow([bulk_id], come_to_rest)
+
+    runner.invoke(args=["repair", "--trade", trades[0], "--trade", trades[1]])
+    (bulk_id,) = db.session.scalars(select(BulkRepair.id)).all()
+    db.session.remove()
+    result = runner.invoke(followed)
+    assert result.exit_code == code
+    assert result.output.splitlines() == [
+        f"bulk {bulk_id} running, stage 1: 0 done, 0 failed, 0 skipped of 2",
+        f"bulk {bulk_id} {state}, stage 1: {done} done, {failed} failed, 0 skipped of 2",
+    ]

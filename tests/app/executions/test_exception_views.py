@@ -8,7 +8,8 @@ from flask import Flask
 from app.agents.models import Command
 from app.anomalies.models import Anomaly
 from app.audit.models import AuditEntry
-from app.executions import exception_views, selection
+from app.executions import bulk, selection
+from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.models import Attempt
 from app.extensions import db
 from app.unit_of_work import unit_of_work
@@ -172,24 +173,33 @@ def test_the_preview_shows_a_sum_for_each_currency(operator: Visitor, group: Sys
     assert re.search(r"¥100\.00</span><br><span class=\"num\">USD 100\.00", text)
 
 
-def test_ticked_rows_are_sent_for_a_reason(operator: Visitor, group: SystemGroup, elsewhere: int) -> None:
+def test_ticked_rows_become_a_bulk_repair_for_a_reason(
+    operator: Visitor, group: SystemGroup, elsewhere: int
+) -> None:
     identities = plant_all(group)
     ids = [str(identities[name]) for name in ("MANUAL", "EXHAUSTED", "PERSON")] + [str(elsewhere)]
     answer = operator.post("/exceptions/repair", {"ids": ids, "reason": "日终处理"})
+    bulk = db.session.scalars(db.select(BulkRepair)).unique().one()
+    assert answer.location == f"/exceptions/bulk/{bulk.id}"
+    assert "共 2 笔，跳过 1 笔" in operator.get(answer.location).text
+    assert (bulk.state, bulk.stage, bulk.total, bulk.under_way) == ("running", 1, 2, 1)
+    assert len(db.session.scalars(db.select(Command)).all()) == 1
+    assert states()["ELSEWHERE"] == "open"
+    entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "bulk.start")).one()
+    assert (entry.reason, entry.sys_code, entry.detail["total"]) == ("日终处理", "PBAP", 2)
+
+
+def test_a_single_row_is_repaired_without_a_canary(operator: Visitor, group: SystemGroup) -> None:
+    identities = plant_all(group)
+    ids = [str(identities[name]) for name in ("OPEN", "PERSON")]
+    answer = operator.post("/exceptions/repair", {"ids": ids, "reason": "日终处理"})
     assert answer.location == "/exceptions"
-    assert "已发出 2 笔修复，跳过 1 笔" in operator.get("/exceptions").text
-    after = states()
-    assert {name for name, state in after.items() if state == "repairing"} == {
-        "MANUAL",
-        "EXHAUSTED",
-        "REPAIRING",
-    }
-    assert after["ELSEWHERE"] == "open"
-    entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "attempt.start_many")).one()
-    assert (entry.reason, entry.sys_code, entry.detail["sent"]) == ("日终处理", "PBAP", 2)
+    assert "已发出 1 笔修复，跳过 1 笔" in operator.get("/exceptions").text
+    assert states()["OPEN"] == "repairing"
+    assert db.session.scalars(db.select(BulkRepair)).unique().all() == []
 
 
-def test_all_of_a_filter_is_sent_page_by_page(
+def test_all_of_a_filter_is_taken_page_by_page_and_begins_with_one(
     operator: Visitor, group: SystemGroup, elsewhere: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selection, "PAGE", 3)
@@ -198,37 +208,45 @@ def test_all_of_a_filter_is_sent_page_by_page(
     plant(group, "WD1", fixer_code=MANUAL)
     values = {"all": "1", "plan": "auto", "reason": "恢复生产", "until": "999"}
     answer = operator.post("/exceptions/repair", values, target="dialog")
-    assert answer.status_code == 204
+    bulk = db.session.scalars(db.select(BulkRepair)).unique().one()
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (204, f"/exceptions/bulk/{bulk.id}")
+    items = db.session.scalars(db.select(BulkItem.trade_no).order_by(BulkItem.id)).all()
+    assert items == [f"CO{number}" for number in range(8)]
     after = states()
-    assert [state for name, state in sorted(after.items()) if name.startswith("CO")] == ["repairing"] * 8
+    assert [state for state in after.values() if state == "repairing"] == ["repairing"]
     assert (after["WD1"], after["ELSEWHERE"]) == ("open", "open")
     assert set(db.session.scalars(db.select(Attempt.reason))) == {"恢复生产"}
 
 
-def test_one_click_sends_no_more_than_it_says(
+def test_one_click_takes_no_more_than_it_says(
     operator: Visitor, group: SystemGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selection, "PAGE", 2)
-    monkeypatch.setattr(exception_views, "CLICK_LIMIT", 4)
+    monkeypatch.setattr(bulk, "LIMIT", 4)
     for number in range(7):
         plant(group, f"CO{number}")
     page = operator.get("/exceptions/repair?all=1").text
     assert "一次最多发出 4 笔" in page
-    assert "发出 4 笔修复" in page
-    told = []
-    for _click in range(2):
-        operator.post("/exceptions/repair", {"all": "1", "reason": "恢复生产"})
-        told.append(operator.get("/exceptions").text)
-    assert "已发出 4 笔修复；其余请再点一次" in told[0]
-    assert "已发出 3 笔修复" in told[1]
-    assert "其余请再点一次" not in told[1]
+    assert "开始修复 4 笔" in page
+    answer = operator.post("/exceptions/repair", {"all": "1", "reason": "恢复生产"})
+    assert "共 4 笔；其余请再点一次" in operator.get(answer.location).text
+    assert db.session.scalars(db.select(BulkRepair.total)).all() == [4]
 
 
-def test_a_bulk_click_is_audited_group_by_group(app: Flask, group: SystemGroup, elsewhere: int) -> None:
+def test_a_bulk_click_is_a_bulk_repair_for_each_group(app: Flask, group: SystemGroup, elsewhere: int) -> None:
     plant(group, "CO1")
-    visitor_of(app, "root", "admin").post("/exceptions/repair", {"all": "1", "reason": "恢复生产"})
-    entries = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "attempt.start_many"))
-    assert sorted((one.sys_code, one.detail["sent"]) for one in entries) == [("PBAP", 1), ("PBMS", 1)]
+    root = visitor_of(app, "root", "admin")
+    answer = root.post("/exceptions/repair", {"all": "1", "reason": "恢复生产"})
+    assert answer.location == "/exceptions/bulk"
+    entries = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "bulk.start"))
+    assert sorted((one.sys_code, one.detail["total"]) for one in entries) == [("PBAP", 1), ("PBMS", 1)]
+
+
+def test_the_preview_of_many_tells_of_the_canary(operator: Visitor, group: SystemGroup) -> None:
+    plant(group, "CO1")
+    assert "先 1 笔，再 10 笔，再其余" not in operator.get("/exceptions/repair?all=1").text
+    plant(group, "CO2")
+    assert "先 1 笔，再 10 笔，再其余" in operator.get("/exceptions/repair?all=1").text
 
 
 def test_what_is_reported_after_the_preview_is_not_sent(operator: Visitor, group: SystemGroup) -> None:

@@ -100,21 +100,17 @@ def test_amounts_of_several_currencies_are_not_added(session: WorkSession, group
     assert [share.amounts for share in preview.by_plan] == [preview.amounts]
 
 
-def test_all_of_a_filter_is_sent_page_by_page(
+def test_all_of_a_filter_is_chosen_page_by_page(
     session: WorkSession, group: SystemGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selection, "PAGE", 3)
     plant_selection(session, group)
-    sent, skipped, after = 0, 0, 0
-    while True:
-        batch = selection.attempt_page(session, AnomalyFilter(), CLICK, after_id=after)
-        sent, skipped = sent + batch.sent, skipped + batch.skipped
-        if batch.last_id is None:
-            break
-        after = batch.last_id
-    assert (sent, skipped) == (4, 2)
-    states = session.scalars(select(Anomaly.state).order_by(Anomaly.id)).all()
-    assert states == ["repairing"] * 4 + ["needs_human", "open"]
+    whole = selection.choose(session, AnomalyFilter(), 10)
+    ids = session.scalars(select(Anomaly.id).order_by(Anomaly.id)).all()
+    assert ([one.anomaly_id for one in whole.chosen], whole.skipped) == (list(ids[:4]), 2)
+    assert whole.is_all
+    part = selection.choose(session, AnomalyFilter(), 2)
+    assert (len(part.chosen), part.is_all) == (2, False)
 
 
 def start(session: WorkSession, group: SystemGroup) -> Attempt:

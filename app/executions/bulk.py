@@ -1,0 +1,156 @@
+"""Bulk repairs: begun from a selection; paused, resumed and stopped by a person."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import insert
+
+from app.anomalies.queries import AnomalyFilter
+from app.anomalies.service import GroupIds
+from app.audit.reasons import required_reason
+from app.audit.service import Actor
+from app.errors import ConflictError, NotFoundError
+from app.executions import bulk_course
+from app.executions.bulk_models import FIRST_STAGE, BulkItem, BulkRepair
+from app.executions.bulk_states import change, lock, write_down
+from app.executions.models import Attempt
+from app.executions.selection import Chosen, choose
+from app.executions.service import Order, attempt_one
+from app.keyset import ReadSession
+from app.unit_of_work import WorkSession
+
+LIMIT: Final = 5_000
+"""How many trades one selection takes; the next one goes on with the others."""
+BY_PERSON: Final = "by_person"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What became of a selection: one bulk repair a group, or an attempt where it was a single trade.
+
+    ``sent``: the trades taken. ``is_all`` is false where LIMIT left some out.
+    """
+
+    bulks: tuple[BulkRepair, ...]
+    attempt: Attempt | None
+    sent: int
+    skipped: int
+    is_all: bool
+
+
+def begin(session: WorkSession, wanted: AnomalyFilter, order: Order, *, limit: int = LIMIT) -> Begun:
+    """Begin to repair a selection: the first trade of each group at once, the others as those end well.
+
+    What cannot be attempted now is skipped. A single trade needs no canary: it is attempted as by a click on
+    it alone. Raises InvalidError for the reason.
+    """
+    reason = required_reason(order.reason)
+    choice = choose(session, wanted, limit)
+    sent = len(choice.chosen)
+    if sent == 1:
+        attempt = attempt_one(session, choice.chosen[0].anomaly_id, order, group_ids=None)
+        return Begun((), attempt, sent, choice.skipped, choice.is_all)
+    by_group: dict[int, list[Chosen]] = defaultdict(list)
+    for one in choice.chosen:
+        by_group[one.group_id].append(one)
+    bulks = tuple(_begin_one(session, group_id, some, order, reason) for group_id, some in by_group.items())
+    return Begun(bulks, None, sent, choice.skipped, choice.is_all)
+
+
+def _begin_one(
+    session: WorkSession, group_id: int, chosen: Sequence[Chosen], order: Order, reason: str
+) -> BulkRepair:
+    bulk = BulkRepair(
+        group_id=group_id,
+        state="running",
+        stage=FIRST_STAGE,
+        trigger=order.trigger,
+        actor_id=order.actor.id,
+        actor_name=order.actor.name,
+        reason=reason,
+        total=len(chosen),
+        created_at=order.now,
+        changed_at=order.now,
+    )
+    session.add(bulk)
+    session.flush()
+    rows = [
+        {"bulk_id": bulk.id, "anomaly_id": one.anomaly_id, "trade_no": one.trade_no, "state": "pending"}
+        for one in in_order(chosen)
+    ]
+    session.execute(insert(BulkItem), rows)
+    detail = {"total": bulk.total, "trigger": bulk.trigger}
+    write_down(session, bulk, "bulk.start", order.actor, reason, detail, order.now)
+    bulk_course.tend(session, bulk.id, order.now)
+    return bulk
+
+
+def in_order(chosen: Iterable[Chosen]) -> list[Chosen]:
+    """Return trades in the order they are repaired: fixer by fixer in turn, of each the smallest amount
+    first.
+
+    So the first ones try every fixer of the selection, and what goes wrong first costs least.
+    """
+    by_fixer: dict[str, list[Chosen]] = defaultdict(list)
+    for one in sorted(chosen, key=lambda one: (one.amount_minor, one.anomaly_id)):
+        by_fixer[one.fixer_code].append(one)
+    ranked = [(rank, one) for some in by_fixer.values() for rank, one in enumerate(some)]
+    return [one for _rank, one in sorted(ranked, key=lambda pair: (pair[0], pair[1].amount_minor))]
+
+
+def get_bulk(session: ReadSession, bulk_id: int, group_ids: GroupIds) -> BulkRepair:
+    """Return a bulk repair. Raises NotFoundError('bulk')."""
+    bulk = session.get(BulkRepair, bulk_id)
+    if bulk is None or (group_ids is not None and bulk.group_id not in group_ids):
+        raise NotFoundError("bulk")
+    return bulk
+
+
+def pause(
+    session: WorkSession, bulk_id: int, *, reason: str, actor: Actor, group_ids: GroupIds, now: datetime
+) -> BulkRepair:
+    """Begin no further trade; what is under way ends by itself.
+
+    Raises NotFoundError('bulk'), InvalidError for the reason, ConflictError('bulk_state').
+    """
+    reason = required_reason(reason)
+    bulk = _in_state(session, bulk_id, group_ids, ("running",))
+    change(session, bulk, "paused", actor, reason, now, code=BY_PERSON, detail=reason)
+    return bulk
+
+
+def resume(
+    session: WorkSession, bulk_id: int, *, reason: str, actor: Actor, group_ids: GroupIds, now: datetime
+) -> BulkRepair:
+    """Go on with the stage: what ended otherwise is left to its own course, another trade takes its place.
+
+    Raises as pause.
+    """
+    reason = required_reason(reason)
+    bulk = _in_state(session, bulk_id, group_ids, ("paused",))
+    change(session, bulk, "running", actor, reason, now)
+    bulk_course.tend(session, bulk.id, now)
+    return bulk
+
+
+def stop(
+    session: WorkSession, bulk_id: int, *, reason: str, actor: Actor, group_ids: GroupIds, now: datetime
+) -> BulkRepair:
+    """End it: no further trade begins, what is under way ends by itself. Raises as pause."""
+    reason = required_reason(reason)
+    bulk = _in_state(session, bulk_id, group_ids, ("running", "paused"))
+    change(session, bulk, "stopped", actor, reason, now, code=BY_PERSON, detail=reason)
+    return bulk
+
+
+def _in_state(session: WorkSession, bulk_id: int, group_ids: GroupIds, states: tuple[str, ...]) -> BulkRepair:
+    get_bulk(session, bulk_id, group_ids)
+    bulk = lock(session, bulk_id)
+    if bulk is None:
+        raise NotFoundError("bulk")
+    if bulk.state not in states:
+        raise ConflictError("bulk_state", state=bulk.state)
+    return bulk

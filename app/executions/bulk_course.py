@@ -1,0 +1,271 @@
+"""How a bulk repair goes on: one trade, verified; then ten, verified; then the rest, and a pause at whatever
+does not end well.
+
+Everything rests on rows: any server may tend a bulk repair at any moment, and one that was stopped goes on.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import func, select
+
+from agent.protocol import FactsRead
+from app.agents import commands
+from app.agents.models import LIVE, Agent, Command
+from app.anomalies.models import Anomaly
+from app.anomalies.service import order_verify
+from app.audit.service import SYSTEM, Actor
+from app.errors import ConflictError
+from app.executions.bulk_models import (
+    IS_LIVE_BULK,
+    LAST_STAGE,
+    STAGE_SIZES,
+    UNDER_WAY,
+    BulkItem,
+    BulkRepair,
+)
+from app.executions.bulk_states import change, lock
+from app.executions.models import Attempt
+from app.executions.service import Order, refusal, start_attempts
+from app.keyset import ReadSession
+from app.plans.models import Plan
+from app.plans.queries import plans_of
+from app.unit_of_work import WorkSession
+
+WINDOW: Final = 500
+"""How many trades of the last stage are under way at a time."""
+ASK_AGAIN_AFTER: Final = timedelta(seconds=30)
+VERIFY_LIMIT: Final = timedelta(minutes=30)
+"""A trade that could not be verified for so long after its repair does not count as one that ended well."""
+GOOD_OUTCOMES: Final = ("repaired", "already_consistent")
+OF_TRADE: Final = ("closed", "repairing", "no_fixer", "no_plan", "needs_human")
+"""Why one trade cannot be attempted: it is skipped. Any other refusal holds for more than it, and pauses."""
+NOT_YET: Final = ("wait", "error")
+"""A verification that says neither well nor ill: it is asked again."""
+
+
+def live_ids(session: ReadSession) -> list[int]:
+    """Return the bulk repairs that run or have something under way; a read that needs no lock."""
+    return list(session.scalars(select(BulkRepair.id).where(IS_LIVE_BULK).order_by(BulkRepair.id)))
+
+
+def tend(session: WorkSession, bulk_id: int, now: datetime) -> None:
+    """Take up what has ended, pause at what did not end well, begin what may begin."""
+    bulk = lock(session, bulk_id)
+    if bulk is None:
+        return
+    failed = _settle_repairs(session, bulk, now) + _settle_verifications(session, bulk, now)
+    _recount(session, bulk)
+    if bulk.state == "running" and failed and bulk.pending:
+        worst = failed[0]
+        _pause(session, bulk, worst.outcome, now, detail=worst.detail, trade_no=worst.trade_no)
+    if bulk.state == "running":
+        _go_on(session, bulk, now)
+        _recount(session, bulk)
+    if bulk.state in ("running", "paused") and not bulk.pending and not bulk.under_way:
+        change(session, bulk, "finished", SYSTEM, "", now)
+
+
+# ---- what has ended
+
+
+def _settle_repairs(session: WorkSession, bulk: BulkRepair, now: datetime) -> list[BulkItem]:
+    """End the items whose attempt has ended, or have them verified; return those that did not end well."""
+    ended = session.execute(
+        select(BulkItem, Attempt.outcome, Attempt.outcome_reason)
+        .join(Attempt, Attempt.id == BulkItem.attempt_id)
+        .where(BulkItem.bulk_id == bulk.id, BulkItem.state == "repairing", Attempt.outcome.is_not(None))
+        .order_by(BulkItem.id)
+    ).all()
+    failed = []
+    for item, outcome, reason in ended:
+        item.outcome, item.detail, item.repaired_at = str(outcome), reason, now
+        if outcome not in GOOD_OUTCOMES:
+            failed.append(_end(item, "failed", now))
+        elif item.stage == LAST_STAGE:
+            _end(item, "done", now)
+        else:
+            item.state, item.ask_at = "verifying", now
+    return failed
+
+
+def _settle_verifications(session: WorkSession, bulk: BulkRepair, now: datetime) -> list[BulkItem]:
+    """End the items that were verified, ask again about the others; return those that did not end well."""
+    verifying = session.scalars(
+        select(BulkItem)
+        .where(BulkItem.bulk_id == bulk.id, BulkItem.state == "verifying")
+        .order_by(BulkItem.id)
+    ).all()
+    failed = []
+    for item in verifying:
+        if item.verified == "consistent":
+            _end(item, "done", now)
+        elif item.verified and item.verified not in NOT_YET:
+            item.outcome = "not_consistent"
+            failed.append(_end(item, "failed", now))
+        elif item.repaired_at is not None and now - item.repaired_at > VERIFY_LIMIT:
+            item.outcome = "not_verified"
+            failed.append(_end(item, "failed", now))
+        else:
+            _ask(session, item, now)
+    return failed
+
+
+def _end(item: BulkItem, state: str, now: datetime) -> BulkItem:
+    item.state, item.ended_at = state, now
+    return item
+
+
+def _ask(session: WorkSession, item: BulkItem, now: datetime) -> None:
+    """Order a Verify where none is under way and it is time; a busy trade is asked later."""
+    if item.verify_command_id is not None:
+        command = commands.find(session, item.verify_command_id)
+        if command is not None and command.state in LIVE:
+            return
+        # It closed without an answer: expired, rejected, its agent gone.
+        item.verify_command_id, item.ask_at = None, item.ask_at or now
+    if item.ask_at is None or item.ask_at > now:
+        return
+    anomaly = session.get_one(Anomaly, item.anomaly_id)
+    try:
+        command = order_verify(session, anomaly, now)
+    except ConflictError:
+        item.ask_at = now + ASK_AGAIN_AFTER
+        return
+    item.verify_command_id, item.ask_at = command.id, None
+
+
+def record_verified(session: WorkSession, agent: Agent, message: FactsRead, now: datetime) -> None:
+    """Keep what the verification of a bulk repair's trade said; of any other Verify nothing is written."""
+    item = session.scalars(
+        select(BulkItem).where(
+            BulkItem.verify_command_id == message.command_id, BulkItem.state == "verifying"
+        )
+    ).first()
+    command = commands.find(session, message.command_id)
+    if item is None or command is None or not _counts(command, agent):
+        return
+    item.verify_command_id, item.verified = None, message.outcome
+    item.detail = message.reason[:500]
+    item.ask_at = now + ASK_AGAIN_AFTER
+    session.touch("executions")
+
+
+def _counts(command: Command, agent: Agent) -> bool:
+    return command.state == "finished" and command.agent_id == agent.id
+
+
+# ---- what begins
+
+
+def _go_on(session: WorkSession, bulk: BulkRepair, now: datetime) -> None:
+    while bulk.stage in STAGE_SIZES and _count(session, bulk, ("done",)) >= STAGE_SIZES[bulk.stage]:
+        bulk.stage, bulk.changed_at = bulk.stage + 1, now
+        session.touch("executions")
+    if bulk.stage in STAGE_SIZES:
+        room = STAGE_SIZES[bulk.stage] - _count(session, bulk, ("done", *UNDER_WAY))
+    else:
+        room = WINDOW - bulk.under_way
+    considered = 0
+    while room > 0 and considered < WINDOW and bulk.state == "running":
+        items = _pending(session, bulk, room)
+        if not items:
+            return
+        considered += len(items)
+        room -= _begin(session, bulk, items, now)
+        session.flush()
+
+
+def _count(session: WorkSession, bulk: BulkRepair, states: Sequence[str]) -> int:
+    of_stage = select(func.count()).where(
+        BulkItem.bulk_id == bulk.id, BulkItem.stage == bulk.stage, BulkItem.state.in_(states)
+    )
+    return session.execute(of_stage).scalar_one()
+
+
+def _pending(session: WorkSession, bulk: BulkRepair, count: int) -> Sequence[BulkItem]:
+    return session.scalars(
+        select(BulkItem)
+        .where(BulkItem.bulk_id == bulk.id, BulkItem.state == "pending")
+        .order_by(BulkItem.id)
+        .limit(count)
+    ).all()
+
+
+def _begin(session: WorkSession, bulk: BulkRepair, items: Sequence[BulkItem], now: datetime) -> int:
+    """Attempt the trades; skip those that cannot be, pause where none can. Return how many were begun."""
+    found = select(Anomaly).where(Anomaly.id.in_([item.anomaly_id for item in items]))
+    anomalies = {anomaly.id: anomaly for anomaly in session.scalars(found).unique()}
+    plans = plans_of(session, {(one.group_id, one.fixer_code) for one in anomalies.values()})
+    by_plan: dict[int, tuple[Plan, list[BulkItem]]] = {}
+    for item in items:
+        anomaly = anomalies[item.anomaly_id]
+        plan = plans.get((anomaly.group_id, anomaly.fixer_code or ""))
+        code = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled)
+        if code in OF_TRADE or (code is None and plan is None):
+            _skip(item, code or "no_plan", now)
+        elif code is not None:
+            _pause(session, bulk, code, now, trade_no=item.trade_no)
+            return 0
+        elif plan is not None:
+            by_plan.setdefault(plan.id, (plan, []))[1].append(item)
+    begun = 0
+    for plan, some in by_plan.values():
+        begun += _attempt(session, bulk, plan, [(item, anomalies[item.anomaly_id]) for item in some], now)
+    return begun
+
+
+def _attempt(
+    session: WorkSession,
+    bulk: BulkRepair,
+    plan: Plan,
+    pairs: Sequence[tuple[BulkItem, Anomaly]],
+    now: datetime,
+) -> int:
+    order = Order(bulk.trigger, Actor(bulk.actor_id, bulk.actor_name), bulk.reason, now)
+    try:
+        with session.begin_nested():
+            attempts = start_attempts(session, [anomaly for _item, anomaly in pairs], plan, order)
+    except ConflictError as error:
+        # What guards a plan or a group refuses them all, and the trades stay as they were.
+        _pause(session, bulk, error.code, now, trade_no=pairs[0][0].trade_no)
+        return 0
+    by_anomaly = {attempt.anomaly_id: attempt for attempt in attempts}
+    for item, anomaly in pairs:
+        attempt = by_anomaly.get(anomaly.id)
+        if attempt is None:
+            _skip(item, "trade_busy", now)
+        else:
+            item.state, item.stage = "repairing", bulk.stage
+            item.attempt_id, item.began_at = attempt.id, now
+    return len(by_anomaly)
+
+
+def _skip(item: BulkItem, code: str, now: datetime) -> None:
+    item.outcome = code
+    _end(item, "skipped", now)
+
+
+# ---- its own state
+
+
+def _pause(
+    session: WorkSession, bulk: BulkRepair, code: str, now: datetime, *, detail: str = "", trade_no: str = ""
+) -> None:
+    change(session, bulk, "paused", SYSTEM, "", now, code=code, detail=detail, trade_no=trade_no)
+
+
+def _recount(session: WorkSession, bulk: BulkRepair) -> None:
+    session.flush()
+    by_state = select(BulkItem.state, func.count()).where(BulkItem.bulk_id == bulk.id)
+    counts: Counter[str] = Counter()
+    for state, count in session.execute(by_state.group_by(BulkItem.state)):
+        counts[state] = count
+    before = (bulk.total, bulk.under_way, bulk.done, bulk.failed, bulk.skipped)
+    bulk.under_way = sum(counts[state] for state in UNDER_WAY)
+    bulk.done, bulk.failed, bulk.skipped = counts["done"], counts["failed"], counts["skipped"]
+    bulk.total = counts.total()
+    if before != (bulk.total, bulk.under_way, bulk.done, bulk.failed, bulk.skipped):
+        session.touch("executions")

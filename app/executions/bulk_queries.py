@@ -1,0 +1,84 @@
+"""Reading bulk repairs: the list and one with its trades by keyset, and its history."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import ColumnElement, func, select
+
+from app.anomalies.service import GroupIds
+from app.audit.models import AuditEntry
+from app.executions.bulk_models import IS_LIVE_BULK, BulkItem, BulkRepair
+from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
+
+NEWEST_FIRST: Final = Order(BulkRepair.id, BulkRepair.id)
+IN_THEIR_ORDER: Final = Order(BulkItem.id, BulkItem.id, is_descending=False)
+ITEMS_SHOWN: Final = 25
+HISTORY_SHOWN: Final = 30
+
+
+@dataclass(frozen=True)
+class BulkFilter:
+    """What the list shows; an empty field does not narrow. ``group_ids`` None: all groups."""
+
+    group_ids: GroupIds = None
+    state: str = ""
+
+
+def list_bulks(session: ReadSession, wanted: BulkFilter, cut: Cut) -> Page[BulkRepair]:
+    """Return one page, newest first. Raises InvalidError('cursor')."""
+    return page_of(session, BulkRepair, _conditions(wanted), NEWEST_FIRST, cut)
+
+
+def count_bulks(session: ReadSession, wanted: BulkFilter) -> CappedCount:
+    """Count a filter, capped."""
+    return capped_count(session, BulkRepair, _conditions(wanted))
+
+
+def count_live(session: ReadSession, group_ids: GroupIds) -> int:
+    """Count those that run or have something under way."""
+    live = select(func.count()).select_from(BulkRepair).where(IS_LIVE_BULK)
+    if group_ids is not None:
+        live = live.where(BulkRepair.group_id.in_(list(group_ids)))
+    return session.execute(live).scalar_one()
+
+
+def _conditions(wanted: BulkFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.group_ids is not None:
+        found.append(BulkRepair.group_id.in_(list(wanted.group_ids)))
+    if wanted.state:
+        found.append(BulkRepair.state == wanted.state)
+    return found
+
+
+def list_items(
+    session: ReadSession, bulk_id: int, state: str, after: str | None, before: str | None
+) -> Page[BulkItem]:
+    """Return a page of a bulk repair's trades, in the order they are repaired; ``state`` '' for all.
+
+    Raises InvalidError('cursor').
+    """
+    filters: list[ColumnElement[bool]] = [BulkItem.bulk_id == bulk_id]
+    if state:
+        filters.append(BulkItem.state == state)
+    cut = Cut(after=after, before=before, size=ITEMS_SHOWN)
+    return page_of(session, BulkItem, filters, IN_THEIR_ORDER, cut)
+
+
+def stage_counts(session: ReadSession, bulk_id: int) -> dict[int, dict[str, int]]:
+    """Return how many trades of each stage are in each state."""
+    counted = session.execute(
+        select(BulkItem.stage, BulkItem.state, func.count())
+        .where(BulkItem.bulk_id == bulk_id, BulkItem.stage.is_not(None))
+        .group_by(BulkItem.stage, BulkItem.state)
+    )
+    found: dict[int, dict[str, int]] = {}
+    for stage, state, count in counted:
+        found.setdefault(stage or 0, {})[state] = count
+    return found
+
+
+def list_history(session: ReadSession, bulk_id: int) -> list[AuditEntry]:
+    """Return what happened to a bulk repair, the newest HISTORY_SHOWN of it, newest first."""
+    of_bulk = select(AuditEntry).where(AuditEntry.object_type == "bulk", AuditEntry.object_id == str(bulk_id))
+    return list(session.scalars(of_bulk.order_by(AuditEntry.id.desc()).limit(HISTORY_SHOWN)))

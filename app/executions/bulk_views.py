@@ -1,0 +1,142 @@
+"""Bulk repairs (批量修复): how each goes on, and pausing, resuming and stopping it."""
+
+from typing import Final
+
+from flask import Blueprint, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app import filters
+from app.audit.words import action_words
+from app.clock import current_time
+from app.errors import ConflictError, NotFoundError, PiculusError
+from app.executions import bulk, bulk_queries
+from app.executions.bulk_models import ITEM_STATES, STAGE_SIZES, BulkItem, BulkRepair
+from app.executions.bulk_queries import BulkFilter
+from app.executions.models import OUTCOMES
+from app.extensions import db
+from app.forms import Form
+from app.i18n import translate as _
+from app.keyset import Cut
+from app.messages import words
+from app.plans.broadcast import group_choices
+from app.rendering import finish, render_detail, render_dialog, render_list
+from app.unit_of_work import unit_of_work
+from app.users.access import current_actor, current_group_ids, requires
+from app.users.group_filter import read_group
+from app.words import word
+
+blueprint = Blueprint("bulk", __name__, url_prefix="/exceptions/bulk")
+
+FILTERS: Final = ("group", "state")
+
+
+@blueprint.get("")
+def list_bulks() -> ResponseReturnValue:
+    form, allowed = Form(request.args), current_group_ids()
+    wanted = BulkFilter(
+        group_ids=read_group(db.session, form, allowed), state=filters.word_of(form, "state", "bulk")
+    )
+    cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    return render_list(
+        "bulk/index.html",
+        "bulk/_table.html",
+        400 if form.errors else 200,
+        page=bulk_queries.list_bulks(db.session, wanted, cut),
+        count=bulk_queries.count_bulks(db.session, wanted),
+        why=why,
+        form=form,
+        group_choices=group_choices(db.session, allowed),
+        is_filtered=any(form.text(name) for name in FILTERS),
+    )
+
+
+@blueprint.get("/<int:bulk_id>")
+def show_bulk(bulk_id: int) -> ResponseReturnValue:
+    found = bulk.get_bulk(db.session, bulk_id, current_group_ids())
+    form = Form(request.args)
+    state = filters.choice(form, "state", form.text("state"), ITEM_STATES)
+    items = bulk_queries.list_items(
+        db.session, found.id, state, request.args.get("after"), request.args.get("before")
+    )
+    return render_detail(
+        "bulk/detail.html",
+        bulk=found,
+        why=why,
+        item_why=item_why,
+        items=items,
+        state=state,
+        item_counts=_item_counts(found),
+        stages=bulk_queries.stage_counts(db.session, found.id),
+        stage_sizes=STAGE_SIZES,
+        action_words=action_words,
+        history=bulk_queries.list_history(db.session, found.id),
+    )
+
+
+@blueprint.route("/<int:bulk_id>/<any(pause, resume, stop):action>", methods=["GET", "POST"])
+@requires("operator")
+def act_on_bulk(bulk_id: int, action: str) -> ResponseReturnValue:
+    found = bulk.get_bulk(db.session, bulk_id, current_group_ids())
+    form = Form(request.form)
+    if request.method == "GET":
+        return _dialog(form, found, action, 200)
+    act = {"pause": bulk.pause, "resume": bulk.resume, "stop": bulk.stop}[action]
+    try:
+        with unit_of_work() as work:
+            act(
+                work,
+                bulk_id,
+                reason=form.text("reason"),
+                actor=current_actor(),
+                group_ids=current_group_ids(),
+                now=current_time(),
+            )
+    except NotFoundError:
+        raise
+    except PiculusError as error:
+        form.fail(error)
+        return _dialog(form, found, action, 409 if isinstance(error, ConflictError) else 400)
+    done = {
+        "pause": _("批量修复 #%(id)s 已暂停；进行中的会自己结束", id=bulk_id),
+        "resume": _("批量修复 #%(id)s 继续", id=bulk_id),
+        "stop": _("批量修复 #%(id)s 已停止；进行中的会自己结束", id=bulk_id),
+    }[action]
+    return finish(done, url_for("bulk.show_bulk", bulk_id=bulk_id))
+
+
+def _dialog(form: Form, found: BulkRepair, action: str, status: int) -> ResponseReturnValue:
+    return render_dialog("bulk/action.html", status, form=form, bulk=found, action=action, why=why)
+
+
+def _item_counts(found: BulkRepair) -> dict[str, int]:
+    """Return how many trades each link above the list shows: those under way are one of its states each."""
+    return {
+        "": found.total,
+        "done": found.done,
+        "failed": found.failed,
+        "skipped": found.skipped,
+        "pending": found.pending,
+    }
+
+
+def why(found: BulkRepair) -> str:
+    """Return why a bulk repair is paused or stopped, in words, without the detail."""
+    return _why(found.pause_code, found.group.sys_code)
+
+
+def item_why(item: BulkItem, sys_code: str) -> str:
+    """Return what a trade came to, in words; '' while it has come to nothing."""
+    return _why(item.outcome, sys_code)
+
+
+def _why(code: str, sys_code: str) -> str:
+    own = {
+        "": "",
+        bulk.BY_PERSON: _("由人暂停或停止"),
+        "not_consistent": _("修复后核实，三方不一致"),
+        "not_verified": _("修复后半小时内没能核实"),
+        "trade_busy": _("正有命令在执行。"),
+    }
+    if code in own:
+        return own[code]
+    return word("outcome", code) if code in OUTCOMES else words(ConflictError(code, sys_code=sys_code))

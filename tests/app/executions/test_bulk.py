@@ -1,0 +1,458 @@
+"""Bulk repairs: one, verified; ten, verified; then the rest; a pause at whatever does not end well."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from app.agents import commands
+from app.agents.models import Agent, Command
+from app.anomalies.models import Anomaly
+from app.anomalies.queries import AnomalyFilter
+from app.audit.models import AuditEntry
+from app.errors import ConflictError, InvalidError, NotFoundError
+from app.executions import bulk, bulk_course, results
+from app.executions.bulk_models import BulkItem, BulkRepair
+from app.executions.selection import Chosen
+from app.executions.service import Order
+from app.plans.models import Plan
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
+from tests.factories import (
+    NOW,
+    PERSON,
+    facts_read,
+    finished,
+    hand_to,
+    make_agent,
+    make_anomaly,
+    make_group,
+    make_plan,
+)
+
+pytestmark = pytest.mark.each_engine
+
+CLICK = Order("click", PERSON, "日终处理", NOW)
+OTHER = "rechargeTimeoutFixServiceImpl"
+
+
+@pytest.fixture
+def group(session: WorkSession) -> SystemGroup:
+    return make_group(session)
+
+
+@pytest.fixture
+def agent(session: WorkSession, group: SystemGroup) -> Agent:
+    return make_agent(session, group)
+
+
+@pytest.fixture
+def plan(session: WorkSession, group: SystemGroup) -> Plan:
+    return make_plan(session, group)
+
+
+def begin(session: WorkSession, group: SystemGroup, count: int) -> BulkRepair:
+    """A bulk repair of so many new anomalies; the order is that of their numbers."""
+    for number in range(count):
+        make_anomaly(session, group, trade_no=f"T{number:04d}")
+    (begun,) = bulk.begin(session, AnomalyFilter(group_ids=[group.id]), CLICK).bulks
+    return begun
+
+
+def live(session: WorkSession, kind: str) -> list[Command]:
+    session.flush()
+    found = select(Command).where(Command.type == kind, Command.state.in_(("pending", "running")))
+    return list(session.scalars(found.order_by(Command.trade_no)))
+
+
+def end_repairs(
+    session: WorkSession, agent: Agent, outcome: str = "repaired", count: int = 1_000, **fields: object
+) -> list[str]:
+    """End so many of the repairs under way; return their trades."""
+    ended = live(session, "Repair")[:count]
+    for command in ended:
+        hand_to(session, command, agent)
+        results.record_result(session, agent, finished(command, outcome, **fields), NOW)
+    return [str(command.trade_no) for command in ended]
+
+
+def answer_verifies(
+    session: WorkSession, agent: Agent, outcome: str = "consistent", reason: str = "", now: datetime = NOW
+) -> int:
+    asked = live(session, "Verify")
+    for command in asked:
+        hand_to(session, command, agent)
+        message = facts_read(command, outcome, reason=reason)
+        results.record_facts(session, agent, message, now)
+        bulk_course.record_verified(session, agent, message, now)
+    return len(asked)
+
+
+def tend(session: WorkSession, one: BulkRepair, now: datetime = NOW) -> None:
+    bulk_course.tend(session, one.id, now)
+    session.flush()
+
+
+def go_through_a_stage(session: WorkSession, agent: Agent, one: BulkRepair) -> None:
+    """What is under way ends well and is verified."""
+    end_repairs(session, agent)
+    tend(session, one)
+    answer_verifies(session, agent)
+    tend(session, one)
+
+
+def counts(one: BulkRepair) -> tuple[int, int, int, int, int]:
+    return one.pending, one.under_way, one.done, one.failed, one.skipped
+
+
+# ---- the stages
+
+
+def test_one_then_ten_then_the_rest_each_after_the_one_before_was_verified(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 30)
+    assert len(live(session, "Repair")) == 1
+    assert end_repairs(session, agent) == ["T0000"]
+    tend(session, one)
+    assert (live(session, "Repair"), len(live(session, "Verify"))) == ([], 1)
+    assert answer_verifies(session, agent) == 1
+    tend(session, one)
+    assert (one.stage, len(live(session, "Repair"))) == (2, 10)
+    end_repairs(session, agent, count=9)
+    tend(session, one)
+    assert answer_verifies(session, agent) == 9
+    tend(session, one)
+    assert (one.stage, len(live(session, "Repair"))) == (2, 1)
+    go_through_a_stage(session, agent, one)
+    assert (one.stage, len(live(session, "Repair"))) == (3, 19)
+    end_repairs(session, agent)
+    tend(session, one)
+    assert live(session, "Verify") == []
+    assert (one.state, one.finished_at, counts(one)) == ("finished", NOW, (0, 0, 30, 0, 0))
+
+
+def test_the_last_stage_keeps_no_more_than_a_window_under_way(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_course, "WINDOW", 4)
+    one = begin(session, group, 20)
+    for _stage in (1, 2):
+        go_through_a_stage(session, agent, one)
+    assert len(live(session, "Repair")) == 4
+    end_repairs(session, agent, count=3)
+    tend(session, one)
+    assert (one.under_way, len(live(session, "Repair"))) == (4, 4)
+
+
+def test_a_few_trades_end_in_an_earlier_stage(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 4)
+    go_through_a_stage(session, agent, one)
+    assert len(live(session, "Repair")) == 3
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.stage, counts(one)) == ("finished", 2, (0, 0, 4, 0, 0))
+
+
+def test_already_consistent_ends_well_too(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 2)
+    end_repairs(session, agent, "already_consistent")
+    tend(session, one)
+    assert answer_verifies(session, agent) == 1
+    tend(session, one)
+    assert (one.stage, one.done) == (2, 1)
+
+
+def test_the_first_ones_try_every_fixer_with_the_smallest_amounts() -> None:
+    amounts = {"a": (30, 10, 20), "b": (7,), "c": (50, 40)}
+    chosen = [
+        Chosen(number, f"{fixer}{amount}", 1, fixer, amount)
+        for number, (fixer, amount) in enumerate((f, a) for f, some in amounts.items() for a in some)
+    ]
+    order = [one.trade_no for one in bulk.in_order(chosen)]
+    assert order == ["b7", "a10", "c40", "a20", "c50", "a30"]
+
+
+def test_each_group_has_its_own_bulk_repair(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    other = make_group(session, "PBMS")
+    make_plan(session, other)
+    make_anomaly(session, other)
+    make_anomaly(session, group)
+    begun = bulk.begin(session, AnomalyFilter(), CLICK)
+    assert sorted(one.group_id for one in begun.bulks) == [group.id, other.id]
+
+
+def test_a_single_trade_needs_no_canary(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    make_anomaly(session, group)
+    make_anomaly(session, group, state="needs_human")
+    begun = bulk.begin(session, AnomalyFilter(), CLICK)
+    assert (begun.bulks, begun.sent, begun.skipped) == ((), 1, 1)
+    assert begun.attempt is not None
+    assert begun.attempt.trigger == "click"
+
+
+def test_nothing_begins_without_a_reason(session: WorkSession, group: SystemGroup, plan: Plan) -> None:
+    make_anomaly(session, group)
+    with pytest.raises(InvalidError):
+        bulk.begin(session, AnomalyFilter(), Order("click", PERSON, " ", NOW))
+    assert live(session, "Repair") == []
+
+
+# ---- pauses
+
+
+@pytest.mark.parametrize("outcome", ["failed", "unknown", "wait", "refused", "needs_human", "cancelled"])
+def test_any_other_outcome_pauses_with_its_reason_and_nothing_further_begins(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, outcome: str
+) -> None:
+    one = begin(session, group, 5)
+    end_repairs(session, agent, outcome, reason="the ledger said no")
+    before = len(live(session, "Repair"))
+    for _second in range(3):
+        tend(session, one)
+    assert (one.state, one.pause_code, one.pause_detail) == ("paused", outcome, "the ledger said no")
+    assert (one.pause_trade_no, counts(one)) == ("T0000", (4, 0, 0, 1, 0))
+    assert len(live(session, "Repair")) == before
+    entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "bulk.pause")).one()
+    assert (entry.actor_name, entry.reason, entry.detail["code"]) == (
+        "piculus",
+        "the ledger said no",
+        outcome,
+    )
+
+
+def test_a_command_nobody_took_pauses(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 3)
+    (command,) = live(session, "Repair")
+    results.command_closed(session, command, "expired")
+    command.state = "expired"
+    tend(session, one)
+    assert (one.state, one.pause_code) == ("paused", "expired")
+
+
+@pytest.mark.parametrize("outcome", ["repair", "human", "missing", "resume"])
+def test_a_repair_that_is_not_consistent_when_verified_pauses(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, outcome: str
+) -> None:
+    one = begin(session, group, 3)
+    end_repairs(session, agent)
+    tend(session, one)
+    answer_verifies(session, agent, outcome, "row behind ledger")
+    tend(session, one)
+    assert (one.state, one.pause_code, one.pause_detail) == ("paused", "not_consistent", "row behind ledger")
+    assert live(session, "Repair") == []
+
+
+def test_a_verification_that_says_nothing_yet_is_asked_again_and_given_up_after_half_an_hour(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 3)
+    end_repairs(session, agent)
+    tend(session, one)
+    asked = []
+    for minutes in range(0, 40, 5):
+        now = NOW + timedelta(minutes=minutes)
+        tend(session, one, now)
+        asked.append(answer_verifies(session, agent, "wait", "in flight", now))
+        tend(session, one, now + timedelta(seconds=29))
+        assert live(session, "Verify") == []
+    assert asked == [1, 1, 1, 1, 1, 1, 1, 0]
+    assert (one.state, one.pause_code, one.pause_detail) == ("paused", "not_verified", "in flight")
+
+
+def test_a_verification_that_was_lost_is_ordered_anew(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 3)
+    end_repairs(session, agent)
+    tend(session, one)
+    (lost,) = live(session, "Verify")
+    lost.state = "expired"
+    tend(session, one, NOW + timedelta(minutes=6))
+    (anew,) = live(session, "Verify")
+    assert anew.id != lost.id
+    answer_verifies(session, agent)
+    tend(session, one)
+    assert one.stage == 2
+
+
+def test_a_resumed_stage_takes_another_trade_for_the_one_that_did_not_end_well(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 20)
+    end_repairs(session, agent, "failed")
+    tend(session, one)
+    bulk.resume(session, one.id, reason="核查完毕", actor=PERSON, group_ids=None, now=NOW)
+    assert [command.trade_no for command in live(session, "Repair")] == ["T0001"]
+    go_through_a_stage(session, agent, one)
+    assert (one.stage, one.under_way, one.failed) == (2, 10, 1)
+    end_repairs(session, agent, "needs_human", count=1)
+    tend(session, one)
+    assert (one.state, one.under_way) == ("paused", 9)
+    bulk.resume(session, one.id, reason="核查完毕", actor=PERSON, group_ids=None, now=NOW)
+    assert one.under_way == 10
+    go_through_a_stage(session, agent, one)
+    assert (one.stage, one.state, one.pause_code) == (3, "running", "")
+
+
+def test_what_fails_last_has_nothing_left_to_pause(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 2)
+    go_through_a_stage(session, agent, one)
+    end_repairs(session, agent, "failed")
+    tend(session, one)
+    assert (one.state, counts(one)) == ("finished", (0, 0, 1, 1, 0))
+
+
+# ---- what cannot be attempted
+
+
+def test_a_trade_that_closed_meanwhile_is_skipped_and_another_tried(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 13)
+    for trade_no, state in (("T0001", "healed"), ("T0002", "needs_human")):
+        session.scalars(select(Anomaly).where(Anomaly.trade_no == trade_no)).unique().one().state = state
+    commands.issue(
+        session,
+        type="Verify",
+        group_id=group.id,
+        message={"trade_no": "T0003"},
+        deadline=timedelta(minutes=5),
+        now=NOW,
+        trade_no="T0003",
+    )
+    end_repairs(session, agent)
+    tend(session, one)
+    (verify,) = [command for command in live(session, "Verify") if command.trade_no == "T0000"]
+    hand_to(session, verify, agent)
+    message = facts_read(verify, "consistent")
+    results.record_facts(session, agent, message, NOW)
+    bulk_course.record_verified(session, agent, message, NOW)
+    tend(session, one)
+    skipped = select(BulkItem.trade_no, BulkItem.outcome).where(BulkItem.state == "skipped")
+    assert sorted(tuple(row) for row in session.execute(skipped)) == [
+        ("T0001", "closed"),
+        ("T0002", "needs_human"),
+        ("T0003", "trade_busy"),
+    ]
+    assert (one.state, one.under_way) == ("running", 9)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "code"),
+    [("state", "disabled", "plan_disabled"), ("is_shadow", True, "plan_shadow")],
+)
+def test_what_holds_for_the_whole_plan_pauses_and_skips_nothing(
+    session: WorkSession,
+    group: SystemGroup,
+    agent: Agent,
+    plan: Plan,
+    column: str,
+    value: object,
+    code: str,
+) -> None:
+    one = begin(session, group, 5)
+    setattr(plan, column, value)
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.pause_code, counts(one)) == ("paused", code, (4, 0, 1, 0, 0))
+
+
+def test_a_disabled_group_pauses(session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan) -> None:
+    one = begin(session, group, 5)
+    end_repairs(session, agent)
+    tend(session, one)
+    answer_verifies(session, agent)
+    group.is_enabled = False
+    tend(session, one)
+    assert (one.state, one.pause_code, one.under_way) == ("paused", "group_disabled", 0)
+
+
+# ---- a person
+
+
+def test_a_paused_one_begins_nothing_and_takes_up_what_ends(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 5)
+    bulk.pause(session, one.id, reason="先看一看", actor=PERSON, group_ids=None, now=NOW)
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.pause_code, one.pause_detail) == ("paused", "by_person", "先看一看")
+    assert (live(session, "Repair"), counts(one)) == ([], (4, 0, 1, 0, 0))
+    bulk.resume(session, one.id, reason="继续", actor=PERSON, group_ids=None, now=NOW)
+    assert len(live(session, "Repair")) == 4
+
+
+def test_a_stopped_one_never_begins_anything_again(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 5)
+    bulk.stop(session, one.id, reason="范围选错了", actor=PERSON, group_ids=None, now=NOW)
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.finished_at, counts(one)) == ("stopped", NOW, (4, 0, 1, 0, 0))
+    assert live(session, "Repair") == []
+    for act in (bulk.pause, bulk.resume, bulk.stop):
+        with pytest.raises(ConflictError) as refused:
+            act(session, one.id, reason="x", actor=PERSON, group_ids=None, now=NOW)
+        assert refused.value.code == "bulk_state"
+
+
+def test_what_a_person_does_wants_a_reason_and_the_group_and_is_audited(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 5)
+    with pytest.raises(InvalidError):
+        bulk.pause(session, one.id, reason="", actor=PERSON, group_ids=None, now=NOW)
+    with pytest.raises(NotFoundError):
+        bulk.pause(session, one.id, reason="x", actor=PERSON, group_ids=[group.id + 1], now=NOW)
+    assert one.state == "running"
+    bulk.pause(session, one.id, reason="a", actor=PERSON, group_ids=[group.id], now=NOW)
+    bulk.resume(session, one.id, reason="b", actor=PERSON, group_ids=[group.id], now=NOW)
+    bulk.stop(session, one.id, reason="c", actor=PERSON, group_ids=[group.id], now=NOW)
+    entries = session.scalars(
+        select(AuditEntry).where(AuditEntry.object_type == "bulk").order_by(AuditEntry.id)
+    ).all()
+    assert [(entry.action, entry.reason) for entry in entries] == [
+        ("bulk.start", "日终处理"),
+        ("bulk.pause", "a"),
+        ("bulk.resume", "b"),
+        ("bulk.stop", "c"),
+    ]
+    assert {entry.sys_code for entry in entries} == {"PBAP"}
+
+
+def test_only_what_runs_or_is_under_way_is_tended(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 5)
+    bulk.stop(session, one.id, reason="x", actor=PERSON, group_ids=None, now=NOW)
+    session.flush()
+    assert bulk_course.live_ids(session) == [one.id]
+    go_through_a_stage(session, agent, one)
+    assert bulk_course.live_ids(session) == []
+
+
+def test_the_answer_of_another_agent_or_of_a_closed_verify_counts_for_nothing(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 3)
+    end_repairs(session, agent)
+    tend(session, one)
+    (verify,) = live(session, "Verify")
+    hand_to(session, verify, agent)
+    stranger = make_agent(session, group)
+    message = facts_read(verify, "consistent")
+    results.record_facts(session, stranger, message, NOW)
+    bulk_course.record_verified(session, stranger, message, NOW)
+    tend(session, one)
+    assert (one.stage, one.under_way) == (1, 1)

@@ -1,0 +1,155 @@
+"""批量修复 as pages: the list, one with its stages and trades, and pausing, resuming and stopping it."""
+
+import re
+
+import pytest
+from flask import Flask
+
+from app.anomalies.queries import AnomalyFilter
+from app.audit.service import SYSTEM
+from app.executions import bulk
+from app.executions.bulk_models import BulkItem, BulkRepair
+from app.executions.bulk_states import change
+from app.executions.service import Order
+from app.extensions import db
+from app.unit_of_work import unit_of_work
+from app.users.models import SystemGroup
+from tests.app.visitor import Visitor, visitor_of
+from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan
+
+TABLE = "bulk-table"
+PAGE = "/exceptions/bulk"
+
+
+@pytest.fixture
+def group(app: Flask) -> SystemGroup:
+    with unit_of_work() as session:
+        group = make_group(session)
+        make_agent(session, group)
+        make_plan(session, group)
+    return group
+
+
+@pytest.fixture
+def operator(app: Flask, group: SystemGroup) -> Visitor:
+    return visitor_of(app, "li.na", "operator", groups=["PBAP"])
+
+
+def plant(group: SystemGroup, count: int = 3) -> int:
+    """A running bulk repair of so many new trades."""
+    with unit_of_work() as session:
+        ids = tuple(make_anomaly(session, group).id for _each in range(count))
+        order = Order("click", PERSON, "日终处理", NOW)
+        return bulk.begin(session, AnomalyFilter(ids=ids), order).bulks[0].id
+
+
+def stored(bulk_id: int) -> BulkRepair:
+    db.session.expire_all()
+    return db.session.get_one(BulkRepair, bulk_id)
+
+
+def listed(text: str) -> list[str]:
+    return re.findall(r'id="bulk-(\d+)"', text)
+
+
+def test_bulk_repairs_are_listed_newest_first_and_narrowed(operator: Visitor, group: SystemGroup) -> None:
+    first, second = plant(group), plant(group)
+    operator.post(f"{PAGE}/{first}/stop", {"reason": "范围选错了"})
+    assert listed(operator.get(PAGE).text) == [str(second), str(first)]
+    assert listed(operator.get(f"{PAGE}?state=stopped", target=TABLE).text) == [str(first)]
+    assert "没有符合条件的批量修复" in operator.get(f"{PAGE}?state=finished").text
+    wrong = operator.get(f"{PAGE}?state=perhaps")
+    assert (wrong.status_code, 'id="state-error"' in wrong.text) == (400, True)
+
+
+def test_an_empty_list_says_where_to_begin(operator: Visitor) -> None:
+    text = operator.get(PAGE).text
+    assert "还没有批量修复" in text
+    assert 'href="/exceptions"' in text
+
+
+def test_one_shows_its_stages_its_counts_and_its_trades(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    text = operator.get(f"{PAGE}/{identity}").text
+    for words in (
+        "先修复 1 笔",
+        "再修复 10 笔",
+        "修复其余",
+        "日终处理",
+        "进行中 1",
+        "未开始 2",
+        "开始批量修复",
+    ):
+        assert words in text
+    trades = db.session.scalars(db.select(BulkItem.trade_no).order_by(BulkItem.id)).all()
+    assert re.findall(r'class="mono" href="/anomalies/\d+">(\w+)<', text) == list(trades)
+    some = operator.get(f"{PAGE}/{identity}?state=pending").text
+    assert re.findall(r'class="mono" href="/anomalies/\d+">(\w+)<', some) == list(trades[1:])
+
+
+def test_its_trades_are_paged(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group, 60)
+    found, url = [], f"{PAGE}/{identity}"
+    while url:
+        text = operator.get(url).text
+        found += re.findall(r'id="item-(\d+)"', text)
+        following = re.search(r'rel="next" href="([^"]+)"', text)
+        url = following.group(1).replace("&amp;", "&") if following else ""
+    assert len(found) == len(set(found)) == 60
+
+
+def test_a_paused_one_says_why_and_offers_to_go_on(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    with unit_of_work() as session:
+        one = session.get_one(BulkRepair, identity)
+        change(
+            session,
+            one,
+            "paused",
+            SYSTEM,
+            "",
+            NOW,
+            code="needs_human",
+            detail="insufficient balance",
+            trade_no="CO1",
+        )
+    text = operator.get(f"{PAGE}/{identity}").text
+    for words in ("已暂停：待人工", "CO1", "账户余额不足，未扣款"):
+        assert words in text
+    assert f"{PAGE}/{identity}/resume" in text
+    assert f"{PAGE}/{identity}/pause" not in text
+
+
+def test_a_person_pauses_resumes_and_stops_for_a_reason(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    refused = operator.post(f"{PAGE}/{identity}/pause", {"reason": ""})
+    assert (refused.status_code, 'id="reason-error"' in refused.text) == (400, True)
+    assert stored(identity).state == "running"
+    for action, state in (("pause", "paused"), ("resume", "running"), ("stop", "stopped")):
+        assert "暂停原因" in operator.get(f"{PAGE}/{identity}/{action}", target="dialog").text
+        answer = operator.post(f"{PAGE}/{identity}/{action}", {"reason": "先看一看"}, target="dialog")
+        assert (answer.status_code, stored(identity).state) == (204, state)
+    late = operator.post(f"{PAGE}/{identity}/resume", {"reason": "先看一看"}, target="dialog")
+    assert late.status_code == 409
+    assert "不在可以这样做的状态" in late.text
+
+
+def test_bulk_repairs_are_of_the_groups_a_person_may_see_and_viewers_change_nothing(
+    app: Flask, group: SystemGroup
+) -> None:
+    identity = plant(group)
+    with unit_of_work() as session:
+        make_group(session, "PBMS")
+    stranger = visitor_of(app, "zhao.liu", "operator", groups=["PBMS"])
+    assert listed(stranger.get(PAGE).text) == []
+    assert stranger.get(f"{PAGE}/{identity}").status_code == 404
+    assert stranger.post(f"{PAGE}/{identity}/stop", {"reason": "x"}).status_code == 404
+    viewer = visitor_of(app, "wang.wu", "viewer", groups=["PBAP"])
+    assert f"{PAGE}/{identity}/stop" not in viewer.get(f"{PAGE}/{identity}").text
+    assert viewer.post(f"{PAGE}/{identity}/stop", {"reason": "x"}).status_code == 403
+    assert stored(identity).state == "running"
+
+
+def test_exceptions_tell_of_those_that_run(operator: Visitor, group: SystemGroup) -> None:
+    plant(group)
+    assert "批量修复 1 个" in operator.get("/exceptions").text
