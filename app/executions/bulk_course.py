@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from agent.protocol import FactsRead
 from app.agents import commands
 from app.agents.models import LIVE, Agent, Command
+from app.agents.standing import find_block
 from app.anomalies.models import Anomaly
 from app.anomalies.service import order_verify
 from app.audit.service import SYSTEM, Actor
@@ -26,9 +27,10 @@ from app.executions.bulk_models import (
     BulkItem,
     BulkRepair,
 )
-from app.executions.bulk_states import change, lock
+from app.executions.bulk_states import change, lock, write_down
 from app.executions.models import Attempt
 from app.executions.service import Order, refusal, start_attempts
+from app.guards.verdicts import beyond
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.queries import plans_of
@@ -40,6 +42,8 @@ ASK_AGAIN_AFTER: Final = timedelta(seconds=30)
 VERIFY_LIMIT: Final = timedelta(minutes=30)
 """A trade that could not be verified for so long after its repair does not count as one that ended well."""
 GOOD_OUTCOMES: Final = ("repaired", "already_consistent")
+STOPPED: Final = "stopped_bulk"
+"""Why a bulk repair is paused while a stop stands; its detail says whose and why."""
 OF_TRADE: Final = ("closed", "repairing", "no_fixer", "no_plan", "needs_human")
 """Why one trade cannot be attempted: it is skipped. Any other refusal holds for more than it, and pauses."""
 NOT_YET: Final = ("wait", "error")
@@ -225,6 +229,14 @@ def _attempt(
     now: datetime,
 ) -> int:
     order = Order(bulk.trigger, Actor(bulk.actor_id, bulk.actor_name), bulk.reason, now)
+    block = find_block(session, plan.group_id, plan.fixer_code, now)
+    if block is not None:
+        _pause(session, bulk, STOPPED, now, detail=block.told(), trade_no=pairs[0][0].trade_no)
+        return 0
+    passed = beyond(session, plan, [anomaly for _item, anomaly in pairs], now)
+    if passed:
+        told = {"stage": bulk.stage, "fixer_code": plan.fixer_code, **passed}
+        write_down(session, bulk, "bulk.beyond", order.actor, bulk.reason, told, now)
     try:
         with session.begin_nested():
             attempts = start_attempts(session, [anomaly for _item, anomaly in pairs], plan, order)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, exists, func, select
 
@@ -13,14 +13,7 @@ from app.agents.standing import find_block
 from app.agents.stops import has_work
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter, conditions
-<<<<<<< HEAD
-from app.audit import service as audit
-from app.audit.reasons import required_reason
-from app.executions.service import Order, refusal, start_attempts
-from app.guards.verdicts import beyond, together
-=======
 from app.executions.service import refusal
->>>>>>> cbb6798 (Repair many trades one first, then ten, then the rest, each stage verified)
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.queries import list_plans
@@ -120,45 +113,11 @@ def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Previ
     )
 
 
-<<<<<<< HEAD
 def _count_held(session: ReadSession, wanted: AnomalyFilter) -> int:
     where = conditions(session, replace(wanted, is_held=True))
     return session.scalars(select(func.count()).select_from(Anomaly).where(*where)).one()
 
 
-def attempt_page(session: WorkSession, wanted: AnomalyFilter, order: Order, *, after_id: int = 0) -> Batch:
-    """Attempt up to PAGE anomalies of a selection, by rising id; what cannot be attempted is skipped.
-
-    The caller goes on with ``after_id=batch.last_id``, each page in its own unit of work, until it is None.
-    Raises InvalidError for the reason.
-    """
-    required_reason(order.reason)
-    anomalies = list(
-        session.scalars(
-            select(Anomaly)
-            .where(*conditions(session, wanted), Anomaly.id > after_id)
-            .order_by(Anomaly.id)
-            .limit(PAGE)
-        ).unique()
-    )
-    plans, enabled = _plans(session), _enabled_groups(session)
-    by_plan: dict[int, tuple[Plan, list[Anomaly]]] = {}
-    for anomaly in anomalies:
-        plan = plans.get((anomaly.group_id, anomaly.fixer_code or ""))
-        code = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group_id in enabled)
-        if code is None and plan is not None:
-            by_plan.setdefault(plan.id, (plan, []))[1].append(anomaly)
-    sent_to: Counter[str] = Counter()
-    passed: dict[str, dict[str, Any]] = {}
-    for plan, some in by_plan.values():
-        sys_code = plan.group.sys_code
-        passed[sys_code] = together(passed.get(sys_code, {}), beyond(session, plan, some, order.now))
-        sent_to[sys_code] += len(start_attempts(session, some, plan, order))
-    _audit(session, order, sent_to, Counter(anomaly.group.sys_code for anomaly in anomalies), passed)
-    sent = sent_to.total()
-    is_last = len(anomalies) < PAGE
-    return Batch(sent=sent, skipped=len(anomalies) - sent, last_id=None if is_last else anomalies[-1].id)
-=======
 def choose(session: ReadSession, wanted: AnomalyFilter, limit: int) -> Choice:
     """Return what of a selection can be attempted, ``limit`` trades of it at most, without loading it."""
     is_busy, plans, enabled = _is_busy(), _plans(session), _enabled_groups(session)
@@ -191,7 +150,6 @@ def choose(session: ReadSession, wanted: AnomalyFilter, limit: int) -> Choice:
         if len(page) < PAGE:
             return Choice(tuple(chosen), skipped, is_all=True)
         last_id = page[-1][0]
->>>>>>> cbb6798 (Repair many trades one first, then ten, then the rest, each stage verified)
 
 
 def _is_busy() -> ColumnElement[bool]:
@@ -216,36 +174,3 @@ def _stopped(session: ReadSession, plans: Iterable[Plan], now: datetime) -> dict
 
 def _enabled_groups(session: ReadSession) -> set[int]:
     return set(session.scalars(select(SystemGroup.id).where(SystemGroup.is_enabled)))
-<<<<<<< HEAD
-
-
-def _audit(
-    session: WorkSession,
-    order: Order,
-    sent: Counter[str],
-    selected: Counter[str],
-    passed: Mapping[str, Mapping[str, Any]],
-) -> None:
-    """Write one entry a group that something was sent to: who may see the group sees what was done there.
-
-    ``passed`` tells by group the guards that the click goes beyond.
-    """
-    for sys_code, count in sorted((+sent).items()):
-        audit.record(
-            session,
-            actor=order.actor,
-            action="attempt.start_many",
-            object_type="attempt",
-            object_id="",
-            sys_code=sys_code,
-            reason=order.reason.strip(),
-            detail={
-                "sent": count,
-                "skipped": selected[sys_code] - count,
-                "trigger": order.trigger,
-                **passed.get(sys_code, {}),
-            },
-            now=order.now,
-        )
-=======
->>>>>>> cbb6798 (Repair many trades one first, then ten, then the rest, each stage verified)

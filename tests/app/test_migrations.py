@@ -99,28 +99,6 @@ def test_a_deleted_plans_id_is_given_to_no_other(tmp_path: Path) -> None:
         db.engine.dispose()
 
 
-def _insert_plan_of_0004(session: WorkSession, fixer_code: str) -> int:
-    """Insert a plan with the columns it had then; return its id."""
-    values = {
-        "group_id": 1,
-        "fixer_code": fixer_code,
-        "max_retries": 0,
-        "retry_cron": "0 0/2 * * * ?",
-        "mode": "auto",
-        "state": "normal",
-        "level": 3,
-        "description": "",
-        "zone": "Asia/Shanghai",
-        "version": 1,
-        "created_at": "2026-03-02 12:00:00",
-        "updated_at": "2026-03-02 12:00:00",
-        "updated_by": "li.na",
-    }
-    columns, places = ", ".join(values), ", ".join(f":{name}" for name in values)
-    inserted = session.execute(text(f"INSERT INTO plan ({columns}) VALUES ({places}) RETURNING id"), values)
-    return int(inserted.scalar_one())
-
-
 def test_the_migrations_can_be_taken_back(tmp_path: Path) -> None:
     app = create_app(Settings(instance=tmp_path))
     with app.app_context():
