@@ -231,7 +231,8 @@ class ServerMachine(RuleBasedStateMachine):
     @invariant()
     def leases_and_states_fit(self) -> None:
         odd = self.stage.rows(
-            "SELECT id, state FROM command WHERE (lease_until IS NOT NULL) <> (state IN ('accepted', 'running'))"
+            "SELECT id, state FROM command"
+            " WHERE (lease_until IS NOT NULL) <> (state IN ('accepted', 'running'))"
             f" OR (finished_at IS NULL) <> (state IN {LIVE})"
         )
         assert not odd, odd
@@ -239,7 +240,7 @@ class ServerMachine(RuleBasedStateMachine):
     # ---- healing
 
     def heal(self, seconds: float, act: Callable[[Pretender], None], is_over: Callable[[], bool]) -> None:
-        """End the faults: clocks are right, agents stay connected and work, time goes on until all is over."""
+        """End the faults: clocks are right, agents stay and work, time goes on until all is over."""
         self.stage.clock.now = max(self._latest, self.stage.clock.now)
         for agent in self.agents:
             agent.connect()

@@ -1,4 +1,4 @@
-"""The machine of commands: issued, claimed, sent, held, lost, taken over, cancelled, ended by time, answered."""
+"""The machine of commands: issued, sent, held, lost, taken over, cancelled, ended by time, answered."""
 
 from datetime import timedelta
 from pathlib import Path

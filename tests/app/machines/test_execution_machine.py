@@ -25,7 +25,7 @@ from tests.app.machines.server_machine import CODES, any_number, chosen, result_
 from tests.app.machines.stage import Stage
 from tests.factories import PERSON, make_anomaly, make_plan, step
 
-MAX_RETRIES: Final = 1
+MAX_RETRIES: Final = 0
 HARMLESS: Final = ("repaired", "failed", "unknown", "wait", "refused", "needs_human", "already_consistent")
 HALF_DONE: Final = ("repaired", "unknown", "wait", "needs_human")
 """How an attempt may end once money has moved: never failed, never refused."""
