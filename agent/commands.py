@@ -41,6 +41,8 @@ WORTH_TELLING: Final = 5
 """After so many failures over one message it is no accident."""
 STOPPED: Final = "stopped"
 """The code of a refusal while the agent's own stop stands."""
+MOST_STARTS: Final = 5
+"""After so many starts that found the same work begun and not ended, it is what ends the agent."""
 SERVER_FAILED: Final = "error"
 """The code of a refusal that says nothing of the message."""
 
@@ -142,8 +144,15 @@ class Dispatcher:
     # ---- life
 
     def resume(self) -> None:
-        """Take up what an earlier start left unfinished. Raises JournalError."""
-        for entry in self._journal.unfinished():
+        """Take up what an earlier start left unfinished; what ends the agent each time is given up.
+
+        Raises JournalError.
+        """
+        for entry in self._journal.take_up():
+            if entry.starts > MOST_STARTS:
+                log.error("%s ended the agent %d times: given up", describe(entry.command), entry.starts)
+                self._runner.give_up(entry)
+                continue
             if isinstance(entry.command, Collect):
                 self._outbox.discard(command_id_of(entry.command))
             log.info("taking up %s again", describe(entry.command))

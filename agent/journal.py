@@ -8,6 +8,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -145,6 +146,16 @@ class Journal:
         with self._file.writing(_SUPERSEDE) as sql:
             sql.execute("DELETE FROM command WHERE id = ? AND fence = ? AND state <> 'finished'", key)
 
+    def take_up(self) -> list[Entry]:
+        """The agent starts: count this start for what was begun; return the commands not finished.
+
+        The oldest come first. Where the journal cannot be written the count waits for the next change.
+        """
+        self._file.defer("UPDATE command SET starts = starts + 1 WHERE state = 'started'")
+        with suppress(JournalError):
+            self._file.flush()
+        return self.unfinished()
+
     def unfinished(self) -> list[Entry]:
         """Return the commands not finished, oldest first."""
         return [_entry(row) for row in self._file.rows(f"{_ENTRY} WHERE state <> 'finished' ORDER BY seq")]
@@ -211,7 +222,9 @@ class Journal:
         self._file.close()
 
 
-_ENTRY: Final = "SELECT frame, boot_id, state, received_at, cancel_reason, result_id, result FROM command"
+_ENTRY: Final = (
+    "SELECT frame, boot_id, state, received_at, cancel_reason, result_id, result, starts FROM command"
+)
 _UNSENT: Final = "SELECT seq, message_id, command_id, frame FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"
 _FORGET: Final = "DELETE FROM outbox WHERE message_id = ?"
 _PRUNABLE: Final = "state = 'finished' AND result_id NOT IN (SELECT message_id FROM outbox)"
@@ -226,7 +239,7 @@ def _put(sql: sqlite3.Connection, message_id: str, command_id: str | None, frame
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    frame, boot_id, state, received_at, cancel_reason, result_id, result = row
+    frame, boot_id, state, received_at, cancel_reason, result_id, result, starts = row
     try:
         command = decode_to_agent(frame)
     except ProtocolError as error:
@@ -241,4 +254,5 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         cancel_reason=cancel_reason,
         result_id=result_id,
         result=result,
+        starts=starts,
     )

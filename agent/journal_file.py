@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS command (
     finished_at REAL,
     result_id TEXT,
     result BLOB,
+    starts INTEGER NOT NULL DEFAULT 0,
     UNIQUE (id, fence)
 );
 CREATE INDEX IF NOT EXISTS ix_command_unfinished ON command (seq) WHERE state <> 'finished';
@@ -137,6 +138,7 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        _bring_up(connection)
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise sqlite3.DatabaseError(str(verdict))
@@ -144,6 +146,13 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _bring_up(connection: sqlite3.Connection) -> None:
+    """Give the journal of an older agent what it lacks; that agent can still use it."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(command)")}
+    if "starts" not in columns:
+        connection.execute("ALTER TABLE command ADD COLUMN starts INTEGER NOT NULL DEFAULT 0")
 
 
 def _opening_failed(path: Path, error: Exception) -> JournalError:

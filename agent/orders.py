@@ -14,6 +14,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     ``boot_id`` is the start of the agent that accepted it, ``received_at`` seconds since 1970 by this host's
     clock, ``cancel_reason`` is set once a cancel was asked, ``result_id`` and ``result`` (a frame) at last.
+    ``starts`` counts the starts of the agent that found work on it begun and not ended.
     """
 
     command: Command
@@ -23,6 +24,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     cancel_reason: str | None = None
     result_id: str | None = None
     result: bytes | None = None
+    starts: int = 0
 
 
 def command_id_of(command: Command) -> str:

@@ -40,6 +40,9 @@ Outcome = Literal[
 ]
 """How an attempt ended. Only ``failed`` spends a retry."""
 
+BROKE_OFF: Final = "internal error"
+"""How the reason of an outcome ``unknown`` begins where the work broke off in a way nobody foresaw."""
+
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """How many, or a number that counts from 0."""
 Milliseconds = Annotated[int, Meta(ge=0, le=2**40)]

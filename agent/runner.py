@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from agent.envelope import new_id
@@ -13,7 +14,17 @@ from agent.jobs import Halt, Job, Work, describe, failure
 from agent.journal import Journal
 from agent.orders import Entry, Key
 from agent.outbox import Outbox
-from agent.protocol import Cancelled, Collect, Message, Repair, Started, StepRecord, StepRecorded, Verify
+from agent.protocol import (
+    BROKE_OFF,
+    Cancelled,
+    Collect,
+    Message,
+    Repair,
+    Started,
+    StepRecord,
+    StepRecorded,
+    Verify,
+)
 from agent.reporting import Report, cut, fitted
 from agent.workers import Crew, Workers
 
@@ -87,6 +98,12 @@ class Runner:
         workers = self._collector if isinstance(entry.command, Collect) else self._repairers
         workers.submit(lambda: self._run(job))
 
+    def give_up(self, entry: Entry) -> None:
+        """Answer an order of an earlier start without working on it: what it did, nobody here knows."""
+        job = Job(entry, 0.0, self._monotonic, is_resumed=True)
+        job.money_begun = isinstance(entry.command, Repair)
+        self._end(job, failure(job, f"{BROKE_OFF}: the agent ended {entry.starts} times at this command"))
+
     def cancel(self, key: Key, reason: str) -> None:
         """Ask an order to stop before its next outside effect; one that waits ends at once."""
         with self._changed:
@@ -146,7 +163,7 @@ class Runner:
         except Exception as error:
             # The command dispatch edge: a fault in a fixer must end this command only, and say so.
             log.exception("%s ended with an unexpected error", describe(job.command))
-            result = failure(job, f"internal error: {type(error).__name__}: {error}")
+            result = failure(job, f"{BROKE_OFF}: {type(error).__name__}: {error}")
         self._end(job, result)
 
     def _begin(self, job: Job) -> Message | None:
@@ -156,6 +173,10 @@ class Runner:
         if isinstance(job.command, Collect):
             self._await_session(job)
         self._journal.start(job.key)
+        if job.is_resumed:
+            # It may be what ended the agent before: that it was begun is to outlive this start too.
+            with suppress(JournalError):
+                self._journal.flush()
         self._hint(Started(id=new_id(), command_id=job.command_id))
         match job.command:
             case Collect():

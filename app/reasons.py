@@ -95,6 +95,9 @@ REASONS: Mapping[str, Any] = {
     "claim_refuted": _("称已在外部处理，核实不成立"),
     "claim_unanswered": _("称已在外部处理，没有核实到结果"),
     "missing": _("生产系统中没有这个交易号"),
+    "crashed_too_often": _("每次修复都异常中断，已搁置，需人工核查"),
+    "money_found": _("重试耗尽之后得知资金已动，需人工核查"),
+    "internal error": _("客户端内部错误"),
     # a collection
     "no_agent_online": _("没有在线的客户端"),
     "codes_not_offered": _("没有在线客户端提供的修复代号"),
@@ -151,6 +154,7 @@ EVENTS: Mapping[str, Any] = {
     "money_moved_too_long": _("资金已动，24 小时内未能完成"),
     "hold_began": _("超出限额，待人工执行"),
     "hold_ended": _("不再因限额等待"),
+    "money_found": _("重试耗尽之后得知资金已动，需人工核查"),
 }
 """What an AnomalyEvent's code says; ``outcome_…`` and ``command_…`` end in a word of words.LOOKS."""
 

@@ -59,6 +59,8 @@ CAUSES: Final = (
     "money_moved_too_long",
     "claim_refuted",
     "claim_unanswered",
+    "money_found",
+    "crashed_too_often",
 )
 """The reasons offered as the filter ``cause``; any other may stand in the URL."""
 

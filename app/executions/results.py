@@ -1,9 +1,10 @@
 """What agents say of repairs and verifications, and what becomes of the anomaly.
 
 repaired → repaired; already_consistent → healed; failed → open, or exhausted after max_retries + 1 of them;
-unknown, wait → waiting; refused → open and verified; needs_human → needs_human; cancelled → open. Only failed
-spends a retry. Once money has moved nothing is exhausted: the repair is resumed. What is unknown waits until
-a Verify ordered after it says repair or resume, whatever else is reported meanwhile.
+unknown, wait → waiting, but needs_human where attempts break off every time (crashes.py); refused → open and
+verified; needs_human → needs_human; cancelled → open. Only failed spends a retry. Once money has moved
+nothing is exhausted: the repair is resumed. What is unknown waits until a Verify ordered after it says repair
+or resume, whatever else is reported meanwhile.
 """
 
 from datetime import datetime
@@ -28,6 +29,7 @@ from app.anomalies.states import (
 from app.audit.service import SYSTEM
 from app.columns import bounded, fitting
 from app.errors import ConflictError
+from app.executions import crashes
 from app.executions.models import Attempt, Step
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
 from app.executions.service import Order, refusal, start_attempts
@@ -64,7 +66,7 @@ def record_step(session: WorkSession, agent: Agent, message: StepRecorded, now: 
         attempt.money_moved = True
         anomaly = session.get(Anomaly, attempt.anomaly_id)
         if anomaly is not None:
-            _note_money(anomaly, now)
+            _note_money(session, anomaly, now, message.command_id)
     session.touch("executions")
 
 
@@ -86,7 +88,7 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
     was_waiting = before is not None and before.state == "waiting"
     if before is not None and message.outcome == "resume":
         # Production's step table holds a repair half done, whether or not its result ever came.
-        _note_money(before, now)
+        _note_money(session, before, now, message.command_id)
     elif before is not None and message.outcome == "repair":
         # No repair half done stands there: what was begun has ended without effect.
         _forget_money(before)
@@ -132,7 +134,7 @@ def record_result(session: WorkSession, agent: Agent, message: RepairFinished, n
     anomaly = session.get_one(Anomaly, attempt.anomaly_id)
     session.touch("executions", "anomalies", "home")
     if message.money_moved:
-        _note_money(anomaly, now)
+        _note_money(session, anomaly, now, message.command_id)
     if not finish.counts:
         _keep_evidence(session, anomaly, message, now)
         return
@@ -197,6 +199,9 @@ def _apply(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now:
             anomaly_service.close_consistent(session, anomaly, now, message.command_id)
         case "failed":
             _apply_failed(session, anomaly, message, now)
+        case "unknown" if crashes.crashes_every_time(session, anomaly):
+            anomaly.reason = f"{crashes.CODE}: {message.reason}"[:200]
+            _move(session, anomaly, "needs_human", message, now)
         case "unknown" | "wait":
             anomaly.reason = message.reason[:200]
             _move(session, anomaly, "waiting", message, now)
@@ -279,9 +284,22 @@ def _take_row(anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
     anomaly.last_seen_at = now
 
 
-def _note_money(anomaly: Anomaly, now: datetime) -> None:
+def _note_money(session: WorkSession, anomaly: Anomaly, now: datetime, command_id: str | None) -> None:
+    """A repair has posted or paid, or may have; found after the last attempt, a person must know of it."""
     anomaly.has_moved_money = True
     anomaly.money_moved_at = anomaly.money_moved_at or now
+    if anomaly.state == "exhausted":
+        anomaly.reason = MONEY_FOUND
+        change_state(
+            session,
+            anomaly,
+            "needs_human",
+            code=MONEY_FOUND,
+            reason=MONEY_FOUND,
+            actor=SYSTEM,
+            now=now,
+            command_id=command_id,
+        )
 
 
 def _forget_money(anomaly: Anomaly) -> None:
@@ -297,6 +315,7 @@ def is_stale(anomaly: Anomaly, verify: Command) -> bool:
     return anomaly.unknown_since is not None and verify.created_at < anomaly.unknown_since
 
 
+MONEY_FOUND = "money_found"
 OUTCOME_OF_CLOSED = {"indeterminate": "unknown"}
 """What an attempt is called whose command closed without a result; else the command's own word."""
 UNCERTAIN = ("indeterminate", "superseded")
@@ -323,10 +342,13 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
         # Sent to an agent whose Ack never came, it may have been worked on all the same.
         anomaly.unknown_since = now
     waits = anomaly.unknown_since is not None or anomaly.has_moved_money
+    to = "waiting" if waits else "open"
+    if outcome in UNCERTAIN and crashes.crashes_every_time(session, anomaly):
+        to, anomaly.reason = "needs_human", f"{crashes.CODE}: {command.error}"[:200]
     change_state(
         session,
         anomaly,
-        "waiting" if waits else "open",
+        to,
         code=f"command_{outcome}",
         reason=command.error,
         actor=SYSTEM,

@@ -1,0 +1,168 @@
+"""Processes that die, and frames that are lost, repeated and come in another order."""
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from agent.protocol import Repair
+from tests.app.machines.pretender import Pretender
+from tests.app.machines.server_machine import result_of
+from tests.faults.conftest import Scene
+
+MOMENTS: Final = ("issued", "sent", "accepted", "running", "finished")
+"""How far a repair has come when both processes are killed."""
+
+
+def bring_to(scene: Scene, moment: str) -> None:
+    """Let the repair of the scene's only trade come this far."""
+    scene.stage.tick()
+    if moment == "issued":
+        return
+    scene.stage.dispatch()
+    if moment == "sent":
+        return
+    scene.go_on()
+    ((agent, command_id),) = scene.held()
+    if moment in ("running", "finished"):
+        agent.begin(command_id)
+    if moment == "finished":
+        result = result_of(agent, command_id, "repaired", money_moved=True)
+        agent.journal[command_id].state = "finished"
+        agent.outbox[result.id] = result
+        agent.said.append(result)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_both_sides_killed_at_once_resume_and_repeat_no_effect(scene: Scene, moment: str) -> None:
+    """Wherever both die, one attempt is made and its one result arrives."""
+    trade_no = scene.break_trade()
+    bring_to(scene, moment)
+    for agent in scene.agents:
+        agent.die(is_noticed=False)
+    scene.stage.restart()
+    for agent in scene.agents:
+        agent.connect()
+    for _ in range(4):
+        scene.pass_time(61)
+        for agent, command_id in scene.held():
+            agent.begin(command_id)
+            agent.finish(command_id, result_of(agent, command_id, "repaired", money_moved=True))
+    scene.go_on()
+    assert scene.state_of(trade_no) == "repaired"
+    assert scene.stage.rows("SELECT number, outcome FROM attempt") == [(1, "repaired")]
+    assert not any(agent.outbox for agent in scene.agents)
+
+
+def running_repair(scene: Scene) -> tuple[str, Pretender, str]:
+    """A trade whose repair runs, the agent that runs it, and its command."""
+    trade_no = scene.break_trade()
+    scene.stage.tick()
+    scene.go_on()
+    ((agent, command_id),) = scene.held()
+    assert isinstance(agent.journal[command_id].command, Repair)
+    agent.begin(command_id)
+    return trade_no, agent, command_id
+
+
+def test_a_result_repeated_a_hundred_times_counts_once(scene: Scene) -> None:
+    """Frames duplicated 100×: by their ids, and as a hundred messages of the same result."""
+    trade_no, agent, command_id = running_repair(scene)
+    agent.finish(command_id, result_of(agent, command_id, "failed"))
+    for _ in range(100):
+        agent.say_again(agent.said[0])
+        agent.say_again(result_of(agent, command_id, "failed"))
+    assert scene.state_of(trade_no) == "exhausted"
+    assert scene.stage.rows("SELECT failed_attempts, attempts FROM anomaly") == [(1, 1)]
+
+
+def test_a_command_repeated_a_hundred_times_is_one_repair(scene: Scene) -> None:
+    """The server sends again what it heard no Ack of; the agent knows it by its id and fence."""
+    trade_no = scene.break_trade()
+    scene.stage.tick()
+    for _ in range(100):
+        scene.stage.dispatch()
+        for agent in scene.agents:
+            agent.hang_up()
+            agent.connect()
+    scene.go_on()
+    ((agent, command_id),) = scene.held()
+    agent.begin(command_id)
+    agent.finish(command_id, result_of(agent, command_id, "repaired"))
+    scene.go_on()
+    assert scene.state_of(trade_no) == "repaired"
+    assert scene.stage.rows("SELECT count(*) FROM command") == [(1,)]
+
+
+Ordered = Callable[[Pretender, str], None]
+
+
+def result_first(agent: Pretender, command_id: str) -> None:
+    agent.finish(command_id, result_of(agent, command_id, "repaired"))
+    agent.journal[command_id].state = "taken"
+    agent.begin(command_id)
+
+
+def never_started(agent: Pretender, command_id: str) -> None:
+    agent.finish(command_id, result_of(agent, command_id, "repaired"))
+
+
+@pytest.mark.parametrize("ordered", [result_first, never_started])
+def test_frames_that_are_reordered_or_dropped_leave_the_same_end(scene: Scene, ordered: Ordered) -> None:
+    """Started, a hint, may come after the result or never; the result decides."""
+    trade_no = scene.break_trade()
+    scene.stage.tick()
+    scene.go_on()
+    ((agent, command_id),) = scene.held()
+    ordered(agent, command_id)
+    scene.go_on()
+    assert scene.state_of(trade_no) == "repaired"
+    assert scene.stage.rows("SELECT state FROM command") == [("finished",)]
+
+
+def test_a_result_whose_socket_dies_with_it_arrives_with_the_next(scene: Scene) -> None:
+    """A dropped frame: nothing was acknowledged, so the outbox still has it (I5)."""
+    trade_no, agent, command_id = running_repair(scene)
+    agent.hang_up()
+    agent.finish(command_id, result_of(agent, command_id, "repaired"))
+    assert scene.state_of(trade_no) == "repairing"
+    agent.connect()
+    scene.go_on()
+    assert scene.state_of(trade_no) == "repaired"
+    assert not agent.outbox
+
+
+def test_a_zombie_that_wakes_after_its_takeover_changes_nothing(scene: Scene) -> None:
+    """Its lease has ended, another agent has repaired the trade: its result is kept as evidence only."""
+    trade_no, zombie, command_id = running_repair(scene)
+    zombie.hang_up()
+    (other,) = [agent for agent in scene.agents if agent is not zombie]
+    for _ in range(2):
+        scene.pass_time(61)
+    assert other.journal[command_id].fence == 2
+    other.begin(command_id)
+    other.finish(command_id, result_of(other, command_id, "repaired"))
+    zombie.connect()
+    zombie.finish(command_id, result_of(zombie, command_id, "failed"))
+    scene.go_on()
+    assert scene.state_of(trade_no) == "repaired"
+    assert scene.stage.rows("SELECT outcome, agent_id FROM attempt") == [("repaired", other.id)]
+    told = scene.stage.rows("SELECT reason FROM anomaly_event WHERE code = 'late_result'")
+    assert told == [("fence 1, failed: ",)]
+    assert not zombie.outbox
+
+
+def test_a_zombies_word_of_money_takes_an_exhausted_trade_to_a_person(scene: Scene) -> None:
+    """Money that may have moved is never left as exhausted, which nobody looks at again by himself."""
+    trade_no, zombie, command_id = running_repair(scene)
+    zombie.hang_up()
+    (other,) = [agent for agent in scene.agents if agent is not zombie]
+    for _ in range(2):
+        scene.pass_time(61)
+    other.begin(command_id)
+    other.finish(command_id, result_of(other, command_id, "failed"))
+    assert scene.state_of(trade_no) == "exhausted"
+    zombie.connect()
+    zombie.finish(command_id, result_of(zombie, command_id, "unknown", money_moved=True))
+    assert scene.state_of(trade_no) == "needs_human"
+    assert scene.stage.rows("SELECT has_moved_money, reason FROM anomaly") == [(1, "money_found")]

@@ -1,0 +1,128 @@
+"""A poison trade: it crashes its fixer, or its agent, every time. It is set aside and the others go on."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.journal import Journal
+from agent.protocol import BROKE_OFF, RepairFinished
+from app.executions.crashes import CRASH_LIMIT
+from tests.agent.test_commands import Desk, repair
+from tests.app.machines.server_machine import result_of
+from tests.faults.conftest import Scene
+
+
+def work(scene: Scene, poison: str, reason: str) -> None:
+    """Every agent does what it has in hand; at the poison trade it breaks off."""
+    for agent, command_id in scene.held():
+        command = agent.journal[command_id].command
+        agent.begin(command_id)
+        if type(command).__name__ == "Verify":
+            agent.finish(command_id, result_of(agent, command_id, "repair"))
+        elif command.trade_no == poison:  # type: ignore[union-attr]
+            agent.finish(command_id, result_of(agent, command_id, "unknown", reason=reason))
+        else:
+            agent.finish(command_id, result_of(agent, command_id, "repaired"))
+
+
+def test_a_trade_that_crashes_its_fixer_every_time_is_set_aside_and_the_others_go_on(scene: Scene) -> None:
+    poison = scene.break_trade()
+    others = [scene.break_trade() for _ in range(3)]
+    for _ in range(30):
+        scene.pass_time(125)
+        work(scene, poison, f"{BROKE_OFF}: ZeroDivisionError: in the fixer")
+    assert scene.state_of(poison) == "needs_human"
+    assert [scene.state_of(one) for one in others] == ["repaired"] * 3
+    attempts = scene.stage.rows("SELECT count(*) FROM attempt WHERE outcome = 'unknown'")
+    assert attempts == [(CRASH_LIMIT,)]
+    ((reason,),) = scene.stage.rows("SELECT reason FROM anomaly WHERE trade_no = :t", t=poison)
+    assert reason.startswith("crashed_too_often: internal error: ZeroDivisionError")
+
+
+def test_a_trade_whose_agent_never_comes_back_is_set_aside(scene: Scene) -> None:
+    """It kills the whole process: no result, only deadlines that pass."""
+    poison = scene.break_trade()
+    for _ in range(60):
+        scene.pass_time(125)
+        for agent, command_id in scene.held():
+            agent.begin(command_id)
+            if type(agent.journal[command_id].command).__name__ == "Verify":
+                agent.finish(command_id, result_of(agent, command_id, "repair"))
+            else:
+                agent.die(is_noticed=True)
+                del agent.journal[command_id]
+                agent.connect()
+        if scene.state_of(poison) == "needs_human":
+            break
+    assert scene.state_of(poison) == "needs_human"
+    assert scene.stage.rows("SELECT count(*) FROM attempt") == [(CRASH_LIMIT,)]
+
+
+@pytest.mark.parametrize("outcome", ["unknown", "wait"])
+def test_what_only_waits_for_the_bank_is_never_set_aside_as_a_crash(scene: Scene, outcome: str) -> None:
+    waiting = scene.break_trade()
+    for _ in range(20):
+        scene.pass_time(125)
+        for agent, command_id in scene.held():
+            agent.begin(command_id)
+            is_verify = type(agent.journal[command_id].command).__name__ == "Verify"
+            said = "repair" if is_verify else outcome
+            agent.finish(command_id, result_of(agent, command_id, said, reason="bank"))
+    assert scene.state_of(waiting) != "needs_human"
+    ((attempts,),) = scene.stage.rows("SELECT count(*) FROM attempt")
+    assert attempts > CRASH_LIMIT
+
+
+def test_a_command_that_ends_its_agent_at_every_start_is_given_up(tmp_path: Path) -> None:
+    """The process dies at the same work again and again: at last it is answered without being begun."""
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    journal.receive(repair(1), "boot-1")
+    journal.receive(repair(2), "boot-1")
+    journal.start(("command-1", 1))
+    for _ in range(5):
+        journal.take_up()
+    journal.close()
+    desk = Desk(path, "boot-7")
+    desk.dispatcher.resume()
+    desk.wait(lambda: len(desk.delivered()) == 2)
+    poison, other = sorted(desk.delivered(), key=lambda message: str(message.command_id))
+    assert isinstance(poison, RepairFinished)
+    assert isinstance(other, RepairFinished)
+    assert (poison.outcome, poison.money_moved) == ("unknown", True)
+    assert poison.reason == f"{BROKE_OFF}: the agent ended 6 times at this command"
+    assert other.outcome == "repaired"
+    assert desk.work.repaired == [("T00000002", 1, "boot-1")]
+    desk.settle()
+    desk.leave()
+
+
+def test_that_work_was_begun_again_outlives_the_next_crash(tmp_path: Path) -> None:
+    """A start is usually written with the next change; of work taken up again it is written at once."""
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    journal.receive(repair(), "boot-1")
+    journal.close()
+    desk = Desk(path, "boot-2")
+    desk.work.may_go_on.clear()
+    desk.dispatcher.resume()
+    assert desk.work.is_working.wait(20)
+    stored = desk.journal._file.rows("SELECT state FROM command")
+    assert stored == [("started",)]
+    assert not desk.journal._file._deferred
+    desk.work.may_go_on.set()
+    desk.settle()
+    desk.leave()
+
+
+def test_a_journal_of_an_older_agent_is_brought_up(tmp_path: Path) -> None:
+    """It lacks the count of starts; the older agent can still use what the newer one wrote."""
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    journal.receive(repair(), "boot-1")
+    journal._file.connection.execute("ALTER TABLE command DROP COLUMN starts")
+    journal.close()
+    again = Journal(path)
+    (entry,) = again.take_up()
+    assert (entry.state, entry.starts) == ("received", 0)
+    again.close()
