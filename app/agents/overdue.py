@@ -18,6 +18,12 @@ def sweep(session: WorkSession, now: datetime) -> int:
 
     Returns how many commands changed.
     """
+    too_long = _batch(
+        session, Command.state.in_(commands.HELD), Command.lease_until > now + 2 * commands.lease()
+    )
+    for command in too_long:
+        # The clock was put back: a lease that ends by the old one would outlive its agent.
+        command.lease_until = now + commands.lease()
     leases = _batch(session, Command.state.in_(commands.HELD), Command.lease_until < now)
     for command in leases:
         _end_lease(session, command, now)

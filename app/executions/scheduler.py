@@ -68,7 +68,8 @@ class Scheduler:
                     db.session.remove()
 
     def _due_parts(self, now: datetime) -> tuple[Part, ...]:
-        if self._slow_at is not None and now - self._slow_at < SLOW_EVERY:
+        # A clock that was put back must not keep what is due each minute waiting until it has caught up.
+        if self._slow_at is not None and timedelta(0) <= now - self._slow_at < SLOW_EVERY:
             return EVERY_SECOND
         self._slow_at = now
         return (*EVERY_SECOND, *EVERY_MINUTE)
@@ -190,6 +191,14 @@ def apply_limits(now: datetime) -> None:
             limits.apply_limits(session, now)
 
 
+def correct_due_times(now: datetime) -> None:
+    """Bring back due times that a clock running ahead has put too far off."""
+    if ticks.has_too_far(db.session, now):
+        db.session.remove()
+        with unit_of_work() as session:
+            ticks.correct_due_times(session, now)
+
+
 def delete_old_rows(now: datetime) -> None:
     """Delete what is too old, a batch of each kind in turn, until nothing is left or the time is up."""
     until = current_time() + RETENTION_TIME
@@ -213,4 +222,10 @@ EVERY_SECOND: Final[tuple[Part, ...]] = (
     run_due_plans,
     tend_bulk_repairs,
 )
-EVERY_MINUTE: Final[tuple[Part, ...]] = (resume_clicked, verify_unknown, apply_limits, delete_old_rows)
+EVERY_MINUTE: Final[tuple[Part, ...]] = (
+    correct_due_times,
+    resume_clicked,
+    verify_unknown,
+    apply_limits,
+    delete_old_rows,
+)

@@ -81,15 +81,60 @@ def claim(session: WorkSession, due: Due, now: datetime) -> Tick | None:
     assert isinstance(claimed, CursorResult)
     if claimed.rowcount != 1:
         return None
-    tick = Tick(
-        subject=due.subject,
-        subject_id=due.subject_id,
-        due_at=due.due_at,
-        at=now,
-        missed=due.missed,
-        commands=0,
+    tick = _find_tick(session, due) or Tick(
+        subject=due.subject, subject_id=due.subject_id, due_at=due.due_at, commands=0
     )
+    tick.at, tick.missed = now, due.missed
     session.add(tick)
     session.flush()
     session.touch("plans")
     return tick
+
+
+def _find_tick(session: WorkSession, due: Due) -> Tick | None:
+    """Return the tick of a due time that was run already, by a clock that has been put back since."""
+    same = (Tick.subject == due.subject, Tick.subject_id == due.subject_id, Tick.due_at == due.due_at)
+    return session.scalars(select(Tick).where(*same)).first()
+
+
+def has_too_far(session: ReadSession, now: datetime) -> bool:
+    """Return whether correct_due_times would find anything; a read that needs no lock."""
+    return bool(_too_far(session, now))
+
+
+def correct_due_times(session: WorkSession, now: datetime) -> int:
+    """Set each due time that lies beyond the next one to come to that one; return how many.
+
+    A clock that ran ahead has claimed due times that had not come; put right, it would wait for the one
+    after them.
+    """
+    wrong = _too_far(session, now)
+    for subject, coming in wrong:
+        subject.next_due_at = coming
+    if wrong:
+        session.touch("plans")
+    return len(wrong)
+
+
+def _too_far(session: ReadSession, now: datetime) -> list[tuple[Plan | CollectionSchedule, datetime]]:
+    plans = select(Plan).where(Plan.next_due_at > now, Plan.mode == "auto", Plan.state == "normal")
+    schedules = select(CollectionSchedule).where(
+        CollectionSchedule.next_due_at > now, CollectionSchedule.is_enabled
+    )
+    wrong: list[tuple[Plan | CollectionSchedule, datetime]] = []
+    for plan in session.scalars(plans).unique():
+        _note_too_far(wrong, plan, plan.retry_cron, now)
+    for schedule in session.scalars(schedules).unique():
+        _note_too_far(wrong, schedule, schedule.cron, now)
+    return wrong
+
+
+def _note_too_far(
+    wrong: list[tuple[Plan | CollectionSchedule, datetime]],
+    subject: Plan | CollectionSchedule,
+    cron: str,
+    now: datetime,
+) -> None:
+    coming = next_due(cron, subject.zone, now)
+    if coming is not None and subject.next_due_at is not None and subject.next_due_at > coming:
+        wrong.append((subject, coming))

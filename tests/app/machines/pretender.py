@@ -6,6 +6,7 @@ What it says of a repair is chosen by the machine; how it says it is what docs/p
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 from agent.protocol import (
@@ -74,6 +75,7 @@ class Pretender:
     journal_id: str = "journal-1"
     boots: int = 1
     is_deaf: bool = False
+    clock_is_off: timedelta = timedelta(0)
     session: AgentSession | None = None
     _line: Line = field(default_factory=Line)
 
@@ -101,7 +103,7 @@ class Pretender:
                 host="here",
                 fixer_codes=self.codes,
                 unfinished=tuple(self.unfinished()),
-                agent_time=self.stage.clock().isoformat(),
+                agent_time=self._time(),
             )
         )
         for message in list(self.outbox.values()):
@@ -228,7 +230,10 @@ class Pretender:
     def beat(self, running: Iterable[str] | None = None) -> None:
         """A heartbeat that names what is in hand."""
         names = tuple(self.unfinished() if running is None else running)
-        self._tell(Heartbeat(id=new_id(), running=names, agent_time=self.stage.clock().isoformat()))
+        self._tell(Heartbeat(id=new_id(), running=names, agent_time=self._time()))
+
+    def _time(self) -> str:
+        return (self.stage.clock() + self.clock_is_off).isoformat()
 
     def _tell(self, message: Message) -> None:
         if self.is_there:
