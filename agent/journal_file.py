@@ -141,7 +141,7 @@ def _open(path: Path) -> sqlite3.Connection:
         _bring_up(connection)
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
-            raise sqlite3.DatabaseError(str(verdict))
+            raise sqlite3.DatabaseError(" ".join(str(verdict).split()))
     except sqlite3.Error:
         connection.close()
         raise

@@ -1,0 +1,135 @@
+"""Disks and databases that take no writes: no acknowledgement, readiness red, nothing lost."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+
+from agent.errors import JournalError
+from agent.journal import Journal
+from agent.protocol import Rejected, RepairFinished
+from app.agents.models import ReceivedMessage
+from app.agents.writer import Job, Writer
+from app.extensions import db
+from app.unit_of_work import WorkSession
+from tests.agent.test_commands import Desk, repair
+from tests.app.agents.test_writer import complaint, make_full, stored_ids
+from tests.conftest import HandClock
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def writer(app: Flask) -> Iterator[Writer]:
+    """The runtime's own writer, so that readiness sees its trouble."""
+    runtime = app.extensions["runtime"]
+    runtime.writer.start()
+    runtime.dispatcher.start()
+    runtime.is_running = True
+    yield runtime.writer
+    runtime.is_running = False
+    runtime.dispatcher.stop()
+    runtime.writer.stop()
+
+
+@contextmanager
+def locked(app: Flask) -> Iterator[None]:
+    """Another process holds the write lock; nobody waits long for it."""
+
+    def hurry(connection: Any, _record: object, _proxy: object) -> None:
+        connection.execute("PRAGMA busy_timeout=10")
+
+    event.listen(db.engine, "checkout", hurry)
+    other = sqlite3.connect(app.extensions["settings"].database_file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+        event.remove(db.engine, "checkout", hurry)
+
+
+@contextmanager
+def full(app: Flask) -> Iterator[None]:
+    """The file cannot grow."""
+    make_full(app, True)
+    try:
+        yield
+    finally:
+        make_full(app, False)
+
+
+@pytest.mark.parametrize("trouble", [locked, full])
+def test_a_server_database_that_is_locked_or_full_acknowledges_nothing_and_loses_nothing(
+    app: Flask, writer: Writer, clock: HandClock, trouble: Any
+) -> None:
+    acknowledged = threading.Event()
+
+    def run(session: WorkSession) -> None:
+        rows = [ReceivedMessage(agent_id=1, message_id=f"{number:040}", at=clock()) for number in range(3000)]
+        session.add_all(rows)
+        session.after_commit(acknowledged.set)
+
+    def unexpected(error: Exception) -> None:
+        raise AssertionError(error)
+
+    with trouble(app), complaint("app.agents.writer") as complained:
+        writer.submit(Job(run, unexpected))
+        assert complained.wait(PATIENCE)
+        assert not acknowledged.is_set()
+        assert writer.trouble
+        answer = app.test_client().get("/healthz")
+        assert (answer.status_code, answer.json["status"]) == (503, "not ready")  # type: ignore[index]
+    assert acknowledged.wait(PATIENCE)
+    assert writer.flush()
+    assert writer.trouble == ""
+    assert len(stored_ids()) == 3000
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path / "journal.db")
+    yield desk
+    desk.leave()
+
+
+def test_an_agent_whose_journal_is_full_refuses_repairs_says_so_and_loses_no_result(desk: Desk) -> None:
+    """The result of what runs waits in memory until there is room; new work is refused meanwhile."""
+    desk.work.may_go_on.clear()
+    desk.dispatcher.handle(repair(1))
+    assert desk.work.is_working.wait(PATIENCE)
+    pages = desk.journal._file.connection.execute("PRAGMA page_count").fetchone()[0]
+    desk.journal._file.connection.execute(f"PRAGMA max_page_count = {pages}")
+    desk.work.reason = "x" * 200_000
+    desk.dispatcher.handle(repair(2, trade_no="T" * 200_000))
+    refusal = desk.said(Rejected)[-1]
+    assert (refusal.command_id, refusal.code) == ("command-2", "journal")
+    assert "full" in refusal.reason
+    desk.work.may_go_on.set()
+    desk.settle()
+    assert desk.delivered() == []
+    desk.journal._file.connection.execute("PRAGMA max_page_count = 1000000")
+    desk.dispatcher.heartbeat()
+    (result,) = desk.delivered()
+    assert isinstance(result, RepairFinished)
+    assert result.command_id == "command-1"
+    assert [trade_no for trade_no, *_ in desk.work.repaired] == ["T00000001"]
+
+
+def test_an_agent_whose_journal_is_corrupt_does_not_start_and_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    for number in range(200):
+        journal.receive(repair(number), "boot-1")
+    journal.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 8192) + whole[-4096:])
+    with pytest.raises(JournalError, match=r"is damaged .*move it away"):
+        Journal(path)
