@@ -104,6 +104,7 @@ def test_only_row_ledger_and_bank_states_are_asked(
 
 @pytest.mark.parametrize("state", [LegState.UNKNOWN, LegState.MISMATCH])
 def test_no_money_is_moved_on_a_ledger_that_is_not_known(state: LegState) -> None:
+    """I9: doubt moves no money."""
     for line in TABLE:
         assert decide(msgspec.structs.replace(facts_of(line), first=LegFact(state))).outcome in (
             "wait",

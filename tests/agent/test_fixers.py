@@ -96,6 +96,7 @@ def test_a_row_other_than_the_one_reported_is_refused() -> None:
 
 @pytest.mark.parametrize("code", sorted(FIXERS))
 def test_a_forged_command_on_a_healthy_trade_does_nothing(code: str) -> None:
+    """I11: what is consistent is never written, whoever asks."""
     desk = Desk()
     trade_no, right_code = load_case(desk, "S1")
     desk.attempt(trade_no, right_code)

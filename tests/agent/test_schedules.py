@@ -19,6 +19,7 @@ def schedules(first: int) -> Iterator[tuple[Schedule, str]]:
 
 @pytest.mark.parametrize("first", range(0, 1_000, SEEDS_A_TEST))
 def test_no_schedule_pays_or_posts_twice_or_ends_nowhere(first: int) -> None:
+    """I1: one payout; I2: one posting a leg; I3: none paid without its debit; I8: an end that is one."""
     for seed, (schedule, outcome) in enumerate(schedules(first), first):
         assert len(schedule.payouts()) <= 1, seed
         assert len(schedule.desk.production.bank.payments) <= 1, seed
