@@ -1,20 +1,32 @@
 """A server to do harm to: a real one on real sockets, or its parts moved by hand."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.config import Settings
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
-from tests.app.agents.conftest import client, connected, live_member, server
+from tests.app.agents.conftest import client, connected, live_member
 from tests.app.conftest import session
+from tests.app.live_server import LiveServer, running_server
 from tests.app.machines.pretender import Pretender
 from tests.app.machines.stage import Stage
 from tests.contract.conftest import sql_trades, world_of
 from tests.factories import FIXER, make_agent, make_anomaly, make_group, make_plan
 
-__all__ = ["client", "connected", "live_member", "server", "session", "sql_trades", "world_of"]
+__all__ = ["client", "connected", "live_member", "session", "sql_trades", "world_of"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Iterator[LiveServer]:
+    """One running server for a module. A minute's heartbeat: a bystander need not answer pings."""
+    instance = tmp_path_factory.mktemp("server")
+    shutil.copy(migrated_database, instance / "piculus.db")
+    with running_server(Settings(instance=instance, heartbeat_seconds=60.0)) as server:
+        yield server
 
 
 @pytest.fixture

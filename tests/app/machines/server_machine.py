@@ -35,7 +35,7 @@ PLENTY: Final = int(os.environ.get("PICULUS_MACHINE_EXAMPLES", "0"))
 """More schedules than a run of the suite has time for, drawn afresh each time."""
 
 suite_settings = settings(
-    max_examples=PLENTY or 30,
+    max_examples=PLENTY or 20,
     stateful_step_count=50 if PLENTY else 30,
     deadline=None,
     derandomize=not PLENTY,
