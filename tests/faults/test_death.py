@@ -152,6 +152,22 @@ def test_a_zombie_that_wakes_after_its_takeover_changes_nothing(scene: Scene) ->
     assert not zombie.outbox
 
 
+def test_a_zombies_result_does_not_end_what_another_agent_is_at_work_on(scene: Scene) -> None:
+    """Its fence is older than that of the command: evidence, and the repair goes on."""
+    trade_no, zombie, command_id = running_repair(scene)
+    zombie.hang_up()
+    (other,) = [agent for agent in scene.agents if agent is not zombie]
+    for _ in range(2):
+        scene.pass_time(61)
+    other.begin(command_id)
+    zombie.connect()
+    zombie.finish(command_id, result_of(zombie, command_id, "failed"))
+    assert scene.state_of(trade_no) == "repairing"
+    assert scene.stage.rows("SELECT state FROM command") == [("running",)]
+    other.finish(command_id, result_of(other, command_id, "repaired"))
+    assert scene.state_of(trade_no) == "repaired"
+
+
 def test_a_zombies_word_of_money_takes_an_exhausted_trade_to_a_person(scene: Scene) -> None:
     """Money that may have moved is never left as exhausted, which nobody looks at again by himself."""
     trade_no, zombie, command_id = running_repair(scene)

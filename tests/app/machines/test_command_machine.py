@@ -72,6 +72,20 @@ class CommandMachine(ServerMachine):
 
     @rule(pick=any_number)
     @precondition(lambda self: self.in_hand("running"))
+    def lose_what_runs_for_longer_than_its_lease(self, pick: int) -> None:
+        """Its agent goes on working; the server gives the command to the other one."""
+        agent, _ = chosen(self.in_hand("running"), pick)
+        agent.hang_up()
+        agent.is_deaf = True
+        for _ in range(2):
+            self.stage.clock.advance(61)
+            self.stage.dispatch()
+            self.do_what_is_due()
+        self.life_goes_on()
+        agent.come_back()
+
+    @rule(pick=any_number)
+    @precondition(lambda self: self.in_hand("running"))
     def finish(self, pick: int) -> None:
         """Its result counts where this agent holds the command under this fence, and changes nothing else."""
         agent, command_id = chosen(self.in_hand("running"), pick)

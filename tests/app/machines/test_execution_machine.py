@@ -99,6 +99,15 @@ class ExecutionMachine(AnomalyWatch):
             agent.begin(command_id)
         self._finish(agent, command_id, outcome)
 
+    @rule()
+    def attempts_fail_until_the_next_tick(self) -> None:
+        """What is in hand ends without an effect; two minutes later the plan is due again."""
+        for agent, command_id in [*self.in_hand("taken"), *self.in_hand("running")]:
+            if agent.journal[command_id].state == "taken":
+                agent.begin(command_id)
+            self._finish(agent, command_id, HARMLESS.index("failed"))
+        self.pass_time(125)
+
     @rule(pick=any_number)
     @precondition(lambda self: self._to_stop_unbegun())
     def stop(self, pick: int) -> None:
