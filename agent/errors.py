@@ -32,6 +32,10 @@ class LegTakenError(LedgerRejectedError):
     """The trade already has an unreversed entry on this leg under another key."""
 
 
+class EntryReversedError(LedgerRejectedError):
+    """The entry is reversed already, under another key."""
+
+
 class BankConflictError(AgentError):
     """The bank holds this request number with another amount or payee."""
 

@@ -103,12 +103,14 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
     """What a repair writes to the row, and the text of why.
 
     A voucher None leaves that leg's two cells exactly as they are; a voucher given also marks the leg booked.
+    The cells of a leg in ``cleared`` are emptied: no number, not booked.
     """
 
     status: Status
     acc_voucher: str | None
     e_acc_voucher: str | None
     message: str
+    cleared: tuple[Leg, ...] = ()
 
 
 class StepRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -254,6 +256,14 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True):
     amount: Money
 
 
+class Reversal(msgspec.Struct, frozen=True, kw_only=True):
+    """The entry of a trade to take back; ``key`` is ``PCL:{sys_code}:{trade_no}:reverse:{leg}``."""
+
+    key: str
+    trade_no: str
+    voucher_no: str
+
+
 class LedgerPort(Protocol):
     """Production's ledger."""
 
@@ -268,6 +278,15 @@ class LedgerPort(Protocol):
 
         Raises InsufficientBalanceError, LegTakenError, LedgerRejectedError: nothing was posted; PortError:
         unknown.
+        """
+        ...
+
+    def reverse_entry(self, reversal: Reversal) -> str:
+        """Post the entry that takes another one back and return its voucher number; the legs are free again.
+
+        The same key returns the same number. Raises EntryReversedError where another key has reversed it,
+        LedgerRejectedError where the trade has no such entry, it is itself a reversal, the key stands for
+        another, or a balance does not cover it: nothing was posted. PortError: unknown.
         """
         ...
 

@@ -168,6 +168,9 @@ def _ledger_grants(dialect: Dialect, names: LedgerNames, user: str) -> Iterator[
     yield _grant(dialect, "UPDATE", names.sequence, names.schema, user, ["LAST_VALUE"])
     for appended in (tables.entry, tables.entry_leg, tables.posting):
         yield _grant(dialect, "SELECT, INSERT", appended.name, names.schema, user)
+    # A reversal marks the entry that it takes back; what that entry says stays as it was posted.
+    yield _grant(dialect, "UPDATE", names.entry, names.schema, user, ["REVERSED_BY"])
+    yield _grant(dialect, "UPDATE", names.entry_leg, names.schema, user, ["LIVE"])
     if dialect.name == "postgresql":
         # The numbers of gl_posting come from the sequence behind its column.
         sequence = _quoted(dialect, f"{names.posting}_ID_seq", names.schema)

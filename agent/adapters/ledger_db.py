@@ -12,11 +12,12 @@ from agent.adapters.engine import ConstraintError, clock, open_engine, read, rea
 from agent.adapters.entries import Entry, leg_facts, net
 from agent.adapters.names import LedgerNames
 from agent.adapters.posting import Poster
+from agent.adapters.reversing import Reverser
 from agent.adapters.rows import in_batches, moment, number, plain, text
 from agent.adapters.tables import LedgerTables
 from agent.errors import LedgerRejectedError, PortError
 from agent.facts import Kind, LegFact, LegState
-from agent.ports import Posting, Trade
+from agent.ports import Posting, Reversal, Trade
 
 MOST_ASKED: Final = 500
 
@@ -30,6 +31,7 @@ class SqlLedger:
         self._tables = LedgerTables(self._names)
         self._now = clock(self._engine)
         self._poster = Poster(self._names, self._tables, self._now)
+        self._reverser = Reverser(self._names, self._tables, self._poster, self._now)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -68,6 +70,13 @@ class SqlLedger:
         """Post one balanced entry and return its voucher number; the same key returns the same number."""
         try:
             return write(self._engine, "post to the ledger", lambda c: self._poster.post(c, posting))
+        except ConstraintError as error:
+            raise LedgerRejectedError(str(error)) from error
+
+    def reverse_entry(self, reversal: Reversal) -> str:
+        """Post the entry that takes another one back; the same key returns the same number."""
+        try:
+            return write(self._engine, "reverse in the ledger", lambda c: self._reverser.reverse(c, reversal))
         except ConstraintError as error:
             raise LedgerRejectedError(str(error)) from error
 

@@ -17,6 +17,11 @@ from agent.facts import Kind
 from agent.ports import Posting
 
 
+def voucher_number(value: int, at: datetime) -> str:
+    """An entry's number: second and last six digits of the sequence."""
+    return f"GA{at:%y%m%d%H%M%S}{value % 1_000_000:06d}"
+
+
 class Poster:
     """Posts into the tables of a ledger. ``now`` is the database's clock in SQL."""
 
@@ -31,16 +36,15 @@ class Poster:
         Raises LedgerRejectedError and its kin: the transaction must then be rolled back.
         """
         wanted = self._shares(posting)
-        value, at = self._next_value(connection)
+        value, at = self.next_value(connection)
         known = self._known(connection, posting, wanted)
         if known is not None:
             return known
         self._refuse_taken(connection, posting)
         self._check_accounts(connection, posting, wanted)
-        # The entry's number: second and last six digits of the sequence.
-        voucher_no = f"GA{at:%y%m%d%H%M%S}{value % 1_000_000:06d}"
+        voucher_no = voucher_number(value, at)
         self._insert(connection, posting, voucher_no, wanted)
-        self._move(connection, posting, wanted)
+        self.move(connection, wanted)
         return voucher_no
 
     def _shares(self, posting: Posting) -> Shares:
@@ -52,7 +56,7 @@ class Poster:
             raise LedgerRejectedError(f"an amount is positive, not {minor}")
         return wanted
 
-    def _next_value(self, connection: Connection) -> tuple[int, datetime]:
+    def next_value(self, connection: Connection) -> tuple[int, datetime]:
         """Take the next value of the sequence, and with it the place in line; and the ledger's clock."""
         cells = self._tables.sequence.c
         raised = (
@@ -124,11 +128,15 @@ class Poster:
         for slot in SLOTS[posting.leg.value]:
             held = {"TRD_NUM": posting.trade_no, "LEG": slot, "VOUCHER_NO": voucher_no, "LIVE": 1}
             connection.execute(insert(self._tables.entry_leg).values(held))
+        self.write_lines(connection, voucher_no, wanted)
+
+    def write_lines(self, connection: Connection, voucher_no: str, wanted: Shares) -> None:
+        """Write the signed postings of an entry."""
         for account_no, amount in wanted:
             line = {"VOUCHER_NO": voucher_no, "ACC_NO": account_no, "AMOUNT": amount}
             connection.execute(insert(self._tables.posting).values(line))
 
-    def _move(self, connection: Connection, posting: Posting, wanted: Shares) -> None:
+    def move(self, connection: Connection, wanted: Shares) -> None:
         """Raise and lower the balances, in the order of the accounts so that two postings cannot deadlock."""
         account = self._tables.account
         for account_no, change in sorted(net(wanted).items()):

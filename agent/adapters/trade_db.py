@@ -16,6 +16,7 @@ from agent.adapters.repairs import Repairs
 from agent.adapters.rows import UNDATED, TradeReader, in_batches, moment, naive, number, plain, text
 from agent.adapters.tables import TradeTables, unindexed
 from agent.errors import PortError, RowChangedError
+from agent.facts import Leg
 from agent.money import parse_minor
 from agent.ports import BankRequest, Begun, Correction, Pattern, RepairRow, StepRow, Trade, Window
 
@@ -38,6 +39,10 @@ class SqlTrades:
         self._read_trade = TradeReader(self._names.codes)
         self._repairs = Repairs(self._tables, self._now, self._rows_of)
         cells, columns = self._tables.trade.c, self._names.columns
+        self._leg_columns = {
+            Leg.FIRST: (columns.acc_voucher, columns.acc_status),
+            Leg.SECOND: (columns.e_acc_voucher, columns.e_acc_status),
+        }
         self._id, self._no = cells[columns.trade_id], cells[columns.trade_no]
         self._changed_at, self._version = cells[columns.changed_at], cells[columns.version]
 
@@ -292,6 +297,9 @@ class SqlTrades:
             values |= {columns.acc_voucher: correction.acc_voucher, columns.acc_status: codes.booked}
         if correction.e_acc_voucher is not None:
             values |= {columns.e_acc_voucher: correction.e_acc_voucher, columns.e_acc_status: codes.booked}
+        for leg, (voucher, booked) in self._leg_columns.items():
+            if leg in correction.cleared:
+                values |= {voucher: None, booked: codes.not_booked}
         # Null-safe over everything read: a lock that a database does not keep must not cost a row either.
         as_read = [table.c[name].is_not_distinct_from(value) for name, value in before.items()]
         if connection.execute(update(table).where(*as_read).values(values)).rowcount != 1:

@@ -224,7 +224,7 @@ class FakeLedgerPlace:
 
     def live_entries(self, trade_no: str) -> int:
         """Unreversed entries of the trade."""
-        return sum(not entry.is_reversed for entry in self.fake.of_trade(trade_no))
+        return sum(not (each.is_reversed or each.reverses) for each in self.fake.of_trade(trade_no))
 
 
 class SqlLedgerPlace:

@@ -14,7 +14,7 @@ from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.trade_db import SqlTrades
 from agent.errors import ConfigurationError
 from agent.facts import Leg, Status
-from agent.ports import BankRequest, Correction
+from agent.ports import BankRequest, Correction, Reversal
 from sandbox.settings import GroupUrls
 from sandbox.statements import split_statements
 from sandbox.world import World
@@ -107,6 +107,8 @@ def test_the_grants_are_enough_for_a_repair(granted: tuple[World, str, str]) -> 
     )
     trades.write_row(held, trade, correction, step_of(trade.trade_no))
     trades.close_repair(held, "done")
+    reversal = Reversal(key=f"undo {trade.trade_no}", trade_no=trade.trade_no, voucher_no=voucher_no)
+    assert ledger.reverse_entry(reversal) != voucher_no
     trades.close()
     ledger.close()
     assert world.row(trade.trade_no)["ACC_TRD_NUM"] == voucher_no
@@ -119,6 +121,7 @@ def test_the_grants_are_enough_for_a_repair(granted: tuple[World, str, str]) -> 
         "DELETE FROM {trade}",
         "UPDATE {trade} SET {amount} = 1",
         "UPDATE gl_entry SET {amount} = 1",
+        "UPDATE gl_entry_leg SET {leg} = '2'",
         "DELETE FROM piculus_correction",
         "UPDATE piculus_correction SET old_row = ''",
         "DROP TABLE piculus_repair",
@@ -128,7 +131,7 @@ def test_the_grants_allow_nothing_more(granted: tuple[World, str, str], statemen
     _, _, theirs = granted
     engine = create_engine(theirs)
     quote = engine.dialect.identifier_preparer.quote
-    filled = statement.format(trade=quote("TPBAP_TRD_ACC_TRADE"), amount=quote("AMOUNT"))
+    filled = statement.format(trade=quote("TPBAP_TRD_ACC_TRADE"), amount=quote("AMOUNT"), leg=quote("LEG"))
     with engine.connect() as connection, pytest.raises(SQLAlchemyError, match=r"denied|must be owner"):
         connection.execute(text(filled))
     engine.dispose()

@@ -4,9 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError
+from agent.errors import (
+    EntryReversedError,
+    InsufficientBalanceError,
+    LedgerRejectedError,
+    LegTakenError,
+)
 from agent.facts import Kind, Leg, LegFact, LegState
-from agent.ports import Posting, Trade
+from agent.ports import Posting, Reversal, Trade
 from tests.fakes.faults import Clock, Faults, port_call
 
 SLOTS = {Leg.FIRST: (Leg.FIRST,), Leg.SECOND: (Leg.SECOND,), Leg.BOTH: (Leg.FIRST, Leg.SECOND)}
@@ -26,6 +31,7 @@ class Entry(msgspec.Struct):
     postings: tuple[tuple[str, int], ...]
     posted_by: str
     is_reversed: bool = False
+    reverses: str | None = None
 
 
 class FakeLedger:
@@ -118,6 +124,32 @@ class FakeLedger:
         )
 
     @port_call
+    def reverse_entry(self, reversal: Reversal) -> str:
+        asked = (reversal.trade_no, reversal.voucher_no)
+        for entry in self.entries:
+            if entry.key == reversal.key:
+                if (entry.trade_no, entry.reverses) != asked:
+                    raise LedgerRejectedError("the key belongs to another entry")
+                return entry.voucher_no
+        held = [each for each in self.of_trade(reversal.trade_no) if each.voucher_no == reversal.voucher_no]
+        if not held or held[0].reverses:
+            raise LedgerRejectedError("no such entry, or itself a reversal")
+        if held[0].is_reversed:
+            raise EntryReversedError
+        held[0].is_reversed = True
+        return self._book(
+            msgspec.structs.replace(
+                held[0],
+                voucher_no=self._next_number(),
+                key=reversal.key,
+                postings=tuple((account, -amount) for account, amount in held[0].postings),
+                posted_by="piculus",
+                is_reversed=False,
+                reverses=reversal.voucher_no,
+            )
+        )
+
+    @port_call
     def check(self) -> str:
         return f"{len(self.entries)} entries"
 
@@ -136,7 +168,9 @@ class FakeLedger:
 
     def _live(self, trade_no: str, slot: Leg) -> list[Entry]:
         return [
-            entry for entry in self.of_trade(trade_no) if not entry.is_reversed and slot in SLOTS[entry.leg]
+            entry
+            for entry in self.of_trade(trade_no)
+            if not (entry.is_reversed or entry.reverses) and slot in SLOTS[entry.leg]
         ]
 
     def _leg(self, trade: Trade, slot: Leg) -> LegFact:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from agent.errors import FencedError, RowChangedError
-from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Row, Status
+from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Leg, Row, Status
 from agent.money import parse_minor
 from agent.ports import (
     CLOCKS_APART,
@@ -208,6 +208,10 @@ class FakeTrades:
             if voucher is not None:
                 stored.row[f"{leg}_TRD_NUM"] = voucher
                 stored.row[f"{leg}_TRD_STATUS"] = 1
+        for leg, cells in ((Leg.FIRST, "ACC"), (Leg.SECOND, "E_ACC")):
+            if leg in correction.cleared:
+                stored.row[f"{cells}_TRD_NUM"] = None
+                stored.row[f"{cells}_TRD_STATUS"] = 0
         stored.version += 1
         stored.updated_at = self.clock()
         self.repair_steps[step.key] = (claim.trade_no, standing.round, step)

@@ -1,0 +1,112 @@
+"""Taking an entry back by a compensating one, inside a transaction that the caller holds.
+
+As in posting.py, the row of the voucher sequence is taken first: reversals stand in line with postings.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+
+from agent.adapters.entries import SLOTS, Shares
+from agent.adapters.names import LedgerNames
+from agent.adapters.posting import Poster, voucher_number
+from agent.adapters.rows import number, plain, text
+from agent.adapters.tables import LedgerTables
+from agent.errors import EntryReversedError, LedgerRejectedError, PortError
+from agent.ports import Reversal
+
+
+class Reverser:
+    """Reverses in the tables of a ledger. ``now`` is the database's clock in SQL."""
+
+    def __init__(
+        self, names: LedgerNames, tables: LedgerTables, poster: Poster, now: ColumnElement[datetime]
+    ) -> None:
+        self._names = names
+        self._tables = tables
+        self._poster = poster
+        self._now = now
+
+    def reverse(self, connection: Connection, reversal: Reversal) -> str:
+        """The voucher number of the compensating entry, new or the one that the key was given before.
+
+        Raises LedgerRejectedError and its kin: the transaction must then be rolled back.
+        """
+        value, at = self._poster.next_value(connection)
+        known = self._known(connection, reversal)
+        if known is not None:
+            return known
+        original = self._original(connection, reversal)
+        voucher_no = voucher_number(value, at)
+        lines = self._lines(connection, reversal.voucher_no)
+        self._insert(connection, reversal, original, voucher_no)
+        self._poster.write_lines(connection, voucher_no, lines)
+        self._free(connection, original, voucher_no)
+        self._poster.move(connection, lines)
+        return voucher_no
+
+    def _known(self, connection: Connection, reversal: Reversal) -> str | None:
+        entry = self._tables.entry
+        held = connection.execute(select(entry).where(entry.c["IDEM_KEY"] == reversal.key)).first()
+        if held is None:
+            return None
+        stored = (held.IDEM_KEY, number(held.TRD_NUM), number(held.REVERSES))
+        if stored != (reversal.key, reversal.trade_no, reversal.voucher_no):
+            raise LedgerRejectedError(f"{reversal.key} was used for another entry, {held.VOUCHER_NO}")
+        return number(held.VOUCHER_NO)
+
+    def _original(self, connection: Connection, reversal: Reversal) -> Row[Any]:
+        entry = self._tables.entry
+        found = connection.execute(select(entry).where(entry.c["VOUCHER_NO"] == reversal.voucher_no)).first()
+        if found is None or number(found.TRD_NUM) != reversal.trade_no:
+            raise LedgerRejectedError(f"{reversal.trade_no} has no entry {reversal.voucher_no}")
+        if found.REVERSES is not None or text(found.KIND) == self._names.reversal:
+            raise LedgerRejectedError(f"{reversal.voucher_no} is itself a reversal")
+        if found.REVERSED_BY is not None:
+            raise EntryReversedError(f"{reversal.voucher_no} is reversed already by {found.REVERSED_BY}")
+        return found
+
+    def _lines(self, connection: Connection, voucher_no: str) -> Shares:
+        """The postings that undo those of an entry; they sum to zero as those do."""
+        cells = self._tables.posting.c
+        mine = select(cells["ACC_NO"], cells["AMOUNT"]).where(cells["VOUCHER_NO"] == voucher_no)
+        undone: list[tuple[str, int]] = []
+        for line in connection.execute(mine):
+            minor = plain(line[1])
+            if not isinstance(minor, int):
+                raise LedgerRejectedError(f"a posting of {voucher_no} has no amount")
+            undone.append((text(line[0]), -minor))
+        if not undone or sum(minor for _, minor in undone):
+            raise LedgerRejectedError(f"the postings of {voucher_no} are not a balanced entry")
+        return tuple(undone)
+
+    def _insert(
+        self, connection: Connection, reversal: Reversal, original: Row[Any], voucher_no: str
+    ) -> None:
+        connection.execute(
+            insert(self._tables.entry).values(
+                VOUCHER_NO=voucher_no,
+                TRD_NUM=reversal.trade_no,
+                LEG=original.LEG,
+                KIND=self._names.reversal,
+                AMOUNT=original.AMOUNT,
+                CURRENCY=original.CURRENCY,
+                IDEM_KEY=reversal.key,
+                REVERSES=original.VOUCHER_NO,
+                POSTED_BY=self._names.posted_by,
+                POSTED_AT=self._now,
+            )
+        )
+
+    def _free(self, connection: Connection, original: Row[Any], voucher_no: str) -> None:
+        """Mark the entry reversed and its legs free. Compared again: a lock may not be kept by a database."""
+        entry, legs = self._tables.entry, self._tables.entry_leg
+        marked = update(entry).where(
+            entry.c["VOUCHER_NO"] == original.VOUCHER_NO, entry.c["REVERSED_BY"].is_(None)
+        )
+        freed = update(legs).where(legs.c["VOUCHER_NO"] == original.VOUCHER_NO, legs.c["LIVE"] == 1)
+        if connection.execute(marked.values(REVERSED_BY=voucher_no)).rowcount != 1:
+            raise EntryReversedError(f"{original.VOUCHER_NO} was reversed meanwhile")
+        if connection.execute(freed.values(LIVE=None)).rowcount != len(SLOTS.get(text(original.LEG), ())):
+            raise PortError(f"the legs of {original.VOUCHER_NO} are not held as its entry says")
