@@ -217,7 +217,9 @@ def repair_settings(configuration: Configuration) -> RepairSettings:
         stuck_after=timedelta(seconds=tables.guard.stuck_after),
         quiet_for=timedelta(seconds=tables.guard.quiet_for),
         number_pattern=rf"^(?:{number_pattern(codes).pattern})\Z",
-        codes=RowCodes(success=codes.success, failed=codes.failed, booked=codes.booked),
+        codes=RowCodes(
+            success=codes.success, failed=codes.failed, booked=codes.booked, not_booked=codes.not_booked
+        ),
         max_age=timedelta(days=tables.limits.max_age_days),
         limits=limits_of(tables.limits),
         stopped=StopFile(configuration.stop_file).reason,

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from agent.facts import BankState, Bookkeeping, Facts, Kind, LegState, Row, Status
+from agent.facts import BankState, Bookkeeping, Facts, Kind, Leg, LegState, Row, Status
 
 DecisionOutcome = Literal["repair", "consistent", "wait", "human"]
 
@@ -24,12 +24,17 @@ REPAIRED_MESSAGE: Final = {Kind.RECHARGE: "充值成功修复", Kind.WITHDRAW: "
 """FAILED_MSG after a repair, literal, on confirmed-failed rows too (docs: product document)."""
 
 
+LEG_CELLS: Final = {Leg.FIRST: "ACC_TRD", Leg.SECOND: "E_ACC_TRD"}
+"""How the two cells of a leg begin."""
+
+
 class RowCodes(msgspec.Struct, frozen=True, kw_only=True):
     """The codes production writes for what a repair writes: TRD_STATUS and the two leg statuses."""
 
     success: int | str = 8
     failed: int | str = 9
     booked: int | str = 1
+    not_booked: int | str = 0
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -79,6 +84,24 @@ def corrected_row(
     if kind is Kind.WITHDRAW:
         after |= {"E_ACC_TRD_NUM": vouchers[1], "E_ACC_TRD_STATUS": codes.booked}
     return after
+
+
+def reversed_row(row: Row, kind: Kind, codes: RowCodes | None = None) -> Row:
+    """Return ``row`` as a reversal writes it: confirmed failed, and nothing on the legs that it claimed."""
+    codes = codes or RowCodes()
+    after = {**row, "FAILED_MSG": REPAIRED_MESSAGE[kind], "TRD_STATUS": codes.failed}
+    for leg in legs_claimed(row, codes):
+        after |= {f"{LEG_CELLS[leg]}_NUM": None, f"{LEG_CELLS[leg]}_STATUS": codes.not_booked}
+    return after
+
+
+def legs_claimed(row: Row, codes: RowCodes) -> tuple[Leg, ...]:
+    """Return the legs of which a row says anything: a number, or that they are booked."""
+    return tuple(
+        leg
+        for leg, cells in LEG_CELLS.items()
+        if row[f"{cells}_NUM"] is not None or row[f"{cells}_STATUS"] == codes.booked
+    )
 
 
 def _unclear(facts: Facts) -> Decision | None:

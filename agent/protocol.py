@@ -13,13 +13,14 @@ from msgspec import UNSET, Meta, UnsetType
 from agent.errors import ProtocolError
 from agent.facts import Facts, Row
 from agent.money import MAX_MINOR
+from agent.unpaid import ACTIONS, Action
 
 VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 256 * 1024
 MAX_CHUNK_ROWS: Final = 100
 
 BY_PERSON: Final = "by_person"
-FEATURES: Final = (BY_PERSON,)
+FEATURES: Final = (BY_PERSON, *ACTIONS)
 """What this agent can be asked beyond the first version of the protocol; named in Hello. The server leaves
 out of its frames what an agent does not name: an agent refuses a field that it does not know."""
 
@@ -89,6 +90,8 @@ class Repair(Message, frozen=True, kw_only=True, tag=True):
     """Repair one trade. Never an amount or a payee: the agent reads those itself.
 
     ``by_person`` (only for agents with the feature of this name): a person has asked for this attempt.
+    ``action``, only to an agent whose Hello names it: what a person has ordered of a trade debited and
+    finally unpaid, on exactly the facts of ``facts_hash`` (agent.unpaid.digest_of).
     """
 
     trade_no: str
@@ -97,6 +100,8 @@ class Repair(Message, frozen=True, kw_only=True, tag=True):
     fence: Count
     deadline_ms: Milliseconds
     by_person: bool | UnsetType = UNSET
+    action: Action | UnsetType = UNSET
+    facts_hash: str | UnsetType = UNSET
 
 
 class Verify(Message, frozen=True, kw_only=True, tag=True):

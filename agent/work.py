@@ -63,6 +63,8 @@ class ProductionWork:
             agent=self._name,
             boot_id=boot_id,
             is_by_person=command.by_person is True,
+            action=command.action or None,
+            facts_hash=command.facts_hash or "",
         )
 
         def tell(step: StepRow) -> None:
@@ -114,7 +116,8 @@ class ProductionWork:
 def recorded(step: StepRow) -> StepRecord:
     """Return a step of production's table as it travels: what it left behind is told in words."""
     result = result_of(step)
-    told = (result.voucher_no, result.request_no, result.status, result.code, result.detail)
+    reverses = result.reverses and f"reverses {result.reverses}"
+    told = (result.voucher_no, reverses, result.request_no, result.status, result.code, result.detail)
     return StepRecord(
         seq=step.seq,
         name=step.name,

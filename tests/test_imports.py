@@ -9,13 +9,20 @@ ROOT = Path(__file__).resolve().parent.parent
 FEATURES = ("audit", "users", "agents", "anomalies", "plans", "guards", "executions", "alerts", "monitor")
 """Imports between features go to the left only."""
 
-APP_MAY_USE_OF_AGENT = {"agent.protocol", "agent.facts", "agent.errors", "agent.failpoints"}
+APP_MAY_USE_OF_AGENT = {
+    "agent.protocol",
+    "agent.facts",
+    "agent.unpaid",
+    "agent.errors",
+    "agent.failpoints",
+}
 """The protocol, the values and errors it is made of, and the moments that tests name."""
 
 DECIDERS_MAY_USE = {
     "agent.ports",
     "agent.facts",
     "agent.decision",
+    "agent.unpaid",
     "agent.money",
     "agent.errors",
     "agent.protocol",

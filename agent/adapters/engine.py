@@ -38,6 +38,7 @@ _SPANS: Final = {
     "write the trade row": Span("production.row"),
     "close the repair": Span("production.close"),
     "post to the ledger": Span("ledger.post"),
+    "reverse in the ledger": Span("ledger.reverse"),
 }
 """The failpoints around each thing that is written."""
 _READ: Final = Failpoint("production.read.before")

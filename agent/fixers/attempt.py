@@ -4,11 +4,11 @@ from typing import Final
 
 import msgspec
 
-from agent.decision import REPAIRED_MESSAGE, corrected_row
+from agent.decision import REPAIRED_MESSAGE, corrected_row, legs_claimed, reversed_row
 from agent.errors import AgentError, FencedError, PortError
 from agent.facts import Facts, Leg, LegFact, LegState, Row, Status
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
-from agent.fixers.plan import LEG_OF, PAY, WRITE_ROW
+from agent.fixers.plan import LEG_OF, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
 from agent.ports import Cancellation, Correction, Ports, RepairRow, StepLog, StepRow, Trade
 from agent.protocol import Outcome
 
@@ -20,7 +20,7 @@ INTENDED: Final = "intended"
 FAILED: Final = "failed"
 SKIPPED: Final = "skipped"
 
-MONEY_STEPS: Final = frozenset({*LEG_OF, PAY})
+MONEY_STEPS: Final = frozenset({*LEG_OF, *PAYOUTS, *REVERSED_LEG})
 
 
 class AttemptEnded(AgentError):
@@ -37,9 +37,10 @@ class AttemptEnded(AgentError):
 
 
 class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a step left behind, as StepRow.result holds it in JSON."""
+    """What a step left behind, as StepRow.result holds it in JSON. ``reverses``: the entry it takes back."""
 
     voucher_no: str | None = None
+    reverses: str | None = None
     request_no: str | None = None
     status: str = ""
     code: str | None = None
@@ -61,6 +62,7 @@ class Attempt:
     """What one attempt knows. ``claim`` is set once production's own table says that the trade is ours.
 
     ``vouchers`` holds the number of each leg that the ledger is known to have posted.
+    ``has_moved_money_before``: the repair that this one goes on from has posted or paid.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Attempt:
         self.facts_after: Facts | None = None
         self.before: Row | None = None
         self.vouchers: dict[Leg, str] = {}
+        self.has_moved_money_before = False
         self._log = log
         self._cancellation = cancellation
         self._is_void = False
@@ -138,6 +141,8 @@ class Attempt:
         prefix = f"PCL:{self.settings.sys_code}:{self.order.trade_no}"
         if name in LEG_OF:
             return f"{prefix}:{LEG_OF[name]}"
+        if name in REVERSED_LEG:
+            return f"{prefix}:reverse:{REVERSED_LEG[name]}"
         return f"{prefix}:{name}:{request_no or self.held.round}"
 
     def find_step(self, name: str) -> StepRow | None:
@@ -150,13 +155,13 @@ class Attempt:
         step = self.find_step(name)
         return step is not None and step.state in (DONE, SKIPPED)
 
-    def intend(self, name: str, request_no: str | None = None) -> StepRow:
+    def intend(self, name: str, request_no: str | None = None, reverses: str | None = None) -> StepRow:
         """Write down that a step is about to have its effect; a cancel still stops it before any effect.
 
         Raises AttemptEnded when cancelled, FencedError, PortError: the effect must then not be begun.
         """
         self.stop_if_cancelled()
-        result = StepResult(request_no=request_no)
+        result = StepResult(request_no=request_no, reverses=reverses)
         step = StepRow(
             key=self.key_of(name, request_no),
             seq=self.held.plan.index(name) + 1,
@@ -210,11 +215,13 @@ class Attempt:
     def wanted_row(self) -> Row:
         """The row as this repair leaves it."""
         _, facts = self.seen
+        if is_reversal(self.held.plan):
+            return reversed_row(self.held.before, facts.kind, self.settings.codes)
         vouchers = (self.vouchers.get(Leg.FIRST), self.vouchers.get(Leg.SECOND))
         return corrected_row(self.held.before, facts.kind, self.held.target, vouchers, self.settings.codes)
 
     def correction(self) -> Correction:
-        """What is written to the row; a row confirmed failed keeps its leg cells."""
+        """What is written to the row; one confirmed failed keeps its leg cells, but for a reversal."""
         _, facts = self.seen
         is_success = self.held.target is Status.SUCCESS
         return Correction(
@@ -222,6 +229,9 @@ class Attempt:
             acc_voucher=self.vouchers.get(Leg.FIRST) if is_success else None,
             e_acc_voucher=self.vouchers.get(Leg.SECOND) if is_success else None,
             message=REPAIRED_MESSAGE[facts.kind],
+            cleared=legs_claimed(self.held.before, self.settings.codes)
+            if is_reversal(self.held.plan)
+            else (),
         )
 
     # ---- the end
@@ -233,7 +243,8 @@ class Attempt:
             outcome=outcome,
             reason=reason,
             is_confirmed_failed=outcome == "repaired" and is_failed,
-            money_moved=self._has_effect() if self._is_void else self.money_moved,
+            money_moved=self.has_moved_money_before
+            or (self._has_effect() if self._is_void else self.money_moved),
             before=self.before,
             after=self.trade.row if self.trade else None,
             facts_before=self.facts_before,

@@ -5,21 +5,25 @@ begun again. Nothing a production system does raises here: it ends the attempt w
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from agent.decision import corrected_row, decide, predict
 from agent.errors import FencedError, PortError
-from agent.facts import Facts, Status
+from agent.facts import Facts
 from agent.fixers import FIXERS, Fixer
-from agent.fixers.attempt import ABANDONED, DONE, OPEN, Attempt, AttemptEnded, is_half_done
+from agent.fixers.attempt import DONE, Attempt, AttemptEnded, is_half_done
+from agent.fixers.claiming import claim, claim_of
 from agent.fixers.limits import require_allowed, require_room
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings
+from agent.fixers.ordering import begin_ordered
 from agent.fixers.payout import choose_number
 from agent.fixers.plan import PAY
 from agent.fixers.reading import IN_FLIGHT, TOO_OLD, is_in_flight, is_too_old, read_facts
-from agent.fixers.resuming import OVERTAKEN, judge_half_done, require_as_reported, resume, target_of
+from agent.fixers.resuming import judge_half_done, require_as_reported, resume, target_of
+from agent.fixers.reversing import REVERSALS
 from agent.fixers.steps import STEPS, find_the_row
 from agent.ports import Cancellation, Ports, RepairRow, StepLog, Trade
 
@@ -33,6 +37,9 @@ __all__ = [
     "repair",
     "verify",
 ]
+
+
+ALL_STEPS: Final = {**STEPS, **REVERSALS}
 
 
 def repair(
@@ -50,13 +57,17 @@ def repair(
     attempt = Attempt(order, ports, settings, log, cancellation)
     try:
         standing = ports.trades.find_repair(order.trade_no)
-        if standing is not None and is_half_done(standing):
-            attempt.wait_while_stopped(standing)
-            resume(attempt, standing, fixers)
+        half_done = standing if standing is not None and is_half_done(standing) else None
+        if half_done is not None:
+            attempt.wait_while_stopped(half_done)
+        if order.action is not None:
+            begin_ordered(attempt, order.action, standing, fixers)
+        elif half_done is not None:
+            resume(attempt, half_done, fixers)
         else:
             _begin(attempt, standing, fixers)
         for name in attempt.held.plan:
-            STEPS[name](attempt)
+            ALL_STEPS[name](attempt)
     except AttemptEnded as ended:
         if ended.is_void:
             attempt.close_void()
@@ -92,53 +103,8 @@ def _begin(attempt: Attempt, standing: RepairRow | None, fixers: Mapping[str, Fi
     if PAY in plan:
         choose_number(order.trade_no, facts.bank, deduplicates=ports.bank.deduplicates)
     attempt.stop_if_cancelled()
-    _claim(attempt, _claim_of(attempt, trade, plan, target), standing)
+    claim(attempt, claim_of(attempt, trade, plan, target), standing)
     require_room(attempt, trade)
-
-
-def _claim_of(attempt: Attempt, trade: Trade, plan: tuple[str, ...], target: Status) -> RepairRow:
-    order = attempt.order
-    return RepairRow(
-        trade_no=order.trade_no,
-        round=1,
-        state=OPEN,
-        fence=order.fence,
-        fixer_code=order.fixer_code,
-        target=target,
-        plan=plan,
-        before=trade.row,
-        terms=trade.terms,
-        agent=order.agent,
-        boot_id=order.boot_id,
-    )
-
-
-def _claim(attempt: Attempt, claim: RepairRow, standing: RepairRow | None) -> None:
-    """Make the trade ours in production's table, in a round that is clean.
-
-    The facts were read before the claim. They are still good when no other repair of the trade was begun in
-    between; one that was, shows in the round or in its steps.
-    """
-    expected = 1 if standing is None else standing.round + (standing.state != OPEN)
-    claimed = attempt.ports.trades.claim_repair(claim)
-    attempt.hold(claimed)
-    if is_half_done(claimed) or claimed.round != expected:
-        is_void = not is_half_done(claimed)
-        raise AttemptEnded("refused", OVERTAKEN, is_void=is_void)
-    if claimed.steps or not _is_same_repair(claimed, claim):
-        attempt.ports.trades.close_repair(claimed, ABANDONED)
-        attempt.hold(attempt.ports.trades.claim_repair(claim))
-        if attempt.steps or not _is_same_repair(attempt.held, claim):
-            raise AttemptEnded("refused", OVERTAKEN)
-
-
-def _is_same_repair(claimed: RepairRow, claim: RepairRow) -> bool:
-    return (claimed.plan, claimed.target, claimed.before, claimed.terms) == (
-        claim.plan,
-        claim.target,
-        claim.before,
-        claim.terms,
-    )
 
 
 # ---- looking only

@@ -11,6 +11,7 @@ from agent.decision import RowCodes
 from agent.facts import Facts, Row
 from agent.ports import StepRow
 from agent.protocol import Outcome
+from agent.unpaid import Action
 
 VerifyOutcome = Literal["repair", "consistent", "wait", "human", "resume", "missing", "error"]
 
@@ -61,7 +62,11 @@ class RepairSettings:
 
 
 class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt: the server's Repair, and who carries it out. ``is_by_person``: a person asked for it."""
+    """One attempt: the server's Repair, and who carries it out.
+
+    ``is_by_person``: a person asked for it. ``action`` is what a person has ordered of a trade debited and
+    unpaid, on the facts of ``facts_hash`` (agent.unpaid.digest_of); None for a repair by its plan.
+    """
 
     trade_no: str
     fixer_code: str
@@ -70,6 +75,8 @@ class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):
     agent: str
     boot_id: str
     is_by_person: bool = False
+    action: Action | None = None
+    facts_hash: str = ""
 
 
 class RepairReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ from agent.fixers.attempt import (
     result_of,
     text_of,
 )
-from agent.fixers.plan import LEG_OF, PAY
+from agent.fixers.plan import LEG_OF, PAY, PAY_AGAIN
 from agent.money import Money
 from agent.ports import BankRequest, PayoutReply, StepRow
 
@@ -57,40 +57,40 @@ def choose_number(trade_no: str, bank: BankFact, *, deduplicates: bool) -> Payou
     return PayoutNumber(f"{trade_no}-P{seq}", seq, is_new=True)
 
 
-def pay(attempt: Attempt) -> None:
-    """Ask the bank to pay, or find out what became of having asked."""
-    if attempt.is_done(PAY):
+def pay(attempt: Attempt, name: str = PAY) -> None:
+    """Ask the bank to pay, or find out what became of having asked. ``name``: of the step, of PAYOUTS."""
+    if attempt.is_done(name):
         return
     _, facts = attempt.seen
     if Leg.FIRST not in attempt.vouchers:
         raise AttemptEnded("needs_human", "not debited, so not paid")
-    step = attempt.find_step(PAY)
+    step = attempt.find_step(name)
     if facts.bank.state is BankState.SUCCESS:
         paid = next(
             (each.request_no for each in facts.bank.requests if each.verdict is BankState.SUCCESS), None
         )
-        _note_paid(attempt, step, paid)
+        _note_paid(attempt, name, step, paid)
     elif step is None:
-        _pay_first_time(attempt, facts.bank)
+        _pay_first_time(attempt, name, facts.bank)
     else:
         _pay_again_where_lost(attempt, step, facts.bank)
 
 
-def _note_paid(attempt: Attempt, step: StepRow | None, paid: str | None) -> None:
+def _note_paid(attempt: Attempt, name: str, step: StepRow | None, paid: str | None) -> None:
     """The bank has paid: the number this repair asked for, or another, which leaves nothing to do."""
     if step is not None and result_of(step).request_no == paid:
         attempt.record(attempt.conclude(step, DONE, StepResult(request_no=paid, status="success")))
         return
-    step = step or attempt.intend(PAY, paid)
+    step = step or attempt.intend(name, paid)
     result = StepResult(request_no=paid, status="success", detail="paid already")
     attempt.record(attempt.conclude(step, SKIPPED, result))
 
 
-def _pay_first_time(attempt: Attempt, bank: BankFact) -> None:
+def _pay_first_time(attempt: Attempt, name: str, bank: BankFact) -> None:
     if bank.state is not BankState.FAIL:
         raise AttemptEnded("wait", "bank")
     number = choose_number(attempt.order.trade_no, bank, deduplicates=attempt.ports.bank.deduplicates)
-    step = attempt.intend(PAY, number.request_no)
+    step = attempt.intend(name, number.request_no)
     _submit(attempt, step, number)
 
 
@@ -101,7 +101,7 @@ def _pay_again_where_lost(attempt: Attempt, step: StepRow, bank: BankFact) -> No
     if step.state == FAILED:
         raise AttemptEnded("needs_human", OWN_DEBIT_UNPAID)
     _settle_by_inquiry(attempt, step, found)
-    if attempt.is_done(PAY):
+    if attempt.is_done(step.name):
         return
     if found is not None and found.status != "not_found":
         raise AttemptEnded("wait", "bank")
@@ -160,7 +160,7 @@ def _take_reply(attempt: Attempt, step: StepRow, reply: PayoutReply) -> None:
     if reply.status == "unknown":
         _require_deduplication(attempt)
     _settle_by_inquiry(attempt, step, _inquire(attempt, step))
-    if attempt.is_done(PAY):
+    if attempt.is_done(step.name):
         return
     if reply.status == "failed":
         _wait_for_failure_to_settle(attempt, step, reply.code)
@@ -199,6 +199,9 @@ def _settle(attempt: Attempt, step: StepRow, status: str, code: str | None) -> N
         return
     if status == "failed":
         attempt.record(attempt.conclude(step, FAILED, result))
+        if step.name == PAY_AGAIN:
+            # One order, one number: another one takes another order. Nothing of this one can still pay.
+            raise AttemptEnded("needs_human", OWN_DEBIT_UNPAID, is_void=True)
         if _has_own_posting(attempt):
             raise AttemptEnded("needs_human", OWN_DEBIT_UNPAID)
         raise AttemptEnded("failed", f"payout failed: {code}", is_void=True)

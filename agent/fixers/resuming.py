@@ -8,17 +8,18 @@ import msgspec
 from agent.decision import Decision, decide
 from agent.facts import BankState, Facts, LegState, Status
 from agent.fixers.attempt import FAILED, INTENDED, Attempt, AttemptEnded, result_of
+from agent.fixers.claiming import OVERTAKEN
 from agent.fixers.fixer import Fixer
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.payout import OWN_DEBIT_UNPAID, choose_number
-from agent.fixers.plan import LEG_OF, PAY, WRITE_ROW
+from agent.fixers.plan import LEG_OF, PAY, PAYOUTS, WRITE_ROW, is_reversal
 from agent.fixers.reading import IN_FLIGHT, is_in_flight, read_facts
+from agent.fixers.reversing import check_reversal, judge_reversal
 from agent.fixers.steps import ROW_CHANGED_AFTER_MONEY, find_the_row, is_as_wanted, missing_legs
 from agent.ports import RepairRow, StepRow, Trade
 
 REVERSED: Final = "an entry of this repair was reversed"
 ROW_CHANGED: Final = "the row has changed since it was reported"
-OVERTAKEN: Final = "another repair of this trade came between"
 
 
 def judge_half_done(
@@ -28,9 +29,11 @@ def judge_half_done(
 
     While the bank has the payout and has not finished it, another attempt could do nothing.
     """
+    if is_reversal(standing.plan):
+        return judge_reversal(standing, facts)
     if _is_with_the_bank(standing, facts):
         return "wait", "bank"
-    is_unpaid = any(step.name == PAY and step.state == FAILED for step in standing.steps)
+    is_unpaid = any(step.name in PAYOUTS and step.state == FAILED for step in standing.steps)
     if not is_unpaid or facts.bank.state is BankState.SUCCESS:
         return "resume", "resume"
     if decide(facts).outcome == "consistent":
@@ -52,7 +55,7 @@ def _is_with_the_bank(standing: RepairRow, facts: Facts) -> bool:
 
 
 def _is_open_payout(step: StepRow) -> bool:
-    return step.name == PAY and step.state == INTENDED
+    return step.name in PAYOUTS and step.state == INTENDED
 
 
 def _has_failed(step: StepRow, facts: Facts) -> bool:
@@ -95,7 +98,9 @@ def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -
     attempt.know(read_facts(trade, attempt.ports))
     if attempt.is_done(WRITE_ROW):
         return
-    if _has_had_no_effect(attempt):
+    if is_reversal(attempt.held.plan):
+        check_reversal(attempt)
+    elif _has_had_no_effect(attempt):
         _decide_again(attempt, fixers)
     else:
         _check_world(attempt)
@@ -167,7 +172,7 @@ def _check_world(attempt: Attempt) -> None:
 
 def _check_bank(attempt: Attempt, facts: Facts) -> None:
     """Where no payout of ours is still to come, success rests on the bank's own word."""
-    is_payout_due = PAY in attempt.held.plan and not attempt.is_done(PAY)
+    is_payout_due = any(name in attempt.held.plan and not attempt.is_done(name) for name in PAYOUTS)
     if is_payout_due or facts.bank.state is BankState.SUCCESS:
         return
     if facts.bank.state is BankState.UNKNOWN:

@@ -8,7 +8,17 @@ from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTaken
 from agent.facts import Leg, LegState, Row, Status
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded, StepResult
 from agent.fixers.payout import pay
-from agent.fixers.plan import LEG_OF, PAY, POST_BOTH, POST_FIRST, POST_SECOND, READ_BACK, WRITE_ROW, legs_of
+from agent.fixers.plan import (
+    LEG_OF,
+    PAY,
+    PAY_AGAIN,
+    POST_BOTH,
+    POST_FIRST,
+    POST_SECOND,
+    READ_BACK,
+    WRITE_ROW,
+    legs_of,
+)
 from agent.fixers.reading import read_facts
 from agent.money import Money
 from agent.ports import Ports, Posting, StepRow, Trade
@@ -160,10 +170,11 @@ STEPS: Final[Mapping[str, Callable[[Attempt], None]]] = {
     POST_SECOND: lambda attempt: post_leg(attempt, POST_SECOND),
     POST_BOTH: lambda attempt: post_leg(attempt, POST_BOTH),
     PAY: pay,
+    PAY_AGAIN: lambda attempt: pay(attempt, PAY_AGAIN),
     WRITE_ROW: write_row,
     READ_BACK: read_back,
 }
-"""Every step by its name in a plan."""
+"""Every step by its name in a plan, but for those of a reversal (reversing.py)."""
 
 
 def missing_legs(attempt: Attempt) -> list[LegState]:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from agent.facts import Bookkeeping, Kind, Leg
-from agent.fixers.base import RepairOrder, RepairReport, RepairSettings, repair
+from agent.fixers.base import RepairOrder, RepairReport, RepairSettings, read_facts, repair
 from agent.ports import StepRow
+from agent.unpaid import Action, digest_of
+from tests.fakes.faults import Faults
 from tests.fakes.production import FakeProduction
 
 CASES: dict[str, dict[str, Any]] = {
@@ -65,6 +67,36 @@ class Desk:
             is_by_person=by_person,
         )
         return repair(order, self.production.ports, self.settings, self.told.append, self.cancellation)
+
+    def order(
+        self, trade_no: str, fixer_code: str, action: Action, *, seen: str = "", fence: int | None = None
+    ) -> RepairReport:
+        """One attempt at what a person has ordered on the facts as they stand, or on those of ``seen``."""
+        self.fence = fence if fence is not None else self.fence + 1
+        order = RepairOrder(
+            trade_no=trade_no,
+            fixer_code=fixer_code,
+            row_hash=self.row_hash(trade_no),
+            fence=self.fence,
+            agent="agent-1",
+            boot_id=f"boot-{self.fence}",
+            action=action,
+            facts_hash=seen or self.facts_hash(trade_no),
+        )
+        return repair(order, self.production.ports, self.settings, self.told.append, self.cancellation)
+
+    def facts_hash(self, trade_no: str) -> str:
+        """What an order given now stands on; reading it counts as no port call."""
+        production = self.production
+        kept = production.faults
+        ports = (production.trades, production.ledger, production.bank)
+        for port in ports:
+            port.faults = Faults()
+        try:
+            return digest_of(read_facts(production.trade(trade_no), production.ports))
+        finally:
+            for port in ports:
+                port.faults = kept
 
     def row_hash(self, trade_no: str) -> str:
         stored = self.production.trades._stored(trade_no)

@@ -1,0 +1,55 @@
+"""Making a trade ours in production's table, for a repair that begins anew."""
+
+from typing import Final
+
+from agent.facts import Status
+from agent.fixers.attempt import ABANDONED, OPEN, Attempt, AttemptEnded, is_half_done
+from agent.ports import RepairRow, Trade
+
+OVERTAKEN: Final = "another repair of this trade came between"
+
+
+def claim_of(attempt: Attempt, trade: Trade, plan: tuple[str, ...], target: Status) -> RepairRow:
+    """Return the claim of a new repair of the row as read."""
+    order = attempt.order
+    return RepairRow(
+        trade_no=order.trade_no,
+        round=1,
+        state=OPEN,
+        fence=order.fence,
+        fixer_code=order.fixer_code,
+        target=target,
+        plan=plan,
+        before=trade.row,
+        terms=trade.terms,
+        agent=order.agent,
+        boot_id=order.boot_id,
+    )
+
+
+def claim(attempt: Attempt, wanted: RepairRow, standing: RepairRow | None) -> None:
+    """Make the trade ours in production's table, in a round that is clean.
+
+    The facts were read before the claim. They are still good when no other repair of the trade was begun in
+    between; one that was, shows in the round or in its steps.
+    """
+    expected = 1 if standing is None else standing.round + (standing.state != OPEN)
+    claimed = attempt.ports.trades.claim_repair(wanted)
+    attempt.hold(claimed)
+    if is_half_done(claimed) or claimed.round != expected:
+        is_void = not is_half_done(claimed)
+        raise AttemptEnded("refused", OVERTAKEN, is_void=is_void)
+    if claimed.steps or not _is_same_repair(claimed, wanted):
+        attempt.ports.trades.close_repair(claimed, ABANDONED)
+        attempt.hold(attempt.ports.trades.claim_repair(wanted))
+        if attempt.steps or not _is_same_repair(attempt.held, wanted):
+            raise AttemptEnded("refused", OVERTAKEN)
+
+
+def _is_same_repair(claimed: RepairRow, wanted: RepairRow) -> bool:
+    return (claimed.plan, claimed.target, claimed.before, claimed.terms) == (
+        wanted.plan,
+        wanted.target,
+        wanted.before,
+        wanted.terms,
+    )

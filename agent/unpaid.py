@@ -1,0 +1,82 @@
+"""A trade debited and finally unpaid: what a person may order of it, and the facts such an order stands on.
+
+Pure. The server asks before it offers an order, the agent asks again before it carries one out.
+"""
+
+import hashlib
+from typing import Final, Literal
+
+import msgspec
+
+from agent.facts import BankState, Bookkeeping, Facts, Kind, LegState
+
+Action = Literal["pay_again", "reverse"]
+"""再付: ask the bank once more, under the next number. 冲正: give the money back and confirm the failure."""
+
+ACTIONS: Final[tuple[Action, ...]] = ("pay_again", "reverse")
+
+NOT_YET_KNOWN: Final = frozenset({"ledger", "bank"})
+"""Obstacles that time may take away."""
+
+
+def find_obstacle(facts: Facts, action: Action) -> str | None:
+    """Return why the facts do not allow the action, None where they do.
+
+    Both need the whole debit in the ledger and a bank that has finally not paid. A reversal needs an explicit
+    failure of every number besides: one that was only never found may still arrive and be paid.
+    """
+    return _of_ledger(facts) or find_bank_obstacle(facts, action)
+
+
+def _of_ledger(facts: Facts) -> str | None:
+    if facts.kind is not Kind.WITHDRAW or facts.second is None:
+        return "not a withdrawal"
+    legs = (facts.first.state, facts.second.state)
+    if LegState.MISMATCH in legs or facts.first.amount_minor not in (None, facts.amount_minor):
+        return "mismatch"
+    if LegState.UNKNOWN in legs:
+        return "ledger"
+    if legs[0] is not LegState.POSTED:
+        return "not debited"
+    if facts.bookkeeping is Bookkeeping.SINGLE_STEP and legs[1] is not LegState.POSTED:
+        return "single-step posting is half present"
+    if facts.is_e_acc and not (facts.is_acc and legs[1] is LegState.POSTED):
+        return "row says posted, ledger does not"
+    return None
+
+
+def find_bank_obstacle(facts: Facts, action: Action) -> str | None:
+    """Return why the bank's word does not allow the action, None where it does."""
+    match facts.bank.state:
+        case BankState.MISMATCH:
+            return "mismatch"
+        case BankState.UNKNOWN:
+            return "bank"
+        case BankState.SUCCESS:
+            return "the bank has paid"
+    if not facts.bank.requests:
+        # Its table may have been cleared: what was asked under a number nobody holds, nobody can find again.
+        return "production holds no bank request of the trade"
+    if action == "reverse" and any(each.status != "failed" for each in facts.bank.requests):
+        return "a request the bank has not refused may still be paid"
+    return None
+
+
+def digest_of(facts: Facts) -> str:
+    """Return SHA-256 over what an order stands on, the same however often and by whom it is read.
+
+    It covers the row as read, the money, both legs and the bank's word on every number; not when or by what
+    evidence that was learned. A number opened since changes it, so no order opens two.
+    """
+    legs = [
+        None if leg is None else (leg.state, leg.voucher_no, leg.amount_minor)
+        for leg in (facts.first, facts.second)
+    ]
+    requests = [
+        (each.request_no, each.seq, each.status, each.verdict, each.code, each.amount_minor, each.account)
+        for each in facts.bank.requests
+    ]
+    row = (facts.trade_no, facts.row_hash, facts.kind, facts.bookkeeping, facts.status)
+    money = (facts.is_acc, facts.is_e_acc, facts.amount_minor, facts.currency)
+    content = (row, money, legs, facts.bank.state, requests)
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
