@@ -77,7 +77,7 @@ class Reverser:
             if not isinstance(minor, int):
                 raise LedgerRejectedError(f"a posting of {voucher_no} has no amount")
             undone.append((text(line[0]), -minor))
-        if not undone or sum(minor for _, minor in undone):
+        if not undone or sum(minor for _, minor in undone) != 0:
             raise LedgerRejectedError(f"the postings of {voucher_no} are not a balanced entry")
         return tuple(undone)
 
