@@ -30,6 +30,7 @@ def assign(pending: list[Command], sessions: list[AgentSession], room: dict[int,
             for session in sessions
             if room[session.agent_id] > 0
             and (command.fixer_code is None or command.fixer_code in session.open_codes)
+            and (command.feature is None or command.feature in session.features)
         ]
         if not command.is_group_addressed:
             able = [one for one in able if one is by_id.get(command.agent_id or 0)]

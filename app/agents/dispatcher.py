@@ -229,6 +229,7 @@ class Dispatcher:
         ``taken``: the ``seq`` of those that are given away already.
         """
         offered = sorted({code for session in sessions for code in session.open_codes})
+        features = sorted({name for session in sessions for name in session.features})
         ids = [session.agent_id for session in sessions]
         return list(
             db.session.scalars(
@@ -239,6 +240,7 @@ class Dispatcher:
                     Command.cancel_requested_at.is_(None),
                     Command.seq.not_in(taken),
                     or_(Command.fixer_code.is_(None), Command.fixer_code.in_(offered)),
+                    or_(Command.feature.is_(None), Command.feature.in_(features)),
                     or_(Command.is_group_addressed, Command.agent_id.in_(ids)),
                 )
                 .order_by(Command.priority.desc(), Command.seq)

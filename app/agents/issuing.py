@@ -31,6 +31,7 @@ def issue_many(
     now: datetime,
     fixer_code: str | None = None,
     priority: int = 0,
+    feature: str | None = None,
 ) -> dict[str, str]:
     """Write a pending command for each trade of the group that has none live, in one statement.
 
@@ -50,6 +51,7 @@ def issue_many(
             "type": type,
             "trade_no": order.trade_no,
             "fixer_code": fixer_code,
+            "feature": feature,
             "message": order.message,
             "priority": priority,
             "state": "pending",

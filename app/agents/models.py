@@ -96,7 +96,8 @@ class Command(Base):
 
     ``id`` is a UUID hex, the ``command_id`` of its frames. ``message`` is the frame's content without id and
     fence. Transitions are timestamp columns. At most one live command a trade (partial unique index).
-    ``priority`` is the plan's level: higher is sent first.
+    ``priority`` is the plan's level: higher is sent first. ``feature``: what an agent must have named in its
+    Hello to be sent it, None for nothing.
     """
 
     __tablename__ = "command"
@@ -151,6 +152,7 @@ class Command(Base):
     type: Mapped[str] = mapped_column(String(10))
     trade_no: Mapped[str | None] = mapped_column(String(64), index=True)
     fixer_code: Mapped[str | None] = mapped_column(String(80))
+    feature: Mapped[str | None] = mapped_column(String(40))
     message: Mapped[dict[str, Any]] = mapped_column(JSON)
     priority: Mapped[int] = mapped_column(default=0)
     state: Mapped[str] = mapped_column(String(16), default="pending")
