@@ -38,6 +38,8 @@ from app.executions import (
     bulk_views,
     exception_views,
     holding_back,
+    money_order_views,
+    order_course,
     queue_views,
     results,
     service,
@@ -76,6 +78,7 @@ BLUEPRINTS: Final = (
     channel_views.blueprint,
     silence_views.blueprint,
     bulk_views.blueprint,
+    money_order_views.blueprint,
     monitor_views.blueprint,
 )
 
@@ -119,6 +122,7 @@ ANOMALY_CLOSED: Final[tuple[states.AnomalyClosed, ...]] = (
     service.close_execution,
     claims.anomaly_closed,
     predictions.compare_closed,
+    order_course.anomaly_closed,
 )
 """Who hears of an anomaly that became terminal."""
 

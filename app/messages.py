@@ -27,6 +27,7 @@ TEXTS: Mapping[str, Any] = {
     "schedule": _("没有这个定时收集。"),
     "stop": _("没有这个紧急停止。"),
     "breaker": _("没有这次熔断，或没有权限查看。"),
+    "order": _("没有这笔资金指令，或没有权限查看。"),
     "forbidden": _("没有权限执行这个操作。"),
     # values
     "invalid": _("内容不正确。"),
@@ -108,6 +109,14 @@ TEXTS: Mapping[str, Any] = {
     "group_has_plans": _("系统组别 %(sys_code)s 已经有方案。"),
     "no_plan": _("没有匹配的方案，不能执行；请先配置方案。"),
     "plan_disabled": _("方案已失效，不能执行。"),
+    "order_not_allowed": _("最近读到的三方事实不允许这样做，请先核实。"),
+    "order_live": _("交易 %(trade_no)s 已有一笔没有结束的资金指令。"),
+    "order_over": _("这笔资金指令已经处理过，请刷新后再看。"),
+    "order_own": _("须由提交人以外的另一个人复核，同名的账号也不行。"),
+    "order_own_account": _(
+        "提交人与复核人之一在 %(days)s 天内新建、启用过对方的账号或重置过其密码，不能互相复核。"
+    ),
+    "order_no_agent": _("系统组别 %(sys_code)s 没有能执行再付或冲正的在线客户端。"),
     "no_fixer": _("数据不合法，没有修复代号，只能人工处理。"),
     "needs_human": _("待人工核查，不能直接执行。"),
     "repairing": _("正在修复。"),

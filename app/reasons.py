@@ -88,6 +88,21 @@ REASONS: Mapping[str, Any] = {
     "limit_day_minor": _("每日金额上限"),
     "limit_day_count": _("每日笔数上限"),
     "amount_unknown": _("金额或币种无法读取"),
+    # what a person may order of a trade debited and unpaid
+    "not a withdrawal": _("不是提现"),
+    "not debited": _("账务没有扣款"),
+    "the bank has paid": _("银行已经付出"),
+    "production holds no bank request of the trade": _("生产系统没有这笔交易的银行请求，查不到是否付过"),
+    "a request the bank has not refused may still be paid": _("有银行没有明确拒绝的请求，可能仍会付出"),
+    "no facts": _("没有可用的三方事实"),
+    "the facts do not allow it": _("现在的情况不允许"),
+    "the facts have changed since the order was given": _("提交之后情况已变"),
+    "a repair half done goes on by itself": _("修复做到一半，会自动继续"),
+    "paying again has begun and has not finally failed": _("再付已经开始，还没有最终失败"),
+    "a reversal has begun": _("冲正已经开始"),
+    "the bank has paid what is being reversed": _("冲正途中银行付出了款项，需人工核查"),
+    "the proposer may no longer order": _("提交人已停用或没有权限"),
+    "the trade is with the machine again": _("这笔交易又在自动处理"),
     # what time alone decides
     "waited_too_long": _("等待银行超过期限"),
     "money_moved_too_long": _("资金已动，24 小时内未能完成"),
@@ -155,6 +170,15 @@ EVENTS: Mapping[str, Any] = {
     "hold_began": _("超出限额，待人工执行"),
     "hold_ended": _("不再因限额等待"),
     "money_found": _("重试耗尽之后得知资金已动，需人工核查"),
+    "attempt_pay_again": _("再付"),
+    "attempt_reverse": _("冲正"),
+    "order_propose": _("提交资金指令"),
+    "order_confirm": _("复核资金指令"),
+    "order_reject": _("驳回资金指令"),
+    "order_withdraw": _("撤回资金指令"),
+    "order_issue": _("发出资金指令"),
+    "order_done": _("资金指令结束"),
+    "order_expired": _("资金指令失效"),
 }
 """What an AnomalyEvent's code says; ``outcome_…`` and ``command_…`` end in a word of words.LOOKS."""
 

@@ -53,6 +53,14 @@ ACTIONS: Mapping[str, Any] = {
     "alert_channel.test": _("测试告警渠道"),
     "alert_silence.begin": _("静默告警"),
     "alert_silence.end": _("结束静默"),
+    "order.propose": _("提交资金指令"),
+    "order.confirm": _("复核资金指令"),
+    "order.reject": _("驳回资金指令"),
+    "order.withdraw": _("撤回资金指令"),
+    "order.issue": _("发出资金指令"),
+    "order.done": _("资金指令结束"),
+    "order.expired": _("资金指令失效"),
+    "order.limit": _("修改复核限额"),
 }
 
 OBJECTS: Mapping[str, Any] = {
@@ -71,6 +79,7 @@ OBJECTS: Mapping[str, Any] = {
     "alert_channel": _("告警渠道"),
     "alert_silence": _("静默"),
     "bulk": _("批量修复"),
+    "order": _("资金指令"),
 }
 
 

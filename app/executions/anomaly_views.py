@@ -13,7 +13,7 @@ from app.anomalies import service as anomaly_service
 from app.anomalies.models import ANOMALY_STATES, TERMINAL_STATES, Anomaly
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
-from app.executions import anomaly_filters, service
+from app.executions import anomaly_filters, money_orders, service
 from app.executions.anomaly_csv import csv_parts
 from app.executions.attempts import find_running
 from app.executions.case_file import CaseFile, predicted_row, read_case, select_statement
@@ -92,6 +92,7 @@ def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
         statement=select_statement(case.anomaly),
         prediction=find_telling(db.session, anomaly_id),
         can_try=case.command is None and dry_run_refusal(case.anomaly) is None,
+        box=money_orders.box_of(db.session, case.anomaly),
     )
 
 

@@ -21,6 +21,7 @@ from app.executions import (
     selection,
 )
 from app.executions.anomaly_views import filter_choices, plans_of_rows
+from app.executions.order_queries import count_waiting
 from app.executions.service import Order
 from app.extensions import db
 from app.filters import choice
@@ -77,6 +78,7 @@ def list_exceptions() -> ResponseReturnValue:
         reason_counts=human_queue.count_reasons(db.session, replace(wanted, reason="")) if is_queue else [],
         doubts=doubts,
         live_bulks=bulk_queries.count_live(db.session, allowed),
+        waiting_orders=count_waiting(db.session, allowed),
         form=form,
         tab=tab,
         repair_all_url=_repair_all_url(),

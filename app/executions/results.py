@@ -29,7 +29,7 @@ from app.anomalies.states import (
 from app.audit.service import SYSTEM
 from app.columns import bounded, fitting
 from app.errors import ConflictError
-from app.executions import crashes
+from app.executions import crashes, order_course
 from app.executions.models import Attempt, Step
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
 from app.executions.service import Order, refusal, start_attempts
@@ -139,6 +139,7 @@ def record_result(session: WorkSession, agent: Agent, message: RepairFinished, n
         _keep_evidence(session, anomaly, message, now)
         return
     _write_result(session, attempt, agent, message, now)
+    order_course.attempt_ended(session, attempt, now)
     count(session, anomaly.group_id, f"attempt_{message.outcome}", now)
     if message.outcome == "failed":
         anomaly.failed_attempts += 1
@@ -333,6 +334,7 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
     attempt.outcome = OUTCOME_OF_CLOSED.get(outcome, outcome)
     attempt.outcome_reason = f"{outcome}: {command.error}"[:500]
     attempt.agent_id, attempt.finished_at = attempt.agent_id or command.agent_id, now
+    order_course.attempt_ended(session, attempt, now)
     anomaly = session.get_one(Anomaly, attempt.anomaly_id)
     count(session, anomaly.group_id, f"attempt_{attempt.outcome}", now)
     session.touch("executions", "anomalies", "home")

@@ -15,7 +15,7 @@ from flask import Flask, current_app
 from app.agents import overdue, stops
 from app.anomalies import collection_course
 from app.clock import current_time
-from app.executions import bulk_course, limits, retention, ticking, unknown
+from app.executions import bulk_course, limits, order_course, retention, ticking, unknown
 from app.extensions import db
 from app.plans import ticks
 from app.unit_of_work import unit_of_work
@@ -199,6 +199,14 @@ def correct_due_times(now: datetime) -> None:
             ticks.correct_due_times(session, now)
 
 
+def close_orders(now: datetime) -> None:
+    """End money orders that nobody confirmed in time, and those whose trade is with a person again."""
+    if order_course.has_over(db.session, now):
+        db.session.remove()
+        with unit_of_work() as session:
+            order_course.close_over(session, now)
+
+
 def delete_old_rows(now: datetime) -> None:
     """Delete what is too old, a batch of each kind in turn, until nothing is left or the time is up."""
     until = current_time() + RETENTION_TIME
@@ -227,5 +235,6 @@ EVERY_MINUTE: Final[tuple[Part, ...]] = (
     resume_clicked,
     verify_unknown,
     apply_limits,
+    close_orders,
     delete_old_rows,
 )

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from agent.protocol import BY_PERSON
+from agent.unpaid import ACTIONS
 from app.agents import commands
 from app.agents.issuing import TradeOrder, issue_many
 from app.agents.models import Command
@@ -35,12 +36,21 @@ RETRYABLE_STATES: Final = (*CLICKABLE_STATES, "needs_human")
 
 @dataclass(frozen=True)
 class Order:
-    """Who asks for attempts, and why. ``trigger``: tick, click, command_line."""
+    """Who asks for attempts, and why. ``trigger``: tick, click, command_line, or a money order's action.
+
+    ``facts_hash``, with such an action only: the facts that it stands on.
+    """
 
     trigger: str
     actor: Actor
     reason: str
     now: datetime
+    facts_hash: str = ""
+
+    @property
+    def action(self) -> str | None:
+        """What a person orders of a trade debited and unpaid (agent.unpaid), None for a repair by plan."""
+        return self.trigger if self.trigger in ACTIONS else None
 
 
 def get_attempt(session: ReadSession, attempt_id: int, group_ids: GroupIds) -> Attempt:
@@ -157,6 +167,7 @@ def start_attempts(
         now=order.now,
         fixer_code=plan.fixer_code,
         priority=plan.level,
+        feature=order.action,
     )
     earlier = _executions_of(session, [one.id for one in anomalies if one.attempts])
     attempts = [
@@ -174,8 +185,12 @@ def start_attempts(
 
 
 def _message(anomaly: Anomaly, plan: Plan, order: Order) -> dict[str, Any]:
-    said = {"trade_no": anomaly.trade_no, "fixer_code": plan.fixer_code, "row_hash": anomaly.row_hash}
-    return said if order.trigger == "tick" else {**said, BY_PERSON: True}
+    message = {"trade_no": anomaly.trade_no, "fixer_code": plan.fixer_code, "row_hash": anomaly.row_hash}
+    if order.trigger != "tick":
+        message[BY_PERSON] = True
+    if order.action is not None:
+        message |= {"action": order.action, "facts_hash": order.facts_hash}
+    return message
 
 
 def _begin(

@@ -1,0 +1,140 @@
+"""What becomes of money orders: moved by compare-and-set; ended by results, by time, by a closed trade."""
+
+from datetime import datetime
+from typing import Any, Final, cast
+
+from sqlalchemy import CursorResult, Select, or_, select, update
+
+from app.anomalies.models import Anomaly
+from app.anomalies.states import note
+from app.audit import service as audit
+from app.audit.service import SYSTEM, Actor
+from app.errors import ConflictError
+from app.executions.models import Attempt
+from app.executions.order_models import LIVE_STATES, MoneyOrder
+from app.keyset import ReadSession
+from app.unit_of_work import WorkSession
+
+UNDER_WAY: Final = frozenset({"unknown", "wait", "superseded"})
+"""Outcomes after which the repair may be half done and goes on by itself: the order has not ended."""
+WITH_A_PERSON: Final = ("needs_human", "exhausted")
+BATCH: Final = 500
+
+
+def find_live(session: ReadSession, group_id: int, trade_no: str) -> MoneyOrder | None:
+    """Return the trade's order that has not ended, or None."""
+    return session.scalars(
+        select(MoneyOrder).where(
+            MoneyOrder.group_id == group_id,
+            MoneyOrder.trade_no == trade_no,
+            MoneyOrder.state.in_(LIVE_STATES),
+        )
+    ).first()
+
+
+def move(session: WorkSession, order: MoneyOrder, to: str, **columns: Any) -> None:
+    """Move an order on from the state it was read in, with its columns.
+
+    Raises ConflictError('order_over') where somebody else was quicker: nothing was written.
+    """
+    statement = update(MoneyOrder).where(MoneyOrder.id == order.id, MoneyOrder.state == order.state)
+    done = session.execute(statement.values(state=to, **columns).execution_options(synchronize_session=False))
+    if cast("CursorResult[Any]", done).rowcount != 1:
+        raise ConflictError("order_over")
+    session.refresh(order)
+    session.touch("anomalies", "executions", "audit")
+
+
+def write_down(
+    session: WorkSession, order: MoneyOrder, verb: str, actor: Actor, reason: str, now: datetime
+) -> None:
+    """Write a change of an order into the trade's history and into the audit trail."""
+    anomaly = session.get_one(Anomaly, order.anomaly_id)
+    note(session, anomaly, code=f"order_{verb}", reason=reason, actor=actor, now=now)
+    audit.record(
+        session,
+        actor=actor,
+        action=f"order.{verb}",
+        object_type="order",
+        object_id=order.id,
+        object_name=order.trade_no,
+        sys_code=order.group.sys_code,
+        reason=reason,
+        detail={
+            "action": order.action,
+            "amount_minor": order.amount_minor,
+            "currency": order.currency,
+            "anomaly_id": order.anomaly_id,
+            "needs_second": order.needs_second,
+            "proposed_by": order.proposed_by,
+        },
+        now=now,
+    )
+
+
+def close(
+    session: WorkSession, order: MoneyOrder, to: str, actor: Actor, reason: str, now: datetime, verb: str = ""
+) -> None:
+    """End an order; ``reason`` is a person's sentence or a word of app/reasons.py."""
+    move(session, order, to, closed_by=actor.name, closed_reason=reason[:500], closed_at=now)
+    write_down(session, order, verb or to, actor, reason, now)
+
+
+def attempt_ended(session: WorkSession, attempt: Attempt, now: datetime) -> None:
+    """An attempt has ended: so has the order of its trade, unless the repair goes on by itself."""
+    order = session.scalars(
+        select(MoneyOrder).where(MoneyOrder.anomaly_id == attempt.anomaly_id, MoneyOrder.state == "issued")
+    ).first()
+    if order is None or attempt.outcome is None:
+        return
+    order.outcome, order.outcome_reason = attempt.outcome, attempt.outcome_reason
+    session.flush()
+    if attempt.outcome not in UNDER_WAY:
+        close(session, order, "done", SYSTEM, attempt.outcome_reason, now)
+
+
+def anomaly_closed(session: WorkSession, anomaly: Anomaly, now: datetime) -> None:
+    """Whatever closed the trade's anomaly, there is nothing left to order of it."""
+    order = find_live(session, anomaly.group_id, anomaly.trade_no)
+    if order is None:
+        return
+    if order.state == "issued":
+        order.outcome = "already_consistent" if anomaly.state != "ignored" else order.outcome
+        session.flush()
+        close(session, order, "done", SYSTEM, anomaly.state, now)
+    else:
+        close(session, order, "expired", SYSTEM, "closed", now)
+
+
+def has_over(session: ReadSession, now: datetime) -> bool:
+    """Return whether close_over would find anything; a read that needs no lock."""
+    return session.scalars(_over(now).limit(1)).first() is not None
+
+
+def close_over(session: WorkSession, now: datetime, anomaly_id: int | None = None) -> int:
+    """End the orders whose time is up, and those issued whose trade is with a person again; return how many.
+
+    ``anomaly_id``: of that anomaly only.
+    """
+    statement = _over(now).limit(BATCH)
+    if anomaly_id is not None:
+        statement = statement.where(MoneyOrder.anomaly_id == anomaly_id)
+    orders = list(session.scalars(statement))
+    for order in orders:
+        if order.state == "issued":
+            close(session, order, "done", SYSTEM, order.anomaly.reason, now)
+        else:
+            close(session, order, "expired", SYSTEM, "expired", now)
+    return len(orders)
+
+
+def _over(now: datetime) -> Select[MoneyOrder]:
+    """Issuing takes an anomaly from a person; of one that is back with a person the order was carried out."""
+    is_late = (MoneyOrder.state == "proposed") & (MoneyOrder.expires_at <= now)
+    is_back = (MoneyOrder.state == "issued") & Anomaly.state.in_(WITH_A_PERSON)
+    return (
+        select(MoneyOrder)
+        .join(Anomaly, Anomaly.id == MoneyOrder.anomaly_id)
+        .where(MoneyOrder.state.in_(LIVE_STATES), or_(is_late, is_back))
+        .order_by(MoneyOrder.id)
+    )
