@@ -25,6 +25,7 @@ from app.plans.models import Plan
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup, User
 from tests.app.executions.unpaid import (
+    change,
     make_world,
     operator,
     plant,
@@ -86,13 +87,6 @@ def commands_of(anomaly_id: int) -> list[Command]:
 def audited() -> list[tuple[str, str, str]]:
     rows = db.session.scalars(select(AuditEntry).where(AuditEntry.action.startswith("order.")))
     return [(one.action, one.actor_name, one.reason) for one in rows.all()]
-
-
-def change(anomaly_id: int, **columns: Any) -> None:
-    with unit_of_work() as session:
-        anomaly = session.get_one(Anomaly, anomaly_id)
-        for name, value in columns.items():
-            setattr(anomaly, name, value)
 
 
 # ---- one person's word

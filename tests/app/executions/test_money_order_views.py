@@ -1,0 +1,178 @@
+"""Money orders as pages: offered on the anomaly, proposed, confirmed by another person, listed, limited."""
+
+import msgspec
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from app.executions.order_models import MoneyOrder
+from app.extensions import db
+from app.users.models import SystemGroup
+from tests.app.executions.unpaid import change, make_world, plant, read_order, unpaid_facts
+from tests.app.visitor import Visitor, visitor_of
+
+LARGE = 250_000
+NUMBER = "TX20260301000099"
+
+
+@pytest.fixture
+def group(app: Flask) -> SystemGroup:
+    return make_world()
+
+
+@pytest.fixture
+def li_na(app: Flask, group: SystemGroup) -> Visitor:
+    return visitor_of(app, "li.na", "operator", groups=["PBAP"])
+
+
+@pytest.fixture
+def wang(app: Flask, group: SystemGroup) -> Visitor:
+    return visitor_of(app, "wang.qiang", "operator", groups=["PBAP"])
+
+
+def orders() -> list[MoneyOrder]:
+    db.session.expire_all()
+    return list(db.session.scalars(select(MoneyOrder)).all())
+
+
+def propose(visitor: Visitor, anomaly_id: int, action: str = "pay_again") -> int:
+    answer = visitor.post(f"/exceptions/orders/of/{anomaly_id}/{action}", {"reason": "与银行核对过"})
+    assert answer.status_code == 303
+    return orders()[-1].id
+
+
+def test_an_anomaly_offers_both_where_its_facts_allow_it(li_na: Visitor, group: SystemGroup) -> None:
+    text = li_na.get(f"/anomalies/{plant(group)}").text
+    assert "/pay_again" in text
+    assert "/reverse" in text
+    assert "¥1,000.00" in text
+
+
+def test_it_says_why_not_and_asks_to_verify_where_they_do_not(li_na: Visitor, group: SystemGroup) -> None:
+    facts = msgspec.to_builtins(unpaid_facts(NUMBER, status="not_found"))
+    text = li_na.get(f"/anomalies/{plant(group, trade_no=NUMBER, facts=facts)}").text
+    assert "/pay_again" in text
+    assert "/reverse" not in text
+    assert "有银行没有明确拒绝的请求，可能仍会付出。请先重新核实。" in text
+
+
+@pytest.mark.parametrize("columns", [{"state": "open"}, {"kind": "recharge"}])
+def test_other_anomalies_offer_nothing(li_na: Visitor, group: SystemGroup, columns: dict[str, str]) -> None:
+    text = li_na.get(f"/anomalies/{plant(group, **columns)}").text
+    assert "/exceptions/orders/of/" not in text
+
+
+def test_a_viewer_sees_and_does_nothing(app: Flask, li_na: Visitor, group: SystemGroup) -> None:
+    viewer = visitor_of(app, "auditor", "viewer", groups=["PBAP"])
+    anomaly_id = plant(group, amount=LARGE)
+    assert "/exceptions/orders/of/" not in viewer.get(f"/anomalies/{anomaly_id}").text
+    assert viewer.get(f"/exceptions/orders/of/{anomaly_id}/pay_again").status_code == 403
+    order_id = propose(li_na, anomaly_id)
+    assert viewer.post(f"/exceptions/orders/{order_id}/confirm", {"reason": "x"}).status_code == 403
+    assert "li.na" in viewer.get("/exceptions/orders").text
+    assert read_order(order_id).state == "proposed"
+
+
+@pytest.mark.parametrize("action", ["pay_again", "reverse"])
+def test_the_dialog_tells_what_happens_and_on_what_it_stands(
+    li_na: Visitor, group: SystemGroup, action: str
+) -> None:
+    anomaly_id = plant(group, amount=LARGE, trade_no=NUMBER)
+    text = li_na.get(f"/exceptions/orders/of/{anomaly_id}/{action}").text
+    for told in ("¥2,500.00", f"{NUMBER}-0", "E1001", "GA260302040107000042", "需要另一个人复核", "pbap-1"):
+        assert told in text
+
+
+def test_above_the_limit_another_person_confirms(li_na: Visitor, wang: Visitor, group: SystemGroup) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    order_id = propose(li_na, anomaly_id)
+    mine, theirs = (one.get(f"/anomalies/{anomaly_id}").text for one in (li_na, wang))
+    confirm = f"/exceptions/orders/{order_id}/confirm"
+    assert confirm not in mine
+    assert f"/exceptions/orders/{order_id}/withdraw" in mine
+    assert confirm in theirs
+    assert "li.na" in wang.get(confirm).text
+    answer = li_na.post(confirm, {"reason": "mine"})
+    assert (answer.status_code, read_order(order_id).state) == (409, "proposed")
+    assert "须由提交人以外的另一个人复核" in answer.text
+    assert wang.post(confirm, {"reason": "独立核对过"}).status_code == 303
+    assert (read_order(order_id).state, read_order(order_id).confirmed_by) == ("issued", "wang.qiang")
+    assert wang.post(confirm, {"reason": "again"}).status_code == 409
+
+
+def test_facts_that_changed_are_told_before_and_after(
+    li_na: Visitor, wang: Visitor, group: SystemGroup
+) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    order_id = propose(li_na, anomaly_id)
+    change(anomaly_id, row_hash="hash-2")
+    assert "提交之后情况已变" in wang.get(f"/exceptions/orders/{order_id}/confirm").text
+    answer = wang.post(f"/exceptions/orders/{order_id}/confirm", {"reason": "x"})
+    assert (answer.status_code, read_order(order_id).state) == (303, "expired")
+
+
+@pytest.mark.parametrize("action", ["confirm", "reject", "withdraw"])
+def test_a_decision_needs_a_reason(li_na: Visitor, wang: Visitor, group: SystemGroup, action: str) -> None:
+    order_id = propose(li_na, plant(group, amount=LARGE))
+    answer = (li_na if action == "withdraw" else wang).post(
+        f"/exceptions/orders/{order_id}/{action}", {"reason": " "}
+    )
+    assert (answer.status_code, read_order(order_id).state) == (400, "proposed")
+    assert "请写明原因" in answer.text
+
+
+@pytest.mark.parametrize(("action", "state"), [("reject", "rejected"), ("withdraw", "withdrawn")])
+def test_an_order_is_taken_back_or_refused(
+    li_na: Visitor, wang: Visitor, group: SystemGroup, action: str, state: str
+) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    order_id = propose(li_na, anomaly_id)
+    who = wang if action == "reject" else li_na
+    assert who.post(f"/exceptions/orders/{order_id}/{action}", {"reason": "有疑问"}).status_code == 303
+    assert (read_order(order_id).state, read_order(order_id).closed_reason) == (state, "有疑问")
+    text = li_na.get(f"/anomalies/{anomaly_id}").text
+    assert "有疑问" in text
+    assert "/pay_again" in text
+
+
+def test_those_that_wait_are_listed_and_counted_beside_exceptions(
+    li_na: Visitor, wang: Visitor, group: SystemGroup
+) -> None:
+    waiting = read_order(propose(li_na, plant(group, amount=LARGE))).trade_no
+    issued = read_order(propose(li_na, plant(group))).trade_no
+    listed = wang.get("/exceptions/orders?state=proposed").text
+    assert waiting in listed
+    assert issued not in listed
+    assert issued in wang.get("/exceptions/orders").text
+    assert "/exceptions/orders?state=proposed" in wang.get("/exceptions").text
+    assert wang.get("/exceptions/orders?state=nonsense").status_code == 400
+
+
+def test_only_groups_a_person_may_see_have_orders(app: Flask, li_na: Visitor, group: SystemGroup) -> None:
+    stranger = visitor_of(app, "chen", "operator")
+    order_id = propose(li_na, plant(group, amount=LARGE))
+    number = read_order(order_id).trade_no
+    assert number not in stranger.get("/exceptions/orders").text
+    for url in (f"/exceptions/orders/{order_id}/confirm", f"/exceptions/orders/of/{plant(group)}/reverse"):
+        assert stranger.get(url).status_code == 404
+        assert stranger.post(url, {"reason": "x"}).status_code == 404
+
+
+def test_an_administrator_sets_the_limit(app: Flask, li_na: Visitor, group: SystemGroup) -> None:
+    url = f"/exceptions/orders/limits/{group.id}"
+    admin = visitor_of(app, "boss", "admin")
+    assert li_na.post(url, {"limit": "9", "reason": "x"}).status_code == 403
+    for limit, status in (("abc", 400), ("", 400), ("50.00", 303)):
+        assert admin.post(url, {"limit": limit, "reason": "一律复核"}).status_code == status
+    assert "¥50.00" in admin.get("/exceptions/orders").text
+    assert 'value="50.00"' in admin.get(url).text
+    assert read_order(propose(li_na, plant(group, amount=5_001))).state == "proposed"
+
+
+def test_it_reads_in_english_too(app: Flask, li_na: Visitor, group: SystemGroup) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    propose(li_na, anomaly_id)
+    li_na.post("/locale", {"locale": "en"})
+    text = li_na.get("/exceptions/orders").text
+    for told in ("Pay again", "Awaiting second person"):
+        assert told in text
