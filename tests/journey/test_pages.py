@@ -22,6 +22,7 @@ LISTS = (
     "/",
     "/exceptions?tab=executable",
     "/exceptions?tab=human",
+    "/exceptions/orders",
     "/anomalies",
     "/collections",
     "/executions",
