@@ -1,10 +1,12 @@
 """What a person orders of a trade debited and unpaid: pay it again, or reverse it."""
 
+import msgspec
 import pytest
 
 from agent.decision import decide
 from agent.facts import Leg
 from agent.fixers.base import read_facts, verify
+from agent.ports import Reversal
 from agent.unpaid import ACTIONS, Action
 from tests.agent.unpaid_trades import SHAPES, load_unpaid, net_postings
 from tests.agent.world import (
@@ -16,6 +18,7 @@ from tests.agent.world import (
     wait_for_days_to_close,
     wait_for_failures_to_settle,
 )
+from tests.fakes.faults import Crash
 
 FAILED_AGAIN = "debited, payout failed"
 
@@ -321,3 +324,109 @@ def test_an_order_cancelled_before_its_first_effect_has_none(action: Action) -> 
     assert has_had_no_effect(desk, trade_no, before)
     desk.cancellation.is_on = False
     assert desk.order(trade_no, code, action).outcome == "repaired"
+
+
+# ---- half way
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("call", ["trades.open_bank_request", "bank.pay"])
+def test_a_repair_whose_payout_may_still_be_sent_is_not_ordered_of(action: Action, call: str) -> None:
+    """Its agent may only be slow: number P1 is intended, and perhaps on no line yet."""
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.production.trades.requests.clear()
+    desk.production.request(trade_no, "failed", "E1001")
+    desk.production.faults.down(call, "before", Crash())
+    with pytest.raises(Crash):
+        desk.attempt(trade_no, code)
+    desk.production.faults.heal()
+    before = state_of(desk, trade_no)
+    report = desk.order(trade_no, code, action)
+    assert (report.outcome, report.reason) == ("refused", "a repair half done goes on by itself")
+    assert has_had_no_effect(desk, trade_no, before)
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
+def half_reversed(desk: Desk, call: str, shape: str = "failed, both on row") -> tuple[str, str]:
+    """A trade whose reversal's agent died before the first call of this name."""
+    trade_no, code = load_unpaid(desk, shape)
+    desk.production.faults.down(call, "before", Crash())
+    with pytest.raises(Crash):
+        desk.order(trade_no, code, "reverse")
+    desk.production.faults.heal()
+    return trade_no, code
+
+
+@pytest.mark.parametrize("by", ["its plan", "the order"])
+def test_a_reversal_once_intended_is_never_closed_as_if_it_had_not_been(by: str) -> None:
+    """The agent thought dead may still send it: paid again meanwhile, the money would be gone twice."""
+    desk = Desk()
+    trade_no, code = half_reversed(desk, "ledger.reverse_entry")
+    desk.production.bank.settle(f"{trade_no}-0", "success")
+    report = desk.attempt(trade_no, code) if by == "its plan" else desk.order(trade_no, code, "reverse")
+    assert (report.outcome, report.reason) == ("needs_human", "the bank has paid what is being reversed")
+    assert desk.production.trades.repairs[trade_no].state == "open"
+    assert verify(trade_no, desk.production.ports, desk.settings).outcome == "human"
+    assert desk.order(trade_no, code, "pay_again").outcome == "refused"
+    assert net_postings(desk, trade_no) != {}
+
+
+@pytest.mark.parametrize(("status", "outcome"), [("success", "needs_human"), ("accepted", "wait")])
+def test_the_bank_is_asked_again_before_each_entry_is_taken_back(status: str, outcome: str) -> None:
+    desk = Desk()
+    trade_no, code = load_unpaid(desk, "failed, both on row")
+    bank = desk.production.bank
+    desk.production.faults.on("ledger.reverse_entry", lambda: bank.settle(f"{trade_no}-0", status))
+    assert desk.order(trade_no, code, "reverse").outcome == outcome
+    live = [each.leg for each in desk.production.ledger.of_trade(trade_no) if not each.is_reversed]
+    assert Leg.FIRST in live
+    assert desk.production.trades.corrections == []
+
+
+def test_a_leg_posted_again_after_it_was_taken_back_keeps_the_row_from_being_written() -> None:
+    desk = Desk()
+    trade_no, code = half_reversed(desk, "trades.write_row", "processing")
+    desk.production.book(trade_no, Leg.FIRST)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", "another entry holds the leg")
+    assert desk.production.trades.corrections == []
+
+
+def test_another_entry_than_the_one_that_was_to_be_taken_back_is_for_a_person() -> None:
+    desk = Desk()
+    trade_no, code = half_reversed(desk, "ledger.reverse_entry", "processing")
+    ledger = desk.production.ledger
+    ledger.reverse(ledger.of_trade(trade_no)[0].voucher_no)
+    desk.production.book(trade_no, Leg.BOTH)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", "another entry holds the leg")
+    assert desk.production.balance(trade_no) == BALANCE - AMOUNT
+
+
+def test_a_row_changed_while_it_was_reversed_is_for_a_person_until_it_is_right() -> None:
+    desk = Desk()
+    trade_no, code = half_reversed(desk, "trades.write_row", "processing")
+    desk.production.trades.change(trade_no, TRD_STATUS=8)
+    assert desk.attempt(trade_no, code).reason == "row changed after money moved"
+    desk.production.trades.change(trade_no, TRD_STATUS=9)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.is_confirmed_failed) == ("repaired", True)
+    assert desk.production.trades.corrections == []
+
+
+def test_a_ledger_that_refuses_the_reversal_gives_it_to_a_person() -> None:
+    desk = Desk()
+    trade_no, code = load_unpaid(desk, "processing")
+    stranger = Reversal(key=f"PCL:PBAP:{trade_no}:reverse:both", trade_no="another", voucher_no="GA0")
+    taken = desk.production.ledger.of_trade(trade_no)[0]
+    desk.production.ledger.entries.append(
+        msgspec.structs.replace(
+            taken, trade_no=stranger.trade_no, key=stranger.key, voucher_no="GA1", reverses="GA0"
+        )
+    )
+    before = desk.production.balance(trade_no)
+    report = desk.order(trade_no, code, "reverse")
+    assert (report.outcome, report.money_moved) == ("needs_human", False)
+    assert report.reason.startswith("the ledger refused: ")
+    assert desk.production.balance(trade_no) == before
