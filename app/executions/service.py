@@ -185,7 +185,11 @@ def start_attempts(
 
 
 def _message(anomaly: Anomaly, plan: Plan, order: Order) -> dict[str, Any]:
-    message = {"trade_no": anomaly.trade_no, "fixer_code": plan.fixer_code, "row_hash": anomaly.row_hash}
+    message: dict[str, Any] = {
+        "trade_no": anomaly.trade_no,
+        "fixer_code": plan.fixer_code,
+        "row_hash": anomaly.row_hash,
+    }
     if order.trigger != "tick":
         message[BY_PERSON] = True
     if order.action is not None:
