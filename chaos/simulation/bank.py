@@ -57,6 +57,7 @@ class BankLine(httpx2.BaseTransport):
         self._counts = counts
         self.rate = rate
         self._taken_in = taken_in
+        self.refuses_payouts = False
         self.is_rough = True
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -109,7 +110,7 @@ class BankLine(httpx2.BaseTransport):
         if fault == "late success":
             late = self._chance.choice((60.0, 200.0, 290.0))
             board.set({"kind": "late_success", "next_calls": 1, "seconds": late})
-        elif fault == "reject":
+        elif fault == "reject" or (self.refuses_payouts and request.url.path == "/payouts"):
             board.set({"kind": "reject", "next_calls": 1, "code": self._chance.choice(("E1001", "E1003"))})
         path, wanted = request.url.path, json.loads(body) if body else {}
         number = str(wanted["request_no"]) if path == "/payouts" else ""

@@ -64,6 +64,8 @@ def draw_for(cell: Cell) -> Draw:
         return replace(
             plain, cases=(cell.case_id, other), workers=1, muted=(61.0, 185.0), rough_seconds=200.0
         )
+    if cell.point.startswith("ledger.reverse"):
+        return replace(plain, troubles=("reversed when unpaid",), rough_seconds=1500.0)
     if cell.point.startswith("agent.journal.discard"):
         return replace(plain, troubles=("agent killed in a collection",))
     return plain

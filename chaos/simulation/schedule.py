@@ -194,6 +194,7 @@ class Schedule:
                 collect_at = self.loom.seconds + COLLECT_EVERY
                 self.collect_soon(0.0)
                 self.troubles.enable()
+                self.troubles.lift()
         for _ in range(LEAPS):
             self.loom.leap(LEAP)
             self.loom.run(self.loom.seconds + 240.0, self.has_ended)

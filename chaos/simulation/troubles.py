@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import ColumnElement, select, update
 
-from app.agents.models import LIVE, Command
+from agent.unpaid import Action, find_obstacle
+from app.agents import stops
+from app.agents.models import LIVE, Command, Stop
+from app.agents.stops import Target
 from app.anomalies import service as anomalies
 from app.anomalies.models import Anomaly
 from app.clock import utc_now
-from app.executions import service
+from app.executions import money_orders, service
 from app.executions.models import Attempt
+from app.executions.order_models import MoneyOrder
 from app.executions.service import Order
 from app.extensions import db
 from app.plans.models import Plan
 from app.plans.service import disable_plan, enable_plan
 from app.unit_of_work import WorkSession, unit_of_work
 from chaos.simulation.processes import Process
-from chaos.simulation.workshop import PERSON
+from chaos.simulation.workshop import OTHER_PERSON, PERSON
 from sandbox.cases import LoadedCase
 from sandbox.database import writing
 from sandbox.errors import SandboxError
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from chaos.simulation.schedule import Schedule
 
 REASON: Final = "drawn by the seed"
+WITH_A_PERSON: Final = ("needs_human", "exhausted")
 GAPS: Final = (2.0, 10.0, 30.0)
 
 
@@ -107,7 +112,7 @@ class Troubles:
         """A person has a trade repaired, whatever its count."""
 
         def ask(session: WorkSession) -> None:
-            service.retry_now(session, self._any(session), self._order(), group_ids=None)
+            service.retry_now(session, self._any(session), self._click(), group_ids=None)
 
         self._serve(ask)
 
@@ -151,6 +156,83 @@ class Troubles:
 
         self._serve(ask)
 
+    def stop(self) -> None:
+        """A person stops all repairs, and lifts that again."""
+
+        def set_it(session: WorkSession) -> None:
+            stops.set_stop(session, Target(), reason=REASON, actor=PERSON, group_ids=None, now=utc_now())
+
+        self._serve(set_it)
+        self._schedule.loom.sleep(self._chance.choice((3.0, 30.0)))
+        self.lift()
+
+    def lift(self) -> None:
+        """A person lifts whatever stop stands."""
+
+        def ask(session: WorkSession) -> None:
+            for stop_id in session.scalars(select(Stop.id).where(Stop.lifted_at.is_(None))).all():
+                stops.lift(
+                    session,
+                    stop_id,
+                    reason=REASON,
+                    actor=PERSON,
+                    group_ids=None,
+                    is_admin=True,
+                    now=utc_now(),
+                )
+
+        self._serve(ask)
+
+    def pay_again(self) -> None:
+        """Two people have a trade paid again that was debited and finally not paid."""
+        self._order("pay_again")
+
+    def reverse(self) -> None:
+        """Two people have such a trade reversed."""
+        self._order("reverse")
+
+    def _order(self, action: Action) -> None:
+        """One person proposes what the facts allow, another confirms; no oracle tells the trade any more."""
+
+        def propose(session: WorkSession) -> None:
+            for anomaly in session.scalars(select(Anomaly).where(Anomaly.state.in_(WITH_A_PERSON))).unique():
+                facts = money_orders.facts_of(anomaly)
+                if facts is not None and find_obstacle(facts, action) is None:
+                    self._schedule.touched.add(anomaly.trade_no)
+                    money_orders.propose(
+                        session,
+                        anomaly.id,
+                        action,
+                        reason=REASON,
+                        actor=PERSON,
+                        group_ids=None,
+                        now=utc_now(),
+                    )
+                    return
+
+        def confirm(session: WorkSession) -> None:
+            waiting = select(MoneyOrder.id).where(MoneyOrder.state == "proposed")
+            for order_id in session.scalars(waiting).all():
+                money_orders.confirm(
+                    session, order_id, reason=REASON, actor=OTHER_PERSON, group_ids=None, now=utc_now()
+                )
+
+        self._serve(propose)
+        self._schedule.loom.sleep(2.0)
+        self._serve(confirm)
+
+    def reverse_when_unpaid(self) -> None:
+        """The bank refuses the payout for good, and two people have the debit taken back."""
+        self._schedule.line.refuses_payouts = True
+        while not self._done and self._schedule.is_rough:
+            self._schedule.loom.sleep(5.0)
+            with self._schedule.workshop.apps[0].app_context():
+                orders = select(MoneyOrder.id)
+                self._done = db.session.scalars(orders).first() is not None
+                db.session.remove()
+            if not self._done:
+                self.reverse()
+
     def collect(self) -> None:
         """A person collects once more."""
         self._schedule.collect_soon(0.0)
@@ -176,7 +258,7 @@ class Troubles:
         fixer_code = self._schedule.loaded[0].case.fixer
         return session.scalars(select(Plan.id).where(Plan.fixer_code == fixer_code)).one()
 
-    def _order(self) -> Order:
+    def _click(self) -> Order:
         return Order("click", PERSON, REASON, utc_now())
 
     # ---- production
@@ -226,11 +308,15 @@ TROUBLES: Final[dict[str, Callable[[Troubles], None]]] = {
     "person verifies": Troubles.verify,
     "plan disabled": Troubles.disable,
     "collected again": Troubles.collect,
+    "repairs stopped": Troubles.stop,
+    "paid again": Troubles.pay_again,
+    "reversed": Troubles.reverse,
     "production posts": Troubles.post,
     "production edits": Troubles.edit,
 }
 SCRIPTED: Final[dict[str, Callable[[Troubles], None]]] = {
     "person cancels at once": Troubles.cancel_at_once,
     "agent killed in a collection": Troubles.kill_collecting,
+    "reversed when unpaid": Troubles.reverse_when_unpaid,
 }
 """What brings a schedule to points that it would not come to by itself; no seed draws these."""

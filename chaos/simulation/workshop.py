@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from app.extensions import db
 from app.plans.product_plans import PRODUCT_PLANS, PlanValues
 from app.plans.service import create_plan
 from app.unit_of_work import unit_of_work
-from app.users.models import SystemGroup
+from app.users.models import SystemGroup, User
 from chaos.simulation.loom import START
 from sandbox.clock import utc_now as sandbox_now
 from sandbox.world import World
@@ -35,7 +35,10 @@ GROUP: Final = "PBAP"
 AGENTS: Final = ("agent-a", "agent-b")
 MAX_RETRIES: Final = 2
 BANK_DAY_SECONDS: Final = 600
-PERSON: Final = Actor(id=1, name="chaos", address="127.0.0.1")
+PERSON: Final = Actor(id=1, name="li.na", address="127.0.0.1")
+OTHER_PERSON: Final = Actor(id=2, name="wang.wei", address="127.0.0.1")
+NO_BREAKER: Final = {"breaker_failures": 0, "breaker_returns": 0}
+"""A schedule full of faults would trip it, and nothing would be repaired any more."""
 _RETRY_CRON: Final = "0 * * * * ?"
 _WATCH: Final = """
 CREATE TABLE watched (seq INTEGER PRIMARY KEY, what TEXT, id TEXT, before TEXT, after TEXT);
@@ -104,8 +107,8 @@ class Workshop:
         with app.app_context():
             upgrade()
             with unit_of_work() as session:
-                group = SystemGroup(sys_code=GROUP, name="收单平台", created_at=START)
-                session.add(group)
+                group = SystemGroup(sys_code=GROUP, name="收单平台", created_at=START, **NO_BREAKER)
+                session.add_all([group, *(_person(actor) for actor in (PERSON, OTHER_PERSON))])
                 session.flush()
                 for name in AGENTS:
                     _, self.tokens[name] = agents.register(
@@ -121,7 +124,20 @@ class Workshop:
 
 
 def _quick(values: PlanValues) -> PlanValues:
-    return replace(values, retry_cron=_RETRY_CRON, max_retries=MAX_RETRIES)
+    return replace(
+        values, retry_cron=_RETRY_CRON, max_retries=MAX_RETRIES, breaker_failures=0, breaker_returns=0
+    )
+
+
+def _person(actor: Actor) -> User:
+    return User(
+        id=actor.id,
+        username=actor.name,
+        password_hash="none",
+        role="operator",
+        sees_all_groups=True,
+        created_at=START - timedelta(days=30),
+    )
 
 
 def _fold(folder: Path) -> None:

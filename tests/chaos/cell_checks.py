@@ -22,6 +22,7 @@ ONLY_ON_THE_WAY_OF: Final = {
     "bank.pay": PAYING,
     "production.note": PAYING,
     "production.request": frozenset({"S7a", "S7b"}),
+    "ledger.reverse": PAYING,
     "ledger.post": frozenset(CASES) - {"S6", "S7a", "S9"},
 }
 """Points that not every repair passes: only some cases pay, open a number of their own, or post."""
