@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from flask import Flask
 from sqlalchemy import insert
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from agent.failpoints import Failpoint
 from app.agents.models import Frame
@@ -124,7 +124,7 @@ class Writer:
     def write_waiting(self) -> bool:
         """Write what waits now, on the caller's thread, where no thread was started; return whether any did.
 
-        Needs an application context. Raises SQLAlchemyError: it is all kept, for another call.
+        Needs an application context. Raises whatever befell the writing: it is all kept, for another call.
         """
         batch = self._take_batch()
         if not batch:
@@ -177,12 +177,14 @@ class Writer:
         while True:
             try:
                 callbacks = self._write(batch)
-            except SQLAlchemyError as error:
+            except Exception as error:
+                # The message handler edge: what waits to be written outlives whatever befell the writer; were
+                # its thread to end, the server would take messages and never acknowledge one.
                 was_well = not self._trouble
                 cause = find_storage_failure(error) or error
                 self._trouble = str(cause).partition("\n")[0][:300]
                 if was_well:
-                    log.error("nothing can be written: %s", error)
+                    log.exception("nothing can be written")
                 if self._is_stopping:
                     return
                 self._pause()

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, select
 
+from agent import failpoints
 from app.agents.models import Frame, ReceivedMessage
 from app.agents.writer import Job, Writer
 from app.extensions import db
@@ -131,6 +132,24 @@ def test_while_the_database_takes_no_writes_nothing_is_acknowledged(
     assert writer.flush()
     assert writer.trouble == ""
     assert len(stored_ids()) == 5001
+
+
+def test_an_error_nobody_expects_ends_neither_the_writer_nor_what_waits(
+    app: Flask, writer: Writer, clock: HandClock
+) -> None:
+    left = ["server.work.before", "server.work.commit"]
+
+    def fail(point: str) -> None:
+        if point in left:
+            left.remove(point)
+            raise LookupError(point)
+
+    with failpoints.armed(fail), complaint("app.agents.writer") as complained:
+        writer.submit(keep(clock, "a"))
+        assert complained.wait(PATIENCE)
+        assert writer.flush()
+    assert left == []
+    assert stored_ids() == ["a"]
 
 
 @contextmanager
