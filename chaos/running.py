@@ -14,6 +14,7 @@ from queue import Empty
 from typing import Any, Final
 
 from agent import failpoints
+from chaos.simulation.cells import Cell, run_cell
 from chaos.simulation.invariants import INVARIANTS
 from chaos.simulation.schedule import Outcome, run
 from chaos.simulation.workshop import Workshop
@@ -22,25 +23,31 @@ IN_MEMORY: Final = Path("/dev/shm")
 """Where there is one, a file there costs no disk."""
 LISTED: Final = 20
 
+Task = int | Cell
+"""A seed, or a cell."""
+
 
 @dataclass
 class Tally:
     """What came of many schedules."""
 
     schedules: int = 0
+    cells: int = 0
     simulated_seconds: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
     reached: Counter[str] = field(default_factory=Counter)
-    violations: list[tuple[int, str, str]] = field(default_factory=list)
+    violations: list[tuple[str, str, str]] = field(default_factory=list)
     trace: tuple[str, ...] = ()
 
     def add(self, outcome: Outcome) -> None:
         """Count one in."""
-        self.schedules += 1
+        is_cell = not outcome.name.startswith("seed ")
+        self.cells += is_cell
+        self.schedules += not is_cell
         self.simulated_seconds += outcome.seconds
         self.faults += outcome.counts
         self.reached += outcome.reached
-        self.violations += [(outcome.seed, invariant, text) for invariant, text in outcome.violations]
+        self.violations += [(outcome.name, invariant, text) for invariant, text in outcome.violations]
 
     def by_invariant(self) -> dict[str, int]:
         """Violations of each invariant, those never broken included."""
@@ -52,13 +59,15 @@ class Tally:
         hours = self.simulated_seconds / 3600
         lines = [
             *self.trace,
-            f"schedules  {self.schedules}, {hours:.1f} hours of the schedules' own time",
+            f"schedules  {self.schedules}",
+            f"cells      {self.cells} of case × failpoint × mode",
+            f"time       {hours:.1f} hours by the clocks inside",
             f"faults     {self.faults.total()}",
             *(f"  {count:8d}  {kind}" for kind, count in sorted(self.faults.items())),
             f"failpoints {len(self.reached)} of {len(failpoints.declared())} reached",
             f"violations {len(self.violations)}",
             "  " + "  ".join(f"{name} {count}" for name, count in self.by_invariant().items()),
-            *(f"  seed {seed}  {invariant}  {text}" for seed, invariant, text in self.violations[:LISTED]),
+            *(f"  {name}  {invariant}  {text}" for name, invariant, text in self.violations[:LISTED]),
         ]
         return "\n".join(lines)
 
@@ -66,10 +75,11 @@ class Tally:
         """For a script."""
         content = {
             "schedules": self.schedules,
+            "cells": self.cells,
             "simulated_seconds": round(self.simulated_seconds),
             "faults": dict(sorted(self.faults.items())),
             "violations": self.by_invariant(),
-            "seeds": sorted({seed for seed, _, _ in self.violations}),
+            "violated": sorted({name for name, _, _ in self.violations}),
         }
         return json.dumps(content, indent=2)
 
@@ -94,19 +104,19 @@ def run_traced(seed: int) -> Tally:
     return tally
 
 
-def run_seeds(seeds: Sequence[int], jobs: int, *, stop_at_first: bool = False) -> Tally:
-    """Run every seed, in so many processes; with ``stop_at_first`` only until one is violated."""
+def run_all(tasks: Sequence[Task], jobs: int, *, stop_at_first: bool = False) -> Tally:
+    """Run every seed and cell, in so many processes; ``stop_at_first``: only until one is violated."""
     context = multiprocessing.get_context("spawn")
     outcomes: Any = context.Queue()
     stop = context.Event()
     workers = [
-        context.Process(target=_work, args=(seeds[number::jobs], outcomes, stop), daemon=True)
+        context.Process(target=_work, args=(tasks[number::jobs], outcomes, stop), daemon=True)
         for number in range(jobs)
     ]
     for worker in workers:
         worker.start()
     tally = Tally()
-    while tally.schedules < len(seeds) and not (stop_at_first and tally.violations):
+    while tally.schedules + tally.cells < len(tasks) and not (stop_at_first and tally.violations):
         outcome = _next(outcomes, workers)
         tally.add(outcome)
     stop.set()
@@ -128,12 +138,11 @@ def _next(outcomes: Any, workers: Sequence[Any]) -> Outcome:
             return outcome
 
 
-def _work(seeds: Sequence[int], outcomes: Any, stop: Any) -> None:
-    """One process: its own workshop, its share of the seeds."""
-
+def _work(tasks: Sequence[Task], outcomes: Any, stop: Any) -> None:
+    """One process: its own workshop, its share of the tasks."""
     logging.disable(logging.CRITICAL)
     with workshop() as place:
-        for seed in seeds:
+        for task in tasks:
             if stop.is_set():
                 return
-            outcomes.put(run(place, seed))
+            outcomes.put(run_cell(place, task) if isinstance(task, Cell) else run(place, task))

@@ -100,7 +100,7 @@ def draw(seed: int) -> Draw:
 class Outcome:
     """What became of a schedule."""
 
-    seed: int
+    name: str
     counts: Counter[str]
     reached: Counter[str]
     violations: list[tuple[str, str]] = field(default_factory=list)
@@ -297,10 +297,10 @@ class Schedule:
 
     # ---- what became of it
 
-    def outcome(self) -> Outcome:
-        """Read the verdict; inside ``running``."""
+    def outcome(self, name: str = "") -> Outcome:
+        """Read the verdict; inside ``running``. ``name``: what a report calls this schedule, '' its seed."""
         return Outcome(
-            seed=self.seed,
+            name=name or f"seed {self.seed}",
             counts=self.counts,
             reached=self.failer.reached,
             violations=violations(self),

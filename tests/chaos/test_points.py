@@ -7,7 +7,8 @@ import pytest
 
 from agent import failpoints
 from agent.failpoints import Failpoint, Span, around
-from tests.chaos.cell_checks import CASES, is_on_the_way
+from chaos.simulation import processes as _all_of_agent_and_server  # noqa: F401 - declares every point
+from chaos.simulation.cells import CASES, is_on_the_way
 
 
 def test_each_point_lies_on_the_way_of_some_case() -> None:
