@@ -105,6 +105,7 @@ def test_up_to_the_limit_an_order_is_issued_at_once(group: SystemGroup, li_na: A
         "trade_no": anomaly.trade_no,
         "fixer_code": anomaly.fixer_code,
         "row_hash": "hash-1",
+        "by_person": True,
         "action": action,
         "facts_hash": digest_of(facts),
     }
