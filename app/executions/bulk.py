@@ -48,7 +48,7 @@ def begin(session: WorkSession, wanted: AnomalyFilter, order: Order, *, limit: i
     it alone. Raises InvalidError for the reason.
     """
     reason = required_reason(order.reason)
-    choice = choose(session, wanted, limit)
+    choice = choose(session, wanted, limit, order.now)
     sent = len(choice.chosen)
     if sent == 1:
         attempt = attempt_one(session, choice.chosen[0].anomaly_id, order, group_ids=None)

@@ -118,9 +118,10 @@ def _count_held(session: ReadSession, wanted: AnomalyFilter) -> int:
     return session.scalars(select(func.count()).select_from(Anomaly).where(*where)).one()
 
 
-def choose(session: ReadSession, wanted: AnomalyFilter, limit: int) -> Choice:
+def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetime) -> Choice:
     """Return what of a selection can be attempted, ``limit`` trades of it at most, without loading it."""
     is_busy, plans, enabled = _is_busy(), _plans(session), _enabled_groups(session)
+    stopped = _stopped(session, plans.values(), now)
     chosen: list[Chosen] = []
     skipped, last_id = 0, 0
     while True:
@@ -143,7 +144,7 @@ def choose(session: ReadSession, wanted: AnomalyFilter, limit: int) -> Choice:
                 return Choice(tuple(chosen), skipped, is_all=False)
             plan = plans.get((group_id, fixer_code or ""))
             code = refusal(state, fixer_code, plan, group_id in enabled)
-            if busy or code is not None or plan is None:
+            if busy or code is not None or plan is None or plan.id in stopped:
                 skipped += 1
             else:
                 chosen.append(Chosen(identity, trade_no, group_id, plan.fixer_code, amount or 0))

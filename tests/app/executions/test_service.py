@@ -105,11 +105,11 @@ def test_all_of_a_filter_is_chosen_page_by_page(
 ) -> None:
     monkeypatch.setattr(selection, "PAGE", 3)
     plant_selection(session, group)
-    whole = selection.choose(session, AnomalyFilter(), 10)
+    whole = selection.choose(session, AnomalyFilter(), 10, NOW)
     ids = session.scalars(select(Anomaly.id).order_by(Anomaly.id)).all()
     assert ([one.anomaly_id for one in whole.chosen], whole.skipped) == (list(ids[:4]), 2)
     assert whole.is_all
-    part = selection.choose(session, AnomalyFilter(), 2)
+    part = selection.choose(session, AnomalyFilter(), 2, NOW)
     assert (len(part.chosen), part.is_all) == (2, False)
 
 

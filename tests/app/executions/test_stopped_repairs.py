@@ -11,7 +11,7 @@ from app.agents.stops import Target
 from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.queries import AnomalyFilter
 from app.errors import ConflictError
-from app.executions import limits, results, selection, ticking
+from app.executions import bulk, bulk_course, limits, results, selection, ticking
 from app.executions.holding_back import TOO_OLD
 from app.executions.service import Order, attempt_one, retry_now
 from app.plans import ticks
@@ -119,8 +119,24 @@ def test_a_selection_says_what_is_left_out_and_sends_nothing(
         0,
         [("stopped_group", 1)],
     )
-    batch = selection.attempt_page(session, AnomalyFilter(), CLICK)
-    assert (batch.sent, batch.skipped) == (0, 1)
+    chosen = selection.choose(session, AnomalyFilter(), 10, NOW)
+    assert (chosen.chosen, chosen.skipped) == ((), 1)
+
+
+def test_a_bulk_repair_waits_while_a_stop_stands_and_skips_nothing(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    make_plan(session, group)
+    make_anomaly(session, group)
+    make_anomaly(session, group)
+    begun = bulk.begin(session, AnomalyFilter(), CLICK)
+    (one,) = begun.bulks
+    stop(session, group_id=group.id)
+    bulk_course.tend(session, one.id, NOW + timedelta(seconds=1))
+    assert (one.state, one.skipped) == ("paused", 0)
+    bulk.resume(session, one.id, reason="look", actor=PERSON, group_ids=None, now=NOW)
+    bulk_course.tend(session, one.id, NOW + timedelta(seconds=2))
+    assert (one.state, one.pause_code, one.skipped) == ("paused", "stopped_bulk", 0)
 
 
 def test_a_wait_that_ends_goes_on_only_once_the_stop_is_lifted(
