@@ -10,9 +10,10 @@ from sqlalchemy.exc import OperationalError
 
 from app.agents.models import Command
 from app.anomalies.models import Anomaly, AnomalyEvent
+from app.anomalies.queries import AnomalyFilter
 from app.anomalies.service import ignore
 from app.audit.models import AuditEntry
-from app.executions import results, selection, ticking
+from app.executions import bulk, results, ticking
 from app.executions.models import Attempt
 from app.executions.service import Order, attempt_one
 from app.executions.ticking import TickPage
@@ -247,15 +248,14 @@ def test_a_click_within_the_limits_is_recorded_without_them(session: WorkSession
     assert entry.detail.keys() == {"number", "anomaly_id", "trigger"}
 
 
-def test_a_click_on_many_counts_those_over_a_limit(session: WorkSession, group: SystemGroup) -> None:
-    plan = make_plan(session, group, limit_trade_minor=10_000)
-    ids = [make_anomaly(session, group, amount_minor=amount).id for amount in (10_000, 20_000, 30_000)]
-    batch = selection.attempt_page(session, selection.AnomalyFilter(ids=tuple(ids)), CLICK)
+def test_a_click_on_many_tells_what_it_goes_beyond(session: WorkSession, group: SystemGroup) -> None:
+    make_plan(session, group, limit_trade_minor=10_000)
+    ids = [make_anomaly(session, group, amount_minor=amount).id for amount in (20_000, 30_000)]
+    begun = bulk.begin(session, AnomalyFilter(ids=tuple(ids)), CLICK)
     session.flush()
-    entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "attempt.start_many")).one()
-    assert (batch.sent, entry.detail["over_limit"]) == (3, 2)
+    entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "bulk.beyond")).one()
+    assert (begun.sent, entry.detail["over_limit"], entry.detail["limits"]) == (2, 1, ["limit_trade_minor"])
     assert session.scalars(select(func.count()).select_from(BegunRepair)).one() == 0
-    assert plan.limit_trade_minor == 10_000
 
 
 def test_a_wait_that_is_over_asks_the_limits_too(session: WorkSession, group: SystemGroup) -> None:
