@@ -84,6 +84,7 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
     before = anomaly_service.find_open(session, agent.group_id, message.trade_no)
     if before is not None and is_stale(before, finish.command):
         # Read before the attempt whose outcome nobody knows: it says nothing of what that did.
+        claims.command_closed(session, finish.command, "unknown")
         return
     was_waiting = before is not None and before.state == "waiting"
     if before is not None and message.outcome == "resume":

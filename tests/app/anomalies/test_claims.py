@@ -216,3 +216,12 @@ def test_a_claim_says_why_and_where_it_is_written_down(
 ) -> None:
     with pytest.raises(InvalidError, match=code):
         claim(session, anomaly, **values)
+
+
+def test_an_answer_read_before_an_attempt_of_unknown_outcome_bears_no_claim_out(
+    session: WorkSession, agent: Agent, anomaly: Anomaly
+) -> None:
+    made = claim(session, anomaly)
+    anomaly.unknown_since = NOW + timedelta(seconds=1)
+    answer(session, agent, made, "consistent")
+    assert (anomaly.state, made.outcome) == ("needs_human", "unanswered")
