@@ -218,19 +218,7 @@ def _bind_extensions(app: Flask) -> None:
     migrate.init_app(app, db, directory=str(health.MIGRATIONS))
     csrf.init_app(app)
     limiter.init_app(app)
-    parts = (
-        health,
-        i18n,
-        presentation,
-        evidence,
-        told,
-        guard_words,
-        error_pages,
-        sessions,
-        cron_words,
-        stop_banner,
-    )
-    for part in parts:
+    for part in PARTS:
         part.init_app(app)
 
 
