@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -41,6 +41,8 @@ suite_settings = settings(
     derandomize=not PLENTY,
     database=None,
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
+    # How fast the machine is says nothing of what is tested.
+    suppress_health_check=(HealthCheck.too_slow,),
 )
 
 CODES: Final = ("interRechargeFixServiceImpl", "rechargeFailedFixServiceImpl")
