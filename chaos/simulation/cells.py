@@ -28,6 +28,8 @@ UNPAID_SECONDS: Final = 1500.0
 """Until a refused payout has settled and two people have the debit taken back."""
 MUTED: Final = (61.0, 185.0)
 """From the first repair on, for longer than a lease."""
+CROWDED: Final = ("agent.journal.supersede", "agent.journal.cancel")
+"""Points that are reached only while the work on an order has not got far."""
 _OTHER: Final = {"S1": "S4"}
 
 
@@ -66,7 +68,7 @@ def every_cell(case_ids: Sequence[str] = CASES, modes: Sequence[str] = MODES) ->
 
 def run_cell(workshop: Workshop, cell: Cell) -> Outcome:
     """Run one cell to its end; a point that was not reached is a violation of the cell itself."""
-    is_crowded = cell.point.startswith("agent.journal.supersede")
+    is_crowded = cell.point.startswith(CROWDED)
     policy = CellPolicy(cell.point, cell.mode, cell.occurrence, is_crowded=is_crowded)
     schedule = Schedule(workshop, cell.seed, draw_for(cell), policy)
     with schedule.running():
