@@ -16,6 +16,7 @@ import httpx2
 
 from chaos.simulation.loom import Loom, Owner
 from sandbox.bank.desk import SILENCE, Answer, BadRequestError, Desk
+from sandbox.cases import LoadedCase
 
 LATENCY: Final = (0.002, 0.2)
 TIMEOUT_S: Final = 15.0
@@ -37,6 +38,7 @@ ON_PAYOUTS: Final = frozenset({"late", "late success", "reject", "accepted", "ht
 class BankLine(httpx2.BaseTransport):
     """Carries an agent's calls to the counter. ``life`` is the bank's process: dead, it refuses.
 
+    ``refusals``: so many new payouts the bank refuses for good, rough or not: that is its word, no fault.
     ``taken_in`` hears the number of each payout that is asked for, and whether the books did not hold it.
     """
 
@@ -59,6 +61,7 @@ class BankLine(httpx2.BaseTransport):
         self._taken_in = taken_in
         self.refuses_payouts = False
         self.is_rough = True
+        self.refusals = 0
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer a call. Raises httpx2.TransportError as a real transport does."""
@@ -105,6 +108,16 @@ class BankLine(httpx2.BaseTransport):
 
         self._loom.spawn(_Mail(), "late call", deliver)
 
+    def pay_original(self, request_no: str, loaded: LoadedCase) -> None:
+        """A payout that production asked for long ago comes in; nobody waits for the answer."""
+        wanted = {
+            "request_no": request_no,
+            "amount_minor": loaded.amount_minor,
+            "currency": "CNY",
+            "payee_account": loaded.bank_account_no,
+        }
+        self._desk.submit("payout", wanted)
+
     def _answer(self, request: httpx2.Request, body: bytes, fault: str) -> Answer:
         board = self._desk.board
         if fault == "late success":
@@ -115,6 +128,10 @@ class BankLine(httpx2.BaseTransport):
         path, wanted = request.url.path, json.loads(body) if body else {}
         number = str(wanted["request_no"]) if path == "/payouts" else ""
         was_known = not number or number in self._desk.books.find([number])
+        if self.refusals and not was_known:
+            self.refusals -= 1
+            self._counts["bank refuses"] += 1
+            board.set({"kind": "reject", "next_calls": 1, "code": "E1001"})
         try:
             answer = self._route(path, request, wanted, fault)
         except BadRequestError:

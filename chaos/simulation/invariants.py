@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from app.agents.writer import ROOM
+from chaos.simulation.evidence import contradictions
 from chaos.simulation.workshop import MAX_RETRIES
 from sandbox.bank.records import ACCEPTED, EXPLICIT_FAILURES, FAILED, SUCCESS, BankRecord
 from sandbox.cases import LoadedCase
@@ -55,6 +56,7 @@ def violations(schedule: "Schedule") -> list[Violation]:
             *_bounded(schedule),
             *_untouched(schedule),
             *_history(server),
+            *contradictions(schedule, server),
         ]
     server.close()
     return found
@@ -79,7 +81,7 @@ class Teller:
             if other.request_no != request_no and not _has_surely_failed(other):
                 self.violations.append(("I9", f"{request_no} while {other.request_no} is {other.status}"))
         row = world.row(trade_no)
-        if row["TRD_KIND"] == "withdraw" and not _live_legs(world.entries(trade_no)) & {"1", "both"}:
+        if row["TRD_KIND"] == "withdraw" and not live_legs(world.entries(trade_no)) & {"1", "both"}:
             self.violations.append(("I3", f"{request_no} before any debit"))
 
 
@@ -88,7 +90,7 @@ def _has_surely_failed(record: BankRecord) -> bool:
     return record.status == FAILED and record.code in EXPLICIT_FAILURES and is_final
 
 
-def _live_legs(entries: list[dict[str, Any]]) -> set[str]:
+def live_legs(entries: list[dict[str, Any]]) -> set[str]:
     """The legs on which an entry stands unreversed."""
     return {
         str(entry["LEG"])
@@ -106,6 +108,8 @@ def _money(schedule: "Schedule") -> Iterator[Violation]:
         if len(alive) > 1:
             yield "I1", f"{loaded.trade_no}: {', '.join(one.request_no for one in alive)}"
     for found in schedule.world.report().violations:
+        if found.rule == "paid_not_debited" and found.subject in schedule.paid_late:
+            continue  # by production's own request, which nobody could hold back
         invariant = {"paid_twice": "I1", "paid_not_debited": "I3", "unwritten_request": "I9"}.get(found.rule)
         yield invariant or "I2", f"{found.rule} {found.subject}: {found.detail}"
 

@@ -34,7 +34,7 @@ from chaos.simulation.loom import START, Loom
 from chaos.simulation.network import Network, Weather
 from chaos.simulation.processes import AgentLife, AgentProcess, BankProcess, Process, ServerProcess
 from chaos.simulation.troubles import TROUBLES, Troubles
-from chaos.simulation.workshop import AGENTS, PERSON, Workshop, simulated_clock
+from chaos.simulation.workshop import AGENTS, BANK_DAY_SECONDS, PERSON, Workshop, simulated_clock
 from sandbox.bank.desk import Desk
 from sandbox.bank.faults import FaultBoard
 from sandbox.bank.records import SUCCESS
@@ -46,6 +46,13 @@ HEALING: Final = 3600.0
 LEAP: Final = 3600.0
 LEAPS: Final = 30
 COLLECT_EVERY: Final = 600.0
+ROUGH_SECONDS: Final = (20.0, 60.0, 150.0)
+CALM: Final = 0.04
+"""How many of the schedules see no fault at all: there everything must be repaired."""
+PAYING: Final = ("S2", "S3", "S7a", "S7b")
+"""The cases in which the bank is asked to pay: half of the schedules are drawn from them."""
+LONG_BANK_DAY: Final = 10_800
+"""So long that a request of a trade of that age may still arrive."""
 ENDED: Final = ("repaired", "healed", "ignored", "needs_human", "exhausted")
 
 
@@ -54,7 +61,8 @@ class Draw:
     """What a schedule is made of. Rates are probabilities of a fault at each chance for one.
 
     ``is_echoing``: each Repair is sent a second time, long after. ``muted``: between these seconds no
-    heartbeat of an agent arrives.
+    heartbeat of an agent arrives. ``refusals``: so many payouts the bank refuses for good. ``bank_day``: its
+    length.
     """
 
     cases: tuple[str, ...]
@@ -70,6 +78,8 @@ class Draw:
     workers: int = 3
     is_echoing: bool = False
     muted: tuple[float, float] = (0.0, 0.0)
+    refusals: int = 0
+    bank_day: int = BANK_DAY_SECONDS
 
 
 class _Fate:
@@ -83,16 +93,21 @@ def draw(seed: int) -> Draw:
     """Return what this seed stands for."""
     chance = random.Random(f"draw {seed}")
     ids = [case.id for case in all_cases()]
+    if chance.random() < CALM:
+        return Draw(cases=tuple(chance.sample(ids, 3)), agents=2, rough_seconds=ROUGH_SECONDS[0])
+    pool = ids if chance.random() < 0.5 else list(PAYING)
     return Draw(
-        cases=tuple(chance.sample(ids, chance.choice((1, 1, 2, 3)))),
+        cases=tuple(chance.sample(pool, chance.choice((1, 1, 2, 3)))),
         agents=chance.choice((1, 2)),
         servers=chance.choice((1, 1, 2)),
         deduplicates=chance.random() < 0.7,
-        rough_seconds=chance.choice((20.0, 60.0, 150.0)),
+        rough_seconds=chance.choice(ROUGH_SECONDS),
         point_rate=chance.choice((0.0, 0.01, 0.03, 0.08)),
         frame_rate=chance.choice((0.0, 0.05, 0.2)),
         bank_rate=chance.choice((0.0, 0.2, 0.6)),
         troubles=tuple(chance.sample(sorted(TROUBLES), chance.choice((0, 2, 4, 10)))),
+        refusals=chance.choice((0, 0, 0, 0, 1, 5)),
+        bank_day=chance.choice((BANK_DAY_SECONDS,) * 19 + (LONG_BANK_DAY,)),
     )
 
 
@@ -130,6 +145,7 @@ class Schedule:
         self.rows_before: dict[str, dict[str, object]] = {}
         self.paid_before: dict[str, int] = {}
         self.touched: set[str] = set()
+        self.paid_late: set[str] = set()
         self.is_rough = True
         self.is_settled = False
         self._closing: list[Callable[[], None]] = []
@@ -197,6 +213,7 @@ class Schedule:
                 self.troubles.lift()
         for _ in range(LEAPS):
             self.loom.leap(LEAP)
+            self.collect_soon(0.0)
             self.loom.run(self.loom.seconds + 240.0, self.has_ended)
             if self.has_ended():
                 return True
@@ -221,11 +238,13 @@ class Schedule:
         self.weather = Weather(self.chance, self.counts, rate=drawn.frame_rate, muted=drawn.muted)
         self.network = Network(loom, self.weather, is_echoing=drawn.is_echoing)
         self.world = self.workshop.world
+        self.world.calendar.length = timedelta(seconds=drawn.bank_day)
         self.bank = BankProcess(loom, "bank", self.failer)
         desk = Desk(self.world.books, FaultBoard(self.chance), Event())
         self.line = BankLine(
             loom, desk, self.bank, self.chance, self.counts, drawn.bank_rate, self.teller.taken_in
         )
+        self.line.refusals = drawn.refusals
         self._plant()
         self.servers = [
             ServerProcess(loom, f"server-{number}", self.failer, app, self.network)

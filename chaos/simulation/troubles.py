@@ -25,6 +25,7 @@ from app.plans.models import Plan
 from app.plans.service import disable_plan, enable_plan
 from app.unit_of_work import WorkSession, unit_of_work
 from chaos.simulation.processes import Process
+from chaos.simulation.invariants import live_legs
 from chaos.simulation.workshop import OTHER_PERSON, PERSON
 from sandbox.cases import LoadedCase
 from sandbox.database import writing
@@ -34,6 +35,8 @@ from sandbox.ledger import PostingOrder
 if TYPE_CHECKING:
     from chaos.simulation.schedule import Schedule
 
+LOST_ORIGINALS: Final = ("S2", "S3", "S9")
+"""The cases in which production wrote a request number that the bank never got."""
 REASON: Final = "drawn by the seed"
 WITH_A_PERSON: Final = ("needs_human", "exhausted")
 GAPS: Final = (2.0, 10.0, 30.0)
@@ -293,6 +296,29 @@ class Troubles:
                 .values(FAILED_MSG="looked at", UPDATED_AT=production.clock(), VERSION=trade.c["VERSION"] + 1)
             )
 
+    def pay_late(self) -> None:
+        """The lost original of a payout comes to the bank after all, while it still may.
+
+        So it may once the trade is debited, or for a timed-out trade until the second negative stands.
+        """
+        world = self._schedule.world
+        late = [one for one in self._schedule.loaded if one.case.id in LOST_ORIGINALS and self._may_come(one)]
+        if not late:
+            return
+        loaded = self._chance.choice(late)
+        self._schedule.touched.add(loaded.trade_no)
+        self._schedule.paid_late.add(loaded.trade_no)
+        first = world.requests(loaded.trade_no)[0]
+        self._schedule.line.pay_original(str(first["REQUEST_NO"]), loaded)
+
+    def _may_come(self, loaded: LoadedCase) -> bool:
+        world = self._schedule.world
+        if loaded.case.id != "S9":
+            return bool(live_legs(world.entries(loaded.trade_no)))
+        calendar = world.calendar
+        created_at = world.requests(loaded.trade_no)[0]["CREATED_AT"]
+        return bool(calendar.next_day(calendar.day_of(created_at)).closes_at > world.clock())
+
     def _touch(self) -> LoadedCase:
         loaded = self._chance.choice(self._schedule.loaded)
         self._schedule.touched.add(loaded.trade_no)
@@ -313,6 +339,7 @@ TROUBLES: Final[dict[str, Callable[[Troubles], None]]] = {
     "reversed": Troubles.reverse,
     "production posts": Troubles.post,
     "production edits": Troubles.edit,
+    "original paid late": Troubles.pay_late,
 }
 SCRIPTED: Final[dict[str, Callable[[Troubles], None]]] = {
     "person cancels at once": Troubles.cancel_at_once,

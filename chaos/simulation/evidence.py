@@ -1,0 +1,109 @@
+"""What must hold between the books: what was written down against what was done.
+
+These checks belong to invariants of chaos.simulation.invariants; they find slips that do no harm by
+themselves because another line of defence stands behind the one that is broken.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from agent.decision import REPAIRED_MESSAGE
+from chaos.simulation.workshop import GROUP, MAX_RETRIES
+
+if TYPE_CHECKING:
+    from chaos.simulation.schedule import Schedule
+
+_MESSAGES: Final = frozenset(REPAIRED_MESSAGE.values())
+
+
+def contradictions(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Yield every invariant that the books of server and production show broken, and how."""
+    yield from _unhindered(schedule, server)
+    yield from _exhausted_early(server)
+    yield from _repeated_in_doubt(server)
+    yield from _miscalled(server)
+    path = schedule.world.production(GROUP).engine.url.database or ""
+    with sqlite3.connect(path) as production:
+        production.row_factory = sqlite3.Row
+        yield from _let_go(production)
+        yield from _overwritten(production)
+        yield from _unrecorded(schedule, production)
+    production.close()
+
+
+def _unhindered(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Where nothing went wrong, everything is repaired: caution alone is no proof."""
+    if schedule.counts or not schedule.drawn.deduplicates:
+        return
+    for row in server.execute("SELECT trade_no, state, reason FROM anomaly WHERE state <> 'repaired'"):
+        yield "I8", f"{row['trade_no']} is {row['state']} though no fault befell it: {row['reason']}"
+
+
+def _exhausted_early(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    query = """
+        SELECT anomaly.trade_no, count(attempt.id) AS failed FROM anomaly
+        LEFT JOIN attempt ON attempt.anomaly_id = anomaly.id AND attempt.outcome = 'failed'
+        WHERE anomaly.state = 'exhausted' GROUP BY anomaly.id"""
+    for row in server.execute(query):
+        if row["failed"] <= MAX_RETRIES:
+            yield "I7", f"{row['trade_no']} is exhausted after {row['failed']} failed attempts"
+
+
+def _repeated_in_doubt(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """A tick attempts what ended unknown only after facts were read anew."""
+    query = """
+        SELECT attempt.id, attempt.command_id FROM attempt
+        JOIN attempt AS earlier ON earlier.anomaly_id = attempt.anomaly_id
+            AND earlier.number = attempt.number - 1 AND earlier.outcome = 'unknown'
+            AND earlier.finished_at <= attempt.created_at
+        JOIN anomaly ON anomaly.id = attempt.anomaly_id
+        WHERE attempt."trigger" = 'tick' AND NOT EXISTS (
+            SELECT 1 FROM command WHERE command.type = 'Verify' AND command.trade_no = anomaly.trade_no
+            AND command.state = 'finished' AND command.created_at >= earlier.finished_at
+            AND command.finished_at <= attempt.created_at)"""
+    for row in server.execute(query):
+        yield "I9", f"attempt {row['id']} was ticked while the outcome of the one before was unknown"
+
+
+def _miscalled(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """What moved money is neither cancelled nor failed."""
+    query = """
+        SELECT DISTINCT attempt.id, attempt.outcome, step.name FROM attempt
+        JOIN step ON step.attempt_id = attempt.id AND step.moves_money AND step.state = 'done'
+        WHERE attempt.outcome IN ('cancelled', 'failed')"""
+    for row in server.execute(query):
+        yield "I9", f"attempt {row['id']} is {row['outcome']}, its {row['name']} was done"
+
+
+def _let_go(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """A repair that has moved money is gone on with; it is not given up and begun anew."""
+    query = """
+        SELECT step.step_key FROM piculus_repair_step AS step
+        JOIN piculus_repair AS repair ON repair.trade_no = step.trade_no
+        WHERE step.moves_money AND step.state = 'done'
+        AND (step.round < repair.round OR repair.state = 'abandoned')"""
+    for row in production.execute(query):
+        yield "I8", f"{row['step_key']} was done by a repair that was given up"
+
+
+def _overwritten(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """The row a repair wrote over is the row it had decided upon."""
+    query = """
+        SELECT repair.trade_no, repair.row_before, written.old_row FROM piculus_correction AS written
+        JOIN piculus_repair AS repair ON repair.trade_no = written.trade_no AND repair.round = written.round"""
+    for row in production.execute(query):
+        decided, old = json.loads(row["row_before"]), json.loads(row["old_row"])
+        changed = sorted(name for name in decided if name in old and decided[name] != old[name])
+        if changed:
+            yield "I11", f"{row['trade_no']} was written over although {', '.join(changed)} had changed"
+
+
+def _unrecorded(schedule: "Schedule", production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Every row that was written keeps its old self beside it."""
+    kept = {row["trade_no"] for row in production.execute("SELECT trade_no FROM piculus_correction")}
+    for loaded in schedule.loaded:
+        message = schedule.world.row(loaded.trade_no)["FAILED_MSG"]
+        if message in _MESSAGES and loaded.trade_no not in kept:
+            yield "I12", f"the row of {loaded.trade_no} was written, its old row was not kept"
