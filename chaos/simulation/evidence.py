@@ -92,7 +92,8 @@ def _overwritten(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     """The row a repair wrote over is the row it had decided upon."""
     query = """
         SELECT repair.trade_no, repair.row_before, written.old_row FROM piculus_correction AS written
-        JOIN piculus_repair AS repair ON repair.trade_no = written.trade_no AND repair.round = written.round"""
+        JOIN piculus_repair AS repair ON repair.trade_no = written.trade_no
+            AND repair.round = written.round"""
     for row in production.execute(query):
         decided, old = json.loads(row["row_before"]), json.loads(row["old_row"])
         changed = sorted(name for name in decided if name in old and decided[name] != old[name])

@@ -24,8 +24,8 @@ from app.extensions import db
 from app.plans.models import Plan
 from app.plans.service import disable_plan, enable_plan
 from app.unit_of_work import WorkSession, unit_of_work
-from chaos.simulation.processes import Process
 from chaos.simulation.invariants import live_legs
+from chaos.simulation.processes import Process
 from chaos.simulation.workshop import OTHER_PERSON, PERSON
 from sandbox.cases import LoadedCase
 from sandbox.database import writing

@@ -1,0 +1,78 @@
+"""``python -m chaos.trying``: run single schedules and cells until one is violated, and say which, as JSON.
+
+Run in a checkout that is broken on purpose (chaos.mutating): a schedule that breaks off counts as a violation.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import click
+
+from chaos.running import workshop
+from chaos.simulation.cells import Cell, run_cell
+from chaos.simulation.schedule import run
+from chaos.simulation.workshop import Workshop
+
+CRASH: Final = "crash"
+
+
+@dataclass(frozen=True)
+class Catch:
+    """What came of trying. ``by``: the seed or cell that was violated, '' for none; ``tried``: how many ran."""
+
+    by: str
+    invariant: str
+    text: str
+    tried: int
+
+
+def cell_of(words: str) -> Cell:
+    """Read a cell as a patch writes it: case, point, mode and perhaps the occurrence. Raises ValueError."""
+    case_id, point, mode, *occurrence = words.split()
+    return Cell(case_id, point, mode, *(int(one) for one in occurrence))
+
+
+def try_all(trials: Sequence[str], seconds: float = float("inf")) -> Catch:
+    """Run trials, ``seed 7`` or ``cell S1 ledger.post.after kill``, until one is violated or time is over."""
+    until = time.perf_counter() + seconds
+    tried = 0
+    with workshop() as place:
+        for trial in trials:
+            if time.perf_counter() > until:
+                break
+            tried += 1
+            for invariant, text in _violations(place, trial):
+                return Catch(trial, invariant, text, tried)
+    return Catch("", "", "", tried)
+
+
+def _violations(place: Workshop, trial: str) -> Iterator[tuple[str, str]]:
+    kind, _, words = trial.partition(" ")
+    try:
+        if kind == "seed":
+            yield from run(place, int(words)).violations
+        else:
+            yield from run_cell(place, cell_of(words)).violations
+    except Exception as error:
+        # Whatever the broken code does to the simulation itself shows it up, too.
+        yield CRASH, f"{type(error).__name__}: {error}"
+
+
+@click.command()
+@click.option("--seconds", default=float("inf"), help="Begin no further trial after so long.")
+@click.argument("trials", nargs=-1, required=True)
+def main(seconds: float, trials: tuple[str, ...]) -> None:
+    """Run TRIALS in turn; exit code 1 when one was violated."""
+    logging.disable(logging.CRITICAL)
+    catch = try_all(trials, seconds)
+    click.echo(json.dumps(asdict(catch)))
+    sys.exit(1 if catch.by else 0)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m chaos.trying")
