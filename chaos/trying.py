@@ -1,6 +1,6 @@
 """``python -m chaos.trying``: run single schedules and cells until one is violated, and say which, as JSON.
 
-Run in a checkout that is broken on purpose (chaos.mutating): a schedule that breaks off counts as a violation.
+Run in a checkout that is broken on purpose (chaos.mutating): a schedule that breaks off is violated, too.
 """
 
 import json
@@ -18,12 +18,14 @@ from chaos.simulation.cells import Cell, run_cell
 from chaos.simulation.schedule import run
 from chaos.simulation.workshop import Workshop
 
+log: Final = logging.getLogger("chaos")
+
 CRASH: Final = "crash"
 
 
 @dataclass(frozen=True)
 class Catch:
-    """What came of trying. ``by``: the seed or cell that was violated, '' for none; ``tried``: how many ran."""
+    """What came of trying. ``by``: the seed or cell that was violated, or ''; ``tried``: how many ran."""
 
     by: str
     invariant: str
@@ -60,6 +62,7 @@ def _violations(place: Workshop, trial: str) -> Iterator[tuple[str, str]]:
             yield from run_cell(place, cell_of(words)).violations
     except Exception as error:
         # Whatever the broken code does to the simulation itself shows it up, too.
+        log.exception("%s broke off", trial)
         yield CRASH, f"{type(error).__name__}: {error}"
 
 
