@@ -1,13 +1,14 @@
 # make run     set everything up and start it: server, sandbox bank, three agents
 # make test    set up what tests need and run lint and every test
 # make chaos   run fault schedules over the real server and agent: make chaos N=10000 SEED=1
+# make mutants break the protocol on purpose, slip by slip, and see chaos catch each
 # make reset   throw the demo's data away, to start afresh
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run setup test lint format reset bench chaos drill lock translations clean
+.PHONY: run setup test lint format reset bench chaos mutants drill lock translations clean
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -68,6 +69,10 @@ chaos: $(VENV)/.dev $(COMPILED)
 drill: $(VENV)/.dev $(COMPILED)
 	@$(BIN)/python -m chaos.drill --cycles $(or $(N),200) $(if $(SEED),--seed $(SEED)) \
 	  --production $(or $(PRODUCTION),sqlite) --isolation "$(or $(ISOLATION),READ COMMITTED)"
+
+# Every mutant of chaos/mutants, or some: make mutants NAMES="fence cancel"
+mutants: $(VENV)/.dev $(COMPILED)
+	@$(BIN)/python -m chaos.mutating $(NAMES)
 
 # Pinned packages with hashes and without any index address.
 lock: $(VENV)/.dev
