@@ -24,6 +24,7 @@ def contradictions(schedule: "Schedule", server: sqlite3.Connection) -> Iterator
     yield from _exhausted_early(server)
     yield from _repeated_in_doubt(server)
     yield from _miscalled(server)
+    yield from _miskeyed(schedule)
     path = schedule.world.production(GROUP).engine.url.database or ""
     with sqlite3.connect(path) as production:
         production.row_factory = sqlite3.Row
@@ -75,6 +76,15 @@ def _miscalled(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
         WHERE attempt.outcome IN ('cancelled', 'failed')"""
     for row in server.execute(query):
         yield "I9", f"attempt {row['id']} is {row['outcome']}, its {row['name']} was done"
+
+
+def _miskeyed(schedule: "Schedule") -> Iterator[tuple[str, str]]:
+    """The key of a posting is drawn from the trade and its leg: whoever asks again asks for the same."""
+    for loaded in schedule.loaded:
+        for entry in schedule.world.entries(loaded.trade_no):
+            wanted = f"PCL:{GROUP}:{loaded.trade_no}:{entry['LEG']}"
+            if entry["POSTED_BY"] == "piculus" and entry["IDEM_KEY"] != wanted:
+                yield "I2", f"{entry['VOUCHER_NO']} was posted under {entry['IDEM_KEY']}"
 
 
 def _let_go(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:

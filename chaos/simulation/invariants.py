@@ -21,6 +21,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.decision import REPAIRED_MESSAGE, RowCodes
+from agent.facts import Kind
 from app.agents.writer import ROOM
 from chaos.simulation.evidence import contradictions
 from chaos.simulation.workshop import MAX_RETRIES
@@ -47,6 +49,7 @@ def violations(schedule: "Schedule") -> list[Violation]:
         server.row_factory = sqlite3.Row
         found = [
             *schedule.teller.violations,
+            *schedule.patience.violations,
             *_money(schedule),
             *_repaired(schedule, server),
             *_delivered(schedule, server),
@@ -83,6 +86,13 @@ class Teller:
         row = world.row(trade_no)
         if row["TRD_KIND"] == "withdraw" and not live_legs(world.entries(trade_no)) & {"1", "both"}:
             self.violations.append(("I3", f"{request_no} before any debit"))
+
+    def original_arrives(self, loaded: LoadedCase) -> None:
+        """Production's own request comes, late but while it still may: nobody may have written it off."""
+        row = self._schedule.world.row(loaded.trade_no)
+        told = (row["FAILED_MSG"], row["TRD_STATUS"])
+        if loaded.case.id == "S9" and told == (REPAIRED_MESSAGE[Kind.WITHDRAW], RowCodes().failed):
+            self.violations.append(("I9", f"{loaded.trade_no} is written failed, its payout still comes"))
 
 
 def _has_surely_failed(record: BankRecord) -> bool:

@@ -32,6 +32,7 @@ from chaos.simulation.faults import Failer, Policy, RandomPolicy
 from chaos.simulation.invariants import Teller, violations
 from chaos.simulation.loom import START, Loom
 from chaos.simulation.network import Network, Weather
+from chaos.simulation.patience import Patience
 from chaos.simulation.processes import AgentLife, AgentProcess, BankProcess, Process, ServerProcess
 from chaos.simulation.troubles import TROUBLES, Troubles
 from chaos.simulation.workshop import AGENTS, BANK_DAY_SECONDS, PERSON, Workshop, simulated_clock
@@ -150,6 +151,7 @@ class Schedule:
         self.is_settled = False
         self._closing: list[Callable[[], None]] = []
         self.teller = Teller(self)
+        self.patience = Patience(self)
 
     # ---- from beginning to end
 
@@ -208,6 +210,7 @@ class Schedule:
                 return True
             if self.loom.seconds >= collect_at:
                 collect_at = self.loom.seconds + COLLECT_EVERY
+                self.patience.look(self.loom.seconds - until + HEALING)
                 self.collect_soon(0.0)
                 self.troubles.enable()
                 self.troubles.lift()
