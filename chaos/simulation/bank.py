@@ -32,7 +32,8 @@ FAULTS: Final = (
     "reject",
     "accepted",
 )
-ON_PAYOUTS: Final = frozenset({"late", "late success", "reject", "accepted", "html after"})
+ON_PAYOUTS: Final = ("accepted", "html after", "late", "late success", "reject")
+"""Faults of payouts alone; there they come as often as all the others."""
 
 
 class BankLine(httpx2.BaseTransport):
@@ -91,8 +92,9 @@ class BankLine(httpx2.BaseTransport):
     def _fault(self, request: httpx2.Request) -> str:
         if not self.is_rough or self._chance.random() >= self.rate:
             return ""
-        fault = self._chance.choice(FAULTS)
-        if fault in ON_PAYOUTS and request.url.path != "/payouts":
+        is_payout = request.url.path == "/payouts"
+        fault = self._chance.choice(FAULTS + ON_PAYOUTS if is_payout else FAULTS)
+        if fault in ON_PAYOUTS and not is_payout:
             return ""
         self._counts[f"bank {fault}"] += 1
         return fault

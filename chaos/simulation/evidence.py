@@ -28,6 +28,7 @@ def contradictions(schedule: "Schedule", server: sqlite3.Connection) -> Iterator
     path = schedule.world.production(GROUP).engine.url.database or ""
     with sqlite3.connect(path) as production:
         production.row_factory = sqlite3.Row
+        yield from _intruded(production)
         yield from _let_go(production)
         yield from _overwritten(production)
         yield from _unrecorded(schedule, production)
@@ -85,6 +86,12 @@ def _miskeyed(schedule: "Schedule") -> Iterator[tuple[str, str]]:
             wanted = f"PCL:{GROUP}:{loaded.trade_no}:{entry['LEG']}"
             if entry["POSTED_BY"] == "piculus" and entry["IDEM_KEY"] != wanted:
                 yield "I2", f"{entry['VOUCHER_NO']} was posted under {entry['IDEM_KEY']}"
+
+
+def _intruded(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Only the attempt that holds a repair writes its steps, and an older one never takes it over."""
+    for row in production.execute("SELECT what FROM intrusion ORDER BY seq"):
+        yield "I12", f"{row['what']}, which did not hold the repair"
 
 
 def _let_go(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:

@@ -48,6 +48,22 @@ CREATE TRIGGER watch_anomaly AFTER UPDATE OF state ON anomaly WHEN OLD.state <> 
 BEGIN INSERT INTO watched (what, id, before, after) VALUES ('anomaly', NEW.id, OLD.state, NEW.state); END;
 """
 """The database itself writes down each change of state, whatever code made it."""
+_WATCH_REPAIRS: Final = """
+CREATE TABLE intrusion (seq INTEGER PRIMARY KEY, what TEXT);
+CREATE TRIGGER watch_takeover AFTER UPDATE OF fence ON piculus_repair
+WHEN NEW.round = OLD.round AND NEW.fence < OLD.fence
+BEGIN INSERT INTO intrusion (what)
+VALUES (NEW.trade_no || ': fence ' || NEW.fence || ' took over from ' || OLD.fence); END;
+CREATE TRIGGER watch_new_step AFTER INSERT ON piculus_repair_step
+WHEN NOT EXISTS (SELECT 1 FROM piculus_repair AS repair WHERE repair.trade_no = NEW.trade_no
+    AND repair.round = NEW.round AND repair.fence = NEW.fence AND repair.boot_id = NEW.boot_id)
+BEGIN INSERT INTO intrusion (what) VALUES (NEW.step_key || ' was written by fence ' || NEW.fence); END;
+CREATE TRIGGER watch_step AFTER UPDATE ON piculus_repair_step
+WHEN NOT EXISTS (SELECT 1 FROM piculus_repair AS repair WHERE repair.trade_no = NEW.trade_no
+    AND repair.round = NEW.round AND repair.fence = NEW.fence AND repair.boot_id = NEW.boot_id)
+BEGIN INSERT INTO intrusion (what) VALUES (NEW.step_key || ' was written by fence ' || NEW.fence); END;
+"""
+"""Production's database writes down whatever an attempt wrote that did not hold the repair."""
 
 
 class Workshop:
@@ -100,6 +116,7 @@ class Workshop:
         """What a DBA does with ``agent ddl``."""
         with sqlite3.connect(trades) as connection:
             connection.executescript(ddl("sqlite", Names(), ""))
+            connection.executescript(_WATCH_REPAIRS)
         connection.close()
 
     def _make_server(self, folder: Path) -> None:
