@@ -40,7 +40,8 @@ class BankLine(httpx2.BaseTransport):
     """Carries an agent's calls to the counter. ``life`` is the bank's process: dead, it refuses.
 
     ``refusals``: so many new payouts the bank refuses for good, rough or not: that is its word, no fault.
-    ``taken_in`` hears the number of each payout that is asked for, and whether the books did not hold it.
+    ``asked`` hears the number of each payout call. ``taken_in`` hears the number of each that arrives, and
+    whether the books did not hold it.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class BankLine(httpx2.BaseTransport):
         chance: random.Random,
         counts: Counter[str],
         rate: float,
+        asked: Callable[[str], None],
         taken_in: Callable[[str, bool], None],
     ) -> None:
         self._loom = loom
@@ -59,6 +61,7 @@ class BankLine(httpx2.BaseTransport):
         self._chance = chance
         self._counts = counts
         self.rate = rate
+        self._asked = asked
         self._taken_in = taken_in
         self.refuses_payouts = False
         self.is_rough = True
@@ -70,6 +73,8 @@ class BankLine(httpx2.BaseTransport):
         if self._life.is_dead:
             raise httpx2.ConnectError("connection refused")
         body = request.read()
+        if request.url.path == "/payouts":
+            self._asked(str(json.loads(body)["request_no"]))
         fault = self._fault(request)
         if fault in ("lost before", "late"):
             if fault == "late":

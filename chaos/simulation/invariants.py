@@ -71,6 +71,13 @@ class Teller:
     def __init__(self, schedule: "Schedule") -> None:
         self._schedule = schedule
         self.violations: list[Violation] = []
+        self._asked: set[str] = set()
+
+    def asked(self, request_no: str) -> None:
+        """An agent asks for a payout; the call may still get lost, which the agent cannot know."""
+        if request_no in self._asked and not self._schedule.drawn.deduplicates:
+            self.violations.append(("I1", f"{request_no} was asked for twice"))
+        self._asked.add(request_no)
 
     def taken_in(self, request_no: str, is_new: bool) -> None:
         """A payout has been asked for under this number; a known one is paid again at some banks."""
@@ -80,12 +87,24 @@ class Teller:
                 self.violations.append(("I1", f"{request_no} was asked for twice"))
             return
         world = self._schedule.world
-        for other in world.payouts(trade_no):
-            if other.request_no != request_no and not _has_surely_failed(other):
-                self.violations.append(("I9", f"{request_no} while {other.request_no} is {other.status}"))
+        self.violations += self._beside(trade_no, request_no)
         row = world.row(trade_no)
         if row["TRD_KIND"] == "withdraw" and not live_legs(world.entries(trade_no)) & {"1", "both"}:
             self.violations.append(("I3", f"{request_no} before any debit"))
+
+    def _beside(self, trade_no: str, request_no: str) -> Iterator[Violation]:
+        """A number is paid under only where every other one of the trade has surely failed."""
+        world = self._schedule.world
+        held = {record.request_no: record for record in world.payouts(trade_no)}
+        written = {str(line["REQUEST_NO"]): line["SEQ"] for line in world.requests(trade_no)}
+        for other in sorted({*held, *written} - {request_no}):
+            record = held.get(other)
+            if record is None:
+                yield "I9", f"{request_no} while {other} may still arrive"
+            elif not _has_surely_failed(record):
+                yield "I9", f"{request_no} while {other} is {record.status}"
+        if written.get(request_no) == 0 and not self._schedule.drawn.deduplicates:
+            yield "I1", f"{request_no}, which production has asked for already"
 
     def original_arrives(self, loaded: LoadedCase) -> None:
         """Production's own request comes, late but while it still may: nobody may have written it off."""

@@ -245,7 +245,14 @@ class Schedule:
         self.bank = BankProcess(loom, "bank", self.failer)
         desk = Desk(self.world.books, FaultBoard(self.chance), Event())
         self.line = BankLine(
-            loom, desk, self.bank, self.chance, self.counts, drawn.bank_rate, self.teller.taken_in
+            loom,
+            desk,
+            self.bank,
+            self.chance,
+            self.counts,
+            drawn.bank_rate,
+            self.teller.asked,
+            self.teller.taken_in,
         )
         self.line.refusals = drawn.refusals
         self._plant()
