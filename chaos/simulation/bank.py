@@ -95,9 +95,11 @@ class BankLine(httpx2.BaseTransport):
         return _page() if fault == "html after" else _response(answer)
 
     def _fault(self, request: httpx2.Request) -> str:
-        if not self.is_rough or self._chance.random() >= self.rate:
-            return ""
         is_payout = request.url.path == "/payouts"
+        # Where looking fails as often, a payout is seldom come to.
+        rate = self.rate if is_payout else self.rate / 4
+        if not self.is_rough or self._chance.random() >= rate:
+            return ""
         fault = self._chance.choice(FAULTS + ON_PAYOUTS if is_payout else FAULTS)
         if fault in ON_PAYOUTS and not is_payout:
             return ""

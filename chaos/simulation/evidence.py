@@ -7,9 +7,10 @@ themselves because another line of defence stands behind the one that is broken.
 import json
 import sqlite3
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from agent.decision import REPAIRED_MESSAGE
+from agent.decision import REPAIRED_MESSAGE, RowCodes
 from chaos.simulation.workshop import GROUP, MAX_RETRIES
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def contradictions(schedule: "Schedule", server: sqlite3.Connection) -> Iterator
         yield from _let_go(production)
         yield from _overwritten(production)
         yield from _unrecorded(schedule, production)
+        yield from _written_off(schedule, production)
     production.close()
 
 
@@ -125,3 +127,16 @@ def _unrecorded(schedule: "Schedule", production: sqlite3.Connection) -> Iterato
         message = schedule.world.row(loaded.trade_no)["FAILED_MSG"]
         if message in _MESSAGES and loaded.trade_no not in kept:
             yield "I12", f"the row of {loaded.trade_no} was written, its old row was not kept"
+
+
+def _written_off(schedule: "Schedule", production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """A request nobody finds is failed only when its bank day and the next are over."""
+    calendar = schedule.world.calendar
+    lost = {one.trade_no for one in schedule.loaded if one.case.id == "S9"}
+    for row in production.execute("SELECT trade_no, new_row, written_at FROM piculus_correction"):
+        if row["trade_no"] not in lost or json.loads(row["new_row"])["TRD_STATUS"] != RowCodes().failed:
+            continue
+        created_at = schedule.world.requests(row["trade_no"])[0]["CREATED_AT"]
+        closes_at = calendar.next_day(calendar.day_of(created_at)).closes_at
+        if datetime.fromisoformat(row["written_at"]) < closes_at:
+            yield "I9", f"{row['trade_no']} was written failed while its payout might still come"

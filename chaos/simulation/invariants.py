@@ -21,8 +21,6 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.decision import REPAIRED_MESSAGE, RowCodes
-from agent.facts import Kind
 from app.agents.writer import ROOM
 from chaos.simulation.evidence import contradictions
 from chaos.simulation.workshop import MAX_RETRIES
@@ -105,13 +103,6 @@ class Teller:
                 yield "I9", f"{request_no} while {other} is {record.status}"
         if written.get(request_no) == 0 and not self._schedule.drawn.deduplicates:
             yield "I1", f"{request_no}, which production has asked for already"
-
-    def original_arrives(self, loaded: LoadedCase) -> None:
-        """Production's own request comes, late but while it still may: nobody may have written it off."""
-        row = self._schedule.world.row(loaded.trade_no)
-        told = (row["FAILED_MSG"], row["TRD_STATUS"])
-        if loaded.case.id == "S9" and told == (REPAIRED_MESSAGE[Kind.WITHDRAW], RowCodes().failed):
-            self.violations.append(("I9", f"{loaded.trade_no} is written failed, its payout still comes"))
 
 
 def _has_surely_failed(record: BankRecord) -> bool:

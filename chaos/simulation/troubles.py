@@ -308,7 +308,6 @@ class Troubles:
         loaded = self._chance.choice(late)
         self._schedule.touched.add(loaded.trade_no)
         self._schedule.paid_late.add(loaded.trade_no)
-        self._schedule.teller.original_arrives(loaded)
         first = world.requests(loaded.trade_no)[0]
         self._schedule.line.pay_original(str(first["REQUEST_NO"]), loaded)
 
