@@ -35,6 +35,9 @@ FAULTS: Final = (
 ON_PAYOUTS: Final = ("accepted", "html after", "late", "late success", "reject")
 """Faults of payouts alone; there they come as often as all the others."""
 
+PAYOUT_FAULTS: Final = 3
+"""So many payouts may still meet a fault when the rest has stopped: many are not asked for before."""
+
 
 class BankLine(httpx2.BaseTransport):
     """Carries an agent's calls to the counter. ``life`` is the bank's process: dead, it refuses.
@@ -66,6 +69,7 @@ class BankLine(httpx2.BaseTransport):
         self.refuses_payouts = False
         self.is_rough = True
         self.refusals = 0
+        self._owed = PAYOUT_FAULTS
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer a call. Raises httpx2.TransportError as a real transport does."""
@@ -98,8 +102,9 @@ class BankLine(httpx2.BaseTransport):
         is_payout = request.url.path == "/payouts"
         # Where looking fails as often, a payout is seldom come to.
         rate = self.rate if is_payout else self.rate / 4
-        if not self.is_rough or self._chance.random() >= rate:
+        if not (self.is_rough or (is_payout and self._owed)) or self._chance.random() >= rate:
             return ""
+        self._owed -= is_payout and self._owed > 0
         fault = self._chance.choice(FAULTS + ON_PAYOUTS if is_payout else FAULTS)
         if fault in ON_PAYOUTS and not is_payout:
             return ""

@@ -4,6 +4,7 @@ A trade that production itself touches is ``touched``: the oracle of the ten cas
 becomes of it, only that row, ledger and bank agree in the end or a person is asked.
 """
 
+import sqlite3
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +27,7 @@ from app.plans.service import disable_plan, enable_plan
 from app.unit_of_work import WorkSession, unit_of_work
 from chaos.simulation.invariants import live_legs
 from chaos.simulation.processes import Process
-from chaos.simulation.workshop import OTHER_PERSON, PERSON
+from chaos.simulation.workshop import GROUP, OTHER_PERSON, PERSON
 from sandbox.cases import LoadedCase
 from sandbox.database import writing
 from sandbox.errors import SandboxError
@@ -35,6 +36,8 @@ from sandbox.ledger import PostingOrder
 if TYPE_CHECKING:
     from chaos.simulation.schedule import Schedule
 
+LOOKS: Final = 400
+BETWEEN_LOOKS: Final = 0.05
 LOST_ORIGINALS: Final = ("S2", "S3", "S9")
 """The cases in which production wrote a request number that the bank never got."""
 REASON: Final = "drawn by the seed"
@@ -286,7 +289,9 @@ class Troubles:
 
     def edit(self) -> None:
         """Production writes the row after it was collected."""
-        loaded = self._touch()
+        self._write_row(self._touch())
+
+    def _write_row(self, loaded: LoadedCase) -> None:
         production = self._schedule.world.production()
         trade = production.tables.trade
         with writing(production.engine) as connection:
@@ -295,6 +300,34 @@ class Troubles:
                 .where(trade.c.TRD_ID.in_([loaded.trd_id]))
                 .values(FAILED_MSG="looked at", UPDATED_AT=production.clock(), VERSION=trade.c["VERSION"] + 1)
             )
+
+    def edit_between(self) -> None:
+        """Production writes a row between an attempt's first look at it and its last."""
+        if trade_no := self._wait_for_repair():
+            loaded = next(one for one in self._schedule.loaded if one.trade_no == trade_no)
+            self._schedule.touched.add(trade_no)
+            self._write_row(loaded)
+
+    def cancel_between(self) -> None:
+        """A person cancels a repair that has begun to move money."""
+        if self._wait_for_repair("AND step.moves_money"):
+            self.cancel()
+
+    def _wait_for_repair(self, of_step: str = "") -> str:
+        """Wait a little for a repair that has begun a step; return its trade, '' where none came."""
+        path = self._schedule.world.production(GROUP).engine.url.database or ""
+        begun = f"""
+            SELECT repair.trade_no FROM piculus_repair AS repair
+            JOIN piculus_repair_step AS step ON step.trade_no = repair.trade_no
+            WHERE repair.state = 'open' {of_step}"""
+        for _ in range(LOOKS):
+            with sqlite3.connect(path) as production:
+                found = production.execute(begun).fetchone()
+            production.close()
+            if found is not None or not self._schedule.is_rough:
+                return str(found[0]) if found else ""
+            self._schedule.loom.sleep(BETWEEN_LOOKS)
+        return ""
 
     def pay_late(self) -> None:
         """The lost original of a payout comes to the bank after all, while it still may.
@@ -340,6 +373,8 @@ TROUBLES: Final[dict[str, Callable[[Troubles], None]]] = {
     "production posts": Troubles.post,
     "production edits": Troubles.edit,
     "original paid late": Troubles.pay_late,
+    "edits in between": Troubles.edit_between,
+    "cancels in between": Troubles.cancel_between,
 }
 SCRIPTED: Final[dict[str, Callable[[Troubles], None]]] = {
     "person cancels at once": Troubles.cancel_at_once,
