@@ -11,6 +11,7 @@ from chaos.simulation.processes import Process
 MODES: Final = ("kill", "raise", "hang")
 HANGS: Final = (1.0, 20.0, 90.0, 700.0)
 HANG_SECONDS: Final = 700.0
+ON_ITS_WAY: Final = 0.06
 CROWDED_SECONDS: Final = 150.0
 CROWDED_POINT: Final = "agent.work.begin"
 CROWDED_FROM: Final = 30.0
@@ -102,6 +103,9 @@ class Failer:
             self._counts[f"{mode} {process.name.partition('-')[0]}"] += 1
             self._loom.note(f"{mode} at {name} in {strand.name}")
         if mode == "kill":
+            if is_inside(name):
+                # What was sent too early arrives before the process is gone.
+                self._loom.leap(ON_ITS_WAY)
             process.is_dead = True
             self.killed.append(process)
             raise Killed

@@ -126,8 +126,8 @@ class Connection:
             return
         self.close_code = code
         if code == ABNORMAL:
-            self.to_agent.frames.clear()
-            self.to_server.frames.clear()
+            for lane in (self.to_agent, self.to_server):
+                lane.frames[:] = [frame for frame in lane.frames if frame[0] <= self.loom.seconds]
         self.to_agent.signal.set()
         self.to_server.signal.set()
         self.on_closed(code)

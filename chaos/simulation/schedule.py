@@ -147,6 +147,7 @@ class Schedule:
         self.paid_before: dict[str, int] = {}
         self.touched: set[str] = set()
         self.paid_late: set[str] = set()
+        self.lost: list[Process] = []
         self.is_rough = True
         self.is_settled = False
         self._closing: list[Callable[[], None]] = []
@@ -230,7 +231,8 @@ class Schedule:
         if killed:
             self.loom.run(self.loom.seconds + after)
         for process in dict.fromkeys(killed):
-            process.start()
+            if process not in self.lost:
+                process.start()
 
     # ---- what it is made of
 
@@ -352,4 +354,5 @@ class Schedule:
         known = all(one.trade_no in states for one in self.loaded)
         if live or runs or not known or any(state not in ENDED for state in states.values()):
             return False
-        return all(agent.journal is not None and not agent.journal.outbox_length() for agent in self.agents)
+        here = [agent for agent in self.agents if agent not in self.lost]
+        return all(agent.journal is not None and not agent.journal.outbox_length() for agent in here)

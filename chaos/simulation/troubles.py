@@ -80,6 +80,15 @@ class Troubles:
         process.is_dead = True
         self._schedule.failer.killed.append(process)
 
+    def lose(self) -> None:
+        """One of two agents is gone for good, its journal too: the other goes on alone."""
+        agents = self._schedule.agents
+        if len(agents) == 2 and not self._schedule.lost and self._wait_for_repair():
+            lost = self._chance.choice(agents)
+            self._schedule.lost.append(lost)
+            if not lost.is_dead:
+                self._end(lost)
+
     def part(self) -> None:
         """Nobody reaches the server for a while; what is open is cut."""
         weather = self._schedule.weather
@@ -360,6 +369,7 @@ class Troubles:
 
 TROUBLES: Final[dict[str, Callable[[Troubles], None]]] = {
     "kill at random": Troubles.kill,
+    "agent lost": Troubles.lose,
     "network parted": Troubles.part,
     "machine stalled": Troubles.stall,
     "person clicks": Troubles.click,
