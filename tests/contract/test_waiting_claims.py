@@ -1,0 +1,25 @@
+"""A claim that waits for another one's lock sees what that one wrote: no snapshot is older than the lock."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import text
+
+from agent.errors import FencedError
+from sandbox.database import writing
+from tests.contract.places import SqlTradePlace, claim_of
+from tests.contract.racing import wait_until_blocked
+from tests.contract.test_sql_trades import planted_trade
+
+
+def test_a_claim_that_waits_for_a_higher_fence_is_refused(sql_trades: SqlTradePlace) -> None:
+    trade = planted_trade(sql_trades)
+    sql_trades.trades.claim_repair(claim_of(trade, fence=1, boot_id="boot-1"))
+    with ThreadPoolExecutor(1) as pool:
+        with writing(sql_trades.engine) as other:
+            other.execute(text("UPDATE piculus_repair SET fence = 9, boot_id = 'boot-9'"))
+            late = pool.submit(sql_trades.trades.claim_repair, claim_of(trade, fence=2, boot_id="boot-2"))
+            wait_until_blocked(sql_trades.engine)
+        with pytest.raises(FencedError):
+            late.result(timeout=30)
+    assert sql_trades.trades.find_repair(trade.trade_no).fence == 9  # type: ignore[union-attr]
