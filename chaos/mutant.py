@@ -21,7 +21,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = Path(__file__).resolve().parent / "mutants"
-NEEDED: Final = ("agent", "app", "chaos", "migrations", "sandbox", "tests", "pyproject.toml")
+NEEDED: Final = ("agent", "app", "chaos", "deploy", "migrations", "sandbox", "tests", "pyproject.toml")
 """What a broken checkout is made of."""
 NAMES: Final = ("breaks", "violates", "seed", "cell", "test", "survives")
 _LINE: Final = re.compile(r"([a-z]+): +(.+)")

@@ -72,7 +72,7 @@ def _try(checkout: Path, trials: tuple[str, ...]) -> tuple[str, str, str, int]:
 
 
 def _judge_by_test(mutant: Mutant, checkout: Path) -> Verdict:
-    done = _python(checkout, "-m", "pytest", "-q", "-rs", mutant.test)
+    done = _python(checkout, "-m", "pytest", *mutant.test.split())
     if done.returncode == 1:
         return Verdict(mutant, mutant.test, " ".join(mutant.violates), 1, True)
     if done.returncode == 0 and " passed" not in done.stdout:

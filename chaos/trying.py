@@ -48,12 +48,13 @@ def try_all(trials: Sequence[str], seconds: float = float("inf")) -> Catch:
             if time.perf_counter() > until:
                 break
             tried += 1
-            for invariant, text in _violations(place, trial):
+            for invariant, text in violations_of(place, trial):
                 return Catch(trial, invariant, text, tried)
     return Catch("", "", "", tried)
 
 
-def _violations(place: Workshop, trial: str) -> Iterator[tuple[str, str]]:
+def violations_of(place: Workshop, trial: str) -> Iterator[tuple[str, str]]:
+    """Run one trial and yield what it breaks."""
     kind, _, words = trial.partition(" ")
     try:
         if kind == "seed":

@@ -215,6 +215,8 @@ class Schedule:
                 self.collect_soon(0.0)
                 self.troubles.enable()
                 self.troubles.lift()
+        if self.teller.violations or self.patience.violations:
+            return False  # it is found out already
         for _ in range(LEAPS):
             self.loom.leap(LEAP)
             self.collect_soon(0.0)
