@@ -89,6 +89,7 @@ class Failer:
         self._counts = counts
         self.reached: Counter[str] = Counter()
         self.killed: list[Process] = []
+        self.wakes_at = 0.0
 
     def __call__(self, name: str) -> None:
         strand = self._loom.current
@@ -116,6 +117,8 @@ class Failer:
                 # Locks are held: nobody else could go on either. The whole machine stalls.
                 self._loom.leap(self._policy.hang_seconds)
         elif mode == "hang":
-            self._loom.sleep(self._policy.hang_seconds)
+            seconds = self._policy.hang_seconds
+            self.wakes_at = max(self.wakes_at, self._loom.seconds + seconds)
+            self._loom.sleep(seconds)
         else:
             self._loom.give_way()

@@ -207,7 +207,8 @@ class Schedule:
         while self.loom.seconds < until:
             self.loom.run(min(self.loom.seconds + 30.0, until), lambda: bool(self.failer.killed))
             self._bury(1.0)
-            if self.has_ended():
+            # What hangs wakes up yet, and finds its work done by others.
+            if self.loom.seconds > self.failer.wakes_at and self.has_ended():
                 return True
             if self.loom.seconds >= collect_at:
                 collect_at = self.loom.seconds + COLLECT_EVERY

@@ -39,7 +39,7 @@ PERSON: Final = Actor(id=1, name="li.na", address="127.0.0.1")
 OTHER_PERSON: Final = Actor(id=2, name="wang.wei", address="127.0.0.1")
 NO_BREAKER: Final = {"breaker_failures": 0, "breaker_returns": 0}
 """A schedule full of faults would trip it, and nothing would be repaired any more."""
-_RETRY_CRON: Final = "0/30 * * * * ?"
+_RETRY_CRON: Final = "0 * * * * ?"
 _WATCH: Final = """
 CREATE TABLE watched (seq INTEGER PRIMARY KEY, what TEXT, id TEXT, before TEXT, after TEXT);
 CREATE TRIGGER watch_command AFTER UPDATE OF state ON command WHEN OLD.state <> NEW.state
