@@ -160,7 +160,7 @@ def read_back(attempt: Attempt) -> None:
     written = attempt.find_step(WRITE_ROW)
     is_ours = written is not None and written.state == DONE
     if not is_as_wanted(attempt, trade.row) or (is_ours and trade.row != attempt.wanted_row()):
-        # Someone wrote the row after us: to look again changes nothing, to write again would undo theirs.
+        # Someone wrote the row after us: looking again changes nothing, writing again would overwrite theirs.
         raise AttemptEnded("needs_human", f"read back: {NOT_AS_WRITTEN}")
     attempt.record(attempt.conclude(step, DONE, StepResult()))
     attempt.ports.trades.close_repair(attempt.held, DONE)
