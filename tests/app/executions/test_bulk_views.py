@@ -153,3 +153,13 @@ def test_bulk_repairs_are_of_the_groups_a_person_may_see_and_viewers_change_noth
 def test_exceptions_tell_of_those_that_run(operator: Visitor, group: SystemGroup) -> None:
     plant(group)
     assert "批量修复 1 个" in operator.get("/exceptions").text
+
+
+def test_a_drawer_asks_again_for_what_it_shows(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    for query in ("", "?state=pending"):
+        shown = operator.get(f"{PAGE}/{identity}{query}", target="drawer").text
+        again = re.search(r'id="drawer-frame"[^>]* hx-get="([^"]+)"', shown)
+        assert again is not None
+        assert again.group(1) == f"{PAGE}/{identity}{query}"
+        assert operator.get(again.group(1), target="drawer").status_code == 200
