@@ -4,10 +4,10 @@ from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from app.agents import queries, service, stops
+from app.agents import queries, stops
 from app.agents.stops import Target
 from app.clock import current_time
-from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, PiculusError
+from app.errors import ConflictError, ForbiddenError, InvalidError, PiculusError
 from app.extensions import db
 from app.forms import Form, read_number
 from app.i18n import translate as _
@@ -119,17 +119,11 @@ def _dialog(form: Form, status: int) -> ResponseReturnValue:
 
 
 def _targets(chosen: str) -> list[tuple[str, str]]:
-    """Return what this person may stop, (value, words): all, their groups, the agent asked for."""
+    """Return what this person may stop, (value, words): all, their groups, their agents."""
     allowed = current_group_ids()
     offered = [(ALL, _("全部修复"))] if allowed is None else []
     for group in groups.list_groups(db.session, allowed):
         offered.append((f"group:{group.id}", _("系统组别 %(code)s", code=f"{group.sys_code} {group.name}")))
     kind, _colon, number = chosen.partition(":")
-    if kind == "agent" and number.isdecimal():
-        try:
-            agent = service.get(db.session, read_number(number))
-        except (NotFoundError, InvalidError):
-            return offered
-        if allowed is None or agent.group_id in allowed:
-            offered.append((f"agent:{agent.id}", _("客户端 %(name)s", name=agent.name)))
-    return offered
+    agents = queries.agent_choices(db.session, allowed, number if kind == "agent" else "")
+    return offered + [(f"agent:{one}", _("客户端 %(name)s", name=name)) for one, name in agents]

@@ -91,7 +91,8 @@ def test_without_a_reason_or_a_scope_nothing_is_stopped(admin: Visitor) -> None:
 
 def test_who_sees_one_group_stops_that_and_no_more(operator: Visitor, fleet: dict[str, int]) -> None:
     page = operator.get("/stops/new").text
-    assert (f'value="group:{fleet["PBAP"]}"' in page, 'value="all"' in page) == (True, False)
+    offered = re.findall(r'<option value="((?:all|group|agent)[^"]*)"', page)
+    assert offered == [f"group:{fleet['PBAP']}", f"agent:{fleet['pbap-1']}"]
     assert stop(operator, "all") == 403
     assert stop(operator, f"group:{fleet['PBMS']}") == 400
     assert stop(operator, f"agent:{fleet['pbms-1']}") == 400
@@ -187,3 +188,12 @@ def test_the_banner_counts_what_it_has_no_room_for(app: Flask, admin: Visitor, f
             target = {"group_id": group.id, "agent_id": agent.id, "name": agent.name}
             session.add(Stop(scope="agent", **target, reason=WHY, set_by="boss", set_at=NOW))
     assert "另有 2 处紧急停止" in banner(admin.get("/").text)
+
+
+def test_a_stop_of_everything_stands_in_the_banner_for_the_others(
+    admin: Visitor, fleet: dict[str, int]
+) -> None:
+    for target in (f"group:{fleet['PBAP']}", f"agent:{fleet['pbms-1']}", "all"):
+        stop(admin, target)
+    text = banner(admin.get("/").text)
+    assert ("全部修复" in text, "PBAP" in text, "另有 2 处紧急停止" in text) == (True, False, True)
