@@ -90,15 +90,17 @@ def _begin_one(
 
 def in_order(chosen: Iterable[Chosen]) -> list[Chosen]:
     """Return trades in the order they are repaired: fixer by fixer in turn, of each the smallest amount
-    first.
+    first; those that wait for the bank last.
 
-    So the first ones try every fixer of the selection, and what goes wrong first costs least.
+    So the first ones try every fixer of the selection, what goes wrong first costs least, and what likely
+    waits on pauses none that can be repaired.
     """
     by_fixer: dict[str, list[Chosen]] = defaultdict(list)
-    for one in sorted(chosen, key=lambda one: (one.amount_minor, one.anomaly_id)):
+    for one in sorted(chosen, key=lambda one: (one.is_waiting, one.amount_minor, one.anomaly_id)):
         by_fixer[one.fixer_code].append(one)
     ranked = [(rank, one) for some in by_fixer.values() for rank, one in enumerate(some)]
-    return [one for _rank, one in sorted(ranked, key=lambda pair: (pair[0], pair[1].amount_minor))]
+    ranked.sort(key=lambda pair: (pair[1].is_waiting, pair[0], pair[1].amount_minor))
+    return [one for _rank, one in ranked]
 
 
 def get_bulk(session: ReadSession, bulk_id: int, group_ids: GroupIds) -> BulkRepair:

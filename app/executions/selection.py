@@ -63,13 +63,14 @@ class Preview:
 
 @dataclass(frozen=True)
 class Chosen:
-    """One trade of a selection that can be attempted."""
+    """One trade of a selection that can be attempted; ``is_waiting``: for the bank, when last read."""
 
     anomaly_id: int
     trade_no: str
     group_id: int
     fixer_code: str
     amount_minor: int
+    is_waiting: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,8 @@ def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetim
             if busy or code is not None or plan is None or plan.id in stopped:
                 skipped += 1
             else:
-                chosen.append(Chosen(identity, trade_no, group_id, plan.fixer_code, amount or 0))
+                is_waiting = state == "waiting"
+                chosen.append(Chosen(identity, trade_no, group_id, plan.fixer_code, amount or 0, is_waiting))
         if len(page) < PAGE:
             return Choice(tuple(chosen), skipped, is_all=True)
         last_id = page[-1][0]

@@ -176,6 +176,17 @@ def test_the_first_ones_try_every_fixer_with_the_smallest_amounts() -> None:
     assert order == ["b7", "a10", "c40", "a20", "c50", "a30"]
 
 
+def test_what_waits_for_the_bank_comes_last(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    waiting = make_anomaly(session, group, state="waiting", amount_minor=100)
+    large, small = (make_anomaly(session, group, amount_minor=amount) for amount in (900, 500))
+    (one,) = bulk.begin(session, AnomalyFilter(), CLICK).bulks
+    items = session.scalars(select(BulkItem).where(BulkItem.bulk_id == one.id).order_by(BulkItem.id)).all()
+    assert [item.anomaly_id for item in items] == [small.id, large.id, waiting.id]
+    assert [item.state for item in items] == ["repairing", "pending", "pending"]
+
+
 def test_each_group_has_its_own_bulk_repair(
     session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
 ) -> None:
