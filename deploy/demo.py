@@ -21,6 +21,7 @@ AGENT_TOML = """\
 name = "{name}"
 sys_code = "{sys_code}"
 journal = "{instance}/agents/{name}.journal"
+stop_file = "{instance}/agents/{name}.stop"
 
 [server]
 url = "ws://127.0.0.1:{server_port}/agent"
