@@ -136,6 +136,9 @@ def test_a_row_tells_reason_facts_proposal_and_evidence(operator: Visitor, group
         "银行：…-P1 没有付",
     ):
         assert words in told
+    page = operator.get(QUEUE).text
+    (cell,) = re.findall(r'<div class="queue-actions">(.*?)</div>', page, re.DOTALL)
+    assert re.search(rf'href="/anomalies/{identity}"[^>]*hx-target="#drawer".*再付或冲正', cell)
 
 
 def test_evidence_links_to_attempt_frames_and_audit(operator: Visitor, group: SystemGroup) -> None:
