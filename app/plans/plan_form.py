@@ -1,5 +1,6 @@
 """The form of a plan: its fields are named as the parameters of PlanValues."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from app.forms import Form
@@ -61,9 +62,9 @@ def read_zone(session: ReadSession, form: Form) -> str:
     return form.text("zone") or (group.zone if group is not None else DEFAULT_ZONE)
 
 
-def is_bounded(form: Form) -> bool:
-    """Return whether any limit or threshold is typed: they are folded away otherwise."""
-    return any(form.text(name) for name in (*LIMITS, *THRESHOLDS))
+def is_typed(form: Form, names: Sequence[str]) -> bool:
+    """Return whether any of the fields holds something: they are folded away otherwise."""
+    return any(form.text(name) for name in names)
 
 
 def read_version(form: Form) -> int | None:

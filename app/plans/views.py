@@ -22,7 +22,7 @@ from app.plans.product_setup import create_product_plans
 from app.plans.queries import PlanFilter
 from app.plans.usage import usage_of
 from app.rendering import finish, is_fragment_request, render_detail, render_dialog, render_list
-from app.thresholds import PLAN_DEFAULTS, thresholds_of
+from app.thresholds import PLAN_DEFAULTS, THRESHOLDS, thresholds_of
 from app.unit_of_work import unit_of_work
 from app.users.access import current_actor, current_group_ids, requires
 from app.users.group_filter import read_group
@@ -220,5 +220,7 @@ def _plan_dialog(
         codes=fixer_choices(db.session, allowed),
         zones=ZONES,
         plan_defaults=PLAN_DEFAULTS,
-        is_bounded=plan_form.is_bounded,
+        is_typed=plan_form.is_typed,
+        LIMITS=LIMITS,
+        THRESHOLDS=THRESHOLDS,
     )

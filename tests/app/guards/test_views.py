@@ -1,5 +1,7 @@
 """Limits and breakers as pages: typed, shown, explained, filtered and reset, in both languages."""
 
+import re
+
 import pytest
 from flask import Flask
 
@@ -88,7 +90,11 @@ def test_limits_are_typed_in_yuan_kept_in_fen_and_shown_again(operator: Visitor,
     assert (plan.breaker_failures, plan.breaker_attempts, plan.breaker_returns) == (5, None, 0)
     form = operator.get(f"/plans/{plan_id}/edit", target="dialog").text
     assert 'value="20000.50"' in form
-    assert '<details class="more" open>' in form
+    assert re.findall(r'<details class="more"( open)?><summary>(\w+)<', form) == [
+        ("", "高级"),
+        (" open", "自动执行限额"),
+        (" open", "熔断"),
+    ]
 
 
 def test_what_changed_of_the_limits_stands_in_versions_and_audit(operator: Visitor, plan_id: int) -> None:
