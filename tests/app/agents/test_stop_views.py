@@ -197,3 +197,9 @@ def test_a_stop_of_everything_stands_in_the_banner_for_the_others(
         stop(admin, target)
     text = banner(admin.get("/").text)
     assert ("全部修复" in text, "PBAP" in text, "另有 2 处紧急停止" in text) == (True, False, True)
+
+
+def test_the_audit_names_a_stop_of_everything(admin: Visitor) -> None:
+    stop(admin, "all")
+    text = re.sub(r"<[^>]+>", " ", admin.get("/audit?action=stop.set").text)
+    assert re.search(r"紧急停止\s+全部修复", text)
