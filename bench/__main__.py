@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from bench import collection, commands, frames, pages, push, writing
+from bench import collection, commands, frames, pages, push, repairs, writing
 from bench.figures import Circumstances, Figure, as_table, keep
 from bench.server import BenchError
 from bench.sizes import FULL, QUICK, Sizes
@@ -23,6 +23,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "frames": frames.measure,
     "writing": writing.measure,
     "commands": commands.measure,
+    "repairs": repairs.measure,
     "push": push.measure,
     "collection": collection.measure,
     "pages": pages.measure,

@@ -112,14 +112,14 @@ def running_production(
         world.create()
         fill(world)
         processes.append(
-            _start(folder, "bank", ["sandbox", "--instance", str(folder), "bank", "--port", str(bank_port)])
+            start_module(folder, "bank", ["sandbox", "--instance", str(folder), "bank", "--port", str(bank_port)])
         )
         with running_server(folder) as server:
             configurations = _configure(folder, server, agents, bank_port, world)
-            _create_repair_tables(world, configurations)
+            create_repair_tables(world, configurations)
             is_answering = answers(f"http://127.0.0.1:{bank_port}/healthz")
             wait_for(is_answering, "the bank to answer", START_SECONDS, processes[0])
-            started = [_start(folder, path.stem, ["agent", "--config", str(path)]) for path in configurations]
+            started = [start_module(folder, path.stem, ["agent", "--config", str(path)]) for path in configurations]
             try:
                 wait_for(
                     lambda: introduced(server.app) == len(started),
@@ -170,7 +170,7 @@ def _configure(
     return paths
 
 
-def _create_repair_tables(world: World, configurations: Sequence[Path]) -> None:
+def create_repair_tables(world: World, configurations: Sequence[Path]) -> None:
     """Run the agents' DDL on each group's trade database, as a DBA does."""
     by_group = {}
     for path in configurations:
@@ -182,7 +182,7 @@ def _create_repair_tables(world: World, configurations: Sequence[Path]) -> None:
                 connection.exec_driver_sql(statement)
 
 
-def _start(folder: Path, name: str, module: Sequence[str]) -> "subprocess.Popen[bytes]":
+def start_module(folder: Path, name: str, module: Sequence[str]) -> "subprocess.Popen[bytes]":
     (folder / "logs").mkdir(exist_ok=True)
     with (folder / "logs" / f"{name}.log").open("ab") as log:
         return subprocess.Popen(

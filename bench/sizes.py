@@ -19,6 +19,7 @@ class Sizes:
     broken_among_them: int = 1_000
     listed: int = 100_000
     visits: int = 40
+    repairs: int = 1_000
 
 
 FULL = Sizes()
@@ -33,6 +34,7 @@ QUICK = Sizes(
     broken_among_them=200,
     listed=10_000,
     visits=10,
+    repairs=300,
 )
 TINY = Sizes(
     flooding_clients=2,
@@ -46,5 +48,6 @@ TINY = Sizes(
     broken_among_them=30,
     listed=200,
     visits=2,
+    repairs=20,
 )
 """For the tests."""

@@ -1,0 +1,252 @@
+"""What one agent repairs a second, and where a repair's time goes: production, or what makes it safe."""
+
+import os
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from agent.__main__ import bank_of, ledger_of, offered_fixers, repair_settings, trades_of
+from agent.commands import Dispatcher, Identity
+from agent.config import Configuration, load
+from agent.envelope import new_id
+from agent.journal import Journal
+from agent.outbox import Outbox
+from agent.ports import Ports
+from agent.protocol import Ack, Message, Repair, RepairFinished, decode_to_agent, decode_to_server, encode
+from agent.runner import Runner
+from agent.work import ProductionWork
+from bench.figures import Figure
+from bench.production import create_repair_tables, start_module
+from bench.server import BenchError, free_port, stop, wait_for
+from bench.sizes import Sizes
+from deploy.child import answers
+from deploy.demo import AGENT_TOML
+from sandbox.settings import read_settings
+from sandbox.world import World
+
+GROUP: Final = "PBAP"
+WORKERS: Final = 4
+"""As agent.example.toml has it."""
+IN_FLIGHT: Final = 32
+"""Repairs the server keeps with one agent at most."""
+QUIET_SECONDS: Final = 60.0
+
+TRADES: Final = {
+    "find_repair": "steps",
+    "claim_repair": "steps",
+    "record_step": "steps",
+    "close_repair": "steps",
+    "write_row": "row",
+    "find": "reading",
+    "bank_requests": "reading",
+    "now": "reading",
+    "open_bank_request": "row",
+    "note_bank_request": "row",
+}
+LEDGER: Final = {"legs": "reading", "post": "ledger"}
+BANK: Final = {"facts": "bank", "pay": "bank"}
+JOURNAL: Final = {"find": "journal", "receive": "journal", "finish": "journal", "unsent": "journal"}
+SAFETY: Final = ("journal", "steps", "read back")
+"""What a repair would not need if nothing ever failed."""
+
+
+class Watch:
+    """Adds up seconds by what they were spent on, over all threads.
+
+    What is read after a row was written is reading back.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._here = threading.local()
+
+    def timed(self, subject: Any, what: dict[str, str]) -> Any:
+        """Return the subject with the calls of ``what`` timed under their words, the others as they are."""
+        return _Timed(subject, self, what)
+
+    def call(self, word: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Make a call and count it."""
+        if word in ("reading", "bank") and getattr(self._here, "has_written", False):
+            word = "read back"
+        began = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            spent = time.perf_counter() - began
+            name = function.__name__
+            if name in ("write_row", "find_repair"):
+                self._here.has_written = name == "write_row"
+            with self._lock:
+                self.seconds[word] += spent
+
+
+class _Timed:
+    def __init__(self, subject: Any, watch: Watch, what: dict[str, str]) -> None:
+        self._subject = subject
+        for name, word in what.items():
+            setattr(self, name, self._timing(watch, word, getattr(subject, name)))
+
+    @staticmethod
+    def _timing(watch: Watch, word: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: watch.call(word, function, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._subject, name)
+
+
+class Line:
+    """The server's end of an agent's session: frames go in, messages are taken and acknowledged."""
+
+    def __init__(self, configuration: Configuration, watch: Watch) -> None:
+        self._ready = threading.Event()
+        self._journal = watch.timed(Journal(configuration.journal), JOURNAL)
+        self._outbox = Outbox(self._journal, self._ready.set)
+        ports = Ports(
+            watch.timed(trades_of(configuration), TRADES),
+            watch.timed(ledger_of(configuration), LEDGER),
+            watch.timed(bank_of(configuration), BANK),
+        )
+        fixers, name = offered_fixers(configuration), configuration.tables.agent.name
+        work = ProductionWork(name, ports, repair_settings(configuration), fixers)
+        is_live = threading.Event()
+        is_live.set()
+        self._runner = Runner(self._journal, self._outbox, work, _sent, is_live, workers=WORKERS)
+        identity = Identity(name=name, boot_id=new_id(), version="0", host="bench")
+        self._dispatcher = Dispatcher(
+            identity, self._journal, self._outbox, self._runner, work.fixer_codes, _sent
+        )
+        self.ports = ports
+
+    def repair(self, frames: Sequence[bytes]) -> list[RepairFinished]:
+        """Have all carried out, IN_FLIGHT at a time; return the results. Raises BenchError on silence."""
+        results: list[RepairFinished] = []
+        sent, heard_at = 0, time.monotonic()
+        while len(results) < len(frames):
+            while sent < len(frames) and sent - len(results) < IN_FLIGHT:
+                self._dispatcher.handle(decode_to_agent(frames[sent]))
+                sent += 1
+            self._ready.clear()
+            for unsent in self._outbox.next(IN_FLIGHT):
+                message = decode_to_server(unsent.frame)
+                assert isinstance(message, RepairFinished)
+                results.append(message)
+                self._outbox.sent(unsent)
+                self._dispatcher.handle(Ack(id=new_id(), of=unsent.message_id))
+                heard_at = time.monotonic()
+            if time.monotonic() - heard_at > QUIET_SECONDS:
+                raise BenchError(f"{len(frames) - len(results)} repairs never ended")
+            self._ready.wait(0.02)
+        return results
+
+    def close(self) -> None:
+        self._runner.stop(5.0, 5.0)
+        self._journal.close()
+        for port in (self.ports.trades, self.ports.ledger, self.ports.bank):
+            port.close()  # type: ignore[attr-defined]  # the adapters have it
+
+
+def measure(folder: Path, sizes: Sizes) -> list[Figure]:
+    """Repair so many trades of every kind of break with one agent beside a sandbox."""
+    watch = Watch()
+    with _beside_a_bank(folder, sizes.repairs) as (world, configuration, planted):
+        line = Line(configuration, watch)
+        try:
+            frames = [_order(line.ports, trade_no, code) for trade_no, code in planted]
+            watch.seconds.clear()
+            began, cpu_began = time.perf_counter(), time.process_time()
+            results = line.repair(frames)
+            took, cpu = time.perf_counter() - began, time.process_time() - cpu_began
+        finally:
+            line.close()
+        if violations := world.report().violations:
+            raise BenchError(f"the sandbox's books are not sound: {violations[:3]}")
+    ended = Counter(result.outcome for result in results)
+    if set(ended) != {"repaired"}:
+        raise BenchError(f"not every trade was repaired: {dict(ended)}")
+    return _figures(watch.seconds, len(results), took, cpu)
+
+
+def _figures(seconds: Counter[str], count: int, took: float, cpu: float) -> list[Figure]:
+    conditions = (
+        f"{count:,} trades of every kind a fixer mends; one agent's dispatcher, runner ({WORKERS} workers), "
+        "journal and adapters in one process, fed frames and acknowledged as a server would, no socket "
+        f"between; trades and ledger on SQLite, the sandbox's bank a process of its own; {IN_FLIGHT} in flight"
+    )
+    whole = sum(seconds.values())
+    shares = "of the time of all calls to journal, production and bank, waiting for a lock included"
+    safety = sum(seconds[word] for word in SAFETY)
+    return [
+        Figure("repairs", count / took, "repairs/s", conditions),
+        Figure("repairs' processor time", cpu * 1000 / count, "ms", conditions),
+        *(
+            Figure(f"repairs: {word}", seconds[word] * 1000 / count, "ms", f"each repair; {shares}")
+            for word in ("journal", "steps", "read back", "reading", "row", "ledger", "bank")
+        ),
+        Figure("repairs: safety's share", 100 * safety / whole, "%", f"{', '.join(SAFETY)} {shares}"),
+    ]
+
+
+def _order(ports: Ports, trade_no: str, fixer_code: str) -> bytes:
+    (trade,) = ports.trades.find(trade_no)
+    command_id = new_id()
+    order = Repair(
+        id=command_id,
+        command_id=command_id,
+        trade_no=trade_no,
+        fixer_code=fixer_code,
+        row_hash=trade.row_hash,
+        fence=1,
+        deadline_ms=600_000,
+    )
+    return encode(order)
+
+
+def _sent(message: Message) -> None:
+    """A hint is written out as for a socket and lost."""
+    encode(message)
+
+
+@contextmanager
+def _beside_a_bank(
+    folder: Path, count: int
+) -> Iterator[tuple[World, Configuration, list[tuple[str, str]]]]:
+    """A sandbox with so many trades to mend, its bank running, and an agent's configuration beside it."""
+    world, port = World.of(read_settings(folder, {})), free_port()
+    bank: subprocess.Popen[bytes] | None = None
+    try:
+        world.create()
+        mended = [one for one in world.load_broken(3 * count) if one.expected.startswith("repair:")][:count]
+        bank = start_module(
+            folder, "bank", ["sandbox", "--instance", str(folder), "bank", "--port", str(port)]
+        )
+        configuration = _configuration(folder, world, port)
+        create_repair_tables(world, [configuration.file])
+        wait_for(answers(f"http://127.0.0.1:{port}/healthz"), "the bank to answer", QUIET_SECONDS, bank)
+        yield world, configuration, [(one.trade_no, one.expected.partition(":")[2]) for one in mended]
+    finally:
+        if bank is not None:
+            stop(bank)
+        world.close()
+
+
+def _configuration(folder: Path, world: World, bank_port: int) -> Configuration:
+    path = folder / "agent.toml"
+    (folder / "agents").mkdir()
+    path.write_text(
+        AGENT_TOML.format(
+            name="bench",
+            sys_code=GROUP,
+            instance=folder,
+            server_port=1,
+            bank_port=bank_port,
+            trade_url=world.trade_url(GROUP),
+            ledger_url=world.ledger_url(GROUP),
+        )
+    )
+    return load(path, os.environ)
