@@ -225,20 +225,20 @@ class TradePort(Protocol):
         """
         ...
 
-    def record_step(self, claim: RepairRow, step: StepRow) -> None:
-        """Write a step before (intended) or after (done, failed) its effect. Raises FencedError.
+    def record_step(self, claim: RepairRow, *steps: StepRow) -> None:
+        """Write steps before (intended) or after (done, failed) their effect: all, or none. Raises FencedError.
 
         A step whose key stands already is replaced and belongs to the claim's round from then on.
         """
         ...
 
-    def close_repair(self, claim: RepairRow, state: str) -> None:
-        """Set the repair done or abandoned. Raises FencedError."""
+    def close_repair(self, claim: RepairRow, state: str, *steps: StepRow) -> None:
+        """Set the repair done or abandoned, its last steps with it. Raises FencedError."""
         ...
 
-    def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, step: StepRow) -> Trade:
+    def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, *steps: StepRow) -> Trade:
         """Correct the row by compare-and-set over everything read, with the correction record that keeps the
-        old row and the step marked done, in one transaction; return the row after.
+        old row and the steps (this one done, the next intended), in one transaction; return the row after.
 
         Raises RowChangedError, FencedError.
         """

@@ -10,6 +10,7 @@ from typing import Final
 from agent.envelope import new_id
 from agent.errors import JournalError, PortError, StoppedError
 from agent.failpoints import Failpoint
+from agent.fixers.plan import READ_BACK
 from agent.jobs import Halt, Job, Work, describe, failure
 from agent.journal import Journal
 from agent.orders import Entry, Key
@@ -244,7 +245,8 @@ class Runner:
                     step=step,
                 )
             )
-            if self._halting.is_set() and step.state == "done":
+            # Behind the last step nothing is left to stop, and only its result is not yet kept.
+            if self._halting.is_set() and step.state == "done" and step.name != READ_BACK:
                 raise StoppedError
 
         return note

@@ -106,9 +106,13 @@ class Repairs:
         if connection.execute(replaced).rowcount == 0:
             connection.execute(insert(self._step).values(step_key=step.key, **values))
 
-    def close(self, connection: Connection, claim: RepairRow, state: str) -> None:
-        """Set a repair done or abandoned. Raises FencedError."""
-        self.hold(connection, claim, is_open=False)
+    def close(
+        self, connection: Connection, claim: RepairRow, state: str, steps: Sequence[StepRow] = ()
+    ) -> None:
+        """Set a repair done or abandoned, its last steps with it. Raises FencedError."""
+        self.hold(connection, claim, is_open=bool(steps))
+        for step in steps:
+            self.record_step(connection, claim, step)
         closed = update(self._repair).where(self._repair.c.trade_no == claim.trade_no)
         connection.execute(closed.values(state=state))
 

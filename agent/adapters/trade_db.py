@@ -138,20 +138,21 @@ class SqlTrades:
         """Begin a repair or take an open one over. Raises FencedError."""
         return write(self._engine, "claim the repair", lambda c: self._repairs.claim(c, claim))
 
-    def record_step(self, claim: RepairRow, step: StepRow) -> None:
-        """Write a step before or after its effect. Raises FencedError."""
+    def record_step(self, claim: RepairRow, *steps: StepRow) -> None:
+        """Write steps before or after their effect. Raises FencedError."""
 
         def record(connection: Connection) -> None:
             self._repairs.hold(connection, claim)
-            self._repairs.record_step(connection, claim, step)
+            for step in steps:
+                self._repairs.record_step(connection, claim, step)
 
         write(self._engine, "record a step", record)
 
-    def close_repair(self, claim: RepairRow, state: str) -> None:
-        """Set the repair done or abandoned. Raises FencedError."""
-        write(self._engine, "close the repair", lambda c: self._repairs.close(c, claim, state))
+    def close_repair(self, claim: RepairRow, state: str, *steps: StepRow) -> None:
+        """Set the repair done or abandoned, its last steps with it. Raises FencedError."""
+        write(self._engine, "close the repair", lambda c: self._repairs.close(c, claim, state, steps))
 
-    def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, step: StepRow) -> Trade:
+    def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, *steps: StepRow) -> Trade:
         """Correct the row by compare-and-set. Raises RowChangedError, FencedError: nothing was written."""
 
         def correct(connection: Connection) -> Trade:
@@ -161,7 +162,8 @@ class SqlTrades:
             statement = self._select().where(self._id == trade.trade_id)
             after = self._read_trade(connection.execute(statement).one())
             self._repairs.keep_old_row(connection, claim, before, trade, after.row)
-            self._repairs.record_step(connection, claim, step)
+            for step in steps:
+                self._repairs.record_step(connection, claim, step)
             return after
 
         return write(self._engine, "write the trade row", correct)

@@ -88,6 +88,7 @@ class Attempt:
         self._log = log
         self._cancellation = cancellation
         self._is_void = False
+        self._ended: list[StepRow] = []
 
     # ---- what it holds
 
@@ -161,9 +162,17 @@ class Attempt:
         Raises AttemptEnded when cancelled, FencedError, PortError: the effect must then not be begun.
         """
         self.stop_if_cancelled()
-        result = StepResult(request_no=request_no, reverses=reverses)
-        step = StepRow(
-            key=self.key_of(name, request_no),
+        if name in PAYOUTS:
+            # By itself: a repair stopped behind an ended step is not to look as if the bank had been asked.
+            self.write_down()
+        step = self.intention(name, StepResult(request_no=request_no, reverses=reverses))
+        self.record(step)
+        return step
+
+    def intention(self, name: str, result: StepResult) -> StepRow:
+        """Return a step as it stands before its effect."""
+        return StepRow(
+            key=self.key_of(name, result.request_no),
             seq=self.held.plan.index(name) + 1,
             name=name,
             state=INTENDED,
@@ -172,8 +181,6 @@ class Attempt:
             finished_at=None,
             result=text_of(result),
         )
-        self.record(step)
-        return step
 
     def conclude(self, step: StepRow, state: str, result: StepResult) -> StepRow:
         """Return the step as it ended."""
@@ -182,14 +189,32 @@ class Attempt:
         )
 
     def record(self, step: StepRow) -> None:
-        """Write a step down in production's table, then tell it."""
-        self.ports.trades.record_step(self.held, step)
-        self.keep(step)
+        """Write a step down in production's table, with what has ended before it, then tell it."""
+        steps = (*self._ended, step)
+        self.ports.trades.record_step(self.held, *steps)
+        self.keep(*steps)
 
-    def keep(self, step: StepRow) -> None:
-        """Tell a step that production's table holds."""
+    def record_with_next(self, step: StepRow) -> None:
+        """Have a step that ended written down in one transaction with the next step's intention.
+
+        Nothing has an effect in between; an agent that dies there finds the step intended, as if it had died
+        just after the effect.
+        """
         self.steps[step.key] = step
-        self._log(step)
+        self._ended.append(step)
+
+    def write_down(self) -> None:
+        """Write down what has ended and still waits for the next step. Raises FencedError, PortError."""
+        if self._ended:
+            self.ports.trades.record_step(self.held, *self._ended)
+            self.keep(*self._ended)
+
+    def keep(self, *steps: StepRow) -> None:
+        """Tell steps that production's table holds."""
+        self._ended = []
+        self.steps |= {step.key: step for step in steps}
+        for step in steps:
+            self._log(step)
 
     def stop_if_cancelled(self) -> None:
         """End as cancelled, unless money has begun to move or the row is written: nothing stops half way.

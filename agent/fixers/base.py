@@ -66,8 +66,7 @@ def repair(
             resume(attempt, half_done, fixers)
         else:
             _begin(attempt, standing, fixers)
-        for name in attempt.held.plan:
-            ALL_STEPS[name](attempt)
+        _go_through(attempt)
     except AttemptEnded as ended:
         if ended.is_void:
             attempt.close_void()
@@ -77,6 +76,16 @@ def repair(
     except PortError as error:
         return attempt.report("unknown", str(error))
     return attempt.report("repaired", "")
+
+
+def _go_through(attempt: Attempt) -> None:
+    """Take the steps of the plan that are not done. Raises AttemptEnded, FencedError, PortError."""
+    try:
+        for name in attempt.held.plan:
+            ALL_STEPS[name](attempt)
+    except AttemptEnded:
+        attempt.write_down()
+        raise
 
 
 # ---- a repair from its beginning

@@ -126,6 +126,7 @@ def _seq_of(request_no: str) -> int:
 
 def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
     trade, facts = attempt.seen
+    attempt.write_down()
     if number.is_new:
         attempt.ports.trades.open_bank_request(
             BankRequest(
@@ -195,7 +196,7 @@ def _settle(attempt: Attempt, step: StepRow, status: str, code: str | None) -> N
     """Conclude the payout; raises AttemptEnded unless the bank has paid."""
     result = StepResult(request_no=result_of(step).request_no, status=status, code=code)
     if status == "success":
-        attempt.record(attempt.conclude(step, DONE, result))
+        attempt.record_with_next(attempt.conclude(step, DONE, result))
         return
     if status == "failed":
         attempt.record(attempt.conclude(step, FAILED, result))

@@ -60,7 +60,7 @@ def post_leg(attempt: Attempt, name: str) -> None:
         _reject(attempt, step, error)
     else:
         attempt.vouchers |= dict.fromkeys(_slots(name), voucher)
-        attempt.record(attempt.conclude(step, DONE, StepResult(voucher_no=voucher)))
+        attempt.record_with_next(attempt.conclude(step, DONE, StepResult(voucher_no=voucher)))
 
 
 def _slots(name: str) -> tuple[Leg, ...]:
@@ -104,13 +104,13 @@ def write_row(attempt: Attempt) -> None:
     if is_as_wanted(attempt, trade.row):
         _leave_row(attempt, step, trade)
         return
-    done = attempt.conclude(step, DONE, StepResult())
+    steps = (attempt.conclude(step, DONE, StepResult()), attempt.intention(READ_BACK, StepResult()))
     try:
-        attempt.see(attempt.ports.trades.write_row(attempt.held, trade, attempt.correction(), done))
+        attempt.see(attempt.ports.trades.write_row(attempt.held, trade, attempt.correction(), *steps))
     except RowChangedError:
         _row_changed(attempt, step)
     else:
-        attempt.keep(done)
+        attempt.keep(*steps)
 
 
 def _require_vouchers(attempt: Attempt) -> None:
@@ -162,8 +162,9 @@ def read_back(attempt: Attempt) -> None:
     if not is_as_wanted(attempt, trade.row) or (is_ours and trade.row != attempt.wanted_row()):
         # Someone wrote the row after us: looking again changes nothing, writing again would overwrite theirs.
         raise AttemptEnded("needs_human", f"read back: {NOT_AS_WRITTEN}")
-    attempt.record(attempt.conclude(step, DONE, StepResult()))
-    attempt.ports.trades.close_repair(attempt.held, DONE)
+    done = attempt.conclude(step, DONE, StepResult())
+    attempt.ports.trades.close_repair(attempt.held, DONE, done)
+    attempt.keep(done)
 
 
 STEPS: Final[Mapping[str, Callable[[Attempt], None]]] = {

@@ -187,16 +187,17 @@ class FakeTrades:
         return self._repair(claim.trade_no) or claimed
 
     @port_call
-    def record_step(self, claim: RepairRow, step: StepRow) -> None:
+    def record_step(self, claim: RepairRow, *steps: StepRow) -> None:
+        self._keep_steps(self._owned(claim), steps)
+
+    @port_call
+    def close_repair(self, claim: RepairRow, state: str, *steps: StepRow) -> None:
         standing = self._owned(claim)
-        self.repair_steps[step.key] = (claim.trade_no, standing.round, step)
+        self._keep_steps(standing, steps)
+        self.repairs[claim.trade_no] = msgspec.structs.replace(standing, state=state)
 
     @port_call
-    def close_repair(self, claim: RepairRow, state: str) -> None:
-        self.repairs[claim.trade_no] = msgspec.structs.replace(self._owned(claim), state=state)
-
-    @port_call
-    def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, step: StepRow) -> Trade:
+    def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, *steps: StepRow) -> Trade:
         standing = self._owned(claim)
         stored = self.rows.get(trade.trade_id)
         if stored is None or self._read(stored).row_hash != trade.row_hash:
@@ -214,10 +215,14 @@ class FakeTrades:
                 stored.row[f"{cells}_TRD_STATUS"] = 0
         stored.version += 1
         stored.updated_at = self.clock()
-        self.repair_steps[step.key] = (claim.trade_no, standing.round, step)
+        self._keep_steps(standing, steps)
         return self._read(stored)
 
     # ---- inside
+
+    def _keep_steps(self, standing: RepairRow, steps: Sequence[StepRow]) -> None:
+        for step in steps:
+            self.repair_steps[step.key] = (standing.trade_no, standing.round, step)
 
     def _stored(self, trade_no: str) -> list[StoredTrade]:
         return [stored for _, stored in sorted(self.rows.items()) if stored.row["TRD_NUM"] == trade_no]
