@@ -226,9 +226,10 @@ class TradePort(Protocol):
         ...
 
     def record_step(self, claim: RepairRow, *steps: StepRow) -> None:
-        """Write steps before (intended) or after (done, failed) their effect: all, or none. Raises FencedError.
+        """Write steps before (intended) or after (done, failed) their effect: all, or none.
 
         A step whose key stands already is replaced and belongs to the claim's round from then on.
+        Raises FencedError.
         """
         ...
 

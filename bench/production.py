@@ -112,14 +112,18 @@ def running_production(
         world.create()
         fill(world)
         processes.append(
-            start_module(folder, "bank", ["sandbox", "--instance", str(folder), "bank", "--port", str(bank_port)])
+            start_module(
+                folder, "bank", ["sandbox", "--instance", str(folder), "bank", "--port", str(bank_port)]
+            )
         )
         with running_server(folder) as server:
             configurations = _configure(folder, server, agents, bank_port, world)
             create_repair_tables(world, configurations)
             is_answering = answers(f"http://127.0.0.1:{bank_port}/healthz")
             wait_for(is_answering, "the bank to answer", START_SECONDS, processes[0])
-            started = [start_module(folder, path.stem, ["agent", "--config", str(path)]) for path in configurations]
+            started = [
+                start_module(folder, path.stem, ["agent", "--config", str(path)]) for path in configurations
+            ]
             try:
                 wait_for(
                     lambda: introduced(server.app) == len(started),

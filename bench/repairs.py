@@ -4,7 +4,7 @@ import os
 import subprocess
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +62,8 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.calls: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._here = threading.local()
 
@@ -84,6 +85,7 @@ class Watch:
                 self._here.has_written = name == "write_row"
             with self._lock:
                 self.seconds[word] += spent
+                self.calls[word] += 1
 
 
 class _Timed:
@@ -107,11 +109,8 @@ class Line:
         self._ready = threading.Event()
         self._journal = watch.timed(Journal(configuration.journal), JOURNAL)
         self._outbox = Outbox(self._journal, self._ready.set)
-        ports = Ports(
-            watch.timed(trades_of(configuration), TRADES),
-            watch.timed(ledger_of(configuration), LEDGER),
-            watch.timed(bank_of(configuration), BANK),
-        )
+        adapters = (trades_of(configuration), ledger_of(configuration), bank_of(configuration))
+        ports = Ports(*map(watch.timed, adapters, (TRADES, LEDGER, BANK)))
         fixers, name = offered_fixers(configuration), configuration.tables.agent.name
         work = ProductionWork(name, ports, repair_settings(configuration), fixers)
         is_live = threading.Event()
@@ -122,6 +121,7 @@ class Line:
             identity, self._journal, self._outbox, self._runner, work.fixer_codes, _sent
         )
         self.ports = ports
+        self._adapters = adapters
 
     def repair(self, frames: Sequence[bytes]) -> list[RepairFinished]:
         """Have all carried out, IN_FLIGHT at a time; return the results. Raises BenchError on silence."""
@@ -147,8 +147,8 @@ class Line:
     def close(self) -> None:
         self._runner.stop(5.0, 5.0)
         self._journal.close()
-        for port in (self.ports.trades, self.ports.ledger, self.ports.bank):
-            port.close()  # type: ignore[attr-defined]  # the adapters have it
+        for adapter in self._adapters:
+            adapter.close()
 
 
 def measure(folder: Path, sizes: Sizes) -> list[Figure]:
@@ -159,6 +159,7 @@ def measure(folder: Path, sizes: Sizes) -> list[Figure]:
         try:
             frames = [_order(line.ports, trade_no, code) for trade_no, code in planted]
             watch.seconds.clear()
+            watch.calls.clear()
             began, cpu_began = time.perf_counter(), time.process_time()
             results = line.repair(frames)
             took, cpu = time.perf_counter() - began, time.process_time() - cpu_began
@@ -169,14 +170,16 @@ def measure(folder: Path, sizes: Sizes) -> list[Figure]:
     ended = Counter(result.outcome for result in results)
     if set(ended) != {"repaired"}:
         raise BenchError(f"not every trade was repaired: {dict(ended)}")
-    return _figures(watch.seconds, len(results), took, cpu)
+    return _figures(watch, len(results), took, cpu)
 
 
-def _figures(seconds: Counter[str], count: int, took: float, cpu: float) -> list[Figure]:
+def _figures(watch: Watch, count: int, took: float, cpu: float) -> list[Figure]:
+    seconds, call = watch.seconds, watch.seconds["bank"] * 1000 / watch.calls["bank"]
     conditions = (
         f"{count:,} trades of every kind a fixer mends; one agent's dispatcher, runner ({WORKERS} workers), "
         "journal and adapters in one process, fed frames and acknowledged as a server would, no socket "
-        f"between; trades and ledger on SQLite, the sandbox's bank a process of its own; {IN_FLIGHT} in flight"
+        f"between; trades and ledger on SQLite, the sandbox's bank a process of its own, a call {call:.1f} ms; "
+        f"{IN_FLIGHT} in flight"
     )
     whole = sum(seconds.values())
     shares = "of the time of all calls to journal, production and bank, waiting for a lock included"
@@ -213,9 +216,7 @@ def _sent(message: Message) -> None:
 
 
 @contextmanager
-def _beside_a_bank(
-    folder: Path, count: int
-) -> Iterator[tuple[World, Configuration, list[tuple[str, str]]]]:
+def _beside_a_bank(folder: Path, count: int) -> Iterator[tuple[World, Configuration, list[tuple[str, str]]]]:
     """A sandbox with so many trades to mend, its bank running, and an agent's configuration beside it."""
     world, port = World.of(read_settings(folder, {})), free_port()
     bank: subprocess.Popen[bytes] | None = None

@@ -5,7 +5,7 @@ a short message that names neither address nor user.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -156,9 +156,11 @@ def clock(engine: Engine) -> ColumnElement[datetime]:
     return literal_column(_CLOCKS[engine.dialect.name], DateTime())
 
 
-def read(engine: Engine, what: str, statement: Executable) -> Sequence[Row[Any]]:
+def read(
+    engine: Engine, what: str, statement: Executable, values: Mapping[str, object] | None = None
+) -> Sequence[Row[Any]]:
     """All rows of one statement, in a transaction of its own. Raises PortError."""
-    return read_within(engine, what, lambda connection: connection.execute(statement).all())
+    return read_within(engine, what, lambda connection: connection.execute(statement, values).all())
 
 
 def read_within(engine: Engine, what: str, work: Callable[[Connection], T]) -> T:

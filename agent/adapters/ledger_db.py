@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select
 
+from agent.adapters.asked import given, texts_asked
 from agent.adapters.check import describe
 from agent.adapters.engine import ConstraintError, clock, open_engine, read, read_within, write
 from agent.adapters.entries import Entry, leg_facts, net
@@ -32,6 +33,23 @@ class SqlLedger:
         self._now = clock(self._engine)
         self._poster = Poster(self._names, self._tables, self._now)
         self._reverser = Reverser(self._names, self._tables, self._poster, self._now)
+        cells, lines = self._tables.entry.c, self._tables.posting.c
+        self._select_live = select(
+            cells["TRD_NUM"],
+            cells["VOUCHER_NO"],
+            cells["LEG"],
+            cells["KIND"],
+            cells["AMOUNT"],
+            cells["CURRENCY"],
+        ).where(
+            cells["TRD_NUM"].in_(texts_asked("trade_nos")),
+            cells["REVERSED_BY"].is_(None),
+            cells["REVERSES"].is_(None),
+            cells["KIND"] != self._names.reversal,
+        )
+        self._select_lines = select(lines["VOUCHER_NO"], lines["ACC_NO"], lines["AMOUNT"]).where(
+            lines["VOUCHER_NO"].in_(texts_asked("voucher_nos"))
+        )
 
     def close(self) -> None:
         """Give the connections back."""
@@ -88,29 +106,12 @@ class SqlLedger:
 
     def _entries(self, trade_nos: Sequence[str]) -> Mapping[str, list[Entry]]:
         """The unreversed entries of each trade, with their postings, as of one moment."""
-        cells, lines = self._tables.entry.c, self._tables.posting.c
-        live = select(
-            cells["TRD_NUM"],
-            cells["VOUCHER_NO"],
-            cells["LEG"],
-            cells["KIND"],
-            cells["AMOUNT"],
-            cells["CURRENCY"],
-        ).where(
-            cells["TRD_NUM"].in_(trade_nos),
-            cells["REVERSED_BY"].is_(None),
-            cells["REVERSES"].is_(None),
-            cells["KIND"] != self._names.reversal,
-        )
 
         def look(connection: Connection) -> Mapping[str, list[Entry]]:
-            rows = connection.execute(live).all()
+            rows = connection.execute(self._select_live, given(trade_nos=list(trade_nos))).all()
             postings: dict[str, list[tuple[str, Any]]] = defaultdict(list)
             for vouchers in in_batches([row[1] for row in rows], MOST_ASKED):
-                mine = select(lines["VOUCHER_NO"], lines["ACC_NO"], lines["AMOUNT"]).where(
-                    lines["VOUCHER_NO"].in_(vouchers)
-                )
-                for line in connection.execute(mine):
+                for line in connection.execute(self._select_lines, given(voucher_nos=vouchers)):
                     postings[line[0]].append((line[1], plain(line[2])))
             return _by_trade(rows, postings)
 

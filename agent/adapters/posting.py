@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
 
+from agent.adapters.asked import given, plain_asked, text_asked, texts_asked
 from agent.adapters.entries import SLOTS, Shares, net, shares
 from agent.adapters.names import LedgerNames
 from agent.adapters.rows import moment, plain
@@ -29,6 +30,47 @@ class Poster:
         self._names = names
         self._tables = tables
         self._now = now
+        sequence, entry, leg, account = tables.sequence.c, tables.entry, tables.entry_leg, tables.account.c
+        is_it = sequence["ID"] == 1
+        self._raise_sequence = (
+            update(tables.sequence).where(is_it).values(LAST_VALUE=sequence["LAST_VALUE"] + 1)
+        )
+        self._select_sequence = select(sequence["LAST_VALUE"], now).where(is_it)
+        self._select_known = select(entry).where(entry.c["IDEM_KEY"] == text_asked("key"))
+        self._select_taken = select(leg.c["VOUCHER_NO"]).where(
+            leg.c["TRD_NUM"] == text_asked("trade_no"),
+            leg.c["LEG"].in_(texts_asked("slots")),
+            leg.c["LIVE"] == 1,
+        )
+        self._select_accounts = select(account["ACC_NO"], account["KIND"], account["CURRENCY"]).where(
+            account["ACC_NO"].in_(texts_asked("account_nos"))
+        )
+        self._insert_entry = insert(entry).values(
+            VOUCHER_NO=text_asked("voucher_no"),
+            TRD_NUM=text_asked("trade_no"),
+            LEG=text_asked("leg"),
+            KIND=text_asked("kind"),
+            AMOUNT=plain_asked("amount"),
+            CURRENCY=text_asked("currency"),
+            IDEM_KEY=text_asked("key"),
+            POSTED_BY=names.posted_by,
+            POSTED_AT=now,
+        )
+        self._insert_leg = insert(leg).values(
+            TRD_NUM=text_asked("trade_no"),
+            LEG=text_asked("slot"),
+            VOUCHER_NO=text_asked("voucher_no"),
+            LIVE=1,
+        )
+        self._insert_line = insert(tables.posting).values(
+            VOUCHER_NO=text_asked("voucher_no"), ACC_NO=text_asked("account_no"), AMOUNT=plain_asked("amount")
+        )
+        enough = or_(account["KIND"] != names.customer, account["BALANCE"] >= plain_asked("least"))
+        self._move_balance = (
+            update(tables.account)
+            .where(account["ACC_NO"] == text_asked("account_no"), enough)
+            .values(BALANCE=account["BALANCE"] + plain_asked("change"))
+        )
 
     def post(self, connection: Connection, posting: Posting) -> str:
         """The voucher number, new or the one that the key was given before.
@@ -58,21 +100,17 @@ class Poster:
 
     def next_value(self, connection: Connection) -> tuple[int, datetime]:
         """Take the next value of the sequence, and with it the place in line; and the ledger's clock."""
-        cells = self._tables.sequence.c
-        raised = (
-            update(self._tables.sequence).where(cells["ID"] == 1).values(LAST_VALUE=cells["LAST_VALUE"] + 1)
-        )
-        if connection.execute(raised).rowcount != 1:
+        if connection.execute(self._raise_sequence).rowcount != 1:
             raise PortError("the ledger has no voucher sequence")
-        value, now = connection.execute(select(cells["LAST_VALUE"], self._now).where(cells["ID"] == 1)).one()
+        value, now = connection.execute(self._select_sequence).one()
         at = moment(now)
         if at is None or not isinstance(value, int):
             raise PortError("the ledger's sequence or clock cannot be read")
         return value, at
 
     def _known(self, connection: Connection, posting: Posting, wanted: Shares) -> str | None:
-        entry, lines = self._tables.entry, self._tables.posting
-        held = connection.execute(select(entry).where(entry.c["IDEM_KEY"] == posting.key)).first()
+        lines = self._tables.posting
+        held = connection.execute(self._select_known, given(key=posting.key)).first()
         if held is None:
             return None
         if held.REVERSED_BY is not None:
@@ -88,22 +126,14 @@ class Poster:
         return str(held.VOUCHER_NO)
 
     def _refuse_taken(self, connection: Connection, posting: Posting) -> None:
-        cells = self._tables.entry_leg.c
-        taken = select(cells["VOUCHER_NO"]).where(
-            cells["TRD_NUM"] == posting.trade_no,
-            cells["LEG"].in_(SLOTS[posting.leg.value]),
-            cells["LIVE"] == 1,
-        )
-        held = connection.execute(taken).first()
+        asked = given(trade_no=posting.trade_no, slots=list(SLOTS[posting.leg.value]))
+        held = connection.execute(self._select_taken, asked).first()
         if held is not None:
             raise LegTakenError(f"leg {posting.leg.value} of {posting.trade_no} is held by {held[0]}")
 
     def _check_accounts(self, connection: Connection, posting: Posting, wanted: Shares) -> None:
-        cells = self._tables.account.c
         needed = {account_no for account_no, _ in wanted}
-        rows = connection.execute(
-            select(cells["ACC_NO"], cells["KIND"], cells["CURRENCY"]).where(cells["ACC_NO"].in_(needed))
-        )
+        rows = connection.execute(self._select_accounts, given(account_nos=sorted(needed)))
         kinds = {row[0]: row[1] for row in rows if row[2] == posting.amount.currency}
         missing = sorted(needed - kinds.keys())
         if missing:
@@ -112,37 +142,32 @@ class Poster:
             raise LedgerRejectedError(f"account {posting.account_no} is not a customer's")
 
     def _insert(self, connection: Connection, posting: Posting, voucher_no: str, wanted: Shares) -> None:
-        connection.execute(
-            insert(self._tables.entry).values(
-                VOUCHER_NO=voucher_no,
-                TRD_NUM=posting.trade_no,
-                LEG=posting.leg.value,
-                KIND=self._kind(posting),
-                AMOUNT=posting.amount.minor,
-                CURRENCY=posting.amount.currency,
-                IDEM_KEY=posting.key,
-                POSTED_BY=self._names.posted_by,
-                POSTED_AT=self._now,
-            )
+        entry = given(
+            voucher_no=voucher_no,
+            trade_no=posting.trade_no,
+            leg=posting.leg.value,
+            kind=self._kind(posting),
+            amount=posting.amount.minor,
+            currency=posting.amount.currency,
+            key=posting.key,
         )
+        connection.execute(self._insert_entry, entry)
         for slot in SLOTS[posting.leg.value]:
-            held = {"TRD_NUM": posting.trade_no, "LEG": slot, "VOUCHER_NO": voucher_no, "LIVE": 1}
-            connection.execute(insert(self._tables.entry_leg).values(held))
+            held = given(trade_no=posting.trade_no, slot=slot, voucher_no=voucher_no)
+            connection.execute(self._insert_leg, held)
         self.write_lines(connection, voucher_no, wanted)
 
     def write_lines(self, connection: Connection, voucher_no: str, wanted: Shares) -> None:
         """Write the signed postings of an entry."""
         for account_no, amount in wanted:
-            line = {"VOUCHER_NO": voucher_no, "ACC_NO": account_no, "AMOUNT": amount}
-            connection.execute(insert(self._tables.posting).values(line))
+            line = given(voucher_no=voucher_no, account_no=account_no, amount=amount)
+            connection.execute(self._insert_line, line)
 
     def move(self, connection: Connection, wanted: Shares) -> None:
         """Raise and lower the balances, in the order of the accounts so that two postings cannot deadlock."""
-        account = self._tables.account
         for account_no, change in sorted(net(wanted).items()):
-            enough = or_(account.c["KIND"] != self._names.customer, account.c["BALANCE"] >= -change)
-            moved = update(account).where(account.c["ACC_NO"] == account_no, enough)
-            if connection.execute(moved.values(BALANCE=account.c["BALANCE"] + change)).rowcount != 1:
+            moved = given(account_no=account_no, least=-change, change=change)
+            if connection.execute(self._move_balance, moved).rowcount != 1:
                 raise InsufficientBalanceError(f"the account does not hold {-change} fen")
 
     def _kind(self, posting: Posting) -> str:

@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Update, insert, select, update
 
+from agent.adapters.asked import given, moment_asked, number_asked, text_asked
 from agent.adapters.rows import UNDATED, moment, naive, text
 from agent.adapters.tables import TradeTables
 from agent.errors import FencedError, PortError
@@ -38,23 +39,31 @@ class Repairs:
         self._correction = tables.correction
         self._now = now
         self._rows_of = rows_of
+        repair, step, of_trade = self._repair.c, self._step.c, text_asked("trade_no")
+        self._select_repair = select(self._repair).where(repair.trade_no == of_trade)
+        self._select_steps = (
+            select(self._step)
+            .where(step.trade_no == of_trade, step.round == number_asked("round"))
+            .order_by(step.seq)
+        )
+        self._lock = update(self._repair).where(repair.trade_no == of_trade).values(changed_at=now)
+        self._holds = {is_open: self._holding(_CLAIM, is_open=is_open) for is_open in (True, False)}
+        of_key, asked = step.step_key == text_asked("step_key"), _STEP
+        self._replace_step = update(self._step).where(of_key).values(asked)
+        self._insert_step = insert(self._step).values({"step_key": text_asked("step_key"), **asked})
 
     def find(self, connection: Connection, trade_no: str) -> RepairRow | None:
         """The newest repair of the trade with its steps."""
-        row = connection.execute(select(self._repair).where(self._repair.c.trade_no == trade_no)).first()
+        row = connection.execute(self._select_repair, given(trade_no=trade_no)).first()
         if row is None:
             return None
-        steps = self._step.c
-        mine = (
-            select(self._step).where(steps.trade_no == trade_no, steps.round == row.round).order_by(steps.seq)
-        )
-        return _repair_of(row, connection.execute(mine).all())
+        mine = given(trade_no=trade_no, round=row.round)
+        return _repair_of(row, connection.execute(self._select_steps, mine).all())
 
     def claim(self, connection: Connection, claim: RepairRow) -> RepairRow:
         """Begin a repair or take an open one over. Raises FencedError."""
         repair = self._repair
-        lock = update(repair).where(repair.c.trade_no == claim.trade_no).values(changed_at=self._now)
-        if connection.execute(lock).rowcount == 0:
+        if connection.execute(self._lock, given(trade_no=claim.trade_no)).rowcount == 0:
             values = self._values(claim, 1)
             connection.execute(insert(repair).values(trade_no=claim.trade_no, **values))
         else:
@@ -73,6 +82,12 @@ class Repairs:
 
     def hold(self, connection: Connection, claim: RepairRow, *, is_open: bool = True) -> None:
         """Lock the repair for this transaction. Raises FencedError when it is another attempt's by now."""
+        owned = given(trade_no=claim.trade_no, round=claim.round, fence=claim.fence, boot_id=claim.boot_id)
+        if connection.execute(self._holds[is_open], owned).rowcount != 1:
+            raise FencedError(f"the repair of {claim.trade_no} belongs to a newer attempt")
+
+    def _holding(self, claim: Any, *, is_open: bool) -> Update:
+        """Locks the repair that ``claim`` owns, whose values are given at the call."""
         cells = self._repair.c
         owned = [
             cells.trade_no == claim.trade_no,
@@ -83,28 +98,27 @@ class Repairs:
         if is_open:
             owned.append(cells.state == OPEN)
         held = update(self._repair).where(*owned).values(changed_at=self._now)
-        if connection.execute(held).rowcount != 1:
-            raise FencedError(f"the repair of {claim.trade_no} belongs to a newer attempt")
+        return held  # noqa: RET504 - the statement has its name
 
     def record_step(self, connection: Connection, claim: RepairRow, step: StepRow) -> None:
         """Write a step under a held repair; one whose key stands already is replaced."""
-        values = {
-            "trade_no": claim.trade_no,
-            "round": claim.round,
-            "seq": step.seq,
-            "name": step.name,
-            "state": step.state,
-            "moves_money": int(step.moves_money),
-            "started_at": naive(step.started_at),
-            "finished_at": None if step.finished_at is None else naive(step.finished_at),
-            "result": step.result,
-            "fence": claim.fence,
-            "agent": claim.agent,
-            "boot_id": claim.boot_id,
-        }
-        replaced = update(self._step).where(self._step.c.step_key == step.key).values(values)
-        if connection.execute(replaced).rowcount == 0:
-            connection.execute(insert(self._step).values(step_key=step.key, **values))
+        values = given(
+            step_key=step.key,
+            trade_no=claim.trade_no,
+            round=claim.round,
+            seq=step.seq,
+            name=step.name,
+            state=step.state,
+            moves_money=int(step.moves_money),
+            started_at=naive(step.started_at),
+            finished_at=None if step.finished_at is None else naive(step.finished_at),
+            result=step.result,
+            fence=claim.fence,
+            agent=claim.agent,
+            boot_id=claim.boot_id,
+        )
+        if connection.execute(self._replace_step, values).rowcount == 0:
+            connection.execute(self._insert_step, values)
 
     def close(
         self, connection: Connection, claim: RepairRow, state: str, steps: Sequence[StepRow] = ()
@@ -166,6 +180,33 @@ class Repairs:
             "started_at": self._now,
             "changed_at": self._now,
         }
+
+
+class _Claimed:
+    """A claim in a statement built once: what is asked of one, by its fields' names."""
+
+    trade_no = text_asked("trade_no")
+    round = number_asked("round")
+    fence = number_asked("fence")
+    boot_id = text_asked("boot_id")
+
+
+_CLAIM = _Claimed()
+_STEP = {
+    "trade_no": text_asked("trade_no"),
+    "round": number_asked("round"),
+    "seq": number_asked("seq"),
+    "name": text_asked("name"),
+    "state": text_asked("state"),
+    "moves_money": number_asked("moves_money"),
+    "started_at": moment_asked("started_at"),
+    "finished_at": moment_asked("finished_at"),
+    "result": text_asked("result"),
+    "fence": number_asked("fence"),
+    "agent": text_asked("agent"),
+    "boot_id": text_asked("boot_id"),
+}
+"""A step's columns, but for its key."""
 
 
 def _json(value: object) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, DateTime, Row, and_, func, insert, literal, select, update
 from sqlalchemy.sql import ColumnElement, Select
 
+from agent.adapters.asked import given, plain_asked, text_asked, texts_asked
 from agent.adapters.begun import begun_since
 from agent.adapters.check import describe
 from agent.adapters.engine import clock, open_engine, read, read_within, write
@@ -45,6 +46,16 @@ class SqlTrades:
         }
         self._id, self._no = cells[columns.trade_id], cells[columns.trade_no]
         self._changed_at, self._version = cells[columns.changed_at], cells[columns.version]
+        of_number, of_id = self._no == text_asked("trade_no"), self._id == plain_asked("trade_id")
+        self._select_numbered = self._select().where(of_number).order_by(self._id)
+        self._select_one = self._select().where(of_id)
+        self._lock_one = self._select_one.with_for_update()
+        request, named = self._tables.request.c, self._names.request_columns
+        self._select_requests = (
+            select(self._tables.request)
+            .where(request[named.trade_no].in_(texts_asked("trade_nos")))
+            .order_by(request[named.trade_no], request[named.seq])
+        )
 
     def close(self) -> None:
         """Give the connections back."""
@@ -66,7 +77,8 @@ class SqlTrades:
 
     def find(self, trade_no: str) -> list[Trade]:
         """Rows with this number. Where case is ignored look-alikes may come too; alone they do not match."""
-        found = self._trades(self._select().where(self._no == trade_no).order_by(self._id))
+        rows = read(self._engine, "read the trade table", self._select_numbered, given(trade_no=trade_no))
+        found = [self._read_trade(row) for row in rows]
         return found if any(trade.trade_no == trade_no for trade in found) else []
 
     def suspects(self, patterns: Sequence[Pattern], window: Window, page: int) -> Iterator[list[Trade]]:
@@ -97,12 +109,10 @@ class SqlTrades:
 
     def bank_requests(self, trade_nos: Sequence[str]) -> Mapping[str, list[BankRequest]]:
         """Every bank request of each trade, by seq."""
-        table, columns = self._tables.request, self._names.request_columns
-        trade_no, seq = table.c[columns.trade_no], table.c[columns.seq]
         by_trade: dict[str, list[BankRequest]] = {}
         for asked in in_batches(list(dict.fromkeys(trade_nos)), MOST_ASKED):
-            statement = select(table).where(trade_no.in_(asked)).order_by(trade_no, seq)
-            for row in read(self._engine, "read the bank requests", statement):
+            mine = given(trade_nos=asked)
+            for row in read(self._engine, "read the bank requests", self._select_requests, mine):
                 request = _request_of(row, self._names.request_paid)
                 by_trade.setdefault(request.trade_no, []).append(request)
         return by_trade
@@ -159,8 +169,9 @@ class SqlTrades:
             self._repairs.hold(connection, claim)
             before = self._locked(connection, trade)
             self._compare_and_set(connection, before, correction)
-            statement = self._select().where(self._id == trade.trade_id)
-            after = self._read_trade(connection.execute(statement).one())
+            after = self._read_trade(
+                connection.execute(self._select_one, given(trade_id=trade.trade_id)).one()
+            )
             self._repairs.keep_old_row(connection, claim, before, trade, after.row)
             for step in steps:
                 self._repairs.record_step(connection, claim, step)
@@ -173,11 +184,8 @@ class SqlTrades:
     def _select(self) -> Select[*tuple[Any, ...]]:
         return select(*self._tables.stored, self._now.label("read_at"))
 
-    def _trades(self, statement: Select[*tuple[Any, ...]]) -> list[Trade]:
-        return [self._read_trade(row) for row in read(self._engine, "read the trade table", statement)]
-
     def _rows_of(self, connection: Connection, trade_no: str) -> list[Trade]:
-        found = connection.execute(self._select().where(self._no == trade_no))
+        found = connection.execute(self._select_numbered, given(trade_no=trade_no))
         return [self._read_trade(row) for row in found]
 
     def _pages(self, wanted: ColumnElement[bool], window: Window, page: int) -> Iterator[list[Trade]]:
@@ -278,8 +286,7 @@ class SqlTrades:
 
     def _locked(self, connection: Connection, trade: Trade) -> dict[str, object]:
         """Lock the trade row and return every column read, as stored. Raises RowChangedError."""
-        statement = self._select().where(self._id == trade.trade_id).with_for_update()
-        row = connection.execute(statement).first()
+        row = connection.execute(self._lock_one, given(trade_id=trade.trade_id)).first()
         if row is None or self._read_trade(row).row_hash != trade.row_hash:
             raise RowChangedError(f"the row of {trade.trade_no} is no longer what was read")
         return dict(zip((cell.name for cell in self._tables.stored), row[:-1], strict=True))

@@ -1,0 +1,46 @@
+"""Statements built once: what is asked each time is named here and given at the call.
+
+To build a statement anew for each call costs more than to have SQLite carry it out. The types are those that
+SQLAlchemy gives the values themselves, so that a database is sent the same either way.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import BindParameter, DateTime, Integer, String, bindparam
+from sqlalchemy.types import NullType, TypeEngine
+
+_PREFIX: Final = "asked_"
+"""A name of its own beside the columns'."""
+
+
+def text_asked(name: str) -> BindParameter[str]:
+    """A text given at the call."""
+    return bindparam(_PREFIX + name, type_=String())
+
+
+def number_asked(name: str) -> BindParameter[int]:
+    """A small whole number given at the call."""
+    return bindparam(_PREFIX + name, type_=Integer())
+
+
+def moment_asked(name: str) -> BindParameter[datetime]:
+    """A naive UTC time given at the call, or None."""
+    return bindparam(_PREFIX + name, type_=DateTime())
+
+
+def plain_asked(name: str) -> BindParameter[Any]:
+    """A value given at the call that the driver may take as it is: an integer of any size, a text, None."""
+    return bindparam(_PREFIX + name, type_=NullType())
+
+
+def texts_asked(name: str) -> BindParameter[Sequence[str]]:
+    """Texts for an IN, given at the call."""
+    kind: TypeEngine[Any] = String()
+    return bindparam(_PREFIX + name, type_=kind, expanding=True)
+
+
+def given(**values: object) -> dict[str, object]:
+    """The values of a call, by the names above."""
+    return {_PREFIX + name: value for name, value in values.items()}
