@@ -178,7 +178,7 @@ def _figures(watch: Watch, count: int, took: float, cpu: float) -> list[Figure]:
     conditions = (
         f"{count:,} trades of every kind a fixer mends; one agent's dispatcher, runner ({WORKERS} workers), "
         "journal and adapters in one process, fed frames and acknowledged as a server would, no socket "
-        f"between; trades and ledger on SQLite, the sandbox's bank a process of its own, a call {call:.1f} ms; "
+        f"between; trades and ledger on SQLite, the sandbox's bank a process of its own, {call:.1f} ms a call; "
         f"{IN_FLIGHT} in flight"
     )
     whole = sum(seconds.values())
