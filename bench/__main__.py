@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from bench import collection, commands, frames, pages, push, repairs, writing
+from bench import collection, commands, frames, open_anomalies, pages, push, repairs, writing
 from bench.figures import Circumstances, Figure, as_table, keep
 from bench.server import BenchError
 from bench.sizes import FULL, QUICK, Sizes
@@ -24,6 +24,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "writing": writing.measure,
     "commands": commands.measure,
     "repairs": repairs.measure,
+    "open anomalies": open_anomalies.measure,
     "push": push.measure,
     "collection": collection.measure,
     "pages": pages.measure,

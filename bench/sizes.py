@@ -20,6 +20,7 @@ class Sizes:
     listed: int = 100_000
     visits: int = 40
     repairs: int = 1_000
+    open_anomalies: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
 
 
 FULL = Sizes()
@@ -35,6 +36,7 @@ QUICK = Sizes(
     listed=10_000,
     visits=10,
     repairs=300,
+    open_anomalies=(100, 1_000, 10_000),
 )
 TINY = Sizes(
     flooding_clients=2,
@@ -49,5 +51,6 @@ TINY = Sizes(
     listed=200,
     visits=2,
     repairs=20,
+    open_anomalies=(5, 30),
 )
 """For the tests."""
