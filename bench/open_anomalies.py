@@ -2,11 +2,10 @@
 
 import time
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from flask import Flask
 from flask_migrate import upgrade
@@ -62,19 +61,15 @@ def measure(folder: Path, sizes: Sizes) -> list[Figure]:
     """Take each number of open anomalies in a database of its own, the smallest first."""
     figures: list[Figure] = []
     costs: dict[str, list[float]] = {"repair": [], "hold": []}
+    _cost(folder / "unmeasured", sizes.open_anomalies[0], None)
     for count in sizes.open_anomalies:
         conditions = (
             f"{count:,} open anomalies of one plan; SQLite; one page of a tick ({min(PAGE, count)} repairs) "
-            "through tick, attempts, dispatcher and results, by the code that scheduler, dispatcher and writer "
-            f"call, in one thread, results {BATCH} a transaction; no socket"
+            "through tick, attempts, dispatcher and results, by the code that scheduler, dispatcher and "
+            f"writer call, in one thread, results {BATCH} a transaction; no socket"
         )
         for name, limit in (("repair", None), ("hold", 1)):
-            app = _fill(folder / f"{name}-{count}", count, limit)
-            with app.app_context():
-                took, done = _repairs(app) if name == "repair" else _holds(count)
-                db.session.remove()
-                db.engine.dispose()
-            costs[name].append(took * 1000 / done)
+            costs[name].append(_cost(folder / f"{name}-{count}", count, limit))
             figures.append(
                 Figure(f"server's cost a {name}, {count:,} open", costs[name][-1], "ms", conditions)
             )
@@ -85,8 +80,18 @@ def measure(folder: Path, sizes: Sizes) -> list[Figure]:
     ]
 
 
+def _cost(instance: Path, count: int, limit_trade_minor: int | None) -> float:
+    """Return the milliseconds an anomaly took: to be repaired, or where a limit is set to be held."""
+    app = _fill(instance, count, limit_trade_minor)
+    with app.app_context():
+        took, done = _repairs(app) if limit_trade_minor is None else _holds(count)
+        db.session.remove()
+        db.engine.dispose()
+    return took * 1000 / done
+
+
 def _fill(instance: Path, count: int, limit_trade_minor: int | None) -> Flask:
-    """A server's database with a plan, an agent and so many open anomalies; with a limit the plan holds all."""
+    """A server's database with a plan, an agent and so many open anomalies; or, with a limit, to be held."""
     instance.mkdir()
     app = create_app(Settings(instance=instance))
     with app.app_context():
@@ -132,7 +137,7 @@ def _repairs(app: Flask) -> tuple[float, int]:
     agent_session = AgentSession(cast(Hub, None), 1, 1, GROUP, "127.0.0.1")
     agent_session.is_ready, agent_session.fixer_codes = True, frozenset(CODES)
     ear, clock = Ear(agent_session), lambda: datetime.now(UTC)
-    dispatcher = Dispatcher(app, cast(Hub, ear), cast(Writer, _Nobody()), Presence(), clock, PAGE)
+    dispatcher = Dispatcher(app, cast(Hub, ear), cast(Writer, None), Presence(), clock, PAGE)
     began = time.perf_counter()
     _tick_page(0)
     dispatcher.round()
@@ -166,11 +171,6 @@ def _tick_page(after_id: int) -> None:
         session.add(tick)
         session.flush()
         attempt_tick_page(session, TickPage(tick.id, 1, after_id), now)
-
-
-class _Nobody:
-    def __getattr__(self, _name: str) -> Callable[..., Any]:
-        return lambda *_: None
 
 
 def _finished(order: Repair) -> RepairFinished:

@@ -178,8 +178,8 @@ def _figures(watch: Watch, count: int, took: float, cpu: float) -> list[Figure]:
     conditions = (
         f"{count:,} trades of every kind a fixer mends; one agent's dispatcher, runner ({WORKERS} workers), "
         "journal and adapters in one process, fed frames and acknowledged as a server would, no socket "
-        f"between; trades and ledger on SQLite, the sandbox's bank a process of its own, {call:.1f} ms a call; "
-        f"{IN_FLIGHT} in flight"
+        f"between; trades and ledger on SQLite, the sandbox's bank a process of its own, {call:.1f} ms a "
+        f"call; {IN_FLIGHT} in flight"
     )
     whole = sum(seconds.values())
     shares = "of the time of all calls to journal, production and bank, waiting for a lock included"

@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from flask import current_app
+from sqlalchemy import insert, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent, QuarterCount
 from app.audit.service import SYSTEM, Actor
@@ -111,12 +113,52 @@ class Hold:
     terms: str
 
 
-def hold(session: WorkSession, anomaly: Anomaly, held: Hold, now: datetime) -> None:
-    """Leave an open or waiting anomaly to a person; its history tells when that began, and only then."""
-    if anomaly.hold_code is None:
-        note(session, anomaly, code="hold_began", reason=held.code, actor=SYSTEM, now=now)
-        anomaly.held_at = now
-    anomaly.hold_code, anomaly.hold_detail, anomaly.hold_terms = held.code, held.detail, held.terms
+def hold_all(session: WorkSession, held: Sequence[tuple[Anomaly, Hold]], now: datetime) -> None:
+    """Leave open or waiting anomalies to a person; their history tells when that began, and only then.
+
+    Two statements, however many they are: a new limit holds a whole table.
+    """
+    changed = [(anomaly, one) for anomaly, one in held if not _is_held_so(anomaly, one)]
+    if not changed:
+        return
+    begun = [(anomaly, one) for anomaly, one in changed if anomaly.hold_code is None]
+    if begun:
+        session.execute(insert(AnomalyEvent), [_hold_began(anomaly, one, now) for anomaly, one in begun])
+    rows = [
+        {
+            "id": anomaly.id,
+            "hold_code": one.code,
+            "hold_detail": one.detail,
+            "hold_terms": one.terms,
+            "held_at": anomaly.held_at if anomaly.hold_code else now,
+        }
+        for anomaly, one in changed
+    ]
+    session.execute(update(Anomaly), rows)
+    for (anomaly, _), row in zip(changed, rows, strict=True):
+        for name in ("hold_code", "hold_detail", "hold_terms", "held_at"):
+            set_committed_value(anomaly, name, row[name])
+    session.touch("anomalies", "home")
+
+
+def _is_held_so(anomaly: Anomaly, held: Hold) -> bool:
+    return (anomaly.hold_code, anomaly.hold_detail, anomaly.hold_terms) == (
+        held.code,
+        held.detail,
+        held.terms,
+    )
+
+
+def _hold_began(anomaly: Anomaly, held: Hold, now: datetime) -> dict[str, Any]:
+    return {
+        "anomaly_id": anomaly.id,
+        "at": now,
+        "from_state": anomaly.state,
+        "to_state": anomaly.state,
+        "code": "hold_began",
+        "reason": held.code,
+        "actor_name": SYSTEM.name,
+    }
 
 
 def release(session: WorkSession, anomaly: Anomaly, actor: Actor, now: datetime) -> None:
@@ -216,8 +258,8 @@ def count(
         "count": by,
         "amount_minor": amount_minor,
     }
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = insert(QuarterCount).values(values)
+    merging = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = merging(QuarterCount).values(values)
     session.execute(
         statement.on_conflict_do_update(
             index_elements=["group_id", "quarter", "name"],

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, or_, select
 
 from app.anomalies.models import Anomaly
-from app.anomalies.states import Hold, hold
+from app.anomalies.states import Hold, hold_all
 from app.guards import breakers
 from app.guards.breakers import Subject, counts_from, trip
 from app.guards.counting import HOUR, amounts_since, used_by
@@ -48,9 +48,8 @@ def let_go(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now: 
     going = {anomaly.id for anomaly in anomalies if anomaly.has_moved_money}
     if new and not breakers.stops(session, plan):
         held = holds(session, plan, new, now)
-        for anomaly in new:
-            if anomaly.id in held:
-                hold(session, anomaly, held[anomaly.id], now)
+        kept = [(anomaly, held[anomaly.id]) for anomaly in new if anomaly.id in held]
+        hold_all(session, kept, now)
         free = [anomaly for anomaly in new if anomaly.id not in held]
         going |= {anomaly.id for anomaly in _within_thresholds(session, plan, free, now)}
     return [anomaly for anomaly in anomalies if anomaly.id in going]

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from app.anomalies.models import Anomaly
-from app.anomalies.states import Hold, hold
+from app.anomalies.states import Hold, hold_all
 from app.audit.models import AuditEntry
 from app.extensions import db
 from app.guards import breakers
@@ -43,7 +43,7 @@ def plan_id(app: Flask) -> int:
         make_anomaly(session, group, trade_no="T-within")
         held = make_anomaly(session, group, trade_no="T-over", amount_minor=2_000_000)
         figures = {"limit": 10_000, "used": 0, "amount": 2_000_000, "currency": "CNY"}
-        hold(session, held, Hold("limit_trade_minor", figures, "terms"), NOW)
+        hold_all(session, [(held, Hold("limit_trade_minor", figures, "terms"))], NOW)
     return plan.id
 
 
