@@ -601,6 +601,16 @@ def test_a_repair_that_takes_too_long_to_leave_stops_after_a_step(tmp_path: Path
     assert desk.leave()
 
 
+def test_a_repair_read_back_is_told_of_however_long_leaving_takes(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "journal.db")
+    desk.work.steps = [msgspec.structs.replace(step("done"), name="read_back")]
+    desk.runner._halting.set()
+    desk.dispatcher.handle(repair())
+    assert isinstance(desk.result(RepairFinished), RepairFinished)
+    assert desk.journal.unfinished() == []
+    assert desk.leave()
+
+
 # ---- what the server sees meanwhile, and faults
 
 

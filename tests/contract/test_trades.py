@@ -288,7 +288,9 @@ class TestClaiming:
         correction = Correction(status=Status.FAILED, acc_voucher=None, e_acc_voucher=None, message="x")
         for write in (
             lambda: trade_place.trades.record_step(zombie, step),
+            lambda: trade_place.trades.record_step(zombie, step, step_of(trade.trade_no, "pay", seq=2)),
             lambda: trade_place.trades.close_repair(zombie, "done"),
+            lambda: trade_place.trades.close_repair(zombie, "done", step),
             lambda: trade_place.trades.write_row(zombie, trade, correction, step),
         ):
             with pytest.raises(FencedError):
@@ -312,9 +314,28 @@ class TestSteps:
         held = trade_place.trades.claim_repair(claim_of(trade))
         pay = step_of(trade.trade_no, "pay", seq=2)
         post = step_of(trade.trade_no, "post_both", seq=1)
-        for step in (pay, msgspec.structs.replace(post, state="intended", finished_at=None), post, post):
+        for step in (pay, msgspec.structs.replace(post, state="intended"), post, post):
             trade_place.trades.record_step(held, step)
         assert trade_place.trades.find_repair(trade.trade_no).steps == (post, pay)  # type: ignore[union-attr]
+
+    def test_an_ended_step_is_written_with_the_next_one(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        begun = step_of(trade.trade_no, "post_both", seq=1, state="intended")
+        trade_place.trades.record_step(held, begun)
+        ended = step_of(trade.trade_no, "post_both", seq=1)
+        following = step_of(trade.trade_no, seq=2, state="intended")
+        trade_place.trades.record_step(held, ended, following)
+        assert trade_place.trades.find_repair(trade.trade_no).steps == (ended, following)  # type: ignore[union-attr]
+
+    def test_the_last_step_is_written_with_the_closing(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        last = step_of(trade.trade_no, "read_back", seq=2)
+        trade_place.trades.close_repair(held, "done", last)
+        standing = trade_place.trades.find_repair(trade.trade_no)
+        assert standing is not None
+        assert (standing.state, standing.steps) == ("done", (last,))
 
     def test_a_key_used_again_belongs_to_the_newer_round(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))
