@@ -1,7 +1,8 @@
 """The journal's file: one SQLite database that one process holds, written in whole transactions.
 
 What is written is on the disk when a call returns (synchronous = FULL). Any failure raises JournalError, and
-nothing of that transaction is kept.
+nothing of what it wrote is kept. Threads that write at one moment share a transaction, and one wait for the
+disk: each returns only when that has been committed.
 """
 
 import os
@@ -16,6 +17,10 @@ from agent.errors import JournalError, JournalInUseError
 from agent.failpoints import Span
 
 MOST_DEFERRED: Final = 256
+MOST_TOGETHER: Final = 64
+"""Writes that share one transaction."""
+LONGEST_WAIT_S: Final = 0.1
+"""How long a write waits for another thread to commit it, before it does so itself."""
 PRIVATE: Final = 0o600
 _FLUSH: Final = Span("agent.journal.flush")
 
@@ -46,6 +51,16 @@ CREATE TABLE IF NOT EXISTS outbox (
 """
 
 
+class Batch:
+    """What several threads write in one transaction. ``error``: why nothing of it was kept."""
+
+    def __init__(self, deferred: int) -> None:
+        self.deferred = deferred
+        self.size = 0
+        self.is_over = threading.Event()
+        self.error: Exception | None = None
+
+
 class JournalFile:
     """An open journal. Safe to call from any thread.
 
@@ -57,14 +72,18 @@ class JournalFile:
         self.path = path
         self.lock = threading.RLock()
         self._deferred: list[tuple[str, tuple[object, ...]]] = []
+        self._batch: Batch | None = None
+        self._arriving = 0
+        self._counting = threading.Lock()
         try:
             self.connection = _open(path)
         except (sqlite3.Error, OSError) as error:
             raise _opening_failed(path, error) from error
 
     def rows(self, sql: str, args: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a query. Raises JournalError."""
+        """Return all rows of a query; nothing that is not yet on the disk. Raises JournalError."""
         with self.lock:
+            self._commit()
             try:
                 return self.connection.execute(sql, args).fetchall()
             except sqlite3.Error as error:
@@ -72,29 +91,115 @@ class JournalFile:
 
     @contextmanager
     def writing(self, span: Span) -> Iterator[sqlite3.Connection]:
-        """One transaction: what was deferred, then the block; on the disk at its end. Raises JournalError.
+        """What was deferred, then the block, whole or not at all; on the disk at its end.
 
-        ``span``: the failpoints of what is written.
+        Raises JournalError. ``span``: the failpoints of what is written.
         """
         span.before()
-        with self.lock:
-            deferred, sql = self._deferred, self.connection
+        with self._place():
+            batch = self._joined()
             try:
-                sql.execute("BEGIN IMMEDIATE")
-                for statement, args in deferred:
-                    sql.execute(statement, args)
-                yield sql
+                yield self.connection
                 span.commit()
-                sql.execute("COMMIT")
+                self.connection.execute("RELEASE one")
             except (sqlite3.Error, OverflowError) as error:
-                self._roll_back()
-                raise JournalError(f"journal {self.path} cannot be written: {error}") from error
+                self._take_back(batch, error)
+                raise self._unwritten(error) from error
             except BaseException:
                 # What the block itself raised: a transaction left open would refuse every later one.
-                self._roll_back()
+                self._take_back(batch, None)
                 raise
-            self._deferred = self._deferred[len(deferred) :]
+            batch.size += 1
+            self._commit_unless_joined()
+        self._wait_for(batch)
         span.after()
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """The lock; whoever holds it can tell that others are on their way to write."""
+        with self._counting:
+            self._arriving += 1
+        try:
+            self.lock.acquire()
+        finally:
+            with self._counting:
+                self._arriving -= 1
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    def _joined(self) -> Batch:
+        """The transaction that stands open, or a new one with what was deferred. Raises JournalError."""
+        try:
+            if self._batch is None:
+                self._begin()
+            self.connection.execute("SAVEPOINT one")
+        except (sqlite3.Error, OverflowError) as error:
+            self._fail(error)
+            raise self._unwritten(error) from error
+        assert self._batch is not None
+        return self._batch
+
+    def _begin(self) -> None:
+        self._batch = Batch(len(self._deferred))
+        self.connection.execute("BEGIN IMMEDIATE")
+        for statement, args in self._deferred:
+            self.connection.execute(statement, args)
+
+    def _take_back(self, batch: Batch, error: Exception | None) -> None:
+        """Undo what this thread wrote; what others wrote before it in the same transaction stays.
+
+        Where the database has given up the whole transaction, theirs is lost with it, and they are told.
+        """
+        try:
+            if batch.size == 0 or not self.connection.in_transaction:
+                self._fail(error or sqlite3.OperationalError("the transaction was given up"))
+                return
+            self.connection.execute("ROLLBACK TO one")
+            self.connection.execute("RELEASE one")
+        except sqlite3.Error as worse:
+            self._fail(worse)
+            return
+        self._commit_unless_joined()
+
+    def _commit_unless_joined(self) -> None:
+        """Commit, unless someone stands at the lock: they will, with what they write."""
+        if self._batch is not None and (self._arriving == 0 or self._batch.size >= MOST_TOGETHER):
+            self._commit()
+
+    def _commit(self) -> None:
+        """End the open transaction, if one is. Never raises: those who wrote in it are told."""
+        batch = self._batch
+        if batch is None:
+            return
+        try:
+            self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._fail(error)
+            return
+        self._deferred = self._deferred[batch.deferred :]
+        self._batch = None
+        batch.is_over.set()
+
+    def _fail(self, error: Exception) -> None:
+        batch, self._batch = self._batch, None
+        self._roll_back()
+        if batch is not None:
+            batch.error = error
+            batch.is_over.set()
+
+    def _wait_for(self, batch: Batch) -> None:
+        """Return when the transaction is on the disk. Raises JournalError when it was not kept."""
+        while not batch.is_over.wait(LONGEST_WAIT_S):
+            # Whoever was to commit has not come.
+            with self.lock:
+                self._commit()
+        if batch.error is not None:
+            raise self._unwritten(batch.error) from batch.error
+
+    def _unwritten(self, error: Exception) -> JournalError:
+        return JournalError(f"journal {self.path} cannot be written: {error}")
 
     def defer(self, sql: str, *args: object) -> None:
         """Keep a statement in memory, to be written with the next transaction."""
@@ -116,6 +221,7 @@ class JournalFile:
         """Write what was deferred and give the file free."""
         with self.lock:
             try:
+                self._commit()
                 self.flush()
             finally:
                 self.connection.close()

@@ -21,6 +21,7 @@ from app.agents.service import register
 from app.agents.writer import Writer
 from app.anomalies.models import Anomaly
 from app.audit.service import SYSTEM
+from app.clock import utc_now
 from app.config import Settings
 from app.executions.results import record_result
 from app.executions.ticking import PAGE, TickPage, attempt_tick_page
@@ -136,8 +137,8 @@ def _repairs(app: Flask) -> tuple[float, int]:
     """Take one page of a tick to its last result; return the seconds and how many were repaired."""
     agent_session = AgentSession(cast(Hub, None), 1, 1, GROUP, "127.0.0.1")
     agent_session.is_ready, agent_session.fixer_codes = True, frozenset(CODES)
-    ear, clock = Ear(agent_session), lambda: datetime.now(UTC)
-    dispatcher = Dispatcher(app, cast(Hub, ear), cast(Writer, None), Presence(), clock, PAGE)
+    ear = Ear(agent_session)
+    dispatcher = Dispatcher(app, cast(Hub, ear), cast(Writer, None), Presence(), utc_now, PAGE)
     began = time.perf_counter()
     _tick_page(0)
     dispatcher.round()
@@ -145,7 +146,7 @@ def _repairs(app: Flask) -> tuple[float, int]:
         with unit_of_work() as session:
             agent = session.get_one(Agent, 1)
             for order in ear.heard[start : start + BATCH]:
-                record_result(session, agent, _finished(order), clock())
+                record_result(session, agent, _finished(order), utc_now())
     took = time.perf_counter() - began
     repaired = db.session.scalars(select(Anomaly.id).where(Anomaly.state == "repaired")).all()
     if not repaired or len(repaired) != len(ear.heard):
