@@ -19,6 +19,13 @@ EXPECTED = {
         "Verify claimed to recorded",
         "Repair claimed to recorded",
     },
+    "repairs": {"repairs", "repairs' processor time", "repairs: journal", "repairs: safety's share"},
+    "open anomalies": {
+        "server's cost a repair, 5 open",
+        "server's cost a hold, 30 open",
+        "server's cost a repair, most to fewest",
+        "server's cost a hold, most to fewest",
+    },
     "push": {"push round trip p50", "push round trip p99"},
     "collection": {"collection", "collection's peak memory"},
     "pages": {
