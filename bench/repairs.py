@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.__main__ import bank_of, ledger_of, offered_fixers, repair_settings, trades_of
+from agent.adapters.tables import REPAIR_COLUMNS, STEP_COLUMNS
 from agent.commands import Dispatcher, Identity
 from agent.config import Configuration, load
 from agent.envelope import new_id
@@ -26,6 +27,7 @@ from bench.server import BenchError, free_port, stop, wait_for
 from bench.sizes import Sizes
 from deploy.child import answers
 from deploy.demo import AGENT_TOML
+from sandbox.database import writing
 from sandbox.settings import read_settings
 from sandbox.world import World
 
@@ -152,9 +154,27 @@ class Line:
 
 
 def measure(folder: Path, sizes: Sizes) -> list[Figure]:
-    """Repair so many trades of every kind of break with one agent beside a sandbox."""
+    """Repair so many trades of every kind of break with one agent, alone and among very many."""
+    watch, took, cpu = _run(folder / "alone", sizes.repairs, 0)
+    figures = _figures(watch, sizes.repairs, took, cpu)
+    _, few, few_cpu = _run(folder / "few", sizes.repairs_among, 0)
+    _, many, many_cpu = _run(folder / "many", sizes.repairs_among, sizes.listed)
+    conditions = (
+        f"{sizes.repairs_among:,} repairs as above among {sizes.listed:,} other trades, each with a "
+        "repair behind it in production's tables, against as many with no other trade there, in one run"
+    )
+    return [
+        *figures,
+        Figure("repairs: time among many trades", many / few, "×", conditions),
+        Figure("repairs: processor time among many trades", many_cpu / few_cpu, "×", conditions),
+    ]
+
+
+def _run(folder: Path, count: int, others: int) -> tuple[Watch, float, float]:
+    """Repair so many among ``others``; return the watch, the seconds taken and those of the processor."""
     watch = Watch()
-    with _beside_a_bank(folder, sizes.repairs) as (world, configuration, planted):
+    folder.mkdir()
+    with _beside_a_bank(folder, count, others) as (world, configuration, planted):
         line = Line(configuration, watch)
         try:
             frames = [_order(line.ports, trade_no, code) for trade_no, code in planted]
@@ -165,12 +185,12 @@ def measure(folder: Path, sizes: Sizes) -> list[Figure]:
             took, cpu = time.perf_counter() - began, time.process_time() - cpu_began
         finally:
             line.close()
-        if violations := world.report().violations:
+        if not others and (violations := world.report().violations):  # of others there are rows alone
             raise BenchError(f"the sandbox's books are not sound: {violations[:3]}")
     ended = Counter(result.outcome for result in results)
     if set(ended) != {"repaired"}:
         raise BenchError(f"not every trade was repaired: {dict(ended)}")
-    return _figures(watch, len(results), took, cpu)
+    return watch, took, cpu
 
 
 def _figures(watch: Watch, count: int, took: float, cpu: float) -> list[Figure]:
@@ -216,8 +236,10 @@ def _sent(message: Message) -> None:
 
 
 @contextmanager
-def _beside_a_bank(folder: Path, count: int) -> Iterator[tuple[World, Configuration, list[tuple[str, str]]]]:
-    """A sandbox with so many trades to mend, its bank running, and an agent's configuration beside it."""
+def _beside_a_bank(
+    folder: Path, count: int, others: int
+) -> Iterator[tuple[World, Configuration, list[tuple[str, str]]]]:
+    """A sandbox with so many trades to mend among others, its bank running, and an agent's configuration."""
     world, port = World.of(read_settings(folder, {})), free_port()
     bank: subprocess.Popen[bytes] | None = None
     try:
@@ -228,12 +250,30 @@ def _beside_a_bank(folder: Path, count: int) -> Iterator[tuple[World, Configurat
         )
         configuration = _configuration(folder, world, port)
         create_repair_tables(world, [configuration.file])
+        if others:
+            _add_others(world, others)
         wait_for(answers(f"http://127.0.0.1:{port}/healthz"), "the bank to answer", QUIET_SECONDS, bank)
         yield world, configuration, [(one.trade_no, one.expected.partition(":")[2]) for one in mended]
     finally:
         if bank is not None:
             stop(bank)
         world.close()
+
+
+def _add_others(world: World, count: int) -> None:
+    """Healthy trades, each with a repair that is done behind it."""
+    before = max(row["TRD_ID"] for row in world.all_rows())
+    world.load_healthy(count, rows_only=True)
+    of_others = f"FROM T{GROUP}_TRD_ACC_TRADE WHERE TRD_ID > {before}"
+    with writing(world.production(GROUP).engine) as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO piculus_repair ({', '.join(REPAIR_COLUMNS)}) SELECT TRD_NUM, 1, 'done', 1, "
+            f"'bench', 'success', '[]', '{{}}', '', 'bench', 'bench', CREATED_AT, CREATED_AT {of_others}"
+        )
+        connection.exec_driver_sql(
+            f"INSERT INTO piculus_repair_step ({', '.join(STEP_COLUMNS)}) SELECT 'PCL:' || TRD_NUM, TRD_NUM, "
+            f"1, 1, 'write_row', 'done', 0, CREATED_AT, CREATED_AT, '', 1, 'bench', 'bench' {of_others}"
+        )
 
 
 def _configuration(folder: Path, world: World, bank_port: int) -> Configuration:

@@ -20,6 +20,7 @@ class Sizes:
     listed: int = 100_000
     visits: int = 40
     repairs: int = 1_000
+    repairs_among: int = 300
     open_anomalies: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
 
 
@@ -36,6 +37,7 @@ QUICK = Sizes(
     listed=10_000,
     visits=10,
     repairs=300,
+    repairs_among=100,
     open_anomalies=(100, 1_000, 10_000),
 )
 TINY = Sizes(
@@ -51,6 +53,7 @@ TINY = Sizes(
     listed=200,
     visits=2,
     repairs=20,
+    repairs_among=10,
     open_anomalies=(5, 30),
 )
 """For the tests."""

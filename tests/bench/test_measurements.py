@@ -19,7 +19,13 @@ EXPECTED = {
         "Verify claimed to recorded",
         "Repair claimed to recorded",
     },
-    "repairs": {"repairs", "repairs' processor time", "repairs: journal", "repairs: safety's share"},
+    "repairs": {
+        "repairs",
+        "repairs' processor time",
+        "repairs: journal",
+        "repairs: safety's share",
+        "repairs: time among many trades",
+    },
     "open anomalies": {
         "server's cost a repair, 5 open",
         "server's cost a hold, 30 open",
