@@ -30,7 +30,7 @@ def contradictions(schedule: "Schedule", server: sqlite3.Connection) -> Iterator
     with sqlite3.connect(path) as production:
         production.row_factory = sqlite3.Row
         yield from _intruded(production)
-        yield from _let_go(production)
+        yield from _let_go(schedule, production)
         yield from _overwritten(production)
         yield from _unrecorded(schedule, production)
         yield from _written_off(schedule, production)
@@ -84,7 +84,8 @@ def _miskeyed(schedule: "Schedule") -> Iterator[tuple[str, str]]:
     """The key of a posting is drawn from the trade and its leg: whoever asks again asks for the same."""
     for loaded in schedule.loaded:
         for entry in schedule.world.entries(loaded.trade_no):
-            wanted = f"PCL:{GROUP}:{loaded.trade_no}:{entry['LEG']}"
+            middle = "" if entry["REVERSES"] is None else "reverse:"
+            wanted = f"PCL:{GROUP}:{loaded.trade_no}:{middle}{entry['LEG']}"
             if entry["POSTED_BY"] == "piculus" and entry["IDEM_KEY"] != wanted:
                 yield "I2", f"{entry['VOUCHER_NO']} was posted under {entry['IDEM_KEY']}"
 
@@ -95,15 +96,19 @@ def _intruded(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
         yield "I12", f"{row['what']}, which did not hold the repair"
 
 
-def _let_go(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    """A repair that has moved money is gone on with; it is not given up and begun anew."""
+def _let_go(schedule: "Schedule", production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """A repair that has moved money is gone on with; it is not given up and begun anew.
+
+    What people order of a trade is a round of its own, begun when the one before has finally failed.
+    """
     query = """
-        SELECT step.step_key FROM piculus_repair_step AS step
+        SELECT step.step_key, step.trade_no FROM piculus_repair_step AS step
         JOIN piculus_repair AS repair ON repair.trade_no = step.trade_no
         WHERE step.moves_money AND step.state = 'done'
         AND (step.round < repair.round OR repair.state = 'abandoned')"""
     for row in production.execute(query):
-        yield "I8", f"{row['step_key']} was done by a repair that was given up"
+        if row["trade_no"] not in schedule.ordered:
+            yield "I8", f"{row['step_key']} was done by a repair that was given up"
 
 
 def _overwritten(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:

@@ -146,6 +146,7 @@ class Schedule:
         self.rows_before: dict[str, dict[str, object]] = {}
         self.paid_before: dict[str, int] = {}
         self.touched: set[str] = set()
+        self.ordered: set[str] = set()
         self.paid_late: set[str] = set()
         self.lost: list[Process] = []
         self.is_rough = True

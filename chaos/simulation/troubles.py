@@ -214,6 +214,7 @@ class Troubles:
                 facts = money_orders.facts_of(anomaly)
                 if facts is not None and find_obstacle(facts, action) is None:
                     self._schedule.touched.add(anomaly.trade_no)
+                    self._schedule.ordered.add(anomaly.trade_no)
                     money_orders.propose(
                         session,
                         anomaly.id,
