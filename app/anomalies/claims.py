@@ -65,6 +65,14 @@ def claim_healed(
         made_at=now,
     )
     session.add(claim)
+    _write_down(session, claim, anomaly, actor, now)
+    session.flush()
+    return claim
+
+
+def _write_down(
+    session: WorkSession, claim: OutsideClaim, anomaly: Anomaly, actor: Actor, now: datetime
+) -> None:
     note(
         session,
         anomaly,
@@ -72,7 +80,7 @@ def claim_healed(
         reason=_sentence(claim),
         actor=actor,
         now=now,
-        command_id=command.id,
+        command_id=claim.command_id,
     )
     audit.record(
         session,
@@ -82,12 +90,10 @@ def claim_healed(
         object_id=anomaly.id,
         object_name=anomaly.trade_no,
         sys_code=anomaly.group.sys_code,
-        reason=reason,
-        detail={"reference": reference},
+        reason=claim.reason,
+        detail={"reference": claim.reference},
         now=now,
     )
-    session.flush()
-    return claim
 
 
 def find_pending(session: ReadSession, command_id: str | None) -> OutsideClaim | None:
