@@ -23,7 +23,18 @@ from tests.factories import facts_read, finished, make_agent, make_group
 
 COMMAND_CHANGES: Final = {
     "pending": {"sent", "accepted", "finished", "cancelled", "expired", "indeterminate", "superseded"},
-    "sent": {"pending", "accepted", "running", "finished", "rejected", "cancelled", "expired", "superseded"},
+    "sent": {
+        "pending",
+        "accepted",
+        "running",
+        "finished",
+        "rejected",
+        "cancelled",
+        "expired",
+        "superseded",
+        # Its agent was lost and another was sent it: past its deadline nobody can say what the first one did.
+        "indeterminate",
+    },
     "accepted": {"running", "finished", "pending", "rejected", "cancelled", "indeterminate", "superseded"},
     "running": {"finished", "pending", "cancelled", "indeterminate", "superseded"},
     # Its agent may still tell what became of it.
