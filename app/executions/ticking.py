@@ -41,6 +41,17 @@ class TickPage:
     last_id: int | None
 
 
+def plans_with_work(session: ReadSession, due: Sequence[Due]) -> set[int]:
+    """Return the ids of those of the due plans that have anomalies a tick looks at."""
+    has_work = exists().where(
+        Anomaly.group_id == Plan.group_id,
+        Anomaly.fixer_code == Plan.fixer_code,
+        Anomaly.state.in_(("open", "waiting")),
+    )
+    ids = [one.subject_id for one in due]
+    return set(session.scalars(select(Plan.id).where(Plan.id.in_(ids), has_work))) if ids else set()
+
+
 def begin_plan_tick(session: WorkSession, due: Due, now: datetime) -> TickPage | None:
     """Claim a plan's due time; None where another server was quicker or nothing is to be done.
 

@@ -1,11 +1,12 @@
 """Claiming due times: each is taken once, whichever server is quicker; missed ones run once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, select, tuple_, update
 
 from app.keyset import ReadSession
 from app.plans.models import CollectionSchedule, Plan, Tick
@@ -72,6 +73,31 @@ def _due(subject: str, subject_id: int, found: datetime | None, cron: str, zone:
 
 def claim(session: WorkSession, due: Due, now: datetime) -> Tick | None:
     """Take a due time: move the subject on and write its tick; None when another server was quicker."""
+    ticks = claim_all(session, [due], now)
+    return ticks[0] if ticks else None
+
+
+def claim_all(session: WorkSession, due: Sequence[Due], now: datetime) -> list[Tick]:
+    """Take due times: move each subject on and write its tick. Left out are those another server was quicker
+    with.
+    """
+    known = _find_ticks(session, due)
+    ticks = []
+    for one in due:
+        if _move_on(session, one):
+            tick = known.get(_key(one)) or Tick(
+                subject=one.subject, subject_id=one.subject_id, due_at=one.due_at, commands=0
+            )
+            tick.at, tick.missed = now, one.missed
+            ticks.append(tick)
+    if ticks:
+        session.add_all(ticks)
+        session.flush()
+        session.touch("plans")
+    return ticks
+
+
+def _move_on(session: WorkSession, due: Due) -> bool:
     model = Plan if due.subject == "plan" else CollectionSchedule
     claimed = session.execute(
         update(model)
@@ -79,22 +105,17 @@ def claim(session: WorkSession, due: Due, now: datetime) -> Tick | None:
         .values(next_due_at=due.next_due_at)
     )
     assert isinstance(claimed, CursorResult)
-    if claimed.rowcount != 1:
-        return None
-    tick = _find_tick(session, due) or Tick(
-        subject=due.subject, subject_id=due.subject_id, due_at=due.due_at, commands=0
-    )
-    tick.at, tick.missed = now, due.missed
-    session.add(tick)
-    session.flush()
-    session.touch("plans")
-    return tick
+    return claimed.rowcount == 1
 
 
-def _find_tick(session: WorkSession, due: Due) -> Tick | None:
-    """Return the tick of a due time that was run already, by a clock that has been put back since."""
-    same = (Tick.subject == due.subject, Tick.subject_id == due.subject_id, Tick.due_at == due.due_at)
-    return session.scalars(select(Tick).where(*same)).first()
+def _find_ticks(session: WorkSession, due: Sequence[Due]) -> dict[tuple[str, int, datetime], Tick]:
+    """Return the ticks of due times that were run already, by a clock that has been put back since."""
+    wanted = tuple_(Tick.subject, Tick.subject_id, Tick.due_at).in_([_key(one) for one in due])
+    return {(one.subject, one.subject_id, one.due_at): one for one in session.scalars(select(Tick).where(wanted))}
+
+
+def _key(due: Due) -> tuple[str, int, datetime]:
+    return due.subject, due.subject_id, due.due_at
 
 
 def has_too_far(session: ReadSession, now: datetime) -> bool:

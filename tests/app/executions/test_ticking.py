@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from app.agents.models import Command
 from app.anomalies.models import Anomaly, CollectionRun
-from app.executions import limits, ticking
+from app.executions import limits, scheduler, ticking
 from app.executions.models import Attempt
 from app.executions.scheduler import Scheduler
 from app.executions.ticking import TickPage
@@ -310,6 +310,7 @@ def test_a_plan_whose_tick_fails_does_not_hold_up_those_after_it(
         group = make_group(session)
         make_agent(session, group)
         broken = make_plan(session, group, fixer_code="withdrawTimeoutFixServiceImpl").id
+        make_anomaly(session, group, trade_no="T0", fixer_code="withdrawTimeoutFixServiceImpl")
         make_plan(session, group)
         make_anomaly(session, group)
     begin = ticking.begin_plan_tick
@@ -322,3 +323,18 @@ def test_a_plan_whose_tick_fails_does_not_hold_up_those_after_it(
     monkeypatch.setattr(ticking, "begin_plan_tick", fail_once)
     Scheduler(app).run_round()
     assert db.session.scalars(select(Attempt)).unique().one().trigger == "tick"
+
+
+def test_plans_with_nothing_to_attempt_pass_their_due_times_together(app: Flask) -> None:
+    codes = ("withdrawTimeoutFixServiceImpl", "rechargeTimeoutFixServiceImpl")
+    with unit_of_work() as session:
+        group = make_group(session)
+        make_agent(session, group)
+        idle = [make_plan(session, group, fixer_code=code, next_due_at=NOW).id for code in codes]
+        busy = make_plan(session, group, next_due_at=NOW).id
+        make_anomaly(session, group)
+        make_anomaly(session, group, trade_no="T0", fixer_code=codes[0], state="needs_human")
+    scheduler.run_due_plans(NOW)
+    ticks_of = {tick.subject_id: tick.commands for tick in db.session.scalars(select(Tick))}
+    assert ticks_of == {idle[0]: 0, idle[1]: 0, busy: 1}
+    assert all(plan.next_due_at > NOW for plan in db.session.scalars(select(Plan)).unique())
