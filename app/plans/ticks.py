@@ -111,7 +111,8 @@ def _move_on(session: WorkSession, due: Due) -> bool:
 def _find_ticks(session: WorkSession, due: Sequence[Due]) -> dict[tuple[str, int, datetime], Tick]:
     """Return the ticks of due times that were run already, by a clock that has been put back since."""
     wanted = tuple_(Tick.subject, Tick.subject_id, Tick.due_at).in_([_key(one) for one in due])
-    return {(one.subject, one.subject_id, one.due_at): one for one in session.scalars(select(Tick).where(wanted))}
+    found = session.scalars(select(Tick).where(wanted))
+    return {(one.subject, one.subject_id, one.due_at): one for one in found}
 
 
 def _key(due: Due) -> tuple[str, int, datetime]:
