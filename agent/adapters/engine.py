@@ -23,7 +23,6 @@ LOCK_WAIT_S: Final = 10
 READ_TIMEOUT_S: Final = 120
 """How long one statement may take; a worker must not hang on a database that no longer answers."""
 ATTEMPTS: Final = 6
-_WRITES: Final = "piculus_writes"
 # Serialization failure and deadlock: the database has rolled back all of it, so the whole may be tried again.
 _ROLLED_BACK_STATES: Final = frozenset({"40001", "40P01"})
 _ROLLED_BACK_NUMBERS: Final = frozenset({1213, 1020})
@@ -110,12 +109,11 @@ def _sqlite_engine(path: str) -> Engine:
         hide_parameters=True,
     )
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver must not begin transactions by itself: it would begin them deferred.
+    # The driver must not begin transactions by itself (_begin does): it would begin them deferred.
     connection.isolation_level = None
     # A text that is not UTF-8 is one bad value, not the end of a collection.
     connection.text_factory = _text
@@ -126,10 +124,13 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    # A deferred transaction that reads and then writes fails at once when two meet.
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin(connection: Connection, how: str) -> None:
+    """Begin SQLite's transaction; other databases begin theirs by themselves.
+
+    Not by an event of the engine: one that listens to any slows down every statement.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(how)
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:
@@ -160,11 +161,20 @@ def read(
     engine: Engine, what: str, statement: Executable, values: Mapping[str, object] | None = None
 ) -> Sequence[Row[Any]]:
     """All rows of one statement, in a transaction of its own. Raises PortError."""
-    return read_within(engine, what, lambda connection: connection.execute(statement, values).all())
+    return _read(engine, what, lambda connection: connection.execute(statement, values).all())
 
 
 def read_within(engine: Engine, what: str, work: Callable[[Connection], T]) -> T:
     """Several reads in one transaction. Raises PortError."""
+
+    def within(connection: Connection) -> T:
+        _begin(connection, "BEGIN")
+        return work(connection)
+
+    return _read(engine, what, within)
+
+
+def _read(engine: Engine, what: str, work: Callable[[Connection], T]) -> T:
     _READ()
     try:
         with engine.connect() as connection:
@@ -190,7 +200,9 @@ def write(engine: Engine, what: str, work: Callable[[Connection], T]) -> T:
 def _write(engine: Engine, what: str, work: Callable[[Connection], T], span: Span) -> T:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+            with engine.connect() as connection, connection.begin():
+                # A deferred transaction that reads and then writes fails at once when two meet.
+                _begin(connection, "BEGIN IMMEDIATE")
                 written = work(connection)
                 span.commit()
                 return written
