@@ -3,12 +3,13 @@
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import click
 
-from chaos.running import Task, run_all, run_traced
+from chaos.running import Tally, Task, run_all, run_traced
 from chaos.simulation.cells import every_cell
 
 HASH_SEED: Final = "PYTHONHASHSEED"
@@ -31,11 +32,26 @@ def main(schedules: int, seed: int, jobs: int, cells: bool, stop_at_first: bool,
         tally = run_traced(seed)
     else:
         tasks: list[Task] = [*range(seed, seed + schedules), *(every_cell() if cells else ())]
-        tally = run_all(tasks, max(1, jobs), stop_at_first=stop_at_first)
+        tally = _run(tasks, max(1, jobs), stop_at_first=stop_at_first)
     click.echo(tally.as_text())
     if report is not None:
         report.write_text(tally.as_json() + "\n")
     sys.exit(1 if tally.violations else 0)
+
+
+def _run(tasks: Sequence[Task], jobs: int, *, stop_at_first: bool) -> Tally:
+    """Run them all beside a bar that says how far it is: many take hours. Interrupted, say what was run."""
+    with click.progressbar(length=len(tasks), label="schedules", file=sys.stderr, width=0) as bar:
+
+        def show(tally: Tally) -> None:
+            bar.label = f"{len(tally.violations)} violations" if tally.violations else "schedules"
+            bar.update(1)
+
+        tally = run_all(tasks, jobs, stop_at_first=stop_at_first, on_outcome=show)
+    if tally.over < len(tasks) and not stop_at_first:
+        click.echo(f"{tally.as_text()}\ninterrupted after {tally.over:,} of {len(tasks):,}")
+        sys.exit(1)
+    return tally
 
 
 def _with_fixed_hashes() -> None:

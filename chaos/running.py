@@ -4,10 +4,11 @@ import json
 import logging
 import multiprocessing
 import shutil
+import signal
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
@@ -38,6 +39,11 @@ class Tally:
     reached: Counter[str] = field(default_factory=Counter)
     violations: list[tuple[str, str, str]] = field(default_factory=list)
     trace: tuple[str, ...] = ()
+
+    @property
+    def over(self) -> int:
+        """How many schedules and cells have been run."""
+        return self.schedules + self.cells
 
     def add(self, outcome: Outcome) -> None:
         """Count one in."""
@@ -104,8 +110,18 @@ def run_traced(seed: int) -> Tally:
     return tally
 
 
-def run_all(tasks: Sequence[Task], jobs: int, *, stop_at_first: bool = False) -> Tally:
-    """Run every seed and cell, in so many processes; ``stop_at_first``: only until one is violated."""
+def run_all(
+    tasks: Sequence[Task],
+    jobs: int,
+    *,
+    stop_at_first: bool = False,
+    on_outcome: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
+    """Run every seed and cell, in so many processes, and count them.
+
+    ``stop_at_first``: only until one is violated. ``on_outcome`` hears of each one that is over. An interrupt
+    (Ctrl-C) ends the run; what was over by then is counted.
+    """
     context = multiprocessing.get_context("spawn")
     outcomes: Any = context.Queue()
     stop = context.Event()
@@ -116,9 +132,10 @@ def run_all(tasks: Sequence[Task], jobs: int, *, stop_at_first: bool = False) ->
     for worker in workers:
         worker.start()
     tally = Tally()
-    while tally.schedules + tally.cells < len(tasks) and not (stop_at_first and tally.violations):
-        outcome = _next(outcomes, workers)
-        tally.add(outcome)
+    with suppress(KeyboardInterrupt):
+        while tally.over < len(tasks) and not (stop_at_first and tally.violations):
+            tally.add(_next(outcomes, workers))
+            on_outcome(tally)
     stop.set()
     for worker in workers:
         worker.join(10)
@@ -139,7 +156,8 @@ def _next(outcomes: Any, workers: Sequence[Any]) -> Outcome:
 
 
 def _work(tasks: Sequence[Task], outcomes: Any, stop: Any) -> None:
-    """One process: its own workshop, its share of the tasks."""
+    """One process: its own workshop, its share of the tasks. An interrupt is for the one that counts."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.disable(logging.CRITICAL)
     with workshop() as place:
         for task in tasks:

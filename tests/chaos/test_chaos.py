@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from chaos.running import Tally
+from chaos.running import Tally, run_all
 from chaos.simulation.invariants import INVARIANTS
 from chaos.simulation.schedule import Draw, Schedule, draw
 from chaos.simulation.troubles import TROUBLES
@@ -41,6 +41,13 @@ def test_a_seed_is_one_schedule() -> None:
 
 def test_seeds_differ() -> None:
     assert len({draw(seed) for seed in range(50)}) == 50
+
+
+def test_what_was_run_before_an_interrupt_is_counted() -> None:
+    def interrupt(tally: Tally) -> None:
+        raise KeyboardInterrupt
+
+    assert run_all([1, 2, 3], 1, on_outcome=interrupt).schedules == 1
 
 
 def test_what_goes_wrong_is_found_and_told(workshop: Workshop) -> None:
