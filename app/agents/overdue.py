@@ -1,16 +1,44 @@
 """What time alone ends or gives back: leases, deadlines, sent commands nobody answered, cancels in vain."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
 
 from app.agents import commands
 from app.agents.models import IS_LIVE, Command
+from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
 
 BATCH: Final = 500
 """At most so many commands of a kind a sweep: the rest waits for the next."""
+
+
+def has_work(session: ReadSession, now: datetime) -> bool:
+    """Return whether a sweep would change anything; a read that needs no lock, of one statement."""
+    return bool(
+        session.scalar(
+            select(or_(*(exists().where(IS_LIVE, condition) for condition in _Overdue(now).conditions)))
+        )
+    )
+
+
+class _Overdue:
+    """The conditions of what time alone decides about live commands."""
+
+    def __init__(self, now: datetime) -> None:
+        lease = commands.lease()
+        is_held = Command.state.in_(commands.HELD)
+        self.too_long = and_(is_held, Command.lease_until > now + 2 * lease)
+        self.leases = and_(is_held, Command.lease_until < now)
+        self.deadlines = Command.deadline_at < now
+        self.silent = and_(Command.state == "sent", Command.sent_at < now - lease)
+        self.unwanted = and_(Command.state == "pending", Command.cancel_requested_at.is_not(None))
+
+    @property
+    def conditions(self) -> tuple[ColumnElement[bool], ...]:
+        """All of them."""
+        return self.too_long, self.leases, self.deadlines, self.silent, self.unwanted
 
 
 def sweep(session: WorkSession, now: datetime) -> int:
@@ -18,23 +46,21 @@ def sweep(session: WorkSession, now: datetime) -> int:
 
     Returns how many commands changed.
     """
-    too_long = _batch(
-        session, Command.state.in_(commands.HELD), Command.lease_until > now + 2 * commands.lease()
-    )
-    for command in too_long:
+    due = _Overdue(now)
+    for command in _batch(session, due.too_long):
         # The clock was put back: a lease that ends by the old one would outlive its agent.
         command.lease_until = now + commands.lease()
-    leases = _batch(session, Command.state.in_(commands.HELD), Command.lease_until < now)
+    leases = _batch(session, due.leases)
     for command in leases:
         _end_lease(session, command, now)
-    overdue = _batch(session, Command.deadline_at < now)
+    overdue = _batch(session, due.deadlines)
     for command in overdue:
         outcome = "expired" if command.accepted_at is None else "indeterminate"
         commands.close(session, command, outcome, now, "its deadline passed")
-    silent = _batch(session, Command.state == "sent", Command.sent_at < now - commands.lease())
+    silent = _batch(session, due.silent)
     for command in silent:
         command.state, command.sent_at = "pending", None
-    unwanted = _batch(session, Command.state == "pending", Command.cancel_requested_at.is_not(None))
+    unwanted = _batch(session, due.unwanted)
     for command in unwanted:
         commands.close(session, command, commands.outcome_unsent(command), now, command.error)
     changed = len(leases) + len(overdue) + len(silent) + len(unwanted)
@@ -59,13 +85,13 @@ def _end_lease(session: WorkSession, command: Command, now: datetime) -> None:
         command.sent_at = command.lease_until = None
 
 
-def _batch(session: WorkSession, *conditions: Any) -> list[Command]:
-    """Return the live commands of which the conditions hold, at most BATCH.
+def _batch(session: WorkSession, condition: ColumnElement[bool]) -> list[Command]:
+    """Return the live commands of which the condition holds, at most BATCH.
 
     Ordered by a column of a partial index: by ``seq`` SQLite would read every command there ever was.
     """
     return list(
         session.scalars(
-            select(Command).where(IS_LIVE, *conditions).order_by(Command.deadline_at).limit(BATCH)
+            select(Command).where(IS_LIVE, condition).order_by(Command.deadline_at).limit(BATCH)
         ).all()
     )

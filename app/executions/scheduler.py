@@ -80,8 +80,10 @@ class Scheduler:
 
 def sweep_commands(now: datetime) -> None:
     """End overdue leases and deadlines."""
-    with unit_of_work() as session:
-        overdue.sweep(session, now)
+    if overdue.has_work(db.session, now):
+        db.session.remove()
+        with unit_of_work() as session:
+            overdue.sweep(session, now)
 
 
 def enforce_stops(now: datetime) -> None:

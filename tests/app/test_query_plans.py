@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from app.agents import recovery, stops
+from app.agents import overdue, recovery, stops
 from app.agents.hub import AgentSession
 from app.agents.models import Stop
 from app.agents.queries import live_commands, running_counts
@@ -102,6 +102,10 @@ def test_a_lost_socket(member: int) -> None:
 def test_what_agents_have_in_hand(member: int) -> None:
     assert whole_reads(lambda: running_counts(db.session, [member])) == []
     assert whole_reads(lambda: live_commands(db.session, member)) == []
+
+
+def test_what_time_alone_ends(member: int) -> None:
+    assert whole_reads(lambda: overdue.has_work(db.session, NOW)) == []
 
 
 def test_the_id_of_a_moment(member: int) -> None:

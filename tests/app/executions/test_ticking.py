@@ -293,7 +293,7 @@ def test_a_failing_part_does_not_stop_the_others(app: Flask, monkeypatch: pytest
     def fail(_session: object, _now: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("app.executions.scheduler.overdue.sweep", fail)
+    monkeypatch.setattr("app.executions.scheduler.overdue.has_work", fail)
     with unit_of_work() as session:
         group = make_group(session)
         make_agent(session, group)
