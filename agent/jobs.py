@@ -59,7 +59,8 @@ class Work(Protocol):
 class Job:
     """A command in hand. It is the Cancellation of its own work: cancelled by a person, or past its deadline.
 
-    ``is_resumed``: an earlier start of the agent accepted it and may have worked on it.
+    ``is_resumed``: an earlier start of the agent accepted it and may have worked on it. ``follows``: an older
+    order of the same command has begun here.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Job:
         self.boot_id = entry.boot_id
         self.is_resumed = is_resumed
         self.cancel_reason = entry.cancel_reason
+        self.follows = False
         self.has_begun = False
         self.money_begun = False
         self._deadline = deadline
@@ -86,8 +88,8 @@ class Job:
 
     @property
     def may_be_dropped(self) -> bool:
-        """Whether it can end unlooked at. A resumed repair cannot: it may have moved money."""
-        return not (self.is_resumed and isinstance(self.command, Repair))
+        """Whether it can end unlooked at. A repair resumed, or following another, may have moved money."""
+        return not ((self.is_resumed or self.follows) and isinstance(self.command, Repair))
 
 
 class Halt:

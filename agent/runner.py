@@ -95,6 +95,7 @@ class Runner:
         used = max(0.0, self._wall() - entry.received_at) if is_resumed else 0.0
         job = Job(entry, self._monotonic() + allowed - used, self._monotonic, is_resumed)
         with self._changed:
+            job.follows = any(one.has_begun for one in self._of(job.command_id))
             self._jobs[job.key] = job
         workers = self._collector if isinstance(entry.command, Collect) else self._repairers
         workers.submit(lambda: self._run(job))
@@ -106,16 +107,23 @@ class Runner:
         self._end(job, failure(job, f"{BROKE_OFF}: the agent ended {entry.starts} times at this command"))
 
     def cancel(self, key: Key, reason: str) -> None:
-        """Ask an order to stop before its next outside effect; one that waits ends at once."""
+        """Ask an order, and older ones of its command, to stop before their next outside effect.
+
+        One that waits behind no other ends at once.
+        """
         with self._changed:
+            for one in self._of(key[0]):
+                one.cancel_reason = reason
             job = self._jobs.get(key)
             if job is None:
                 return
-            job.cancel_reason = reason
             is_ours = not job.has_begun and job.may_be_dropped
             job.has_begun = job.has_begun or is_ours
         if is_ours:
             self._end(job, Cancelled(id=new_id(), command_id=job.command_id, reason=reason))
+
+    def _of(self, command_id: str) -> list[Job]:
+        return [job for job in self._jobs.values() if job.command_id == command_id]
 
     def drop(self, key: Key) -> bool:
         """Take an order back that has not begun; return whether that was so."""

@@ -478,6 +478,23 @@ def test_a_command_that_waits_is_cancelled_at_once(tmp_path: Path) -> None:
     desk.leave()
 
 
+def test_a_cancel_reaches_every_order_of_its_command(tmp_path: Path) -> None:
+    """A newer order waits behind one still at work: it says nothing of a stop before it has looked."""
+    desk = Desk(tmp_path / "journal.db", workers=1)
+    desk.work.may_go_on.clear()
+    desk.dispatcher.handle(repair(1, 1))
+    assert desk.work.is_working.wait(PATIENCE)
+    desk.dispatcher.handle(repair(1, 2))
+    desk.dispatcher.handle(cancel("command-1"))
+    assert desk.delivered() == []
+    desk.work.may_go_on.set()
+    desk.settle()
+    assert desk.work.was_cancelled == [True, True]
+    told = desk.delivered()
+    assert [(type(one), one.fence) for one in told] == [(RepairFinished, 1), (RepairFinished, 2)]  # type: ignore[attr-defined]
+    desk.leave()
+
+
 def test_a_cancel_of_an_unknown_command_is_refused(desk: Desk) -> None:
     desk.dispatcher.handle(cancel("nothing"))
     assert [refusal.code for refusal in desk.said(Rejected)] == ["unknown_command"]  # type: ignore[attr-defined]
