@@ -14,12 +14,12 @@ from agent.facts import Status
 from agent.fixers.attempt import FAILED, Attempt, AttemptEnded, is_half_done
 from agent.fixers.claiming import OVERTAKEN, claim, claim_of
 from agent.fixers.fixer import Fixer
+from agent.fixers.limits import require_allowed, require_room
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.payout import choose_number
 from agent.fixers.plan import FINISH, PAY, PAY_AGAIN, WRITE_ROW, is_reversal, settle, take_back
-from agent.fixers.reading import read_facts
+from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
 from agent.fixers.resuming import require_as_reported, resume
-from agent.fixers.steps import ROW_CHANGED_AFTER_MONEY, find_the_row
 from agent.ports import RepairRow, Trade
 from agent.unpaid import NOT_YET_KNOWN, Action, digest_of, find_obstacle
 
@@ -45,12 +45,14 @@ def begin_ordered(
         attempt.has_moved_money_before = standing.money_moved
         _require_finally_unpaid(standing)
     trade, plan = _look(attempt, action, standing)
+    require_allowed(attempt, trade)
     attempt.stop_if_cancelled()
     if standing is not None and is_half_done(standing):
         standing = _end_unpaid(attempt, standing)
     target = Status.FAILED if action == "reverse" else Status.SUCCESS
     claim(attempt, claim_of(attempt, trade, plan, target), standing)
     _look_under_claim(attempt, action, plan)
+    require_room(attempt, trade)
 
 
 def _action_of(plan: tuple[str, ...]) -> Action | None:
