@@ -1,5 +1,6 @@
 """One attempt at a repair: what it has read, what it holds, and how its steps are written down."""
 
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -19,6 +20,12 @@ ABANDONED: Final = "abandoned"
 INTENDED: Final = "intended"
 FAILED: Final = "failed"
 SKIPPED: Final = "skipped"
+
+ASLEEP_SECONDS: Final = 30.0
+"""An effect that was written down longer ago than this is not begun: this agent may have been given up."""
+MAY_STILL_COME: Final = timedelta(minutes=20)
+"""So long after it was written down a posting may still reach the ledger: sent just within ASLEEP_SECONDS,
+and then held up by every time-out of the way."""
 
 MONEY_STEPS: Final = frozenset({*LEG_OF, *PAYOUTS, *REVERSED_LEG})
 
@@ -89,6 +96,7 @@ class Attempt:
         self._cancellation = cancellation
         self._is_void = False
         self._ended: list[StepRow] = []
+        self._held_at = 0.0
 
     # ---- what it holds
 
@@ -129,6 +137,7 @@ class Attempt:
 
     def hold(self, claim: RepairRow) -> None:
         """Take the claim as production's table has it; steps of earlier attempts are told again."""
+        self._held_at = self.settings.monotonic()
         self.claim = claim
         self.before = claim.before
         self.steps = {step.key: step for step in claim.steps}
@@ -190,9 +199,18 @@ class Attempt:
 
     def record(self, step: StepRow) -> None:
         """Write a step down in production's table, with what has ended before it, then tell it."""
+        began = self.settings.monotonic()
         steps = (*self._ended, step)
         self.ports.trades.record_step(self.held, *steps)
+        self._held_at = began
         self.keep(*steps)
+
+    def require_awake(self) -> None:
+        """Asked just before an effect. Raises AttemptEnded(unknown) where this process has stood still since
+        production's table last let it write: another agent may have taken over, and found nothing done.
+        """
+        if self.settings.monotonic() - self._held_at > ASLEEP_SECONDS:
+            raise AttemptEnded("unknown", "the agent stood still before an effect")
 
     def record_with_next(self, step: StepRow) -> None:
         """Have a step that ended written down in one transaction with the next step's intention.

@@ -21,10 +21,17 @@ from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSet
 from agent.fixers.ordering import begin_ordered
 from agent.fixers.payout import choose_number
 from agent.fixers.plan import PAY
-from agent.fixers.reading import IN_FLIGHT, TOO_OLD, is_in_flight, is_too_old, read_facts
+from agent.fixers.reading import (
+    IN_FLIGHT,
+    TOO_OLD,
+    find_the_row,
+    is_in_flight,
+    is_too_old,
+    read_facts,
+)
 from agent.fixers.resuming import judge_half_done, require_as_reported, resume, target_of
 from agent.fixers.reversing import REVERSALS
-from agent.fixers.steps import STEPS, find_the_row
+from agent.fixers.steps import STEPS
 from agent.ports import Cancellation, Ports, RepairRow, StepLog, Trade
 
 __all__ = [

@@ -1,5 +1,6 @@
 """What a repair is told and what it answers."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -46,7 +47,8 @@ class RepairSettings:
     changed less than this ago. ``number_pattern``: what a well-formed trade number matches. ``page``: rows
     asked at a time. ``clock`` stamps steps with the agent's time, aware UTC; decisions use production's.
     ``max_age``: an older trade is only repaired by a person's word. ``limits``: what this agent does at most.
-    ``stopped`` says why this agent is to begin nothing, None while it may.
+    ``stopped`` says why this agent is to begin nothing, None while it may. ``monotonic`` counts seconds and
+    cannot be set.
     """
 
     sys_code: str
@@ -59,6 +61,7 @@ class RepairSettings:
     max_age: timedelta = timedelta(days=90)
     limits: Limits = field(default_factory=Limits)
     stopped: Callable[[], str | None] = _nothing
+    monotonic: Callable[[], float] = time.monotonic
 
 
 class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from agent.errors import BankConflictError
-from agent.facts import BankFact, BankState, Leg, RequestFact
+from agent.facts import BankFact, BankState, Leg, LegState, RequestFact
 from agent.fixers.attempt import (
     DONE,
     FAILED,
@@ -23,10 +23,14 @@ from agent.fixers.attempt import (
     text_of,
 )
 from agent.fixers.plan import LEG_OF, PAY, PAY_AGAIN
+from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
 from agent.money import Money
 from agent.ports import BankRequest, PayoutReply, StepRow
 
 OWN_DEBIT_UNPAID: Final = "debited, payout failed"
+NO_NUMBER: Final = "production holds no bank request of the trade"
+"""Its table may have been cleared: what was asked under a number nobody holds, nobody can find again."""
+DEBIT_GONE: Final = "not debited, so not paid"
 MAY_STILL_ARRIVE: Final = "the request may still reach the bank, which does not de-duplicate"
 
 
@@ -41,9 +45,11 @@ class PayoutNumber(msgspec.Struct, frozen=True):
 def choose_number(trade_no: str, bank: BankFact, *, deduplicates: bool) -> PayoutNumber:
     """Return the number to pay under, for a trade the bank has certainly not paid. Asked before the debit.
 
-    Raises AttemptEnded: needs_human when more than one number may still be alive, or one may still arrive at
-    a bank that would pay it twice; wait when one may yet turn out paid.
+    Raises AttemptEnded: needs_human when more than one number may still be alive, one may still arrive at a
+    bank that would pay it twice, or production holds no number; wait when one may yet turn out paid.
     """
+    if not bank.requests:
+        raise AttemptEnded("needs_human", NO_NUMBER)
     if any(request.verdict is BankState.UNKNOWN for request in bank.requests):
         raise AttemptEnded("wait", "bank")
     alive = [request for request in bank.requests if request.status != "failed"]
@@ -53,7 +59,7 @@ def choose_number(trade_no: str, bank: BankFact, *, deduplicates: bool) -> Payou
         raise AttemptEnded("needs_human", MAY_STILL_ARRIVE)
     if alive:
         return PayoutNumber(alive[0].request_no, alive[0].seq, is_new=False)
-    seq = max((request.seq for request in bank.requests), default=0) + 1
+    seq = max(request.seq for request in bank.requests) + 1
     return PayoutNumber(f"{trade_no}-P{seq}", seq, is_new=True)
 
 
@@ -63,7 +69,7 @@ def pay(attempt: Attempt, name: str = PAY) -> None:
         return
     _, facts = attempt.seen
     if Leg.FIRST not in attempt.vouchers:
-        raise AttemptEnded("needs_human", "not debited, so not paid")
+        raise AttemptEnded("needs_human", DEBIT_GONE)
     step = attempt.find_step(name)
     if facts.bank.state is BankState.SUCCESS:
         paid = next(
@@ -87,11 +93,46 @@ def _note_paid(attempt: Attempt, name: str, step: StepRow | None, paid: str | No
 
 
 def _pay_first_time(attempt: Attempt, name: str, bank: BankFact) -> None:
+    number = _require_number(attempt, bank)
+    step = attempt.intend(name, number.request_no)
+    _look_again(attempt, step, number)
+    _submit(attempt, step, number)
+
+
+def _require_number(attempt: Attempt, bank: BankFact) -> PayoutNumber:
     if bank.state is not BankState.FAIL:
         raise AttemptEnded("wait", "bank")
-    number = choose_number(attempt.order.trade_no, bank, deduplicates=attempt.ports.bank.deduplicates)
-    step = attempt.intend(name, number.request_no)
-    _submit(attempt, step, number)
+    return choose_number(attempt.order.trade_no, bank, deduplicates=attempt.ports.bank.deduplicates)
+
+
+def _look_again(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
+    """Read row, ledger and bank once more: what was read before the claim may be old by now.
+
+    Raises AttemptEnded: nothing was asked. Where time may clear it up the step stays open; where the debit is
+    gone or the row another one it is closed.
+    """
+    debit = attempt.vouchers[Leg.FIRST]
+    trade = find_the_row(attempt.order.trade_no, attempt.ports)
+    attempt.see(trade)
+    attempt.know(read_facts(trade, attempt.ports))
+    _, facts = attempt.seen
+    if facts.first.state is LegState.UNKNOWN:
+        raise AttemptEnded("wait", "ledger")
+    if attempt.vouchers.get(Leg.FIRST) != debit:
+        _leave_unasked(attempt, step, DEBIT_GONE)
+    if trade.terms != attempt.held.terms or trade.row != attempt.held.before:
+        _leave_unasked(attempt, step, ROW_CHANGED_AFTER_MONEY)
+    if _require_number(attempt, facts.bank) != number:
+        raise AttemptEnded("wait", "bank")
+
+
+def _leave_unasked(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
+    """Close a payout that was intended and surely not asked for; what this repair has debited stays."""
+    result = StepResult(request_no=result_of(step).request_no, detail=f"not asked: {reason}")
+    attempt.record(attempt.conclude(step, FAILED, result))
+    if _has_own_posting(attempt):
+        raise AttemptEnded("needs_human", reason)
+    raise AttemptEnded("refused", reason, is_void=True)
 
 
 def _pay_again_where_lost(attempt: Attempt, step: StepRow, bank: BankFact) -> None:
@@ -140,6 +181,7 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
             )
         )
     amount = Money(facts.amount_minor, facts.currency)
+    attempt.require_awake()
     try:
         reply = attempt.ports.bank.pay(number.request_no, amount, trade.bank_account_no)
     except BankConflictError:

@@ -8,10 +8,12 @@ import msgspec
 
 from agent.errors import PortError
 from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
+from agent.fixers.attempt import AttemptEnded
 from agent.fixers.order import RepairSettings
 from agent.ports import CLOCKS_APART, BankRequest, Ports, Trade
 
 IN_FLIGHT: Final = "in flight"
+ROW_CHANGED_AFTER_MONEY: Final = "row changed after money moved"
 TOO_OLD: Final = "older than what is repaired without a person, in days: "
 """Before the number of days."""
 
@@ -33,6 +35,16 @@ def is_too_old(trade: Trade, settings: RepairSettings) -> bool:
 def _is_younger(trade: Trade, at: datetime | None, than: timedelta) -> bool:
     """Whether ``at`` is less than so long ago; a time that makes no sense is not."""
     return at is not None and -CLOCKS_APART <= trade.read_at - at < than
+
+
+def find_the_row(trade_no: str, ports: Ports) -> Trade:
+    """Return the only row with this number. Raises AttemptEnded(needs_human), PortError."""
+    found = ports.trades.find(trade_no)
+    if not found:
+        raise AttemptEnded("needs_human", "no row has this trade number")
+    if len(found) > 1:
+        raise AttemptEnded("needs_human", "more than one row has this trade number")
+    return found[0]
 
 
 def read_facts(trade: Trade, ports: Ports) -> Facts:

@@ -7,18 +7,25 @@ import msgspec
 
 from agent.decision import Decision, decide
 from agent.facts import BankState, Facts, LegState, Status
-from agent.fixers.attempt import FAILED, INTENDED, Attempt, AttemptEnded, result_of
+from agent.fixers.attempt import FAILED, INTENDED, MAY_STILL_COME, Attempt, AttemptEnded, result_of
 from agent.fixers.claiming import OVERTAKEN
 from agent.fixers.fixer import Fixer
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.payout import OWN_DEBIT_UNPAID, choose_number
 from agent.fixers.plan import LEG_OF, PAY, PAYOUTS, WRITE_ROW, is_reversal
-from agent.fixers.reading import IN_FLIGHT, is_in_flight, read_facts
+from agent.fixers.reading import (
+    IN_FLIGHT,
+    ROW_CHANGED_AFTER_MONEY,
+    find_the_row,
+    is_in_flight,
+    read_facts,
+)
 from agent.fixers.reversing import check_reversal, judge_reversal
-from agent.fixers.steps import ROW_CHANGED_AFTER_MONEY, find_the_row, is_as_wanted, missing_legs
+from agent.fixers.steps import is_as_wanted, missing_legs
 from agent.ports import RepairRow, StepRow, Trade
 
 REVERSED: Final = "an entry of this repair was reversed"
+STILL_COMING: Final = "a posting of this repair may still reach the ledger"
 ROW_CHANGED: Final = "the row has changed since it was reported"
 
 
@@ -101,7 +108,7 @@ def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -
     if is_reversal(attempt.held.plan):
         check_reversal(attempt)
     elif _has_had_no_effect(attempt):
-        _decide_again(attempt, fixers)
+        _begin_again(attempt, fixers)
     else:
         _check_world(attempt)
 
@@ -121,6 +128,26 @@ def require_as_reported(attempt: Attempt, trade: Trade) -> None:
         raise AttemptEnded("wait", IN_FLIGHT)
     if trade.row_hash != attempt.order.row_hash:
         raise AttemptEnded("refused", ROW_CHANGED, is_void=True)
+
+
+def _begin_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
+    """Go on as a new repair would, or close this one: once nothing it intended can reach the ledger any more.
+
+    Raises AttemptEnded where it cannot go on.
+    """
+    try:
+        _decide_again(attempt, fixers)
+    except AttemptEnded as ended:
+        if ended.is_void and _may_still_come(attempt):
+            raise AttemptEnded("wait", STILL_COMING) from ended
+        raise
+
+
+def _may_still_come(attempt: Attempt) -> bool:
+    """Whether an agent thought dead may yet send a posting it has written down."""
+    trade, _ = attempt.seen
+    intended = [step for step in attempt.steps.values() if step.moves_money and step.state == INTENDED]
+    return any(trade.read_at - step.started_at < MAY_STILL_COME for step in intended)
 
 
 def _decide_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:

@@ -12,8 +12,8 @@ from agent.errors import EntryReversedError, LedgerRejectedError
 from agent.facts import BankState, Facts, Leg, LegState
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded, StepResult, result_of
 from agent.fixers.plan import REVERSE_BOTH, REVERSE_FIRST, REVERSE_SECOND, REVERSED_LEG
-from agent.fixers.reading import read_facts
-from agent.fixers.steps import ROW_CHANGED_AFTER_MONEY, find_the_row, is_as_wanted
+from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
+from agent.fixers.steps import is_as_wanted
 from agent.ports import RepairRow, Reversal, StepRow
 from agent.unpaid import NOT_YET_KNOWN, find_bank_obstacle
 
@@ -101,6 +101,7 @@ def _take_back(attempt: Attempt, step: StepRow) -> None:
         _skip(attempt, step, slots)
         return
     reversal = Reversal(key=step.key, trade_no=attempt.order.trade_no, voucher_no=entry)
+    attempt.require_awake()
     try:
         number = attempt.ports.ledger.reverse_entry(reversal)
     except EntryReversedError:

@@ -19,23 +19,12 @@ from agent.fixers.plan import (
     WRITE_ROW,
     legs_of,
 )
-from agent.fixers.reading import read_facts
+from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
 from agent.money import Money
-from agent.ports import Ports, Posting, StepRow, Trade
+from agent.ports import Posting, StepRow, Trade
 
-ROW_CHANGED_AFTER_MONEY: Final = "row changed after money moved"
 NOT_AS_WRITTEN: Final = "the row is not as it was written"
 MOVED_SINCE: Final = "the ledger or the bank has changed meanwhile"
-
-
-def find_the_row(trade_no: str, ports: Ports) -> Trade:
-    """Return the only row with this number. Raises AttemptEnded(needs_human), PortError."""
-    found = ports.trades.find(trade_no)
-    if not found:
-        raise AttemptEnded("needs_human", "no row has this trade number")
-    if len(found) > 1:
-        raise AttemptEnded("needs_human", "more than one row has this trade number")
-    return found[0]
 
 
 def post_leg(attempt: Attempt, name: str) -> None:
@@ -52,6 +41,7 @@ def post_leg(attempt: Attempt, name: str) -> None:
         account_no=trade.account_no,
         amount=Money(facts.amount_minor, facts.currency),
     )
+    attempt.require_awake()
     try:
         voucher = attempt.ports.ledger.post(posting)
     except LegTakenError:

@@ -172,7 +172,9 @@ class AgentProcess(Process):
 
     def _start(self) -> None:
         loom, chance = self.loom, self.loom.chance
-        settings = RepairSettings(sys_code="PBAP", stuck_after=timedelta(minutes=30))
+        settings = RepairSettings(
+            sys_code="PBAP", stuck_after=timedelta(minutes=30), monotonic=loom.monotonic
+        )
         work = ProductionWork(self.name, self._life.ports, settings, FIXERS)
         self.journal = journal = Journal(self._life.journal)
         waker = Signal(loom)

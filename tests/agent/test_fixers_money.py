@@ -7,7 +7,7 @@ import pytest
 from agent.facts import BankFact, BankState, Leg, RequestFact
 from agent.fixers.attempt import AttemptEnded
 from agent.fixers.base import verify
-from agent.fixers.payout import choose_number
+from agent.fixers.payout import NO_NUMBER, choose_number
 from tests.agent.world import (
     AMOUNT,
     BALANCE,
@@ -100,12 +100,15 @@ def test_an_explicit_failure_opens_the_next_number_before_the_call() -> None:
     assert (requests[-1].seq, requests[-1].amount_minor) == (2, AMOUNT)
 
 
-def test_a_trade_without_any_request_is_paid_under_p1() -> None:
+@pytest.mark.parametrize("case_id", WITHDRAWALS_PAID)
+def test_a_trade_without_any_request_is_not_paid(case_id: str) -> None:
+    """Its lines may have been cleared away, and the bank have paid what nobody can ask about any more."""
     desk = Desk()
-    trade_no, code = load_case(desk, "S2")
+    trade_no, code = load_case(desk, case_id)
     desk.production.trades.requests.clear()
-    assert desk.attempt(trade_no, code).outcome == "repaired"
-    assert numbers(desk) == [f"{trade_no}-P1"]
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", NO_NUMBER)
+    assert nothing_was_touched(desk, trade_no)
 
 
 @pytest.mark.parametrize("case_id", WITHDRAWALS_PAID)
@@ -216,6 +219,8 @@ def test_a_posting_that_never_arrived_is_not_made_for_what_a_bank_may_pay_twice(
         desk.attempt(trade_no, code)
     desk.production.faults.heal()
     desk.production.bank.deduplicates = False
+    assert desk.attempt(trade_no, code).outcome == "wait"
+    desk.production.clock.advance(minutes=20)
     report = desk.attempt(trade_no, code)
     assert (report.outcome, report.money_moved) == ("needs_human", False)
     assert (desk.production.bank.asked, desk.production.balance(trade_no)) == ([], BALANCE)

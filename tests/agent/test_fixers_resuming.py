@@ -4,6 +4,7 @@ import pytest
 
 from agent.facts import Leg, Row
 from agent.fixers.base import verify
+from agent.fixers.resuming import STILL_COMING
 from tests.agent.world import (
     AMOUNT,
     BALANCE,
@@ -79,6 +80,9 @@ def test_a_posting_that_never_arrived_is_decided_about_again() -> None:
     desk.production.request(trade_no, "success")
     desk.production.trades.requests.pop()
     report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("wait", STILL_COMING)
+    desk.production.clock.advance(minutes=20)
+    report = desk.attempt(trade_no, code)
     assert (report.outcome, report.reason) == ("needs_human", "paid, ledger or row behind")
     assert desk.production.ledger.of_trade(trade.trade_no) == []
     assert desk.production.trades.repairs[trade_no].state == "abandoned"
@@ -89,7 +93,7 @@ def test_a_posting_that_never_arrived_on_a_row_since_changed_is_refused() -> Non
     trade_no, code = half_done(desk, "S2", "ledger.post")
     desk.production.trades.change(trade_no, FAILED_MSG="人工")
     assert desk.attempt(trade_no, code).outcome == "wait"
-    desk.production.clock.advance(minutes=10)
+    desk.production.clock.advance(minutes=20)
     assert desk.attempt(trade_no, code).outcome == "refused"
     assert desk.production.trades.repairs[trade_no].state == "abandoned"
     assert desk.attempt(trade_no, code).outcome == "repaired"
@@ -104,7 +108,7 @@ def test_a_posting_that_never_arrived_is_not_made_on_terms_nobody_reported(
     reported = desk.row_hash(trade_no)
     desk.production.trades.change(trade_no, **{cell: value})
     assert desk.attempt(trade_no, code, row_hash=reported).outcome == "wait"
-    desk.production.clock.advance(minutes=10)
+    desk.production.clock.advance(minutes=20)
     report = desk.attempt(trade_no, code, row_hash=reported)
     assert (report.outcome, report.money_moved) == ("refused", False)
     assert (desk.production.bank.asked, desk.production.ledger.entries) == ([], [])
@@ -115,7 +119,7 @@ def test_a_posting_that_never_arrived_is_not_made_on_other_terms_though_they_wer
     desk = Desk()
     trade_no, code = half_done(desk, "S2", "ledger.post")
     desk.production.trades.change(trade_no, BANK_ACC_NO="6222-another")
-    desk.production.clock.advance(minutes=10)
+    desk.production.clock.advance(minutes=20)
     assert desk.attempt(trade_no, code).outcome == "refused"
     assert desk.attempt(trade_no, code).outcome == "repaired"
     assert [payment.account for payment in desk.production.bank.payments] == ["6222-another"]

@@ -1,0 +1,142 @@
+"""What changes between the look that a repair is decided on and its payout, or its posting."""
+
+from collections.abc import Callable
+
+import pytest
+
+from agent.fixers.attempt import ASLEEP_SECONDS
+from agent.fixers.limits import OVER_HOUR, OVER_TRADE
+from agent.fixers.order import Limits
+from agent.fixers.resuming import STILL_COMING
+from agent.unpaid import ACTIONS, Action
+from tests.agent.unpaid_trades import load_unpaid, net_postings
+from tests.agent.world import Desk, load_case, numbers, wait_for_days_to_close, wait_for_failures_to_settle
+from tests.fakes.faults import Crash
+
+PAID = ("S2", "S3", "S7a", "S7b")
+DEBITED_BY_PRODUCTION = ("S3", "S7a", "S7b")
+ASLEEP = ("the agent stood still before an effect", "unknown")
+
+
+def after_the_claim(desk: Desk, happens: Callable[[], object]) -> None:
+    """Have something happen once, just after the trade was claimed."""
+    claim = desk.production.trades.claim_repair
+    done: list[object] = []
+
+    def claim_then(wanted: object) -> object:
+        claimed = claim(wanted)  # type: ignore[arg-type]
+        if not done:
+            done.append(happens())
+        return claimed
+
+    desk.production.trades.claim_repair = claim_then  # type: ignore[assignment, method-assign]
+
+
+def settled(case_id: str) -> tuple[Desk, str, str]:
+    """The case, with the bank's word on it final."""
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    wait_for_failures_to_settle(desk)
+    wait_for_days_to_close(desk)
+    return desk, trade_no, code
+
+
+@pytest.mark.parametrize("case_id", DEBITED_BY_PRODUCTION)
+def test_a_debit_that_production_reverses_after_the_claim_is_not_paid_out(case_id: str) -> None:
+    desk, trade_no, code = settled(case_id)
+    ledger = desk.production.ledger
+
+    def reverse_all() -> None:
+        for entry in list(ledger.of_trade(trade_no)):
+            ledger.reverse(entry.voucher_no)
+
+    after_the_claim(desk, reverse_all)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.money_moved) == ("refused", False)
+    assert numbers(desk) == []
+    assert desk.production.trades.repairs[trade_no].state == "abandoned"
+
+
+@pytest.mark.parametrize("case_id", PAID)
+@pytest.mark.parametrize("status", ["success", "accepted"])
+def test_a_number_that_production_opens_after_the_claim_is_not_paid_beside(case_id: str, status: str) -> None:
+    desk, trade_no, code = settled(case_id)
+    after_the_claim(desk, lambda: desk.production.request(trade_no, status, seq=1))
+    assert desk.attempt(trade_no, code).outcome == "wait"
+    assert numbers(desk) == []
+
+
+@pytest.mark.parametrize("case_id", PAID)
+def test_a_row_that_changes_after_the_claim_stops_the_payout(case_id: str) -> None:
+    desk, trade_no, code = settled(case_id)
+    after_the_claim(desk, lambda: desk.production.trades.change(trade_no, FAILED_MSG="by hand"))
+    report = desk.attempt(trade_no, code)
+    assert report.outcome == ("needs_human" if case_id == "S2" else "refused")
+    assert numbers(desk) == []
+
+
+@pytest.mark.parametrize("call", ["ledger.post", "bank.pay"])
+def test_an_agent_that_stood_still_begins_no_effect(call: str) -> None:
+    """It was stopped between the intention and the effect: meanwhile another may have found nothing done."""
+    seconds = [0.0]
+    desk = Desk(rules={"monotonic": lambda: seconds[0]})
+    trade_no, code = load_case(desk, "S2")
+    wait_for_days_to_close(desk)
+    name = {"ledger.post": "post_both", "bank.pay": "pay"}[call]
+
+    def fall_asleep(step: object) -> None:
+        if getattr(step, "name", "") == name and getattr(step, "state", "") == "intended":
+            seconds[0] += ASLEEP_SECONDS + 1
+
+    desk.told = _Told(fall_asleep)
+    report = desk.attempt(trade_no, code)
+    assert (report.reason, report.outcome) == ASLEEP
+    assert call not in desk.production.faults.calls
+    desk.told = []
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
+class _Told(list):  # type: ignore[type-arg]
+    def __init__(self, also: Callable[[object], None]) -> None:
+        self._also = also
+
+    def append(self, step: object) -> None:
+        super().append(step)
+        self._also(step)
+
+
+def test_a_repair_is_not_given_up_while_a_posting_of_it_may_still_come() -> None:
+    """Its agent froze just before the ledger; production has since confirmed the failure by itself."""
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.production.faults.down("ledger.post", "before", Crash())
+    with pytest.raises(Crash):
+        desk.attempt(trade_no, code)
+    desk.production.faults.heal()
+    desk.production.trades.change(trade_no, TRD_STATUS=9)
+    desk.production.clock.advance(minutes=19)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason, report.money_moved) == ("wait", STILL_COMING, True)
+    desk.production.clock.advance(minutes=1)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.money_moved) == ("refused", False)
+    assert net_postings(desk, trade_no) == {}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (Limits(max_amount_minor={"CNY": 1}), OVER_TRADE),
+        (Limits(max_amount_minor={"USD": 10**9}), OVER_TRADE),
+        (Limits(max_trades_per_hour=0), OVER_HOUR),
+    ],
+)
+def test_the_agents_own_limits_bind_orders_of_people_too(action: Action, limits: Limits, reason: str) -> None:
+    desk = Desk(rules={"limits": limits})
+    trade_no, code = load_unpaid(desk, "processing")
+    before = (numbers(desk), [one.voucher_no for one in desk.production.ledger.of_trade(trade_no)])
+    report = desk.order(trade_no, code, action)
+    assert (report.outcome, report.reason) == ("needs_human", reason)
+    after = (numbers(desk), [one.voucher_no for one in desk.production.ledger.of_trade(trade_no)])
+    assert after == before
