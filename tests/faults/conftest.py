@@ -14,10 +14,10 @@ from tests.app.conftest import session
 from tests.app.live_server import LiveServer, running_server
 from tests.app.machines.pretender import Pretender
 from tests.app.machines.stage import Stage
-from tests.contract.conftest import sql_trades, world_of
+from tests.contract.conftest import sql_ledger, sql_trades, world_of
 from tests.factories import FIXER, make_agent, make_anomaly, make_group, make_plan
 
-__all__ = ["client", "connected", "live_member", "session", "sql_trades", "world_of"]
+__all__ = ["client", "connected", "live_member", "session", "sql_ledger", "sql_trades", "world_of"]
 
 
 @pytest.fixture(scope="module")
