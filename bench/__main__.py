@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from bench import collection, commands, frames, open_anomalies, pages, push, repairs, writing
+from bench import collection, commands, frames, open_anomalies, pages, push, repairs, reports, writing
 from bench.figures import Circumstances, Figure, as_table, keep
 from bench.server import BenchError
 from bench.sizes import FULL, QUICK, Sizes
@@ -27,6 +27,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "open anomalies": open_anomalies.measure,
     "push": push.measure,
     "collection": collection.measure,
+    "report": reports.measure,
     "pages": pages.measure,
 }
 RESULTS: Final = Path(__file__).resolve().parent / "results" / "latest.json"

@@ -34,6 +34,7 @@ EXPECTED = {
     },
     "push": {"push round trip p50", "push round trip p99"},
     "collection": {"collection", "collection's peak memory"},
+    "report": {"report", "report's memory"},
     "pages": {
         f"{page} {percent}"
         for page in ("home", "anomalies", "executions", "frames", "collections", "audit")

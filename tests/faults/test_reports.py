@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from agent.protocol import MAX_CHUNK_ROWS, AnomaliesReported, CollectFinished, ReportedTrade, Started
@@ -82,6 +84,50 @@ def test_a_report_cut_at_any_chunk_and_repeated_is_one_report(
     assert task.run.reported == len(trades)
 
 
+cuts = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 12), st.integers(1, 3)), min_size=1, max_size=3)
+"""Beginnings that end early: rows a chunk, chunks until the agent dies, how often each chunk arrives."""
+
+
+@settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(rows=st.integers(1, 40), cuts=cuts, page=st.integers(1, 9), times=st.integers(1, 3))
+def test_wherever_and_however_often_a_report_is_cut_each_trade_is_listed_once(
+    session: WorkSession,
+    group: SystemGroup,
+    rows: int,
+    cuts: list[tuple[int, int, int]],
+    page: int,
+    times: int,
+) -> None:
+    trades = [reported(f"T{number:06}") for number in range(rows)]
+    savepoint = session.begin_nested()
+    task = start(session, group)
+    for size, chunks, repeats in cuts:
+        begin(session, task)
+        take(session, task, pages_of(task, trades, size, repeats)[: chunks * repeats])
+    begin(session, task)
+    take(session, task, pages_of(task, trades, page, times))
+    end(session, task, chunks=-(-rows // page), rows=rows, amount_minor=rows * 10_000)
+    listed = session.scalars(select(Anomaly.trade_no).order_by(Anomaly.trade_no)).all()
+    assert listed == [trade.trade_no for trade in trades]
+    assert (task.state, task.run.state, task.error) == ("finished", "finished", "")
+    assert (task.rows, task.run.reported) == (rows, rows)
+    savepoint.rollback()
+    session.expire_all()
+
+
+def pages_of(
+    task: CollectionTask, trades: list[ReportedTrade], size: int, times: int
+) -> list[AnomaliesReported]:
+    """The trades in chunks of this size, each as often as it arrives."""
+    chunks = [chunk(task, n, *trades[n * size : (n + 1) * size]) for n in range(-(-len(trades) // size))]
+    return [one for one in chunks for _ in range(times)]
+
+
 def test_a_large_report_cut_in_its_middle_and_repeated_is_one_report(
     session: WorkSession, group: SystemGroup
 ) -> None:
@@ -103,6 +149,8 @@ def test_a_large_report_cut_in_its_middle_and_repeated_is_one_report(
         task = session.get_one(CollectionTask, task.id)
     end(session, task)
     assert counted(session) == ROWS
+    listed = session.scalars(select(Anomaly.trade_no).order_by(Anomaly.trade_no))
+    assert all(one == trade.trade_no for one, trade in zip(listed, trades, strict=True))
     assert (task.state, task.rows, task.amount_minor) == ("finished", ROWS, ROWS * 10_000)
     assert task.run.new_anomalies <= ROWS
 
