@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
@@ -92,6 +92,7 @@ cuts = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 12), st.integers(1, 
     max_examples=10,
     deadline=None,
     derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(rows=st.integers(1, 40), cuts=cuts, page=st.integers(1, 9), times=st.integers(1, 3))
