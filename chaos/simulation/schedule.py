@@ -27,13 +27,15 @@ from app.extensions import db
 from app.plans.fixer_codes import KNOWN_FIXERS
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
+from chaos.simulation.agent_process import AgentLife, AgentProcess
 from chaos.simulation.bank import BankLine
 from chaos.simulation.faults import Failer, Policy, RandomPolicy
 from chaos.simulation.invariants import Teller, violations
 from chaos.simulation.loom import START, Loom
 from chaos.simulation.network import Network, Weather
 from chaos.simulation.patience import Patience
-from chaos.simulation.processes import AgentLife, AgentProcess, BankProcess, Process, ServerProcess
+from chaos.simulation.processes import BankProcess, Process
+from chaos.simulation.server_process import ServerProcess
 from chaos.simulation.troubles import TROUBLES, Troubles
 from chaos.simulation.workshop import AGENTS, BANK_DAY_SECONDS, PERSON, Workshop, simulated_clock
 from sandbox.bank.desk import Desk

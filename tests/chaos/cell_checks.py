@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent import failpoints
-from chaos.simulation import processes as _all_of_agent_and_server  # noqa: F401 - declares every point
+from chaos.simulation import schedule as _all_of_agent_and_server  # noqa: F401 - declares every point
 from chaos.simulation.cells import CASES, Cell, every_cell, run_cell
 from chaos.simulation.faults import MODES
 from chaos.simulation.workshop import Workshop

@@ -7,7 +7,7 @@ import pytest
 
 from agent import failpoints
 from agent.failpoints import Failpoint, Span, around
-from chaos.simulation import processes as _all_of_agent_and_server  # noqa: F401 - declares every point
+from chaos.simulation import schedule as _all_of_agent_and_server  # noqa: F401 - declares every point
 from chaos.simulation.cells import CASES, is_on_the_way
 
 
