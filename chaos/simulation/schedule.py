@@ -20,13 +20,9 @@ from agent.adapters.bank_http import HttpBank
 from agent.adapters.names import BankNames
 from agent.ports import Ports
 from app.agents.models import IS_LIVE, Command
-from app.anomalies import collections
 from app.anomalies.models import IS_LIVE_RUN, Anomaly, CollectionRun
-from app.clock import utc_now
 from app.extensions import db
-from app.plans.fixer_codes import KNOWN_FIXERS
-from app.unit_of_work import unit_of_work
-from app.users.models import SystemGroup
+from chaos.simulation import people
 from chaos.simulation.agent_process import AgentLife, AgentProcess
 from chaos.simulation.bank import BankLine
 from chaos.simulation.faults import Failer, Policy, RandomPolicy
@@ -36,8 +32,8 @@ from chaos.simulation.network import Network, Weather
 from chaos.simulation.patience import Patience
 from chaos.simulation.processes import BankProcess, Process
 from chaos.simulation.server_process import ServerProcess
-from chaos.simulation.troubles import TROUBLES, Troubles
-from chaos.simulation.workshop import AGENTS, BANK_DAY_SECONDS, PERSON, Workshop, simulated_clock
+from chaos.simulation.troubles import TROUBLES, make_trouble
+from chaos.simulation.workshop import AGENTS, BANK_DAY_SECONDS, Workshop, simulated_clock
 from sandbox.bank.desk import Desk
 from sandbox.bank.faults import FaultBoard
 from sandbox.bank.records import SUCCESS
@@ -183,9 +179,8 @@ class Schedule:
         loom = self.loom
         for process in self.processes:
             process.start()
-        self.collect_soon(1.0)
-        self.troubles = Troubles(self, self.drawn.troubles)
-        loom.spawn(_Fate(), "troubles", self.troubles.go)
+        people.collect(self, 1.0)
+        loom.spawn(_Fate(), "troubles", lambda: make_trouble(self, self.drawn.troubles))
         while loom.seconds < self.drawn.rough_seconds:
             until = min(self.drawn.rough_seconds, loom.seconds + 20.0)
             loom.run(until, lambda: bool(self.failer.killed))
@@ -202,7 +197,7 @@ class Schedule:
         if isinstance(self._policy, RandomPolicy):
             self._policy.is_rough = False
         self.weather.is_rough = self.line.is_rough = False
-        self.collect_soon(1.0)
+        people.collect(self, 1.0)
 
     def _settle(self) -> bool:
         until = self.loom.seconds + HEALING
@@ -216,14 +211,14 @@ class Schedule:
             if self.loom.seconds >= collect_at:
                 collect_at = self.loom.seconds + COLLECT_EVERY
                 self.patience.look(self.loom.seconds - until + HEALING)
-                self.collect_soon(0.0)
-                self.troubles.enable()
-                self.troubles.lift()
+                people.collect(self)
+                people.enable(self)
+                people.lift(self)
         if self.teller.violations or self.patience.violations:
             return False  # it is found out already
         for _ in range(LEAPS):
             self.loom.leap(LEAP)
-            self.collect_soon(0.0)
+            people.collect(self)
             self.loom.run(self.loom.seconds + 240.0, self.has_ended)
             if self.has_ended():
                 return True
@@ -307,30 +302,6 @@ class Schedule:
         for close in self._closing:
             close()
         self.workshop.forget()
-
-    def collect_soon(self, after: float) -> None:
-        """A person orders a collection of everything, through whichever server is up."""
-        server = next((one for one in self.servers if not one.is_dead), None)
-        if server is None:
-            return
-
-        def order() -> None:
-            self.loom.sleep(after)
-            with unit_of_work() as session:
-                group = session.scalars(select(SystemGroup)).one()
-                now = utc_now()
-                collections.start_run(
-                    session,
-                    group=group,
-                    codes=list(KNOWN_FIXERS),
-                    window=(now - timedelta(days=1), now),
-                    trigger="click",
-                    actor=PERSON,
-                    reason="",
-                    now=now,
-                )
-
-        server.serve(order)
 
     # ---- what became of it
 

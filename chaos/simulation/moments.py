@@ -1,0 +1,48 @@
+"""Moments at which a trouble does the most harm: watched for in the databases while a schedule is rough."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import ColumnElement, select
+
+from app.agents.models import Command
+from app.extensions import db
+from chaos.simulation.workshop import GROUP
+
+if TYPE_CHECKING:
+    from chaos.simulation.schedule import Schedule
+
+LOOKS: Final = 400
+BETWEEN_LOOKS: Final = 0.05
+BETWEEN_LOOKS_AT_COMMANDS: Final = 0.01
+
+
+def wait_for_repair(schedule: "Schedule", of_step: str = "") -> str:
+    """Wait a little for a repair that has begun a step; return its trade, '' where none came."""
+    path = schedule.world.production(GROUP).engine.url.database or ""
+    begun = f"""
+        SELECT repair.trade_no FROM piculus_repair AS repair
+        JOIN piculus_repair_step AS step ON step.trade_no = repair.trade_no
+        WHERE repair.state = 'open' {of_step}"""
+    for _ in range(LOOKS):
+        with sqlite3.connect(path) as production:
+            found = production.execute(begun).fetchone()
+        production.close()
+        if found is not None or not schedule.is_rough:
+            return str(found[0]) if found else ""
+        schedule.loom.sleep(BETWEEN_LOOKS)
+    return ""
+
+
+def at_command(schedule: "Schedule", is_wanted: ColumnElement[bool], act: Callable[[], None]) -> None:
+    """Do something, once, as soon as an agent has taken such a command."""
+    held = select(Command.id).where(Command.state.in_(("accepted", "running")), is_wanted)
+    is_held = False
+    while not is_held and schedule.is_rough:
+        with schedule.workshop.apps[0].app_context():
+            is_held = db.session.scalars(held).first() is not None
+            db.session.remove()
+        if is_held:
+            act()
+        schedule.loom.sleep(BETWEEN_LOOKS_AT_COMMANDS)

@@ -1,0 +1,95 @@
+"""Troubles that production makes, at work on the very trades that are being repaired.
+
+A trade that production itself touches is ``touched``: the oracle of the ten cases no longer says what
+becomes of it, only that row, ledger and bank agree in the end or a person is asked.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import update
+
+from chaos.simulation.invariants import live_legs
+from chaos.simulation.moments import wait_for_repair
+from sandbox.cases import LoadedCase
+from sandbox.database import writing
+from sandbox.errors import SandboxError
+from sandbox.ledger import PostingOrder
+
+if TYPE_CHECKING:
+    from chaos.simulation.schedule import Schedule
+
+LOST_ORIGINALS: Final = ("S2", "S3", "S9")
+"""The cases in which production wrote a request number that the bank never got."""
+
+
+def post(schedule: "Schedule") -> None:
+    """Production posts a leg of its own, a moment before or after ours."""
+    loaded = _touch_any(schedule)
+    leg = "1" if loaded.case.kind == "recharge" or loaded.case.bookkeeping == "two_step" else "both"
+    order = PostingOrder(
+        trade_no=loaded.trade_no,
+        kind=loaded.case.kind,
+        leg=leg,
+        amount_minor=loaded.amount_minor,
+        account_no=loaded.account_no,
+        idem_key=f"PROD:{loaded.trade_no}:{leg}",
+        posted_by="production",
+    )
+    try:
+        schedule.world.production().ledger.post(order)
+    except SandboxError as error:
+        schedule.loom.note(f"production's posting is refused: {error}")
+
+
+def edit(schedule: "Schedule") -> None:
+    """Production writes the row after it was collected."""
+    _write_row(schedule, _touch_any(schedule))
+
+
+def edit_between(schedule: "Schedule") -> None:
+    """Production writes a row between an attempt's first look at it and its last."""
+    if trade_no := wait_for_repair(schedule):
+        loaded = next(one for one in schedule.loaded if one.trade_no == trade_no)
+        schedule.touched.add(trade_no)
+        _write_row(schedule, loaded)
+
+
+def pay_late(schedule: "Schedule") -> None:
+    """The lost original of a payout comes to the bank after all, while it still may.
+
+    So it may once the trade is debited, or for a timed-out trade until the second negative stands.
+    """
+    late = [one for one in schedule.loaded if one.case.id in LOST_ORIGINALS and _may_come(schedule, one)]
+    if not late:
+        return
+    loaded = schedule.chance.choice(late)
+    schedule.touched.add(loaded.trade_no)
+    schedule.paid_late.add(loaded.trade_no)
+    first = schedule.world.requests(loaded.trade_no)[0]
+    schedule.line.pay_original(str(first["REQUEST_NO"]), loaded)
+
+
+def _may_come(schedule: "Schedule", loaded: LoadedCase) -> bool:
+    world = schedule.world
+    if loaded.case.id != "S9":
+        return bool(live_legs(world.entries(loaded.trade_no)))
+    calendar = world.calendar
+    created_at = world.requests(loaded.trade_no)[0]["CREATED_AT"]
+    return bool(calendar.next_day(calendar.day_of(created_at)).closes_at > world.clock())
+
+
+def _touch_any(schedule: "Schedule") -> LoadedCase:
+    loaded = schedule.chance.choice(schedule.loaded)
+    schedule.touched.add(loaded.trade_no)
+    return loaded
+
+
+def _write_row(schedule: "Schedule", loaded: LoadedCase) -> None:
+    production = schedule.world.production()
+    trade = production.tables.trade
+    with writing(production.engine) as connection:
+        connection.execute(
+            update(trade)
+            .where(trade.c.TRD_ID.in_([loaded.trd_id]))
+            .values(FAILED_MSG="looked at", UPDATED_AT=production.clock(), VERSION=trade.c["VERSION"] + 1)
+        )
