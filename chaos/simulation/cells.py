@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agent import failpoints
+from chaos.simulation.draws import Draw
 from chaos.simulation.faults import MODES, CellPolicy
-from chaos.simulation.schedule import Draw, Outcome, Schedule
+from chaos.simulation.schedule import Outcome, Schedule
 from chaos.simulation.workshop import Workshop
 
 CASES: Final = ("S1", "S2", "S3", "S4", "S5", "S6", "S7a", "S7b", "S8", "S9")

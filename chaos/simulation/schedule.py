@@ -1,4 +1,4 @@
-"""One schedule: what its seed draws, faults without limit, then healing, then everything must end."""
+"""One schedule: faults without limit, as its seed draws them, then healing, then everything must end."""
 
 import random
 import time
@@ -25,6 +25,7 @@ from app.extensions import db
 from chaos.simulation import people
 from chaos.simulation.agent_process import AgentLife, AgentProcess
 from chaos.simulation.bank import BankLine
+from chaos.simulation.draws import Draw, draw
 from chaos.simulation.faults import Failer, Policy, RandomPolicy
 from chaos.simulation.invariants import Teller, violations
 from chaos.simulation.loom import START, Loom
@@ -32,12 +33,12 @@ from chaos.simulation.network import Network, Weather
 from chaos.simulation.patience import Patience
 from chaos.simulation.processes import BankProcess, Process
 from chaos.simulation.server_process import ServerProcess
-from chaos.simulation.troubles import TROUBLES, make_trouble
-from chaos.simulation.workshop import AGENTS, BANK_DAY_SECONDS, Workshop, simulated_clock
+from chaos.simulation.troubles import make_trouble
+from chaos.simulation.workshop import AGENTS, Workshop, simulated_clock
 from sandbox.bank.desk import Desk
 from sandbox.bank.faults import FaultBoard
 from sandbox.bank.records import SUCCESS
-from sandbox.cases import LoadedCase, all_cases
+from sandbox.cases import LoadedCase
 
 AGE: Final = timedelta(hours=3)
 """How old the trades are: no longer in flight, and two bank days and more behind."""
@@ -45,40 +46,7 @@ HEALING: Final = 3600.0
 LEAP: Final = 3600.0
 LEAPS: Final = 30
 COLLECT_EVERY: Final = 600.0
-ROUGH_SECONDS: Final = (20.0, 60.0, 150.0)
-CALM: Final = 0.04
-"""How many of the schedules see no fault at all: there everything must be repaired."""
-PAYING: Final = ("S2", "S3", "S7a", "S7b")
-"""The cases in which the bank is asked to pay: half of the schedules are drawn from them."""
-LONG_BANK_DAY: Final = 10_800
-"""So long that a request of a trade of that age may still arrive."""
 ENDED: Final = ("repaired", "healed", "ignored", "needs_human", "exhausted")
-
-
-@dataclass(frozen=True)
-class Draw:
-    """What a schedule is made of. Rates are probabilities of a fault at each chance for one.
-
-    ``is_echoing``: each Repair is sent a second time, long after. ``muted``: between these seconds no
-    heartbeat of an agent arrives. ``refusals``: so many payouts the bank refuses for good. ``bank_day``: its
-    length.
-    """
-
-    cases: tuple[str, ...]
-    agents: int = 1
-    servers: int = 1
-    deduplicates: bool = True
-    rough_seconds: float = 240.0
-    point_rate: float = 0.0
-    frame_rate: float = 0.0
-    bank_rate: float = 0.0
-    healthy: int = 2
-    troubles: tuple[str, ...] = ()
-    workers: int = 3
-    is_echoing: bool = False
-    muted: tuple[float, float] = (0.0, 0.0)
-    refusals: int = 0
-    bank_day: int = BANK_DAY_SECONDS
 
 
 class _Fate:
@@ -86,28 +54,6 @@ class _Fate:
 
     name = "fate"
     is_dead = False
-
-
-def draw(seed: int) -> Draw:
-    """Return what this seed stands for."""
-    chance = random.Random(f"draw {seed}")
-    ids = [case.id for case in all_cases()]
-    if chance.random() < CALM:
-        return Draw(cases=tuple(chance.sample(ids, 3)), agents=2, rough_seconds=ROUGH_SECONDS[0])
-    pool = ids if chance.random() < 0.5 else list(PAYING)
-    return Draw(
-        cases=tuple(chance.sample(pool, chance.choice((1, 1, 2, 3)))),
-        agents=chance.choice((1, 2)),
-        servers=chance.choice((1, 1, 2)),
-        deduplicates=chance.random() < 0.7,
-        rough_seconds=chance.choice(ROUGH_SECONDS),
-        point_rate=chance.choice((0.0, 0.01, 0.03, 0.08)),
-        frame_rate=chance.choice((0.0, 0.05, 0.2)),
-        bank_rate=chance.choice((0.0, 0.2, 0.6)),
-        troubles=tuple(chance.sample(sorted(TROUBLES), chance.choice((0, 2, 4, 10)))),
-        refusals=chance.choice((0, 0, 0, 0, 1, 5)),
-        bank_day=chance.choice((BANK_DAY_SECONDS,) * 19 + (LONG_BANK_DAY,)),
-    )
 
 
 @dataclass

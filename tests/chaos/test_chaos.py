@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from chaos.running import Tally, run_all
+from chaos.simulation.draws import Draw, draw
 from chaos.simulation.invariants import INVARIANTS
-from chaos.simulation.schedule import Draw, Schedule, draw
+from chaos.simulation.schedule import Schedule
 from chaos.simulation.troubles import TROUBLES
 from chaos.simulation.workshop import Workshop
 

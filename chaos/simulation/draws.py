@@ -1,0 +1,65 @@
+"""What a seed stands for: the cases, parts and rates of its schedule, drawn before anything runs."""
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from chaos.simulation.troubles import TROUBLES
+from chaos.simulation.workshop import BANK_DAY_SECONDS
+from sandbox.cases import all_cases
+
+ROUGH_SECONDS: Final = (20.0, 60.0, 150.0)
+CALM: Final = 0.04
+"""How many of the schedules see no fault at all: there everything must be repaired."""
+PAYING: Final = ("S2", "S3", "S7a", "S7b")
+"""The cases in which the bank is asked to pay: half of the schedules are drawn from them."""
+LONG_BANK_DAY: Final = 10_800
+"""So long that a request as old as the trades may still arrive."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a schedule is made of. Rates are probabilities of a fault at each chance for one.
+
+    ``is_echoing``: each Repair is sent a second time, long after. ``muted``: between these seconds no
+    heartbeat of an agent arrives. ``refusals``: so many payouts the bank refuses for good. ``bank_day``: its
+    length.
+    """
+
+    cases: tuple[str, ...]
+    agents: int = 1
+    servers: int = 1
+    deduplicates: bool = True
+    rough_seconds: float = 240.0
+    point_rate: float = 0.0
+    frame_rate: float = 0.0
+    bank_rate: float = 0.0
+    healthy: int = 2
+    troubles: tuple[str, ...] = ()
+    workers: int = 3
+    is_echoing: bool = False
+    muted: tuple[float, float] = (0.0, 0.0)
+    refusals: int = 0
+    bank_day: int = BANK_DAY_SECONDS
+
+
+def draw(seed: int) -> Draw:
+    """Return what this seed stands for."""
+    chance = random.Random(f"draw {seed}")
+    ids = [case.id for case in all_cases()]
+    if chance.random() < CALM:
+        return Draw(cases=tuple(chance.sample(ids, 3)), agents=2, rough_seconds=ROUGH_SECONDS[0])
+    pool = ids if chance.random() < 0.5 else list(PAYING)
+    return Draw(
+        cases=tuple(chance.sample(pool, chance.choice((1, 1, 2, 3)))),
+        agents=chance.choice((1, 2)),
+        servers=chance.choice((1, 1, 2)),
+        deduplicates=chance.random() < 0.7,
+        rough_seconds=chance.choice(ROUGH_SECONDS),
+        point_rate=chance.choice((0.0, 0.01, 0.03, 0.08)),
+        frame_rate=chance.choice((0.0, 0.05, 0.2)),
+        bank_rate=chance.choice((0.0, 0.2, 0.6)),
+        troubles=tuple(chance.sample(sorted(TROUBLES), chance.choice((0, 2, 4, 10)))),
+        refusals=chance.choice((0, 0, 0, 0, 1, 5)),
+        bank_day=chance.choice((BANK_DAY_SECONDS,) * 19 + (LONG_BANK_DAY,)),
+    )
