@@ -34,6 +34,7 @@ from app.clock import Clock, utc_now
 from app.config import Settings, read_secret_key, read_settings
 from app.executions import (
     anomaly_views,
+    attempt_record,
     bulk_course,
     bulk_views,
     exception_views,
@@ -43,6 +44,7 @@ from app.executions import (
     queue_views,
     results,
     service,
+    verifications,
 )
 from app.executions import views as execution_views
 from app.executions.scheduler import Scheduler
@@ -98,12 +100,12 @@ PARTS: Final = (
 
 HANDLERS: Final[dict[type[Message], tuple[Handler, ...]]] = {
     Ack: (commands.acknowledge,),
-    Started: (commands.start, collecting.record_started, results.record_started),
+    Started: (commands.start, collecting.record_started, attempt_record.record_started),
     CollectProgress: (collecting.record_progress,),
     AnomaliesReported: (collecting.record_anomalies, tripping.report_came),
     CollectFinished: (collecting.record_finished,),
-    StepRecorded: (results.record_step,),
-    FactsRead: (results.record_facts, bulk_course.record_verified),
+    StepRecorded: (attempt_record.record_step,),
+    FactsRead: (verifications.record_facts, bulk_course.record_verified),
     RepairFinished: (results.record_result, tripping.result_came),
     Rejected: (stops.note_refusal, commands.reject),
     Cancelled: (commands.cancelled,),

@@ -1,24 +1,21 @@
-"""What agents say of repairs and verifications, and what becomes of the anomaly.
+"""What agents say of repairs, and what becomes of the anomaly.
 
 repaired → repaired; already_consistent → healed; failed → open, or exhausted after max_retries + 1 of them;
 unknown, wait → waiting, but needs_human where attempts break off every time (crashes.py); refused → open and
 verified; needs_human → needs_human; cancelled → open. Only failed spends a retry. Once money has moved
 nothing is exhausted: the repair is resumed. What is unknown waits until a Verify ordered after it says repair
-or resume, whatever else is reported meanwhile.
+or resume (verifications.py), whatever else is reported meanwhile.
 """
 
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import delete, select
 
-from agent.protocol import FactsRead, RepairFinished, Started, StepRecord, StepRecorded
+from agent.protocol import RepairFinished
 from app.agents import commands
 from app.agents.models import Agent, Command
-from app.anomalies import claims
 from app.anomalies import service as anomaly_service
 from app.anomalies.models import TERMINAL_STATES, Anomaly
-from app.anomalies.reports import parse_moment
 from app.anomalies.states import (
     RESOLUTION_CONFIRMED_FAILED,
     RESOLUTION_SUCCESS,
@@ -27,99 +24,18 @@ from app.anomalies.states import (
     note,
 )
 from app.audit.service import SYSTEM
-from app.columns import bounded, fitting
+from app.columns import fitting
 from app.errors import ConflictError
-from app.executions import crashes, order_course
-from app.executions.models import Attempt, Step
-from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
-from app.executions.service import Order, refusal, start_attempts
-from app.guards.verdicts import let_go
-from app.plans import predictions
+from app.executions import attempt_record, crashes, moved_money, order_course
+from app.executions.models import Attempt
+from app.executions.retries import has_attempts_left
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
 
-
-def record_started(session: WorkSession, agent: Agent, message: Started, now: datetime) -> None:
-    """An agent has begun an attempt; of anything else nothing is written."""
-    attempt = _find_attempt(session, message.command_id)
-    if attempt is not None and attempt.outcome is None:
-        attempt.agent_id, attempt.started_at = agent.id, attempt.started_at or now
-        session.touch("executions")
-
-
-def record_step(session: WorkSession, agent: Agent, message: StepRecorded, now: datetime) -> None:
-    """Write down a step the agent has written down; one of an older fence or an ended attempt is dropped."""
-    attempt = _find_attempt(session, message.command_id)
-    command = commands.find(session, message.command_id)
-    if attempt is None or command is None or attempt.outcome is not None or command.fence != message.fence:
-        return
-    if command.agent_id != agent.id:
-        return
-    attempt.agent_id, attempt.started_at = agent.id, attempt.started_at or now
-    seq = bounded(message.step.seq)
-    step = session.scalars(select(Step).where(Step.attempt_id == attempt.id, Step.seq == seq)).first()
-    if step is None:
-        step = Step(attempt_id=attempt.id, seq=seq)
-        session.add(step)
-    _fill(step, message.step, now)
-    if step.moves_money and step.state == "done":
-        attempt.money_moved = True
-        anomaly = session.get(Anomaly, attempt.anomaly_id)
-        if anomaly is not None:
-            _note_money(session, anomaly, now, message.command_id)
-    session.touch("executions")
-
-
-def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: datetime) -> None:
-    """Apply the answer of a Verify, and write down what a shadow or a dry run asked.
-
-    What waited and may go on now is attempted at once by an auto plan; not by the answer to a dry run.
-
-    Raises commands.OutOfStateError for a Verify nobody ordered.
-    """
-    finish = commands.finish(session, agent, message.command_id, now)
-    if not finish.counts:
-        return
-    session.flush()
-    before = anomaly_service.find_open(session, agent.group_id, message.trade_no)
-    if before is not None and is_stale(before, finish.command):
-        # Read before the attempt whose outcome nobody knows: it says nothing of what that did.
-        claims.command_closed(session, finish.command, "unknown")
-        return
-    was_waiting = before is not None and before.state == "waiting"
-    if before is not None and message.outcome == "resume":
-        # Production's step table holds a repair half done, whether or not its result ever came.
-        _note_money(session, before, now, message.command_id)
-    elif before is not None and message.outcome == "repair":
-        # No repair half done stands there: what was begun has ended without effect.
-        _forget_money(before)
-    if before is not None and message.outcome in ("repair", "resume"):
-        before.unknown_since = None
-    claim = claims.find_pending(session, message.command_id)
-    if claim is not None and before is not None:
-        claims.settle(session, claim, before, message, now)
-        return
-    anomaly = anomaly_service.record_facts(session, agent, message, now)
-    if anomaly is None or anomaly.state == "repairing":
-        return
-    ordered = predictions.find_dry_run(session, anomaly, message.command_id)
-    predictions.record_look(session, anomaly, message, ordered, now)
-    if was_waiting and anomaly.state == "open" and ordered is None:
-        _go_on(session, anomaly, message, now)
-
-
-def _go_on(session: WorkSession, anomaly: Anomaly, message: FactsRead, now: datetime) -> None:
-    """The wait is over: attempt now what its plan may attempt by itself; without attempts left, exhausted."""
-    plan = find_plan(session, anomaly.group_id, anomaly.fixer_code)
-    if plan is None or plan.is_shadow:
-        return
-    if not has_attempts_left(anomaly, plan.max_retries):
-        exhaust(session, anomaly, now, message.command_id)
-        return
-    refused = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled)
-    if refused is None and goes_on_by_itself(anomaly, plan):
-        going = let_go(session, plan, [anomaly], now)
-        start_attempts(session, going, plan, Order("tick", SYSTEM, "the wait is over", now))
+OUTCOME_OF_CLOSED = {"indeterminate": "unknown"}
+"""What an attempt is called whose command closed without a result; else the command's own word."""
+UNCERTAIN = ("indeterminate", "superseded")
+"""The agent may have done something: facts are read before the next attempt."""
 
 
 def record_result(session: WorkSession, agent: Agent, message: RepairFinished, now: datetime) -> None:
@@ -129,17 +45,17 @@ def record_result(session: WorkSession, agent: Agent, message: RepairFinished, n
     """
     finish = commands.finish(session, agent, message.command_id, now, fence=message.fence)
     session.flush()
-    attempt = _find_attempt(session, message.command_id)
+    attempt = attempt_record.find_attempt(session, message.command_id)
     if attempt is None:
         return
     anomaly = session.get_one(Anomaly, attempt.anomaly_id)
     session.touch("executions", "anomalies", "home")
     if message.money_moved:
-        _note_money(session, anomaly, now, message.command_id)
+        moved_money.note(session, anomaly, now, message.command_id)
     if not finish.counts:
         _keep_evidence(session, anomaly, message, now)
         return
-    _write_result(session, attempt, agent, message, now)
+    attempt_record.write_result(session, attempt, agent, message, now)
     order_course.attempt_ended(session, attempt, now)
     count(session, anomaly.group_id, f"attempt_{message.outcome}", now)
     if message.outcome == "failed":
@@ -187,7 +103,7 @@ def _keep_evidence(session: WorkSession, anomaly: Anomaly, message: RepairFinish
 def _apply(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
     if message.outcome in ("failed", "needs_human") and not message.money_moved:
         # Whatever the repair had begun had no effect, and it was closed: the next one is a new one.
-        _forget_money(anomaly)
+        moved_money.forget(anomaly)
     if message.outcome == "unknown":
         anomaly.unknown_since = now
     elif message.outcome in ("repaired", "already_consistent", "failed"):
@@ -246,34 +162,6 @@ def _verify_if_free(session: WorkSession, anomaly: Anomaly, now: datetime) -> No
             raise
 
 
-def _write_result(
-    session: WorkSession, attempt: Attempt, agent: Agent, message: RepairFinished, now: datetime
-) -> None:
-    attempt.agent_id = agent.id
-    attempt.outcome, attempt.outcome_reason = message.outcome, message.reason[:500]
-    attempt.is_confirmed_failed, attempt.money_moved = message.is_confirmed_failed, message.money_moved
-    attempt.before, attempt.after = message.before, message.after
-    attempt.facts_before = msgspec.to_builtins(message.facts_before)
-    attempt.facts_after = msgspec.to_builtins(message.facts_after)
-    attempt.started_at = attempt.started_at or parse_moment(message.started_at)
-    attempt.finished_at, attempt.duration_ms = now, bounded(message.duration_ms)
-    execution = attempt.execution
-    execution.before = execution.before or message.before
-    session.execute(delete(Step).where(Step.attempt_id == attempt.id))
-    session.expire(attempt, ["steps"])
-    for seq, record in {bounded(record.seq): record for record in message.steps}.items():
-        step = Step(attempt_id=attempt.id, seq=seq)
-        _fill(step, record, now)
-        session.add(step)
-
-
-def _fill(step: Step, record: StepRecord, now: datetime) -> None:
-    step.name, step.key, step.state = record.name[:40], record.key[:160], record.state
-    step.moves_money, step.detail = record.moves_money, record.detail[:500]
-    step.started_at = parse_moment(record.started_at) or now
-    step.finished_at, step.duration_ms = parse_moment(record.finished_at), bounded(record.duration_ms)
-
-
 def _take_row(anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
     """The attempt has read the trade afresh: its row and facts are the newest."""
     row = message.after or message.before
@@ -286,49 +174,11 @@ def _take_row(anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
     anomaly.last_seen_at = now
 
 
-def _note_money(session: WorkSession, anomaly: Anomaly, now: datetime, command_id: str | None) -> None:
-    """A repair has posted or paid, or may have; found after the last attempt, a person must know of it."""
-    anomaly.has_moved_money = True
-    anomaly.money_moved_at = anomaly.money_moved_at or now
-    if anomaly.state == "exhausted":
-        anomaly.reason = MONEY_FOUND
-        change_state(
-            session,
-            anomaly,
-            "needs_human",
-            code=MONEY_FOUND,
-            reason=MONEY_FOUND,
-            actor=SYSTEM,
-            now=now,
-            command_id=command_id,
-        )
-
-
-def _forget_money(anomaly: Anomaly) -> None:
-    anomaly.has_moved_money, anomaly.money_moved_at = False, None
-
-
-def _find_attempt(session: WorkSession, command_id: str | None) -> Attempt | None:
-    return session.scalars(select(Attempt).where(Attempt.command_id == command_id)).unique().first()
-
-
-def is_stale(anomaly: Anomaly, verify: Command) -> bool:
-    """Return whether a Verify was ordered before an attempt ended whose outcome nobody knows."""
-    return anomaly.unknown_since is not None and verify.created_at < anomaly.unknown_since
-
-
-MONEY_FOUND = "money_found"
-OUTCOME_OF_CLOSED = {"indeterminate": "unknown"}
-"""What an attempt is called whose command closed without a result; else the command's own word."""
-UNCERTAIN = ("indeterminate", "superseded")
-"""The agent may have done something: facts are read before the next attempt."""
-
-
 def command_closed(session: WorkSession, command: Command, outcome: str) -> None:
     """A Repair closed without a result: its attempt ends, the anomaly is open or waits. No retry is spent."""
     if command.type != "Repair":
         return
-    attempt = _find_attempt(session, command.id)
+    attempt = attempt_record.find_attempt(session, command.id)
     if attempt is None or attempt.outcome is not None:
         return
     now = command.finished_at or command.created_at

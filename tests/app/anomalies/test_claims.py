@@ -11,7 +11,7 @@ from app.anomalies import claims, service
 from app.anomalies.models import Anomaly, AnomalyEvent, OutsideClaim
 from app.audit.models import AuditEntry
 from app.errors import ConflictError, InvalidError
-from app.executions import results
+from app.executions import verifications
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from tests.factories import (
@@ -57,7 +57,7 @@ def answer(session: WorkSession, agent: Agent, made: OutsideClaim, outcome: str,
     command = commands.find(session, made.command_id)
     assert command is not None
     hand_to(session, command, agent)
-    results.record_facts(session, agent, facts_read(command, outcome, reason=reason), LATER)
+    verifications.record_facts(session, agent, facts_read(command, outcome, reason=reason), LATER)
     session.flush()
     session.expire_all()
 
@@ -159,7 +159,7 @@ def test_a_late_answer_to_a_claim_that_ended_is_facts_and_no_more(
     assert command is not None
     hand_to(session, command, agent)
     commands.close(session, command, "indeterminate", LATER, "its deadline passed")
-    results.record_facts(session, agent, facts_read(command, "consistent"), LATER)
+    verifications.record_facts(session, agent, facts_read(command, "consistent"), LATER)
     session.flush()
     assert (anomaly.state, made.outcome) == ("healed", "unanswered")
     assert last_event(session, anomaly)[0] == "consistent"

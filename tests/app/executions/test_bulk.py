@@ -11,7 +11,7 @@ from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter
 from app.audit.models import AuditEntry
 from app.errors import ConflictError, InvalidError, NotFoundError
-from app.executions import bulk, bulk_course, results
+from app.executions import bulk, bulk_course, results, verifications
 from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.selection import Chosen
 from app.executions.service import Order
@@ -83,7 +83,7 @@ def answer_verifies(
     for command in asked:
         hand_to(session, command, agent)
         message = facts_read(command, outcome, reason=reason)
-        results.record_facts(session, agent, message, now)
+        verifications.record_facts(session, agent, message, now)
         bulk_course.record_verified(session, agent, message, now)
     return len(asked)
 
@@ -348,7 +348,7 @@ def test_a_trade_that_closed_meanwhile_is_skipped_and_another_tried(
     (verify,) = [command for command in live(session, "Verify") if command.trade_no == "T0000"]
     hand_to(session, verify, agent)
     message = facts_read(verify, "consistent")
-    results.record_facts(session, agent, message, NOW)
+    verifications.record_facts(session, agent, message, NOW)
     bulk_course.record_verified(session, agent, message, NOW)
     tend(session, one)
     skipped = select(BulkItem.trade_no, BulkItem.outcome).where(BulkItem.state == "skipped")
@@ -463,7 +463,7 @@ def test_the_answer_of_another_agent_or_of_a_closed_verify_counts_for_nothing(
     hand_to(session, verify, agent)
     stranger = make_agent(session, group)
     message = facts_read(verify, "consistent")
-    results.record_facts(session, stranger, message, NOW)
+    verifications.record_facts(session, stranger, message, NOW)
     bulk_course.record_verified(session, stranger, message, NOW)
     tend(session, one)
     assert (one.stage, one.under_way) == (1, 1)

@@ -17,7 +17,7 @@ from app.agents.models import LIVE, Agent, Command
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter
 from app.errors import ConflictError
-from app.executions import bulk, bulk_course, results
+from app.executions import bulk, bulk_course, results, verifications
 from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.service import Order
 from app.plans.models import Plan
@@ -239,7 +239,7 @@ class BulkMachine(RuleBasedStateMachine):
     def _answer(self, command: Command, outcome: str) -> None:
         hand_to(self.session, command, self.agent)
         message = facts_read(command, outcome)
-        results.record_facts(self.session, self.agent, message, self.now)
+        verifications.record_facts(self.session, self.agent, message, self.now)
         bulk_course.record_verified(self.session, self.agent, message, self.now)
 
 

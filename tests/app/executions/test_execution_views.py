@@ -11,7 +11,7 @@ from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly
 from app.audit.models import AuditEntry
-from app.executions import results
+from app.executions import attempt_record, results
 from app.executions.models import Attempt, Execution
 from app.executions.queries import NO_ID, first_id_since
 from app.executions.service import Order, attempt_one, cancel_attempt
@@ -411,7 +411,7 @@ def test_nothing_stops_after_money_has_moved_and_the_page_says_so(operator: Visi
             fence=command.fence,
             step=step(1, "pay", state="intended", moves_money=True),
         )
-        results.record_step(session, place.agent, message, NOW)
+        attempt_record.record_step(session, place.agent, message, NOW)
     url = f"/executions/{attempt.execution_id}"
     page = operator.get(url).text
     assert "资金已动，不能取消" in page

@@ -17,7 +17,7 @@ from app.agents import commands
 from app.agents.models import Command
 from app.anomalies.models import Anomaly, OutsideClaim
 from app.audit.models import AuditEntry
-from app.executions import many, queue_views, results
+from app.executions import many, queue_views, results, verifications
 from app.executions.service import Order, start_attempt
 from app.extensions import db
 from app.plans.models import Plan
@@ -246,7 +246,7 @@ def test_a_claim_that_did_not_hold_is_told(
         command = session.scalars(db.select(Command)).one()
         agent = make_agent(session, group, name="pbap-9")
         hand_to(session, command, agent)
-        results.record_facts(session, agent, facts_read(command, outcome, reason="bank"), NOW)
+        verifications.record_facts(session, agent, facts_read(command, outcome, reason="bank"), NOW)
     assert f"li.na 称已在外部处理（INC-7），{words}" in row(operator.get(QUEUE).text, identity)
     assert f"li.na 称已在外部处理（INC-7），{words}" in operator.get(f"/anomalies/{identity}").text
     assert read(identity).state == "needs_human"

@@ -12,7 +12,7 @@ from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, AnomalyEvent, QuarterCount
 from app.anomalies.service import ignore, order_verify, verify
-from app.executions import limits, results, ticking
+from app.executions import attempt_record, limits, results, ticking, verifications
 from app.executions.models import Attempt, Execution, Step
 from app.executions.service import Order, retry_now, start_attempt
 from app.plans.models import Plan
@@ -282,7 +282,7 @@ def test_a_money_step_told_while_running_is_kept_at_once(
             fence=1,
             step=step(1, state=state, moves_money=True),
         )
-        results.record_step(session, agent, message, LATER)
+        attempt_record.record_step(session, agent, message, LATER)
     session.flush()
     steps = list(session.scalars(select(Step)))
     assert [(one.seq, one.state) for one in steps] == [(1, "done")]
@@ -316,7 +316,7 @@ def test_fresh_facts_move_the_anomaly(
 ) -> None:
     anomaly = make_anomaly(session, group, state=before)
     command = order_facts(session, anomaly, agent)
-    results.record_facts(session, agent, facts_read(command, answer), LATER)
+    verifications.record_facts(session, agent, facts_read(command, answer), LATER)
     session.flush()
     session.expire_all()
     assert (anomaly.state, command.state) == (state, "finished")
@@ -327,7 +327,7 @@ def test_what_a_decision_gave_to_a_person_a_decision_takes_back(
 ) -> None:
     anomaly = make_anomaly(session, group, state="needs_human", outcome="human")
     command = order_facts(session, anomaly, agent)
-    results.record_facts(session, agent, facts_read(command, "repair"), LATER)
+    verifications.record_facts(session, agent, facts_read(command, "repair"), LATER)
     assert anomaly.state == "open"
 
 
@@ -338,7 +338,7 @@ def test_what_waited_goes_on_at_once_by_an_auto_plan(
     plan.mode = mode
     anomaly = make_anomaly(session, group, state="waiting", waiting_since=NOW)
     command = order_facts(session, anomaly, agent)
-    results.record_facts(session, agent, facts_read(command, "repair"), LATER)
+    verifications.record_facts(session, agent, facts_read(command, "repair"), LATER)
     assert anomaly.state == state
 
 
@@ -347,7 +347,7 @@ def test_what_waited_without_attempts_left_is_exhausted(
 ) -> None:
     anomaly = make_anomaly(session, group, state="waiting", failed_attempts=plan.max_retries + 1)
     command = order_facts(session, anomaly, agent)
-    results.record_facts(session, agent, facts_read(command, "repair"), LATER)
+    verifications.record_facts(session, agent, facts_read(command, "repair"), LATER)
     assert (anomaly.state, events_of(session, anomaly)[-1][2]) == ("exhausted", "no_attempts_left")
 
 
@@ -358,7 +358,7 @@ def test_a_repair_half_done_is_resumed_whatever_the_count_and_the_mode(
     plan.mode = mode
     anomaly = make_anomaly(session, group, state="waiting", failed_attempts=plan.max_retries + 1)
     command = order_facts(session, anomaly, agent)
-    results.record_facts(session, agent, facts_read(command, "resume"), LATER)
+    verifications.record_facts(session, agent, facts_read(command, "resume"), LATER)
     assert (anomaly.state, anomaly.has_moved_money, anomaly.money_moved_at) == ("repairing", True, LATER)
 
 
@@ -367,7 +367,7 @@ def test_a_repair_resumed_to_the_end_is_repaired_not_healed(
 ) -> None:
     anomaly = make_anomaly(session, group, state="waiting", has_moved_money=True, money_moved_at=NOW)
     command = order_facts(session, anomaly, agent)
-    results.record_facts(session, agent, facts_read(command, "consistent"), LATER)
+    verifications.record_facts(session, agent, facts_read(command, "consistent"), LATER)
     assert (anomaly.state, anomaly.resolution) == ("repaired", "success")
 
 
@@ -378,7 +378,7 @@ def test_a_repair_that_a_verify_finds_whole_ends_with_the_row_it_left(
     results.record_result(session, agent, finished(command, "unknown", money_moved=True), NOW)
     command = order_facts(session, anomaly, agent)
     after = row_of(anomaly.trade_no, 1) | {"ACC_TRD_STATUS": 1}
-    results.record_facts(session, agent, facts_read(command, "consistent", row=after), LATER)
+    verifications.record_facts(session, agent, facts_read(command, "consistent", row=after), LATER)
     execution = session.scalars(select(Execution)).unique().one()
     assert (anomaly.state, execution.after, execution.finished_at) == ("repaired", after, LATER)
 
@@ -400,7 +400,7 @@ def test_what_a_person_had_verified_waits_anew(
     anomaly = overdue(session, group)
     command = verify(session, anomaly.id, reason="asked the bank", actor=PERSON, group_ids=None, now=LATER)
     hand_to(session, command, agent)
-    results.record_facts(session, agent, facts_read(command, answer), LATER)
+    verifications.record_facts(session, agent, facts_read(command, answer), LATER)
     session.flush()
     limits.apply_limits(session, LATER)
     assert anomaly.state == ("waiting" if answer == "wait" else "open")
@@ -447,7 +447,7 @@ def test_what_was_repaired_is_told_by_the_facts_not_by_productions_code(
     code = 3 if status is Status.FAILED else 9
     facts = msgspec.structs.replace(facts_of(anomaly.trade_no), status=status)
     message = facts_read(command, "consistent", row=row_of(anomaly.trade_no, 1, code), facts=facts)
-    results.record_facts(session, agent, message, LATER)
+    verifications.record_facts(session, agent, message, LATER)
     assert anomaly.resolution == resolution
 
 
@@ -459,7 +459,7 @@ def test_a_repair_that_ended_without_effect_is_not_begun_anew_without_a_click(
     results.record_result(session, agent, finished(command, "unknown", money_moved=True), LATER)
     assert (anomaly.state, anomaly.has_moved_money) == ("waiting", True)
     verify = order_facts(session, anomaly, agent)
-    results.record_facts(session, agent, facts_read(verify, "resume"), LATER)
+    verifications.record_facts(session, agent, facts_read(verify, "resume"), LATER)
     resumed = session.scalars(
         select(Command).where(Command.type == "Repair").order_by(Command.seq.desc())
     ).first()
@@ -470,7 +470,7 @@ def test_a_repair_that_ended_without_effect_is_not_begun_anew_without_a_click(
     again = commands.find_live(session, anomaly.group_id, anomaly.trade_no)
     assert again is not None
     hand_to(session, again, agent)
-    results.record_facts(session, agent, facts_read(again, "repair"), LATER)
+    verifications.record_facts(session, agent, facts_read(again, "repair"), LATER)
     session.flush()
     assert (anomaly.state, anomaly.has_moved_money, anomaly.money_moved_at) == ("open", False, None)
     agent.last_seen_at = soon = LATER + timedelta(hours=1)

@@ -11,7 +11,7 @@ from app.agents.stops import Target
 from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.queries import AnomalyFilter
 from app.errors import ConflictError
-from app.executions import bulk, bulk_course, limits, results, selection, ticking
+from app.executions import bulk, bulk_course, limits, results, selection, ticking, verifications
 from app.executions.holding_back import TOO_OLD
 from app.executions.service import Order, attempt_one, retry_now
 from app.plans import ticks
@@ -149,7 +149,7 @@ def test_a_wait_that_ends_goes_on_only_once_the_stop_is_lifted(
     look = session.scalars(select(Command)).one()
     agent = make_agent(session, group)
     hand_to(session, look, agent)
-    results.record_facts(session, agent, facts_read(look, "resume"), NOW)
+    verifications.record_facts(session, agent, facts_read(look, "resume"), NOW)
     assert (anomaly.state, live(session)) == ("open", [])
     lift(session, one)
     tick(session, plan, NOW + timedelta(seconds=1))

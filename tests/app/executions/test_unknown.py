@@ -10,7 +10,7 @@ from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, CollectionRun, CollectionTask
 from app.anomalies.reports import take_rows
 from app.anomalies.service import order_verify
-from app.executions import results, ticking, unknown
+from app.executions import results, ticking, unknown, verifications
 from app.executions.models import Attempt
 from app.executions.service import Order, retry_now, start_attempt, start_attempts
 from app.plans.models import Plan, Tick
@@ -100,7 +100,7 @@ def answer(session: WorkSession, agent: Agent, outcome: str) -> None:
         select(Command).where(Command.type == "Verify").order_by(Command.seq.desc()).limit(1)
     ).one()
     hand_to(session, verify, agent)
-    results.record_facts(session, agent, facts_read(verify, outcome), MUCH_LATER)
+    verifications.record_facts(session, agent, facts_read(verify, outcome), MUCH_LATER)
     session.flush()
 
 
@@ -183,7 +183,7 @@ def test_the_late_answer_of_a_verify_ordered_before_the_attempt_repeats_nothing(
     hand_to(session, early, agent)
     commands.close(session, early, "indeterminate", NOW, "its deadline passed")
     leave_unknown(session, anomaly, plan, agent)
-    results.record_facts(session, agent, facts_read(early, "repair"), MUCH_LATER)
+    verifications.record_facts(session, agent, facts_read(early, "repair"), MUCH_LATER)
     assert (anomaly.state, anomaly.unknown_since) == ("waiting", LATER)
     assert ordered(session) == ["Verify", "Repair"]
 

@@ -13,7 +13,7 @@ from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.queries import AnomalyFilter
 from app.anomalies.service import ignore
 from app.audit.models import AuditEntry
-from app.executions import bulk, results, ticking
+from app.executions import bulk, results, ticking, verifications
 from app.executions.models import Attempt
 from app.executions.service import Order, attempt_one
 from app.executions.ticking import TickPage
@@ -265,7 +265,7 @@ def test_a_wait_that_is_over_asks_the_limits_too(session: WorkSession, group: Sy
     verify = session.scalars(select(Command)).one()
     agent = make_agent(session, group)
     hand_to(session, verify, agent)
-    results.record_facts(session, agent, facts_read(verify, "repair"), NOW)
+    verifications.record_facts(session, agent, facts_read(verify, "repair"), NOW)
     assert (anomaly.state, anomaly.hold_code) == ("open", "limit_trade_minor")
     assert attempted(session) == []
 

@@ -11,7 +11,7 @@ from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.service import ignore, order_verify
 from app.audit.models import AuditEntry
 from app.errors import ConflictError
-from app.executions import results, ticking
+from app.executions import results, ticking, verifications
 from app.executions.service import Order, attempt_one, retry_now, start_attempt
 from app.plans import predictions, ticks
 from app.plans.models import Plan
@@ -91,7 +91,7 @@ def answer(
     if outcome == "repair":
         fields = {"after": foretold(trade_no), "steps": ("post_first", "write_row", "read_back"), **fields}
     message = facts_read(command, outcome, **fields)
-    results.record_facts(session, agent, message, NOW + timedelta(seconds=seconds))
+    verifications.record_facts(session, agent, message, NOW + timedelta(seconds=seconds))
     session.flush()
 
 
@@ -112,7 +112,7 @@ def test_nothing_of_a_plan_in_shadow_becomes_a_repair(
     tick(session, shadow)
     for command in commands(session):
         hand_to(session, command, agent)
-        results.record_facts(session, agent, facts_read(command, "repair"), NOW)
+        verifications.record_facts(session, agent, facts_read(command, "repair"), NOW)
     assert waiting.state == "open"
     for trigger in ("click", "command_line"):
         order = Order(trigger, PERSON, "must go", NOW)

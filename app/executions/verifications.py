@@ -1,0 +1,75 @@
+"""What the answer to a Verify makes of the anomaly; what waited goes on at once where its plan lets it."""
+
+from datetime import datetime
+
+from agent.protocol import FactsRead
+from app.agents import commands
+from app.agents.models import Agent, Command
+from app.anomalies import claims
+from app.anomalies import service as anomaly_service
+from app.anomalies.models import Anomaly
+from app.audit.service import SYSTEM
+from app.executions import moved_money
+from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
+from app.executions.service import Order, refusal, start_attempts
+from app.guards.verdicts import let_go
+from app.plans import predictions
+from app.plans.service import find_plan
+from app.unit_of_work import WorkSession
+
+
+def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: datetime) -> None:
+    """Apply the answer of a Verify, and write down what a shadow or a dry run asked.
+
+    What waited and may go on now is attempted at once by an auto plan; not by the answer to a dry run.
+
+    Raises commands.OutOfStateError for a Verify nobody ordered.
+    """
+    finish = commands.finish(session, agent, message.command_id, now)
+    if not finish.counts:
+        return
+    session.flush()
+    before = anomaly_service.find_open(session, agent.group_id, message.trade_no)
+    if before is not None and _is_stale(before, finish.command):
+        # Read before the attempt whose outcome nobody knows: it says nothing of what that did.
+        claims.command_closed(session, finish.command, "unknown")
+        return
+    was_waiting = before is not None and before.state == "waiting"
+    if before is not None and message.outcome == "resume":
+        # Production's step table holds a repair half done, whether or not its result ever came.
+        moved_money.note(session, before, now, message.command_id)
+    elif before is not None and message.outcome == "repair":
+        # No repair half done stands there: what was begun has ended without effect.
+        moved_money.forget(before)
+    if before is not None and message.outcome in ("repair", "resume"):
+        before.unknown_since = None
+    claim = claims.find_pending(session, message.command_id)
+    if claim is not None and before is not None:
+        claims.settle(session, claim, before, message, now)
+        return
+    anomaly = anomaly_service.record_facts(session, agent, message, now)
+    if anomaly is None or anomaly.state == "repairing":
+        return
+    ordered = predictions.find_dry_run(session, anomaly, message.command_id)
+    predictions.record_look(session, anomaly, message, ordered, now)
+    if was_waiting and anomaly.state == "open" and ordered is None:
+        _go_on(session, anomaly, message, now)
+
+
+def _go_on(session: WorkSession, anomaly: Anomaly, message: FactsRead, now: datetime) -> None:
+    """The wait is over: attempt now what its plan may attempt by itself; without attempts left, exhausted."""
+    plan = find_plan(session, anomaly.group_id, anomaly.fixer_code)
+    if plan is None or plan.is_shadow:
+        return
+    if not has_attempts_left(anomaly, plan.max_retries):
+        exhaust(session, anomaly, now, message.command_id)
+        return
+    refused = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled)
+    if refused is None and goes_on_by_itself(anomaly, plan):
+        going = let_go(session, plan, [anomaly], now)
+        start_attempts(session, going, plan, Order("tick", SYSTEM, "the wait is over", now))
+
+
+def _is_stale(anomaly: Anomaly, verify: Command) -> bool:
+    """Return whether a Verify was ordered before an attempt ended whose outcome nobody knows."""
+    return anomaly.unknown_since is not None and verify.created_at < anomaly.unknown_since
