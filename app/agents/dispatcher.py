@@ -7,9 +7,7 @@ is claimed by conditional update and committed before its frame leaves.
 import logging
 import threading
 import time
-from collections.abc import Collection
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from flask import Flask
@@ -18,9 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.errors import ProtocolError
 from agent.failpoints import Failpoint
-from agent.protocol import BY_PERSON, CLOSE_OVERTAKEN, CLOSE_REVOKED, Cancel, Collect, Message, Repair, Verify
+from agent.protocol import CLOSE_OVERTAKEN, CLOSE_REVOKED, Cancel
 from app.agents import commands, recovery
 from app.agents.claims import Claim, assign, claim
+from app.agents.command_frames import message_of
 from app.agents.hub import AgentSession, Hub, reason_to_end
 from app.agents.models import IS_LIVE, Agent, Command
 from app.agents.presence import Presence
@@ -44,7 +43,6 @@ PAGE: Final = 500
 
 _CLAIM: Final = Failpoint("server.claim.before")
 _CLAIMED: Final = Failpoint("server.claim.after")
-_MESSAGES: Final[dict[str, type[Message]]] = {"Collect": Collect, "Repair": Repair, "Verify": Verify}
 
 
 class Dispatcher:
@@ -293,30 +291,3 @@ def _close(session: AgentSession, code: int, words: str) -> None:
 
 def _log_lost_presence(error: Exception) -> None:
     log.error("signs of life were not kept: %s", error)
-
-
-FIELD_FEATURES: Final[dict[str, str]] = {"by_person": BY_PERSON}
-"""Fields of commands that came after the first protocol: the feature an agent names to be sent each."""
-
-
-def message_of(command: Command, now: datetime, features: Collection[str] = ()) -> Message:
-    """Return the command as its frame says it to an agent of these features.
-
-    Raises msgspec.ValidationError when the row is no such message.
-    """
-    left_ms = max(1, int((command.deadline_at - now).total_seconds() * 1000))
-    known = {name: value for name, value in command.message.items() if _is_known(name, features)}
-    content: dict[str, Any] = {
-        **known,
-        "type": command.type,
-        "id": commands.message_id_of(command),
-        "command_id": command.id,
-        "deadline_ms": left_ms,
-    }
-    if command.type in ("Repair", "Verify"):
-        content["fence"] = command.fence
-    return msgspec.convert(content, type=_MESSAGES[command.type])
-
-
-def _is_known(field: str, features: Collection[str]) -> bool:
-    return field not in FIELD_FEATURES or FIELD_FEATURES[field] in features
