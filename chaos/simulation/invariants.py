@@ -19,10 +19,12 @@ I3 and I9 are watched at the very moment the bank takes a payout in (Teller); th
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from app.agents.writer import ROOM
 from chaos.simulation.evidence import contradictions
+from chaos.simulation.loom import FOREVER, START
 from chaos.simulation.workshop import MAX_RETRIES
 from sandbox.bank.records import ACCEPTED, EXPLICIT_FAILURES, FAILED, SUCCESS, BankRecord
 from sandbox.cases import LoadedCase
@@ -137,15 +139,31 @@ def _money(schedule: "Schedule") -> Iterator[Violation]:
 def _repaired(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Violation]:
     states = dict(server.execute("SELECT trade_no, state FROM anomaly ORDER BY id").fetchall())
     disagreeing = {one.trade_no: one.kind for one in schedule.world.report().disagreements}
+    ended_at = _ended_at(schedule)
     for loaded in schedule.loaded:
         if states.get(loaded.trade_no) not in ("repaired", "healed"):
             continue
         if loaded.trade_no in schedule.touched:
-            if loaded.trade_no in disagreeing:
+            # What production does to a trade after it was read back is for the next collection.
+            is_later = schedule.touched[loaded.trade_no] > ended_at.get(loaded.trade_no, FOREVER)
+            if loaded.trade_no in disagreeing and not is_later:
                 yield "I4", f"{loaded.trade_no}: {disagreeing[loaded.trade_no]}"
         else:
             for fault in _against_oracle(schedule, loaded):
                 yield "I4", f"{loaded.case.id} {loaded.trade_no}: {fault}"
+
+
+def _ended_at(schedule: "Schedule") -> dict[str, float]:
+    """When each repair that is done was closed, in seconds of the schedule."""
+    path = schedule.world.production().engine.url.database or ""
+    with sqlite3.connect(path) as production:
+        rows = production.execute("SELECT trade_no, changed_at FROM piculus_repair WHERE state = 'done'")
+        ended = {
+            trade_no: datetime.fromisoformat(at).replace(tzinfo=UTC) - START
+            for trade_no, at in rows.fetchall()
+        }
+    production.close()
+    return {trade_no: since.total_seconds() for trade_no, since in ended.items()}
 
 
 def _against_oracle(schedule: "Schedule", loaded: LoadedCase) -> Iterator[str]:

@@ -202,7 +202,7 @@ def _propose(schedule: "Schedule", session: WorkSession, action: Action) -> None
     for anomaly in session.scalars(select(Anomaly).where(Anomaly.state.in_(WITH_A_PERSON))).unique():
         facts = money_orders.facts_of(anomaly)
         if facts is not None and find_obstacle(facts, action) is None:
-            schedule.touched.add(anomaly.trade_no)
+            schedule.touched[anomaly.trade_no] = schedule.loom.seconds
             schedule.ordered.add(anomaly.trade_no)
             money_orders.propose(
                 session,

@@ -50,7 +50,7 @@ def edit_between(schedule: "Schedule") -> None:
     """Production writes a row between an attempt's first look at it and its last."""
     if trade_no := wait_for_repair(schedule):
         loaded = next(one for one in schedule.loaded if one.trade_no == trade_no)
-        schedule.touched.add(trade_no)
+        schedule.touched[trade_no] = schedule.loom.seconds
         _write_row(schedule, loaded)
 
 
@@ -63,7 +63,7 @@ def pay_late(schedule: "Schedule") -> None:
     if not late:
         return
     loaded = schedule.chance.choice(late)
-    schedule.touched.add(loaded.trade_no)
+    schedule.touched[loaded.trade_no] = schedule.loom.seconds
     schedule.paid_late.add(loaded.trade_no)
     first = schedule.world.requests(loaded.trade_no)[0]
     schedule.line.pay_original(str(first["REQUEST_NO"]), loaded)
@@ -80,7 +80,7 @@ def _may_come(schedule: "Schedule", loaded: LoadedCase) -> bool:
 
 def _touch_any(schedule: "Schedule") -> LoadedCase:
     loaded = schedule.chance.choice(schedule.loaded)
-    schedule.touched.add(loaded.trade_no)
+    schedule.touched[loaded.trade_no] = schedule.loom.seconds
     return loaded
 
 

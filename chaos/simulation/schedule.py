@@ -89,7 +89,7 @@ class Schedule:
         self.healthy_before: dict[str, dict[str, object]] = {}
         self.rows_before: dict[str, dict[str, object]] = {}
         self.paid_before: dict[str, int] = {}
-        self.touched: set[str] = set()
+        self.touched: dict[str, float] = {}
         self.ordered: set[str] = set()
         self.paid_late: set[str] = set()
         self.lost: list[Process] = []
