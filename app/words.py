@@ -157,6 +157,7 @@ LOOKS: Mapping[str, Mapping[str, Look]] = {
     "breaker": {
         "tripped": Look("red", "lock", _("已熔断")),
         "reset": Look("green", "lock-open", _("已复位")),
+        "gone": Look("grey", "trash", _("方案已删除")),
     },
     "foretold": {
         "repair": Look("blue", "tool", _("会修复")),

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from flask import current_app
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.audit import service as audit
@@ -14,6 +14,7 @@ from app.audit.reasons import required_reason
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError, NotFoundError
 from app.guards.models import Breaker
+from app.guards.queries import IS_TRIPPED
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.service import GroupIds
@@ -118,12 +119,10 @@ def stops(session: ReadSession, plan: Plan) -> list[Breaker]:
 
 def list_tripped(session: ReadSession, group_ids: Collection[int] | None) -> list[Breaker]:
     """Return every breaker that stops something, the newest first; ``group_ids`` None: of all groups."""
-    statement = _tripped()
+    statement = _tripped().where(IS_TRIPPED)
     if group_ids is not None:
         statement = statement.where(Breaker.group_id.in_(group_ids))
-    # The breaker of a plan that was deleted stops nothing.
-    has_plan = exists().where(Plan.id == Breaker.subject_id)
-    return list(session.scalars(statement.where(or_(Breaker.scope == "group", has_plan))))
+    return list(session.scalars(statement))
 
 
 def plan_of(session: ReadSession, breaker: Breaker) -> Plan | None:

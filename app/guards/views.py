@@ -1,19 +1,48 @@
-"""A breaker: why it tripped, what it stops, and its reset by an operator with a reason."""
+"""Breakers (熔断): their list, why one tripped and what it stops, and its reset by an operator."""
 
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app import filters
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
 from app.extensions import db
 from app.forms import Form
-from app.guards import breakers
+from app.guards import breakers, queries
+from app.guards.queries import BreakerFilter
 from app.i18n import translate as _
-from app.rendering import finish, render_detail, render_dialog
+from app.keyset import Cut
+from app.plans import broadcast
+from app.rendering import finish, render_detail, render_dialog, render_list
 from app.unit_of_work import unit_of_work
 from app.users.access import current_actor, current_group_ids, requires
+from app.users.group_filter import read_group
 
 blueprint = Blueprint("guards", __name__, url_prefix="/breakers")
+
+
+FILTERS = ("state", "group")
+
+
+@blueprint.get("")
+def list_breakers() -> ResponseReturnValue:
+    form, allowed = Form(request.args), current_group_ids()
+    wanted = BreakerFilter(
+        group_ids=read_group(db.session, form, allowed), state=filters.word_of(form, "state", "breaker")
+    )
+    cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    page = queries.page_breakers(db.session, wanted, cut)
+    return render_list(
+        "guards/index.html",
+        "guards/_table.html",
+        400 if form.errors else 200,
+        page=page,
+        states=queries.states_of(db.session, page.rows),
+        count=queries.count_breakers(db.session, wanted),
+        form=form,
+        group_choices=broadcast.group_choices(db.session, allowed),
+        is_filtered=any(form.text(name) for name in FILTERS),
+    )
 
 
 @blueprint.get("/<int:breaker_id>")
@@ -22,6 +51,7 @@ def show_breaker(breaker_id: int) -> ResponseReturnValue:
     return render_detail(
         "guards/detail.html",
         breaker=breaker,
+        state_of_breaker=queries.states_of(db.session, [breaker])[breaker.id],
         plan=breakers.plan_of(db.session, breaker),
         earlier=breakers.list_earlier(db.session, breaker),
     )

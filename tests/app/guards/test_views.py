@@ -1,5 +1,6 @@
 """Limits and breakers as pages: typed, shown, explained, filtered and reset, in both languages."""
 
+import html
 import re
 
 import pytest
@@ -16,7 +17,7 @@ from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
 from tests.app.plans.test_plan_views import VALUES
 from tests.app.visitor import Visitor, visitor_of
-from tests.factories import NOW, make_agent, make_anomaly, make_group, make_plan
+from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan
 
 LIMITS = {
     "limit_trade_minor": "5,000",
@@ -274,3 +275,69 @@ def test_who_may_not_see_the_group_sees_no_breaker(app: Flask, plan_id: int) -> 
     assert other.get(f"/breakers/{breaker_id}").status_code == 404
     assert other.post(f"/breakers/{breaker_id}/reset", {"reason": "恢复"}).status_code == 404
     assert "已熔断" not in other.get("/").text
+
+
+# ---- the list
+
+
+def listed(page: str) -> list[str]:
+    """The ids of the breakers of a page, in order."""
+    return re.findall(r'id="breaker-(\d+)"', page)
+
+
+def reset(breaker_id: int) -> None:
+    with unit_of_work() as session:
+        values = {"reason": "已查清", "actor": PERSON, "group_ids": None, "now": NOW}
+        breakers.reset(session, breaker_id, **values)  # type: ignore[arg-type]
+
+
+def test_the_list_shows_what_is_tripped_first_and_offers_its_reset(operator: Visitor, plan_id: int) -> None:
+    of_group = trip(plan_id, "group", "returns")
+    of_plan = trip(plan_id)
+    reset(of_plan)
+    page = operator.get("/breakers").text
+    assert listed(page) == [str(of_group), str(of_plan)]
+    assert "已修复的交易再次异常" in page
+    assert f"{PERSON.name} · " in page
+    assert "已查清" in page
+    assert f"/breakers/{of_group}/reset" in page
+    assert f"/breakers/{of_plan}/reset" not in page
+    assert 'href="/breakers" aria-current="page"' in page
+    assert 'href="/breakers"' in operator.get("/plans").text
+
+
+def test_the_list_is_narrowed_to_what_is_tripped_and_to_a_group(operator: Visitor, plan_id: int) -> None:
+    of_plan = trip(plan_id)
+    reset(of_plan)
+    of_group = trip(plan_id, "group", "returns")
+    assert listed(operator.get("/breakers?state=tripped").text) == [str(of_group)]
+    assert listed(operator.get("/breakers?state=reset", target="breakers-table").text) == [str(of_plan)]
+    assert listed(operator.get("/breakers?group=PBAP").text) == [str(of_group), str(of_plan)]
+    assert operator.get("/breakers?state=nonsense").status_code == 400
+
+
+def test_the_breaker_of_a_deleted_plan_asks_for_no_reset(operator: Visitor, plan_id: int) -> None:
+    breaker_id = trip(plan_id)
+    with unit_of_work() as session:
+        session.execute(db.delete(PlanVersion))
+        session.delete(session.get_one(Plan, plan_id))
+    page = operator.get("/breakers").text
+    assert "方案已删除" in page
+    assert "/reset" not in page
+    assert "/reset" not in operator.get(f"/breakers/{breaker_id}").text
+    assert listed(operator.get("/breakers?state=tripped").text) == []
+
+
+def test_the_list_is_paged_and_hides_other_groups(app: Flask, operator: Visitor, plan_id: int) -> None:
+    of_group = trip(plan_id, "group", "returns")
+    for _ in range(60):
+        reset(trip(plan_id))
+    page = operator.get("/breakers").text
+    assert len(listed(page)) == 50
+    assert listed(page)[0] == str(of_group)
+    after = re.search(r'rel="next" href="([^"]+)"', page)
+    assert after is not None
+    assert len(listed(operator.get(html.unescape(after.group(1))).text)) == 11
+    stranger = visitor_of(app, "wang.wu", "operator", groups=["PBMS"])
+    assert listed(stranger.get("/breakers").text) == []
+    assert "No circuit breaker has tripped" in in_english(stranger).get("/breakers").text
