@@ -18,6 +18,7 @@ from app.anomalies.models import TERMINAL_STATES, CollectionRun
 from app.cli_accounts import command_actor, group, refusing, user
 from app.cli_bulk import follow, repair_bulk
 from app.cli_demo import seed_demo
+from app.cli_stops import stop
 from app.cli_tokens import agent_token
 from app.clock import current_time
 from app.executions.models import Attempt
@@ -37,7 +38,7 @@ DONE_OUTCOMES: Final = ("repaired", "already_consistent")
 
 def init_app(app: Flask) -> None:
     """Add the commands to ``flask``."""
-    for command in (collect, repair, user, group, agent_token, seed_demo):
+    for command in (collect, repair, stop, user, group, agent_token, seed_demo):
         app.cli.add_command(command)
 
 

@@ -58,7 +58,7 @@ def set_stop(
     """
     reason = required_reason(reason)
     stop = _of(session, target, group_ids)
-    standing = session.scalars(select(Stop).where(IS_STANDING, *_same_target(stop))).first()
+    standing = _standing_like(session, stop)
     if standing is not None:
         raise ConflictError("stop_stands", who=standing.set_by, why=standing.reason)
     stop.reason, stop.set_by, stop.set_at = reason, actor.name, now
@@ -153,6 +153,11 @@ def get_stop(session: ReadSession, stop_id: int, group_ids: Sequence[int] | None
     return stop
 
 
+def find_standing(session: WorkSession, target: Target) -> Stop | None:
+    """Return the stop that stands for exactly this, or None. Raises NotFoundError (group, agent)."""
+    return _standing_like(session, _of(session, target, None))
+
+
 def list_lifted(
     session: ReadSession, group_ids: Sequence[int] | None, cut: Cut
 ) -> tuple[Page[Stop], CappedCount]:
@@ -178,6 +183,10 @@ def _of(session: WorkSession, target: Target, group_ids: Sequence[int] | None) -
     if group_ids is not None:
         raise ForbiddenError("stop_all")
     return Stop(scope="all", name="")
+
+
+def _standing_like(session: WorkSession, stop: Stop) -> Stop | None:
+    return session.scalars(select(Stop).where(IS_STANDING, *_same_target(stop))).first()
 
 
 def _same_target(stop: Stop) -> tuple[ColumnElement[bool], ...]:

@@ -11,13 +11,14 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import select, update
 
 from app.agents import service as agents
-from app.agents.models import Agent, Command
+from app.agents.models import Agent, Command, Stop
 from app.anomalies.models import CollectionRun
 from app.audit.models import AuditEntry
 from app.cli import collect, repair
 from app.cli_accounts import group, user
 from app.cli_bulk import follow
 from app.cli_demo import seed_demo
+from app.cli_stops import stop
 from app.cli_tokens import agent_token
 from app.executions.bulk_models import BulkRepair
 from app.extensions import db
@@ -75,6 +76,13 @@ def test_collect_waits_until_its_time_is_out(runner: FlaskCliRunner, group_id: i
         (["user", "reset", "nobody"], 2),
         (["agent-token", "rotate", "nobody"], 2),
         (["agent-token", "create", "a b", "--group", "PBAP"], 1),
+        (["stop", "set", "--all"], 2),
+        (["stop", "set", "--reason", "look first"], 2),
+        (["stop", "set", "--all", "--group", "PBAP", "--reason", "look first"], 2),
+        (["stop", "set", "--group", "NONE", "--reason", "look first"], 2),
+        (["stop", "set", "--agent", "nobody", "--reason", "look first"], 2),
+        (["stop", "set", "--all", "--reason", " "], 1),
+        (["stop", "lift", "--all", "--reason", "well"], 3),
     ],
 )
 def test_wrong_usage_has_its_exit_code(
@@ -85,7 +93,7 @@ def test_wrong_usage_has_its_exit_code(
 
 COMMANDS = [
     [command.name, *below]
-    for command in (collect, repair, seed_demo, user, group, agent_token)
+    for command in (collect, repair, seed_demo, stop, user, group, agent_token)
     for below in [[], *([name] for name in getattr(command, "commands", ()))]
 ]
 
@@ -112,6 +120,31 @@ def test_repair_of_a_closed_trade_has_nothing_to_do(runner: FlaskCliRunner, grou
     trade_no = plant(group_id, state="repaired")
     result = runner.invoke(args=["repair", "--trade", trade_no])
     assert result.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [(["--all"], "all"), (["--group", "PBAP"], "group PBAP"), (["--agent", "pbap-1"], "")]
+)
+def test_a_stop_is_set_listed_and_lifted_in_the_name_of_whoever_runs_it(
+    runner: FlaskCliRunner, group_id: int, target: list[str], name: str
+) -> None:
+    agent_name = db.session.scalars(select(Agent.name)).one()
+    target = [agent_name if one == "pbap-1" else one for one in target]
+    done = runner.invoke(args=["stop", "set", *target, "--reason", "amounts are wrong"])
+    stop_row = db.session.scalars(select(Stop)).one()
+    assert (done.exit_code, done.output) == (0, f"stop {stop_row.id}\n")
+    assert runner.invoke(args=["stop", "set", *target, "--reason", "again"]).exit_code == 1
+    (line,) = runner.invoke(args=["stop", "list"]).output.splitlines()
+    assert line.startswith(f"{stop_row.id}\t{name or f'agent {agent_name}'}\tcli:")
+    assert line.endswith("\tamounts are wrong")
+    assert runner.invoke(args=["stop", "lift", *target, "--reason", "well again"]).exit_code == 0
+    assert runner.invoke(args=["stop", "list"]).output == ""
+    entries = db.session.scalars(select(AuditEntry).where(AuditEntry.object_type == "stop")).all()
+    assert [(one.action, one.reason) for one in entries] == [
+        ("stop.set", "amounts are wrong"),
+        ("stop.lift", "well again"),
+    ]
+    assert all(one.actor_name.startswith("cli:") for one in entries)
 
 
 def test_an_agents_token_is_made_rotated_and_revoked(runner: FlaskCliRunner, group_id: int) -> None:
