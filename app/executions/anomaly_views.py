@@ -116,7 +116,7 @@ def act_on_anomaly(anomaly_id: int, action: str) -> ResponseReturnValue:
     done = {
         "repair": _("已发出修复命令：%(number)s", number=anomaly.trade_no),
         "retry": _("已发出修复命令：%(number)s", number=anomaly.trade_no),
-        "verify": _("已要求重新核实：%(number)s", number=anomaly.trade_no),
+        "verify": _("已要求核实：%(number)s", number=anomaly.trade_no),
         "outside": _("已要求核实：%(number)s；三方一致才会关闭", number=anomaly.trade_no),
         "ignore": _("已忽略：%(number)s", number=anomaly.trade_no),
         "cancel": _("已要求取消：%(number)s；在下一个外部动作之前停下", number=anomaly.trade_no),

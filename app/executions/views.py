@@ -110,7 +110,7 @@ def _cancel(detail: ExecutionDetail, reason: str) -> str:
     if outcome == "cancelled":
         return _("第 %(n)s 次执行已取消：还没有发给客户端，没有移动资金", n=attempt.number)
     if outcome is not None:
-        return _("第 %(n)s 次执行不再发出：失去联系的客户端可能已经开始，会先重新核实", n=attempt.number)
+        return _("第 %(n)s 次执行不再发出：失去联系的客户端可能已经开始，会先核实", n=attempt.number)
     return _(
         "已要求停止第 %(n)s 次执行：客户端在下一个外部动作之前停下；至今没有收到资金移动的记录",
         n=attempt.number,

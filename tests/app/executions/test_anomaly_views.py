@@ -298,7 +298,7 @@ def test_a_verification_reads_only(operator: Visitor, group: SystemGroup) -> Non
     assert db.session.scalars(db.select(Command.type)).all() == ["Verify"]
     event = db.session.scalars(db.select(AnomalyEvent)).one()
     assert (event.code, event.reason, read(identity).state) == ("verify_ordered", "已冲正", "needs_human")
-    assert "正在重新核实" in operator.get(f"/anomalies/{identity}").text
+    assert "正在核实" in operator.get(f"/anomalies/{identity}").text
 
 
 def test_ignoring_closes_for_a_reason_and_is_audited(operator: Visitor, group: SystemGroup) -> None:

@@ -53,7 +53,7 @@ def test_it_says_why_not_and_asks_to_verify_where_they_do_not(li_na: Visitor, gr
     text = li_na.get(f"/anomalies/{plant(group, trade_no=NUMBER, facts=facts)}").text
     assert "/pay_again" in text
     assert "/reverse" not in text
-    assert "有银行没有明确拒绝的请求，可能仍会付出。请先重新核实。" in text
+    assert "有银行没有明确拒绝的请求，可能仍会付出。请先核实。" in text
 
 
 @pytest.mark.parametrize("columns", [{"state": "open"}, {"kind": "recharge"}])

@@ -387,3 +387,20 @@ def test_the_queue_asks_as_much_for_a_full_page_as_for_one_row(operator: Visitor
             assert operator.get(QUEUE, target=TABLE).status_code == 200
         asked.append(len(heard))
     assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize(
+    ("locale", "words"),
+    [("zh", {"verify": "核实", "retry": "重试"}), ("en", {"verify": "Verify", "retry": "Retry"})],
+)
+def test_verify_and_retry_have_one_name_in_queue_drawer_and_dialog(
+    operator: Visitor, group: SystemGroup, locale: str, words: dict[str, str]
+) -> None:
+    identity = plant(group, "CO1", outcome="repair", reason="internal error")
+    operator.post("/locale", {"locale": locale, "next": "/"})
+    texts = [operator.get(QUEUE).text, operator.get(f"/anomalies/{identity}", target="drawer").text]
+    for action, name in words.items():
+        url = f"/anomalies/{identity}/{action}"
+        for text in texts:
+            assert re.findall(rf'href="{url}".*?</svg>([^<]+)<', text) == [name]
+        assert f"{name} · CO1" in re.sub(r"<[^>]+>", "", operator.get(url, target="dialog").text)
