@@ -5,7 +5,7 @@ Everything rests on rows: any server may tend a bulk repair at any moment, and o
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -231,7 +231,8 @@ def _attempt(
     order = Order(bulk.trigger, Actor(bulk.actor_id, bulk.actor_name), bulk.reason, now)
     block = find_block(session, plan.group_id, plan.fixer_code, now)
     if block is not None:
-        _pause(session, bulk, STOPPED, now, detail=block.told(), trade_no=pairs[0][0].trade_no)
+        stop = {"stop_scope": block.scope, "stop_name": block.name, "stop_by": block.who}
+        _pause(session, bulk, STOPPED, now, detail=block.told(), trade_no=pairs[0][0].trade_no, stop=stop)
         return 0
     passed = beyond(session, plan, [anomaly for _item, anomaly in pairs], now)
     if passed:
@@ -264,9 +265,16 @@ def _skip(item: BulkItem, code: str, now: datetime) -> None:
 
 
 def _pause(
-    session: WorkSession, bulk: BulkRepair, code: str, now: datetime, *, detail: str = "", trade_no: str = ""
+    session: WorkSession,
+    bulk: BulkRepair,
+    code: str,
+    now: datetime,
+    *,
+    detail: str = "",
+    trade_no: str = "",
+    stop: Mapping[str, str] | None = None,
 ) -> None:
-    change(session, bulk, "paused", SYSTEM, "", now, code=code, detail=detail, trade_no=trade_no)
+    change(session, bulk, "paused", SYSTEM, "", now, code=code, detail=detail, trade_no=trade_no, stop=stop)
 
 
 def _recount(session: WorkSession, bulk: BulkRepair) -> None:

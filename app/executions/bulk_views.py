@@ -1,5 +1,6 @@
 """Bulk repairs (批量修复): how each goes on, and pausing, resuming and stopping it."""
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from flask import Blueprint, request, url_for
@@ -10,20 +11,18 @@ from app.audit.words import action_words
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
 from app.executions import bulk, bulk_queries
-from app.executions.bulk_models import ITEM_STATES, STAGE_SIZES, BulkItem, BulkRepair
+from app.executions.bulk_models import ITEM_STATES, STAGE_SIZES, BulkRepair
 from app.executions.bulk_queries import BulkFilter
-from app.executions.models import OUTCOMES
+from app.executions.bulk_words import halt_words, item_words
 from app.extensions import db
 from app.forms import Form
 from app.i18n import translate as _
 from app.keyset import Cut
-from app.messages import words
 from app.plans.broadcast import group_choices
 from app.rendering import finish, render_detail, render_dialog, render_list
 from app.unit_of_work import unit_of_work
 from app.users.access import current_actor, current_group_ids, requires
 from app.users.group_filter import read_group
-from app.words import word
 
 blueprint = Blueprint("bulk", __name__, url_prefix="/exceptions/bulk")
 
@@ -37,13 +36,14 @@ def list_bulks() -> ResponseReturnValue:
         group_ids=read_group(db.session, form, allowed), state=filters.word_of(form, "state", "bulk")
     )
     cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    page = bulk_queries.list_bulks(db.session, wanted, cut)
     return render_list(
         "bulk/index.html",
         "bulk/_table.html",
         400 if form.errors else 200,
-        page=bulk_queries.list_bulks(db.session, wanted, cut),
+        page=page,
         count=bulk_queries.count_bulks(db.session, wanted),
-        why=why,
+        why=_whys(page.rows),
         form=form,
         group_choices=group_choices(db.session, allowed),
         is_filtered=any(form.text(name) for name in FILTERS),
@@ -61,8 +61,8 @@ def show_bulk(bulk_id: int) -> ResponseReturnValue:
     return render_detail(
         "bulk/detail.html",
         bulk=found,
-        why=why,
-        item_why=item_why,
+        why=_whys([found]),
+        item_why=item_words,
         items=items,
         state=state,
         item_counts=_item_counts(found),
@@ -105,7 +105,7 @@ def act_on_bulk(bulk_id: int, action: str) -> ResponseReturnValue:
 
 
 def _dialog(form: Form, found: BulkRepair, action: str, status: int) -> ResponseReturnValue:
-    return render_dialog("bulk/action.html", status, form=form, bulk=found, action=action, why=why)
+    return render_dialog("bulk/action.html", status, form=form, bulk=found, action=action, why=_whys([found]))
 
 
 def _item_counts(found: BulkRepair) -> dict[str, int]:
@@ -119,24 +119,7 @@ def _item_counts(found: BulkRepair) -> dict[str, int]:
     }
 
 
-def why(found: BulkRepair) -> str:
-    """Return why a bulk repair is paused or stopped, in words, without the detail."""
-    return _why(found.pause_code, found.group.sys_code)
-
-
-def item_why(item: BulkItem, sys_code: str) -> str:
-    """Return what a trade came to, in words; '' while it has come to nothing."""
-    return _why(item.outcome, sys_code)
-
-
-def _why(code: str, sys_code: str) -> str:
-    own = {
-        "": "",
-        bulk.BY_PERSON: _("由人暂停或停止"),
-        "not_consistent": _("修复后核实，三方不一致"),
-        "not_verified": _("修复后半小时内没能核实"),
-        "trade_busy": _("正有命令在执行。"),
-    }
-    if code in own:
-        return own[code]
-    return word("outcome", code) if code in OUTCOMES else words(ConflictError(code, sys_code=sys_code))
+def _whys(bulks: Sequence[BulkRepair]) -> Callable[[BulkRepair], str]:
+    """Return what tells why each of these is paused or stopped; one query."""
+    halts = bulk_queries.last_halts(db.session, bulks)
+    return lambda found: halt_words(found, halts.get(found.id))

@@ -5,9 +5,12 @@ import re
 import pytest
 from flask import Flask
 
+from app.agents import stops
+from app.agents.models import Agent
+from app.agents.stops import Target
 from app.anomalies.queries import AnomalyFilter
-from app.audit.service import SYSTEM
-from app.executions import bulk
+from app.audit.service import SYSTEM, Actor
+from app.executions import bulk, bulk_course
 from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.bulk_states import change
 from app.executions.service import Order
@@ -132,6 +135,57 @@ def test_a_person_pauses_resumes_and_stops_for_a_reason(operator: Visitor, group
     late = operator.post(f"{PAGE}/{identity}/resume", {"reason": "先看一看"}, target="dialog")
     assert late.status_code == 409
     assert "不在可以这样做的状态" in late.text
+
+
+def test_it_says_which_person_paused_or_stopped_it_and_when(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    operator.post(f"{PAGE}/{identity}/pause", {"reason": "先看一看"})
+    text = operator.get(f"{PAGE}/{identity}").text
+    assert "已暂停：li.na 暂停了它" in text
+    assert "20:00:00" in text
+    assert "先看一看" in text
+    assert "li.na 暂停了它" in operator.get(PAGE, target=TABLE).text
+    operator.post(f"{PAGE}/{identity}/stop", {"reason": "不再需要"})
+    assert "li.na 停止了它" in operator.get(f"{PAGE}/{identity}").text
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        ("all", "boss 紧急停止了全部修复"),
+        ("group", "boss 紧急停止了系统组别 PBAP"),
+        ("agent", "boss 紧急停止了客户端 pbap-1"),
+    ],
+)
+def test_it_says_which_stop_paused_it(operator: Visitor, group: SystemGroup, scope: str, words: str) -> None:
+    with unit_of_work() as session:
+        agent = session.scalars(db.select(Agent)).unique().one()
+        agent.name = "pbap-1"
+        target = {"all": Target(), "group": Target(group_id=group.id), "agent": Target(agent_id=agent.id)}[
+            scope
+        ]
+        ids = tuple(make_anomaly(session, group).id for _each in range(3))
+        (one,) = bulk.begin(session, AnomalyFilter(ids=ids), Order("click", PERSON, "日终处理", NOW)).bulks
+        boss = Actor(id=None, name="boss")
+        stops.set_stop(session, target, reason="先看一看", actor=boss, group_ids=None, now=NOW)
+        bulk_course.tend(session, one.id, NOW)
+        first = (one.pause_code, one.pause_detail)
+        bulk.resume(session, one.id, reason="再试", actor=PERSON, group_ids=None, now=NOW)
+    assert first == ("cancelled", "cancelled: stopped by boss: 先看一看")
+    text = operator.get(f"{PAGE}/{one.id}").text
+    assert f"已暂停：{words}" in text
+    assert "boss 紧急停止：先看一看" in text
+
+
+def test_a_trade_that_a_stop_cancelled_pauses_it_in_words(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    with unit_of_work() as session:
+        stopped = {"code": "cancelled", "detail": "cancelled: stopped by boss: 先看一看", "trade_no": "CO1"}
+        change(session, session.get_one(BulkRepair, identity), "paused", SYSTEM, "", NOW, **stopped)  # type: ignore[arg-type]
+    text = operator.get(f"{PAGE}/{identity}").text
+    assert "已暂停：紧急停止取消了这一笔" in text
+    assert "boss 紧急停止：先看一看" in text
+    assert "stopped by" not in text
 
 
 def test_bulk_repairs_are_of_the_groups_a_person_may_see_and_viewers_change_nothing(
