@@ -19,7 +19,7 @@ from agent.protocol import (
     Started,
     StepRecorded,
 )
-from app import cli, error_pages, evidence, health, i18n, notices, presentation, told
+from app import cli, doubts, error_pages, evidence, health, i18n, notices, presentation, told
 from app.agents import commands, endpoint, stop_banner, stop_views, stops, withdrawing
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
@@ -89,6 +89,7 @@ PARTS: Final = (
     i18n,
     presentation,
     evidence,
+    doubts,
     told,
     guard_words,
     error_pages,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from flask import Flask
 from flask_babel import lazy_gettext as _
 
 DOUBTS: Mapping[str, Any] = {
@@ -92,6 +93,31 @@ EVIDENCE: Mapping[str, Any] = {
 """By code of app.executions.proposals.Evidence."""
 
 
+NEXT_STEPS: Mapping[str, Any] = {
+    "a request the bank has not refused may still be paid": _(
+        "银行日切之后核实；银行给出明确失败，就可以冲正。银行仍说从未收到：请银行作废这个请求号，作废后核实；"
+        "或再付，按原请求号再发，银行会付出或明确失败"
+    ),
+    "bank": _("向银行查清这些请求号的结果，银行日切、结算文件出来之后核实；之前不要重发"),
+    "ledger": _("账务系统恢复之后核实"),
+    "mismatch": _("在账务系统与银行查清不相符的一笔，更正之后核实"),
+    "not debited": _("客户没有被扣款，没有可退的；核实之后按新的事实处理"),
+    "the bank has paid": _("不要再付或冲正；核实之后补完记录"),
+    "production holds no bank request of the trade": _(
+        "按收款人、金额与日期向银行查清是否付过；在生产系统或银行处理好，然后“外部已处理，关闭”"
+    ),
+    "single-step posting is half present": _("在账务系统补齐或撤销这一半，然后核实"),
+    "row says posted, ledger does not": _("在生产系统查清记录为什么写着已记账，更正之后核实"),
+    "no facts": _("先核实，读到三方事实之后再决定"),
+}
+"""By obstacle to 再付 or 冲正 (agent.unpaid): what a person does next."""
+
+
+def next_step(obstacle: str) -> str:
+    """Return what a person does next where the facts do not allow 再付 or 冲正."""
+    return str(NEXT_STEPS.get(obstacle, _("先核实，按新的事实处理")))
+
+
 def doubt_words(reason: str, plan: str, is_with_person: bool) -> str:
     """Return why a machine may not decide. ``plan``: normal, disabled, none."""
     if not is_with_person and plan in PLANLESS:
@@ -108,3 +134,8 @@ def proposal_words(action: str) -> tuple[str, str]:
 def evidence_of(code: str, subject: str) -> str:
     """Return one fact that speaks for a proposal."""
     return str(EVIDENCE[code]) % {"subject": subject}
+
+
+def init_app(app: Flask) -> None:
+    """Add the filter ``next_step`` to the templates."""
+    app.jinja_env.filters["next_step"] = next_step

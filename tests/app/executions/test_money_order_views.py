@@ -1,10 +1,15 @@
 """Money orders as pages: offered on the anomaly, proposed, confirmed by another person, listed, limited."""
 
+import inspect
+import re
+
 import msgspec
 import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from agent import unpaid
+from app.doubts import NEXT_STEPS
 from app.executions.order_models import MoneyOrder
 from app.extensions import db
 from app.users.models import SystemGroup
@@ -48,12 +53,18 @@ def test_an_anomaly_offers_both_where_its_facts_allow_it(li_na: Visitor, group: 
     assert "¥1,000.00" in text
 
 
-def test_it_says_why_not_and_asks_to_verify_where_they_do_not(li_na: Visitor, group: SystemGroup) -> None:
+def test_it_says_why_not_and_what_to_do_next_where_they_do_not(li_na: Visitor, group: SystemGroup) -> None:
     facts = msgspec.to_builtins(unpaid_facts(NUMBER, status="not_found"))
     text = li_na.get(f"/anomalies/{plant(group, trade_no=NUMBER, facts=facts)}").text
     assert "/pay_again" in text
     assert "/reverse" not in text
-    assert "有银行没有明确拒绝的请求，可能仍会付出。请先核实。" in text
+    assert "有银行没有明确拒绝的请求，可能仍会到达、付出。" in text
+    assert "下一步：银行日切之后核实；银行给出明确失败，就可以冲正。" in text
+
+
+def test_every_obstacle_of_the_bank_or_the_ledger_has_its_next_step(li_na: Visitor) -> None:
+    obstacles = set(re.findall(r'return "([^"]+)"', inspect.getsource(unpaid))) - {"not a withdrawal"}
+    assert obstacles <= set(NEXT_STEPS)
 
 
 @pytest.mark.parametrize("columns", [{"state": "open"}, {"kind": "recharge"}])
