@@ -137,6 +137,8 @@ TEXTS: Mapping[str, Any] = {
     "alert_channel": _("没有这个告警渠道。"),
     "alert_silence": _("没有这个静默。"),
     "alert_delivery": _("没有这条告警，或没有权限查看。"),
+    "alert_not_failed": _("这条告警不是发送失败，或者已经再发，或者渠道已删除。"),
+    "alert_channel_off": _("告警渠道 %(name)s 已停用，不能再发。"),
     "alert_name_taken": _("告警渠道 %(name)s 已经存在。"),
     "alert_scheme": _("不支持 %(scheme)s 开头的地址；这种渠道只接受 %(allowed)s。"),
     "alert_url": _("地址无法识别，请按所选渠道的写法填写，不支持读取文件的参数。"),

@@ -37,6 +37,7 @@ REASONS: Final[Mapping[str, Sequence[Any]]] = {
     "user.reset": (_("本人忘记密码"), _("账号可能被盗用")),
     "alert_channel.edit": (_("改变值班安排"), _("机器人已更换"), _("渠道维护")),
     "alert_channel.delete": (_("建错了"), _("不再使用"), _("由另一个渠道代替")),
+    "alert.send_again": (_("机器人已更换"), _("网络已恢复")),
     "alert_silence.begin": (_("生产系统维护"), _("已有人处理"), _("银行正在维护")),
     "group.edit": (_("系统下线"), _("生产系统维护")),
 }

@@ -155,3 +155,8 @@ class AlertDelivery(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     group: Mapped[SystemGroup | None] = relationship(lazy="joined")
+
+    @property
+    def can_be_sent_again(self) -> bool:
+        """Whether a person may have it sent once more: it failed, is no test and has a channel."""
+        return self.state == "failed" and not self.is_test and self.channel_id is not None

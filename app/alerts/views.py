@@ -2,23 +2,27 @@
 
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from app import filters
-from app.alerts import channels, queries
+from app.alerts import channels, queries, resending
 from app.alerts.models import AlertDelivery
 from app.alerts.outbox import Letter, letter_of
 from app.alerts.queries import DeliveryFilter
 from app.alerts.texts import Message, compose
+from app.clock import current_time
+from app.errors import ConflictError, NotFoundError, PiculusError
 from app.extensions import db
 from app.forms import Form
 from app.i18n import choose_zone, language
+from app.i18n import translate as _
 from app.keyset import Cut
-from app.rendering import render_detail, render_list
+from app.rendering import finish, render_detail, render_dialog, render_list
+from app.unit_of_work import unit_of_work
 from app.users import groups
-from app.users.access import current_group_ids
+from app.users.access import current_actor, current_group_ids, requires
 from app.users.group_filter import read_group
 
 blueprint = Blueprint("alerts", __name__, url_prefix="/alerts")
@@ -53,6 +57,34 @@ def show_delivery(delivery_id: int) -> ResponseReturnValue:
     # What has not been sent has no words of its own yet.
     message = Message(delivery.title, delivery.body) if delivery.title else compose(_unsent(delivery), "")
     return render_detail("alerts/detail.html", delivery=delivery, message=message)
+
+
+@blueprint.route("/<int:delivery_id>/send-again", methods=["GET", "POST"])
+@requires("operator")
+def send_again(delivery_id: int) -> ResponseReturnValue:
+    form, allowed = Form(request.form), current_group_ids()
+    if request.method == "GET":
+        return _send_dialog(form, delivery_id, 200)
+    actor, now = current_actor(), current_time()
+    try:
+        with unit_of_work() as work:
+            resending.send_again(
+                work, delivery_id, reason=form.text("reason"), actor=actor, group_ids=allowed, now=now
+            )
+    except NotFoundError:
+        raise
+    except PiculusError as error:
+        form.fail(error)
+        return _send_dialog(form, delivery_id, 409 if isinstance(error, ConflictError) else 400)
+    return finish(
+        _("告警 #%(id)s 会再发一次，几秒内知道结果", id=delivery_id),
+        url_for("alerts.show_delivery", delivery_id=delivery_id),
+    )
+
+
+def _send_dialog(form: Form, delivery_id: int, status: int) -> ResponseReturnValue:
+    delivery = queries.get_delivery(db.session, delivery_id, current_group_ids())
+    return render_dialog("alerts/send_again.html", status, form=form, delivery=delivery)
 
 
 def _unsent(delivery: AlertDelivery) -> Letter:

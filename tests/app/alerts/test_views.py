@@ -4,7 +4,7 @@ import re
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.alerts.models import AlertChannel, AlertDelivery, AlertSilence
 from app.audit.models import AuditEntry
@@ -280,3 +280,65 @@ def test_a_silence_needs_a_reason_a_time_and_a_group_one_may_see(app: Flask) -> 
     assert silence(everywhere, group="", kind="") == 303
     common = db.session.scalars(select(AlertSilence)).unique().one()
     assert operator.post(f"/alerts/silences/{common.id}/end").status_code == 404
+
+
+# ---- sending again
+
+
+def failed_delivery(rounds: Rounds, sender: FakeSender) -> int:
+    """A message of PBAP whose channel could not be reached at any attempt."""
+    add_channel()
+    add_trades(add_group(), 1)
+    sender.failing[URL] = "error=503"
+    rounds.run(4 * 3600, step=600)
+    (one,) = deliveries()
+    assert one.state == "failed"
+    return one.id
+
+
+def test_a_failed_message_is_sent_again_by_an_operator_and_audited(
+    app: Flask, rounds: Rounds, sender: FakeSender
+) -> None:
+    identity = failed_delivery(rounds, sender)
+    sender.failing.clear()
+    operator, url = visitor_of(app, groups=["PBAP"]), f"/alerts/{identity}/send-again"
+    assert url in operator.get("/alerts").text
+    assert url in operator.get(f"/alerts/{identity}").text
+    assert operator.post(url, {"reason": "网络已恢复"}, target="dialog").status_code == 204
+    assert deliveries()[0].state == "pending"
+    assert operator.post(url, target="dialog").status_code == 409
+    rounds.run(10)
+    (one,) = deliveries()
+    assert (one.state, one.attempts, one.last_error, len(sender.sent)) == ("sent", 7, "", 1)
+    entry = db.session.scalars(select(AuditEntry).where(AuditEntry.action == "alert.send_again")).one()
+    assert (entry.actor_name, entry.sys_code, entry.reason) == ("li.na", "PBAP", "网络已恢复")
+    assert url not in operator.get("/alerts").text
+
+
+def test_one_that_fails_again_stays_failed_and_may_be_sent_again(
+    app: Flask, rounds: Rounds, sender: FakeSender
+) -> None:
+    identity = failed_delivery(rounds, sender)
+    operator = visitor_of(app, groups=["PBAP"])
+    assert operator.post(f"/alerts/{identity}/send-again", target="dialog").status_code == 204
+    rounds.run(10)
+    (one,) = deliveries()
+    assert (one.state, one.attempts) == ("failed", 7)
+    assert f"/alerts/{identity}/send-again" in operator.get("/alerts").text
+
+
+def test_nothing_is_sent_again_to_a_channel_that_is_off_or_by_a_viewer_or_a_stranger(
+    app: Flask, rounds: Rounds, sender: FakeSender
+) -> None:
+    identity = failed_delivery(rounds, sender)
+    add_group("PBMS")
+    url = f"/alerts/{identity}/send-again"
+    viewer = visitor_of(app, "auditor", "viewer", groups=["PBAP"])
+    assert url not in viewer.get("/alerts").text
+    assert viewer.post(url).status_code == 403
+    assert visitor_of(app, "wang.wu", "operator", groups=["PBMS"]).post(url).status_code == 404
+    with unit_of_work() as session:
+        session.execute(update(AlertChannel).values(is_enabled=False))
+    refused = visitor_of(app, groups=["PBAP"]).post(url, target="dialog")
+    assert (refused.status_code, "已停用" in refused.text) == (409, True)
+    assert deliveries()[0].state == "failed"
