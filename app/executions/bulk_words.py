@@ -40,7 +40,7 @@ def _by_person(found: BulkRepair, entry: AuditEntry | None) -> str:
     if entry is None:
         return _("由人停止") if is_stopped else _("由人暂停")
     who = entry.actor_name
-    return _("%(who)s 停止了它", who=who) if is_stopped else _("%(who)s 暂停了它", who=who)
+    return _("由 %(who)s 停止", who=who) if is_stopped else _("由 %(who)s 暂停", who=who)
 
 
 def _by_stop(entry: AuditEntry) -> str:

@@ -141,12 +141,12 @@ def test_it_says_which_person_paused_or_stopped_it_and_when(operator: Visitor, g
     identity = plant(group)
     operator.post(f"{PAGE}/{identity}/pause", {"reason": "先看一看"})
     text = operator.get(f"{PAGE}/{identity}").text
-    assert "已暂停：li.na 暂停了它" in text
+    assert "已暂停：由 li.na 暂停" in text
     assert "20:00:00" in text
     assert "先看一看" in text
-    assert "li.na 暂停了它" in operator.get(PAGE, target=TABLE).text
+    assert "由 li.na 暂停" in operator.get(PAGE, target=TABLE).text
     operator.post(f"{PAGE}/{identity}/stop", {"reason": "不再需要"})
-    assert "li.na 停止了它" in operator.get(f"{PAGE}/{identity}").text
+    assert "由 li.na 停止" in operator.get(f"{PAGE}/{identity}").text
 
 
 @pytest.mark.parametrize(
