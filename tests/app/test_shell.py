@@ -10,9 +10,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from app.config import Settings
 from app.unit_of_work import unit_of_work
+from app.users.groups import find_group
 from tests.app.live_server import LiveServer, running_server
 from tests.app.visitor import PASSWORD, make_person
-from tests.factories import make_group
+from tests.factories import make_anomaly, make_group
 
 OUR_COMPLAINTS = ("Content Security Policy", "violates", "Uncaught")
 
@@ -171,3 +172,44 @@ def test_the_theme_is_kept(page: Page) -> None:
     chosen = page.evaluate("document.documentElement.dataset.bsTheme")
     page.reload()
     assert page.locator("html").get_attribute("data-bs-theme") == chosen
+
+
+@pytest.mark.parametrize("locale", ["zh", "en"])
+def test_on_a_phone_the_queue_is_folded_to_what_a_person_acts_on(
+    server: LiveServer, page: Page, locale: str
+) -> None:
+    with server.app.app_context(), unit_of_work() as session:
+        group = find_group(session, "QUEUE") or make_group(session, "QUEUE")
+        reason = "processing, debited, bank failed"
+        planted = [
+            make_anomaly(session, group, state="needs_human", reason=reason, kind="withdraw").trade_no
+            for _each in range(25)
+        ]
+    page.request.post(
+        "/locale",
+        form={"locale": locale, "next": "/", "csrf_token": token_of(page)},
+        headers={"Referer": page.url},
+    )
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/exceptions?tab=human&group=QUEUE")
+    expect(page.locator(".queue tbody tr")).to_have_count(25)
+    widths = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+    width, height = page.evaluate(widths)
+    assert (width, height < 6_000) == (390, True)
+    row = page.locator(".queue tbody tr", has_text=planted[-1])
+    for shown in (row.locator(".why b"), row.locator(".under").first, row.locator(".queue-actions a").last):
+        expect(shown).to_be_visible()
+    facts = row.locator("td.said").first
+    expect(facts).to_be_hidden()
+    row.locator(".fold summary").click()
+    expect(facts).to_be_visible()
+    expect(row.locator(".proposal small")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.set_viewport_size({"width": 1440, "height": 900})
+    expect(row.locator(".fold")).to_be_hidden()
+    expect(page.locator("td.said").first).to_be_visible()
+
+
+def token_of(page: Page) -> str:
+    """Return the hidden token of the page's forms."""
+    return page.locator("input[name=csrf_token]").first.get_attribute("value") or ""
