@@ -48,6 +48,8 @@ DETAILS = (
 )
 ALERTS = ("/alerts", "/alerts/channels", "/alerts/channels/new", "/alerts/silences", "/alerts/silences/new")
 """Nothing has been sent in the demo: it has no channel."""
+GUARDS = ("/breakers", "/stops")
+"""Nothing has tripped in the demo, and nobody has stopped it."""
 WIDTHS = (1440, 390)
 LANGUAGES = {"zh": "zh-CN", "en": "en"}
 PASSED_OVER = ("minor",)
@@ -118,7 +120,7 @@ def test_broken_trades_come_back_whole_without_a_click(started: Started) -> None
     assert_only_repairable_trades_changed(demo.world.planted("PBAP"), started.before["PBAP"], after)
 
 
-@pytest.mark.parametrize("path", [*LISTS, *FORMS, *ALERTS, *DETAILS])
+@pytest.mark.parametrize("path", [*LISTS, *FORMS, *ALERTS, *GUARDS, *DETAILS])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_page(
