@@ -1,7 +1,7 @@
 """The Flask extensions, unbound; create_app binds them."""
 
 import sqlite3
-from typing import Any
+from typing import Any, Final
 
 from flask_babel import Babel
 from flask_limiter import Limiter
@@ -14,6 +14,13 @@ from sqlalchemy import Connection, Engine, MetaData, event
 from sqlalchemy.orm import DeclarativeBase
 
 from app.columns import NAMING
+
+LOCK_WAIT_MS: Final = 10_000
+"""How long a unit of work waits for another writer before it fails; whoever opened it tries again later."""
+IDLE_WRITER_MS: Final = 60_000
+"""A unit of work silent for so long is of a server that hangs or is gone: PostgreSQL undoes it."""
+WRITER_KEY: Final = int.from_bytes(b"PICULUS")
+"""The advisory lock on PostgreSQL that the one writer holds; each database counts its own."""
 
 
 class Base(DeclarativeBase):
@@ -32,7 +39,7 @@ limiter = Limiter(key_func=get_remote_address, default_limits=[], storage_uri="m
 
 @event.listens_for(Engine, "connect")
 def set_up_sqlite(connection: Any, _record: object) -> None:
-    """WAL, foreign keys, a 10 s busy time-out; the driver never begins a transaction on its own."""
+    """WAL, foreign keys, a busy time-out; the driver never begins a transaction on its own."""
     if not isinstance(connection, sqlite3.Connection):
         return
     connection.isolation_level = None
@@ -40,7 +47,7 @@ def set_up_sqlite(connection: Any, _record: object) -> None:
     for pragma in (
         "journal_mode=WAL",
         "synchronous=NORMAL",
-        "busy_timeout=10000",
+        f"busy_timeout={LOCK_WAIT_MS}",
         "foreign_keys=ON",
         "cache_size=-32000",
         "temp_store=MEMORY",
@@ -50,7 +57,21 @@ def set_up_sqlite(connection: Any, _record: object) -> None:
 
 
 @event.listens_for(Engine, "begin")
-def begin_immediate(connection: Connection) -> None:
-    """On SQLite a unit of work takes the write lock at once; a read stays in autocommit."""
-    if connection.dialect.name == "sqlite" and connection.get_execution_options().get("is_unit_of_work"):
+def take_write_lock(connection: Connection) -> None:
+    """A unit of work begins as the one writer, or fails after LOCK_WAIT_MS; a read takes no lock.
+
+    On PostgreSQL every statement after the lock sees what was committed before it: a snapshot for the whole
+    transaction, which a stricter isolation takes at the first statement, would be from before the wait.
+    """
+    if not connection.get_execution_options().get("is_unit_of_work"):
+        return
+    if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+    elif connection.dialect.name == "postgresql":
+        # One trip for all four; SET takes no snapshot.
+        connection.exec_driver_sql(
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+            f" SET LOCAL lock_timeout = {LOCK_WAIT_MS};"
+            f" SET LOCAL idle_in_transaction_session_timeout = {IDLE_WRITER_MS};"
+            f" SELECT pg_advisory_xact_lock({WRITER_KEY})"
+        )

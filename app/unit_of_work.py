@@ -1,7 +1,9 @@
-"""The one way to write: process lock, BEGIN IMMEDIATE, re-read, write, commit.
+"""The one way to write: process lock, the database's write lock, re-read, write, commit.
 
 Opened by a view, the command line, the scheduler or a message handler; a service takes the session and never
-commits. Nothing is rendered and no I/O is done inside. On PostgreSQL it is a plain transaction.
+commits. Nothing is rendered and no I/O is done inside. The write lock is SQLite's BEGIN IMMEDIATE, or on
+PostgreSQL an advisory lock (app/extensions.py): whatever is read inside is read after every earlier unit of
+work has committed, of other processes too. The process lock keeps one process's threads from queueing there.
 """
 
 import threading
@@ -57,8 +59,9 @@ def unit_of_work() -> Iterator[WorkSession]:
     """Yield a session; commit at the end, roll back on any error. Needs an application context.
 
     After the commit the callbacks run, and the touched topics go to ``app.extensions["ticker"]`` if bound.
-    Raises ConflictError('taken_meanwhile') where another process has just written what may stand once only:
-    services look before they write, the database has the last word.
+    Raises ConflictError('taken_meanwhile') where what may stand once only is written twice: services look
+    before they write, the database has the last word. Raises OperationalError where another writer holds the
+    write lock for too long (writer.find_storage_failure knows it).
     """
     _WORK.before()
     session = WorkSession(bind=db.engine.execution_options(is_unit_of_work=True), expire_on_commit=False)

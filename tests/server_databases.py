@@ -4,13 +4,16 @@ A test module that says ``pytestmark = pytest.mark.each_engine`` runs on SQLite 
 ``settings`` fixture of tests/conftest.py then names the engine's database.
 """
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from flask_migrate import upgrade
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import NullPool, create_engine, event
 
-from app import create_app
+from app import create_app, extensions
 from app.config import Settings
 from app.extensions import Base, db
 from tests.databases import databases
@@ -65,3 +68,38 @@ def _emptying() -> str:
         f"{deletes} SELECT setval(quote_ident(sequencename)::regclass, start_value, false)"
         " FROM pg_sequences WHERE last_value IS NOT NULL"
     )
+
+
+@contextmanager
+def another_writer() -> Iterator[None]:
+    """Another process holds the write lock of the application's database; nobody waits long for it."""
+    is_sqlite = db.engine.dialect.name == "sqlite"
+    with _sqlite_writer() if is_sqlite else _postgresql_writer():
+        yield
+
+
+@contextmanager
+def _sqlite_writer() -> Iterator[None]:
+    def hurry(connection: Any, _record: object, _proxy: object) -> None:
+        connection.execute("PRAGMA busy_timeout=10")
+
+    # The first connection writes its journal mode into the file.
+    db.engine.connect().close()
+    event.listen(db.engine, "checkout", hurry)
+    other = sqlite3.connect(str(db.engine.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+        event.remove(db.engine, "checkout", hurry)
+
+
+@contextmanager
+def _postgresql_writer() -> Iterator[None]:
+    other = create_engine(db.engine.url, poolclass=NullPool)
+    with pytest.MonkeyPatch.context() as patch, other.begin() as connection:
+        patch.setattr(extensions, "LOCK_WAIT_MS", 10)
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({extensions.WRITER_KEY})")
+        yield

@@ -1,26 +1,23 @@
 """Disks and databases that take no writes: no acknowledgement, readiness red, nothing lost."""
 
-import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
 
 from agent.errors import JournalError
 from agent.journal import Journal
 from agent.protocol import Rejected, RepairFinished
 from app.agents.models import ReceivedMessage
 from app.agents.writer import Job, Writer
-from app.extensions import db
 from app.unit_of_work import WorkSession
 from tests.agent.test_commands import Desk, repair
 from tests.app.agents.test_writer import complaint, make_full, stored_ids
 from tests.conftest import HandClock
+from tests.server_databases import another_writer
 
 PATIENCE = 20.0
 
@@ -39,24 +36,6 @@ def writer(app: Flask) -> Iterator[Writer]:
 
 
 @contextmanager
-def locked(app: Flask) -> Iterator[None]:
-    """Another process holds the write lock; nobody waits long for it."""
-
-    def hurry(connection: Any, _record: object, _proxy: object) -> None:
-        connection.execute("PRAGMA busy_timeout=10")
-
-    event.listen(db.engine, "checkout", hurry)
-    other = sqlite3.connect(app.extensions["settings"].database_file, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
-        event.remove(db.engine, "checkout", hurry)
-
-
-@contextmanager
 def full(app: Flask) -> Iterator[None]:
     """The file cannot grow."""
     make_full(app, True)
@@ -66,10 +45,23 @@ def full(app: Flask) -> Iterator[None]:
         make_full(app, False)
 
 
-@pytest.mark.parametrize("trouble", [locked, full])
-def test_a_server_database_that_is_locked_or_full_acknowledges_nothing_and_loses_nothing(
-    app: Flask, writer: Writer, clock: HandClock, trouble: Any
+@pytest.mark.each_engine
+def test_a_server_database_another_process_writes_acknowledges_nothing_and_loses_nothing(
+    writer: Writer, clock: HandClock, app: Flask
 ) -> None:
+    tell_of_trouble(app, writer, clock, another_writer())
+
+
+def test_a_server_database_that_is_full_acknowledges_nothing_and_loses_nothing(
+    writer: Writer, clock: HandClock, app: Flask
+) -> None:
+    tell_of_trouble(app, writer, clock, full(app))
+
+
+def tell_of_trouble(
+    app: Flask, writer: Writer, clock: HandClock, trouble: AbstractContextManager[None]
+) -> None:
+    """While there is trouble nothing is acknowledged and readiness says so; afterwards all is written."""
     acknowledged = threading.Event()
 
     def run(session: WorkSession) -> None:
@@ -80,7 +72,7 @@ def test_a_server_database_that_is_locked_or_full_acknowledges_nothing_and_loses
     def unexpected(error: Exception) -> None:
         raise AssertionError(error)
 
-    with trouble(app), complaint("app.agents.writer") as complained:
+    with trouble, complaint("app.agents.writer") as complained:
         writer.submit(Job(run, unexpected))
         assert complained.wait(PATIENCE)
         assert not acknowledged.is_set()

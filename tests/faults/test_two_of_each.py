@@ -1,6 +1,7 @@
 """Two agents and two servers on one anomaly: each thing is claimed once, whoever is quicker."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
@@ -24,6 +25,12 @@ from tests.contract.racing import race
 from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan
 
 pytestmark = pytest.mark.each_engine
+
+
+@pytest.fixture(autouse=True)
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No lock of one process between the threads: like servers, only the database keeps them apart."""
+    monkeypatch.setattr("app.unit_of_work._lock", nullcontext())
 
 
 @pytest.fixture
