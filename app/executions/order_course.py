@@ -37,12 +37,19 @@ def move(session: WorkSession, order: MoneyOrder, to: str, **columns: Any) -> No
 
     Raises ConflictError('order_over') where somebody else was quicker: nothing was written.
     """
+    if not _is_moved(session, order, to, columns):
+        raise ConflictError("order_over")
+
+
+def _is_moved(session: WorkSession, order: MoneyOrder, to: str, columns: dict[str, Any]) -> bool:
+    """Move an order on unless somebody else was quicker; return whether this did."""
     statement = update(MoneyOrder).where(MoneyOrder.id == order.id, MoneyOrder.state == order.state)
     done = session.execute(statement.values(state=to, **columns).execution_options(synchronize_session=False))
-    if cast("CursorResult[Any]", done).rowcount != 1:
-        raise ConflictError("order_over")
     session.refresh(order)
+    if cast("CursorResult[Any]", done).rowcount != 1:
+        return False
     session.touch("anomalies", "executions", "audit")
+    return True
 
 
 def write_down(
@@ -75,9 +82,22 @@ def write_down(
 def close(
     session: WorkSession, order: MoneyOrder, to: str, actor: Actor, reason: str, now: datetime, verb: str = ""
 ) -> None:
-    """End an order; ``reason`` is a person's sentence or a word of app/reasons.py."""
+    """End an order; ``reason`` is a person's sentence or a word of app/reasons.py.
+
+    Raises ConflictError('order_over') where somebody else was quicker.
+    """
     move(session, order, to, closed_by=actor.name, closed_reason=reason[:500], closed_at=now)
     write_down(session, order, verb or to, actor, reason, now)
+
+
+def _end(session: WorkSession, order: MoneyOrder, to: str, reason: str, now: datetime) -> None:
+    """End an order by what became of its trade or by time; one that has ended meanwhile stays as it ended.
+
+    What became of the trade is written down all the same: a result must not fail over its order.
+    """
+    closing = {"closed_by": SYSTEM.name, "closed_reason": reason[:500], "closed_at": now}
+    if _is_moved(session, order, to, closing):
+        write_down(session, order, to, SYSTEM, reason, now)
 
 
 def attempt_ended(session: WorkSession, attempt: Attempt, now: datetime) -> None:
@@ -90,7 +110,7 @@ def attempt_ended(session: WorkSession, attempt: Attempt, now: datetime) -> None
     order.outcome, order.outcome_reason = attempt.outcome, attempt.outcome_reason
     session.flush()
     if attempt.outcome not in UNDER_WAY:
-        close(session, order, "done", SYSTEM, attempt.outcome_reason, now)
+        _end(session, order, "done", attempt.outcome_reason, now)
 
 
 def anomaly_closed(session: WorkSession, anomaly: Anomaly, now: datetime) -> None:
@@ -101,9 +121,9 @@ def anomaly_closed(session: WorkSession, anomaly: Anomaly, now: datetime) -> Non
     if order.state == "issued":
         order.outcome = "already_consistent" if anomaly.state != "ignored" else order.outcome
         session.flush()
-        close(session, order, "done", SYSTEM, anomaly.state, now)
+        _end(session, order, "done", anomaly.state, now)
     else:
-        close(session, order, "expired", SYSTEM, "closed", now)
+        _end(session, order, "expired", "closed", now)
 
 
 def has_over(session: ReadSession, now: datetime) -> bool:
@@ -122,9 +142,9 @@ def close_over(session: WorkSession, now: datetime, anomaly_id: int | None = Non
     orders = list(session.scalars(statement))
     for order in orders:
         if order.state == "issued":
-            close(session, order, "done", SYSTEM, order.anomaly.reason, now)
+            _end(session, order, "done", order.anomaly.reason, now)
         else:
-            close(session, order, "expired", SYSTEM, "expired", now)
+            _end(session, order, "expired", "expired", now)
     return len(orders)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 from sqlalchemy.exc import IntegrityError
 
 from agent.facts import BankFact, BankState, LegFact, LegState, RequestFact
@@ -22,7 +22,7 @@ from app.executions.models import Attempt
 from app.executions.order_models import MoneyOrder
 from app.extensions import db
 from app.plans.models import Plan
-from app.unit_of_work import unit_of_work
+from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup, User
 from tests.app.executions.unpaid import (
     change,
@@ -472,6 +472,29 @@ def test_the_result_ends_the_order_unless_the_repair_goes_on(
     end(order_id, outcome, **fields)
     order = read_order(order_id)
     assert (order.state, order.outcome, read_anomaly(anomaly_id).state) == (state, outcome, anomaly_state)
+
+
+def test_a_result_counts_though_its_order_ends_in_that_moment(group: SystemGroup, li_na: Actor) -> None:
+    """Someone ends the order between the look at it and its end: the order stays as they left it."""
+    anomaly_id = plant(group)
+    order_id = propose(anomaly_id, li_na)
+    elsewhere = {"state": "done", "closed_by": "another", "closed_reason": "by hand", "closed_at": LATER}
+
+    def meanwhile(session: WorkSession, _context: object, _instances: object) -> None:
+        if any(isinstance(one, MoneyOrder) for one in session.dirty):
+            session.connection().execute(
+                update(MoneyOrder).where(MoneyOrder.id == order_id).values(elsewhere)
+            )
+
+    event.listen(WorkSession, "before_flush", meanwhile)
+    try:
+        end(order_id, "repaired", money_moved=True)
+    finally:
+        event.remove(WorkSession, "before_flush", meanwhile)
+    order = read_order(order_id)
+    assert (order.state, order.closed_by, order.outcome) == ("done", "another", "repaired")
+    assert read_anomaly(anomaly_id).state == "repaired"
+    assert [outcome for (outcome,) in db.session.execute(select(Attempt.outcome))] == ["repaired"]
 
 
 def test_an_order_under_way_ends_when_the_trade_is_whole(group: SystemGroup, li_na: Actor) -> None:
