@@ -15,6 +15,7 @@ from agent.orders import Entry, command_id_of, key_of
 from agent.outbox import Outbox
 from agent.protocol import (
     FEATURES,
+    REFUSED_FOR_GOOD,
     Ack,
     Cancel,
     Collect,
@@ -43,8 +44,6 @@ STOPPED: Final = "stopped"
 """The code of a refusal while the agent's own stop stands."""
 MOST_STARTS: Final = 5
 """After so many starts that found the same work begun and not ended, it is what ends the agent."""
-SERVER_FAILED: Final = "error"
-"""The code of a refusal that says nothing of the message."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,13 +226,14 @@ class Dispatcher:
         self._hint(Ack(id=new_id(), command_id=command_id, of=message_id))
 
     def _drop(self, message: Rejected) -> None:
-        """A refusal is final, for the message would be refused again; save where the server itself failed."""
+        """Forget a message the server can never take; one it was refused for anything else is sent again."""
         log.warning("the server refused %s: %s (%s)", message.of or "a frame", message.reason, message.code)
-        if message.of is not None and message.code == SERVER_FAILED:
-            if self._outbox.try_again(message.of) == WORTH_TELLING:
-                self._complain(AgentError(f"the server fails over message {message.of} again and again"))
-        elif message.of is not None:
+        if message.of is None:
+            return
+        if message.code in REFUSED_FOR_GOOD:
             self._outbox.acknowledge(message.of)
+        elif self._outbox.try_again(message.of) == WORTH_TELLING:
+            self._complain(AgentError(f"the server fails over message {message.of} again and again"))
 
     def _complain(self, error: Exception) -> None:
         log.error("%s", error)

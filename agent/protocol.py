@@ -24,6 +24,12 @@ FEATURES: Final = (BY_PERSON, *ACTIONS)
 """What this agent can be asked beyond the first version of the protocol; named in Hello. The server leaves
 out of its frames what an agent does not name: an agent refuses a field that it does not know."""
 
+REFUSED_FOR_GOOD: Final = frozenset({"malformed", "state", "task", "shard"})
+"""With these codes a server refuses a message that it can never take. Any other says nothing of the message:
+what is durable is kept and sent again."""
+SERVER_FAILED: Final = "error"
+"""The code of the server's own failure."""
+
 CLOSE_REPLACED: Final = 4001
 """A newer session of the same agent took over; this process exits 3."""
 CLOSE_OVERTAKEN: Final = 4002

@@ -20,6 +20,7 @@ from agent.protocol import (
     CLOSE_OVERTAKEN,
     CLOSE_PROTOCOL,
     CLOSE_REVOKED,
+    SERVER_FAILED,
     Ack,
     AnomaliesReported,
     Cancel,
@@ -37,6 +38,7 @@ from agent.protocol import (
     decode_to_server,
 )
 from app.agents import recovery, service
+from app.agents.commands import OutOfStateError
 from app.agents.frames import ERROR_CHARACTERS, FrameLog, mask
 from app.agents.hub import AgentSession, Hub
 from app.agents.models import Agent, ReceivedMessage
@@ -51,6 +53,19 @@ log = logging.getLogger(__name__)
 
 DURABLE: Final = (AnomaliesReported, CollectFinished, FactsRead, RepairFinished, Cancelled)
 ID_CHARACTERS: Final = 40
+FINAL: Final[frozenset[tuple[type[PiculusError], str]]] = frozenset(
+    {
+        (InvalidError, "malformed"),
+        (OutOfStateError, "state"),
+        (NotFoundError, "task"),
+        (ConflictError, "shard"),
+    }
+)
+"""What says that a message can never be taken, for the agent forgets it then (protocol.REFUSED_FOR_GOOD).
+
+Any other error while a message is applied is the server's own failure: the message may be the only word of
+money that moved, and is sent again.
+"""
 REFUSALS: Final[dict[type[PiculusError], str]] = {
     NotFoundError: "The server has no such thing for this agent.",
     InvalidError: "A value in the message is not acceptable.",
@@ -61,7 +76,7 @@ REFUSALS: Final[dict[type[PiculusError], str]] = {
 REASON_CHARACTERS: Final = 500
 
 Handler = Callable[[WorkSession, Agent, Any, datetime], None]
-"""A feature's answer to one message type. Raises PiculusError to have it Rejected."""
+"""A feature's answer to one message type. Raises an error of FINAL to have it Rejected for good."""
 Handlers = Mapping[type[Message], tuple[Handler, ...]]
 
 
@@ -175,7 +190,9 @@ class Inbox:
         if isinstance(message, Hello) == session.has_said_hello:
             reason = "Hello is said once, first" if session.has_said_hello else "Hello comes first"
             self._frame_log.received(session.whose, message, text, now, f"state: {reason}")
-            self._refuse(session, message, "state", reason)
+            # What is durable may be taken once the agent has said Hello.
+            code = SERVER_FAILED if isinstance(message, DURABLE) else "state"
+            self._refuse(session, message, code, reason)
             if session.peer is not None and not session.has_said_hello:
                 # Its Hello was lost or unreadable: on this connection it would wait for commands for ever.
                 session.peer.close(CLOSE_PROTOCOL, reason)
@@ -190,7 +207,7 @@ class Inbox:
         row = self._frame_log.row_of(session.whose, message, text, now)
 
         def failed(error: Exception) -> None:
-            if not isinstance(error, PiculusError):
+            if not _is_final(error):
                 log.error("%s of agent %d failed", type(message).__name__, session.agent_id, exc_info=error)
             self._refuse(session, message, *_refusal(error))
 
@@ -310,9 +327,16 @@ def _id_in(text: str) -> str | None:
 
 def _refusal(error: Exception) -> tuple[str, str]:
     """Return the code and the sentence a message is refused with for this error."""
-    if isinstance(error, PiculusError):
+    if not isinstance(error, PiculusError):
+        return SERVER_FAILED, "the server could not handle this message"
+    if _is_final(error):
         return error.code, sentence_of(error)
-    return "error", "the server could not handle this message"
+    return SERVER_FAILED, f"{error.code}: {sentence_of(error)}"
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether it says that the message can never be taken. A state may also be that of an anomaly."""
+    return isinstance(error, PiculusError) and (type(error), error.code) in FINAL
 
 
 def sentence_of(error: PiculusError) -> str:

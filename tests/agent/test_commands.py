@@ -15,6 +15,7 @@ from agent.outbox import LONGEST_PAUSE, QUIET_RETRIES, Outbox
 from agent.ports import Cancellation
 from agent.protocol import (
     MAX_FRAME_BYTES,
+    REFUSED_FOR_GOOD,
     Ack,
     AnomaliesReported,
     Cancel,
@@ -834,11 +835,20 @@ def test_an_ack_is_what_empties_the_outbox(desk: Desk) -> None:
     assert desk.outbox.wait_until_empty(0)
 
 
-def test_a_message_the_server_refuses_is_not_sent_for_ever(desk: Desk) -> None:
+@pytest.mark.parametrize("code", sorted(REFUSED_FOR_GOOD))
+def test_a_message_the_server_can_never_take_is_not_sent_for_ever(desk: Desk, code: str) -> None:
     desk.dispatcher.handle(repair())
     finished = desk.result(RepairFinished)
-    desk.dispatcher.handle(Rejected(id="r", of=finished.id, code="unknown_command", reason=""))
+    desk.dispatcher.handle(Rejected(id="r", of=finished.id, code=code, reason=""))
     assert desk.delivered() == []
+
+
+@pytest.mark.parametrize("code", ["error", "order_over", "conflict", "a word of a later server"])
+def test_a_result_refused_for_anything_else_stays_in_the_outbox(desk: Desk, code: str) -> None:
+    desk.dispatcher.handle(repair())
+    finished = desk.result(RepairFinished)
+    desk.dispatcher.handle(Rejected(id="r", of=finished.id, code=code, reason=""))
+    assert desk.delivered() == [finished]
 
 
 def test_a_message_the_server_fails_over_is_sent_ever_more_seldom_and_never_given_up(desk: Desk) -> None:

@@ -5,7 +5,9 @@ from typing import Final
 
 import pytest
 
-from agent.protocol import Repair
+from agent.protocol import Repair, RepairFinished
+from app import HANDLERS
+from app.errors import ConflictError, InvalidError, NotFoundError, PiculusError
 from tests.app.machines.pretender import Pretender
 from tests.app.machines.server_machine import result_of
 from tests.faults.conftest import Scene
@@ -74,6 +76,30 @@ def test_a_result_repeated_a_hundred_times_counts_once(scene: Scene) -> None:
         agent.say_again(result_of(agent, command_id, "failed"))
     assert scene.state_of(trade_no) == "exhausted"
     assert scene.stage.rows("SELECT failed_attempts, attempts FROM anomaly") == [(1, 1)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConflictError("order_over"), ConflictError("state"), NotFoundError("agent"), InvalidError("long")],
+)
+def test_a_result_the_server_cannot_apply_stays_with_its_agent(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, error: PiculusError
+) -> None:
+    """It may be the only word of money that moved: it is sent until it is taken."""
+    trade_no, agent, command_id = running_repair(scene)
+
+    def stumble(*_message: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setitem(HANDLERS, RepairFinished, (stumble,))
+        agent.finish(command_id, result_of(agent, command_id, "repaired", money_moved=True))
+        scene.go_on()
+    assert list(agent.outbox.values()) == agent.said
+    agent.hang_up()
+    agent.connect()
+    scene.go_on()
+    assert (scene.state_of(trade_no), agent.outbox) == ("repaired", {})
 
 
 def test_a_command_repeated_a_hundred_times_is_one_repair(scene: Scene) -> None:

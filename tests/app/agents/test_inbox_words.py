@@ -1,8 +1,9 @@
-"""What an agent hears of a refusal is meant for whoever writes agents."""
+"""What an agent hears of a refusal: whether it is for good, in words for whoever writes agents."""
 
 import pytest
 
-from app.agents.inbox import sentence_of
+from agent.protocol import REFUSED_FOR_GOOD
+from app.agents.inbox import FINAL, sentence_of
 from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, PiculusError
 
 
@@ -11,3 +12,7 @@ def test_a_refusal_is_not_worded_for_a_person_at_a_page(kind: type[PiculusError]
     said = sentence_of(kind("task", command_id="7"))
     assert "person" not in said
     assert said.endswith(". (command_id 7)")
+
+
+def test_what_is_final_here_is_final_for_an_agent() -> None:
+    assert {code for _kind, code in FINAL} == REFUSED_FOR_GOOD

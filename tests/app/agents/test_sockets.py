@@ -19,6 +19,7 @@ from agent.protocol import (
     CLOSE_REVOKED,
     CLOSE_TOO_BIG,
     MAX_FRAME_BYTES,
+    SERVER_FAILED,
     Ack,
     Cancel,
     Cancelled,
@@ -248,6 +249,16 @@ def test_hello_comes_first_or_the_agent_is_sent_away(
     assert answer.code == "state"
     assert client.close_code() == CLOSE_PROTOCOL
     assert server.until(lambda: kept_error("early")) == "state: Hello comes first"
+
+
+def test_a_result_before_hello_is_not_refused_for_good(
+    server: LiveServer, live_member: Member, connected: Connect
+) -> None:
+    """Its Hello was lost, not the result: the agent dials again and sends it again."""
+    client = connected(live_member.token)
+    client.send(Cancelled(id=new_id(), command_id="0" * 32))
+    assert client.expect(Rejected).code == SERVER_FAILED
+    assert client.close_code() == CLOSE_PROTOCOL
 
 
 def test_hello_is_said_once(server: LiveServer, live_member: Member, connected: Connect) -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from agent.protocol import (
+    REFUSED_FOR_GOOD,
     Ack,
     Cancel,
     Cancelled,
@@ -150,7 +151,7 @@ class Pretender:
             case Ack():
                 self.outbox.pop(message.of, None)
             case Rejected():
-                if message.of is not None and message.code != "error":
+                if message.of is not None and message.code in REFUSED_FOR_GOOD:
                     self.outbox.pop(message.of, None)
             case Cancel():
                 self._cancel(message)
