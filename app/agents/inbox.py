@@ -38,45 +38,24 @@ from agent.protocol import (
     decode_to_server,
 )
 from app.agents import recovery, service
-from app.agents.commands import OutOfStateError
 from app.agents.frames import ERROR_CHARACTERS, FrameLog, mask
 from app.agents.hub import AgentSession, Hub
 from app.agents.models import Agent, ReceivedMessage
 from app.agents.presence import Presence
+from app.agents.refusals import is_final, refusal_of
 from app.agents.writer import Job, Writer
 from app.clock import Clock
 from app.columns import fitting
-from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, PiculusError
 from app.unit_of_work import WorkSession
 
 log = logging.getLogger(__name__)
 
 DURABLE: Final = (AnomaliesReported, CollectFinished, FactsRead, RepairFinished, Cancelled)
 ID_CHARACTERS: Final = 40
-FINAL: Final[frozenset[tuple[type[PiculusError], str]]] = frozenset(
-    {
-        (InvalidError, "malformed"),
-        (OutOfStateError, "state"),
-        (NotFoundError, "task"),
-        (ConflictError, "shard"),
-    }
-)
-"""What says that a message can never be taken, for the agent forgets it then (protocol.REFUSED_FOR_GOOD).
-
-Any other error while a message is applied is the server's own failure: the message may be the only word of
-money that moved, and is sent again.
-"""
-REFUSALS: Final[dict[type[PiculusError], str]] = {
-    NotFoundError: "The server has no such thing for this agent.",
-    InvalidError: "A value in the message is not acceptable.",
-    ConflictError: "What the message is about is not in a state that allows this.",
-    ForbiddenError: "This agent may not do that.",
-}
-"""What an agent is told where the error's own words are for a person; code and parameters say the rest."""
 REASON_CHARACTERS: Final = 500
 
 Handler = Callable[[WorkSession, Agent, Any, datetime], None]
-"""A feature's answer to one message type. Raises an error of FINAL to have it Rejected for good."""
+"""A feature's answer to one message type. Raises an error of refusals.FINAL to have it Rejected for good."""
 Handlers = Mapping[type[Message], tuple[Handler, ...]]
 
 
@@ -207,14 +186,14 @@ class Inbox:
         row = self._frame_log.row_of(session.whose, message, text, now)
 
         def failed(error: Exception) -> None:
-            if not _is_final(error):
+            if not is_final(error):
                 log.error("%s of agent %d failed", type(message).__name__, session.agent_id, exc_info=error)
-            self._refuse(session, message, *_refusal(error))
+            self._refuse(session, message, *refusal_of(error))
 
         def frame(error: Exception | None) -> dict[str, Any]:
             if error is None:
                 return row
-            return {**row, "error": fitting(": ".join(_refusal(error)), ERROR_CHARACTERS)}
+            return {**row, "error": fitting(": ".join(refusal_of(error)), ERROR_CHARACTERS)}
 
         return Job(lambda work: self._apply(work, session, message, now), failed, frame)
 
@@ -323,27 +302,6 @@ def _id_in(text: str) -> str | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return found[:ID_CHARACTERS] if found else None
-
-
-def _refusal(error: Exception) -> tuple[str, str]:
-    """Return the code and the sentence a message is refused with for this error."""
-    if not isinstance(error, PiculusError):
-        return SERVER_FAILED, "the server could not handle this message"
-    if _is_final(error):
-        return error.code, sentence_of(error)
-    return SERVER_FAILED, f"{error.code}: {sentence_of(error)}"
-
-
-def _is_final(error: Exception) -> bool:
-    """Whether it says that the message can never be taken. A state may also be that of an anomaly."""
-    return isinstance(error, PiculusError) and (type(error), error.code) in FINAL
-
-
-def sentence_of(error: PiculusError) -> str:
-    """Say to the writer of an agent what a service refused."""
-    said = REFUSALS.get(type(error)) or (type(error).__doc__ or error.code).partition("\n")[0]
-    details = ", ".join(f"{name} {value}" for name, value in error.params.items())
-    return f"{said} ({details})" if details else said
 
 
 def _new_id() -> str:

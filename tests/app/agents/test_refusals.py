@@ -3,7 +3,7 @@
 import pytest
 
 from agent.protocol import REFUSED_FOR_GOOD
-from app.agents.inbox import FINAL, sentence_of
+from app.agents.refusals import FINAL, sentence_of
 from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, PiculusError
 
 
