@@ -19,7 +19,7 @@ from app.executions.service import Order, attempt_one
 from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
 from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan
-from tests.faults.test_two_servers import assert_history_tells_all
+from tests.faults.test_two_writers import assert_history_tells_all
 
 TRADES = 20
 PATIENCE_S = 60.0
