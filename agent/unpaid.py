@@ -15,6 +15,12 @@ Action = Literal["pay_again", "reverse"]
 
 ACTIONS: Final[tuple[Action, ...]] = ("pay_again", "reverse")
 
+PAYOUT_STEPS: Final = ("pay", "pay_again")
+"""The steps that ask the bank to pay: by a plan, and by a person's order."""
+PAYOUT_FAILED: Final = "debited, payout failed"
+"""Why a repair whose own payout has finally failed is with a person."""
+NO_REQUEST: Final = "production holds no bank request of the trade"
+
 NOT_YET_KNOWN: Final = frozenset({"ledger", "bank"})
 """Obstacles that time may take away."""
 
@@ -56,10 +62,22 @@ def find_bank_obstacle(facts: Facts, action: Action) -> str | None:
             return "the bank has paid"
     if not facts.bank.requests:
         # Its table may have been cleared: what was asked under a number nobody holds, nobody can find again.
-        return "production holds no bank request of the trade"
+        return NO_REQUEST
     if action == "reverse" and any(each.status != "failed" for each in facts.bank.requests):
         return "a request the bank has not refused may still be paid"
     return None
+
+
+def is_unpaid(facts: Facts) -> bool:
+    """Return whether the ledger has a withdrawal's debit and the bank has surely not paid."""
+    is_debited = facts.kind is Kind.WITHDRAW and facts.first.state is LegState.POSTED
+    return is_debited and facts.bank.state is BankState.FAIL
+
+
+def has_failed_number_of_ours(facts: Facts) -> bool:
+    """Return whether the bank has failed a number that a repair opened; production's own is number 0."""
+    opened = f"{facts.trade_no}-P"
+    return any(each.status == "failed" and each.request_no.startswith(opened) for each in facts.bank.requests)
 
 
 def digest_of(facts: Facts) -> str:

@@ -19,7 +19,7 @@ from agent.protocol import (
     Started,
     StepRecorded,
 )
-from app import cli, doubts, error_pages, evidence, health, i18n, notices, presentation, told
+from app import cli, doubts, error_pages, evidence, health, i18n, messages, notices, presentation, told
 from app.agents import commands, endpoint, stop_banner, stop_views, stops, withdrawing
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
@@ -90,6 +90,7 @@ PARTS: Final = (
     presentation,
     evidence,
     doubts,
+    messages,
     told,
     guard_words,
     error_pages,

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from flask import Flask
 from flask_babel import lazy_gettext as _
 
-from app.errors import PiculusError
+from app.errors import ConflictError, PiculusError
 from app.i18n import language
 from app.plans.quartz_errors import QuartzError, translate_reason
 
@@ -112,6 +113,11 @@ TEXTS: Mapping[str, Any] = {
     "order_not_allowed": _("最近读到的三方事实不允许这样做，请先核实。"),
     "order_live": _("交易 %(trade_no)s 已有一笔没有结束的资金指令。"),
     "order_over": _("这笔资金指令已经处理过，请刷新后再看。"),
+    "order_stands": _("这笔交易有一笔资金指令等待复核或正在执行；结束之前不能修复或重试。"),
+    "order_only": _(
+        "修复已经向银行出过款而没有付成：不能再修复或重试。再次出款只能用“再付”，超过复核限额须另一个人复核；"
+        "也可以“冲正”。"
+    ),
     "order_own": _("须由提交人以外的另一个人复核，同名的账号也不行。"),
     "order_own_account": _(
         "提交人与复核人之一在 %(days)s 天内新建、启用过对方的账号或重置过其密码，不能互相复核。"
@@ -166,6 +172,16 @@ def words(error: PiculusError) -> str:
         return str(text) % _Known(error.params)
     except (TypeError, ValueError):
         return str(text)
+
+
+def refused_words(code: str) -> str:
+    """Return the sentence of a refusal that has no parameters."""
+    return words(ConflictError(code))
+
+
+def init_app(app: Flask) -> None:
+    """Add the filter ``refused`` to the templates."""
+    app.jinja_env.filters["refused"] = refused_words
 
 
 class _Known(dict[str, Any]):

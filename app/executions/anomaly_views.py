@@ -103,7 +103,7 @@ def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
 def act_on_anomaly(anomaly_id: int, action: str) -> ResponseReturnValue:
     form = Form(request.form)
     if request.method == "GET":
-        return _dialog(form, anomaly_id, action, 200)
+        return _dialog(form, anomaly_id, action, 200, is_asked=False)
     try:
         with unit_of_work() as work:
             _act(work, anomaly_id, action, form)
@@ -168,8 +168,13 @@ def _act(work: WorkSession, anomaly_id: int, action: str, form: Form) -> None:
         service.cancel_attempt(work, attempt.id, reason=reason, actor=actor, group_ids=allowed, now=now)
 
 
-def _dialog(form: Form, anomaly_id: int, action: str, status: int) -> ResponseReturnValue:
+def _dialog(
+    form: Form, anomaly_id: int, action: str, status: int, *, is_asked: bool = True
+) -> ResponseReturnValue:
+    """``is_asked`` false: what would refuse it is told before anyone asks."""
     case = read_case(db.session, anomaly_id, current_group_ids())
+    if case.hold and action in ("repair", "retry") and not is_asked:
+        form.fail(ConflictError(case.hold))
     return render_dialog(
         "anomalies/action.html",
         status,

@@ -29,6 +29,8 @@ from app.executions.bulk_models import (
 )
 from app.executions.bulk_states import change, lock, write_down
 from app.executions.models import Attempt
+from app.executions.order_guard import CODES as HELD_CODES
+from app.executions.order_guard import find_holds
 from app.executions.service import Order, refusal, start_attempts
 from app.guards.verdicts import beyond
 from app.keyset import ReadSession
@@ -44,7 +46,7 @@ VERIFY_LIMIT: Final = timedelta(minutes=30)
 GOOD_OUTCOMES: Final = ("repaired", "already_consistent")
 STOPPED: Final = "stopped_bulk"
 """Why a bulk repair is paused while a stop stands; its detail says whose and why."""
-OF_TRADE: Final = ("closed", "repairing", "no_fixer", "no_plan", "needs_human")
+OF_TRADE: Final = ("closed", "repairing", "no_fixer", "no_plan", "needs_human", *HELD_CODES)
 """Why one trade cannot be attempted: it is skipped. Any other refusal holds for more than it, and pauses."""
 NOT_YET: Final = ("wait", "error")
 """A verification that says neither well nor ill: it is asked again."""
@@ -203,11 +205,13 @@ def _begin(session: WorkSession, bulk: BulkRepair, items: Sequence[BulkItem], no
     found = select(Anomaly).where(Anomaly.id.in_([item.anomaly_id for item in items]))
     anomalies = {anomaly.id: anomaly for anomaly in session.scalars(found).unique()}
     plans = plans_of(session, {(one.group_id, one.fixer_code) for one in anomalies.values()})
+    holds = find_holds(session, list(anomalies.values()), by_person=True)
     by_plan: dict[int, tuple[Plan, list[BulkItem]]] = {}
     for item in items:
         anomaly = anomalies[item.anomaly_id]
         plan = plans.get((anomaly.group_id, anomaly.fixer_code or ""))
         code = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled)
+        code = code or holds.get(anomaly.id)
         if code in OF_TRADE or (code is None and plan is None):
             _skip(item, code or "no_plan", now)
         elif code is not None:

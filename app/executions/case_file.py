@@ -12,6 +12,7 @@ from app.anomalies.queries import list_of_trade
 from app.anomalies.service import GroupIds
 from app.executions.attempts import find_running
 from app.executions.models import Attempt, Execution
+from app.executions.order_guard import find_hold
 from app.executions.queries import anomaly_detail
 from app.executions.service import CLICKABLE_STATES, RETRYABLE_STATES, has_begun_money, refusal
 from app.keyset import ReadSession
@@ -25,7 +26,8 @@ VOUCHER_OF: Final = {"ACC_TRD_STATUS": "ACC_TRD_NUM", "E_ACC_TRD_STATUS": "E_ACC
 class CaseFile:
     """What is known of an anomaly.
 
-    ``refusal`` is the code why no click repairs it now, None where one does. ``command`` is the trade's live
+    ``refusal`` is the code why no click repairs it now, None where one does; ``hold`` the code why only an
+    order of people moves it (app.executions.order_guard). ``command`` is the trade's live
     command, ``attempt`` the attempt under way, ``has_begun_money`` whether that is past cancelling.
     ``older_events``: the id below which its history goes on, None where it ends here. ``actions``: of repair,
     retry, verify, outside (healed outside), ignore, cancel, those its state allows. ``claim`` is the newest
@@ -43,6 +45,7 @@ class CaseFile:
     attempt: Attempt | None
     has_begun_money: bool
     refusal: str | None
+    hold: str | None
     actions: tuple[str, ...]
     claim: OutsideClaim | None
     others: list[Anomaly]
@@ -62,6 +65,7 @@ def read_case(
     is_cancellable = (
         running is not None and command is not None and not has_begun and command.cancel_requested_at is None
     )
+    hold = find_hold(session, anomaly) if anomaly.state in OPEN_STATES else None
     return CaseFile(
         anomaly=anomaly,
         events=detail.events,
@@ -73,7 +77,10 @@ def read_case(
         attempt=running,
         has_begun_money=has_begun,
         refusal=_refusal(anomaly, detail.plan),
-        actions=allowed_actions(anomaly, detail.plan, is_cancellable=is_cancellable),
+        hold=hold,
+        actions=allowed_actions(
+            anomaly, detail.plan, is_cancellable=is_cancellable, is_held=hold is not None
+        ),
         claim=last_claims(session, [anomaly.id]).get(anomaly.id),
         others=[
             one for one in list_of_trade(session, anomaly.group_id, anomaly.trade_no) if one.id != anomaly.id
@@ -81,14 +88,20 @@ def read_case(
     )
 
 
-def allowed_actions(anomaly: Anomaly, plan: Plan | None, *, is_cancellable: bool = False) -> tuple[str, ...]:
-    """Return what a person may do with an anomaly in its state, the first being what it asks for most."""
+def allowed_actions(
+    anomaly: Anomaly, plan: Plan | None, *, is_cancellable: bool = False, is_held: bool = False
+) -> tuple[str, ...]:
+    """Return what a person may do with an anomaly in its state, the first being what it asks for most.
+
+    ``is_held``: only an order of people moves it.
+    """
     if anomaly.state not in OPEN_STATES:
         return ()
     if anomaly.state == "repairing":
         return ("cancel",) if is_cancellable else ()
     attempt = "repair" if anomaly.state in ("open", "waiting") else "retry"
-    attempts = (attempt,) if _refusal(anomaly, plan, RETRYABLE_STATES) is None else ()
+    is_refused = is_held or _refusal(anomaly, plan, RETRYABLE_STATES) is not None
+    attempts = () if is_refused else (attempt,)
     if not anomaly.has_own_number:
         # No agent can be asked about a row without a usable number.
         return ("ignore",)

@@ -21,6 +21,7 @@ from app.executions import (
     selection,
 )
 from app.executions.anomaly_views import filter_choices, plans_of_rows
+from app.executions.order_guard import find_holds
 from app.executions.order_queries import count_waiting
 from app.executions.service import Order
 from app.extensions import db
@@ -77,6 +78,7 @@ def list_exceptions() -> ResponseReturnValue:
         cases=human_queue.read_cases(db.session, page.rows, plans) if is_queue else [],
         reason_counts=human_queue.count_reasons(db.session, replace(wanted, reason="")) if is_queue else [],
         doubts=doubts,
+        holds={} if is_queue else find_holds(db.session, page.rows, by_person=True),
         live_bulks=bulk_queries.count_live(db.session, allowed),
         waiting_orders=count_waiting(db.session, allowed),
         form=form,

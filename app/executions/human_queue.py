@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-import msgspec
 from sqlalchemy import func, select
 
 from agent.facts import Facts
@@ -17,6 +16,7 @@ from app.anomalies.queries import AnomalyFilter, conditions
 from app.executions.attempts import last_attempts
 from app.executions.case_file import allowed_actions
 from app.executions.models import Attempt, Execution
+from app.executions.order_guard import facts_of, find_holds
 from app.executions.proposals import Doubt, Proposal, head_of, propose
 from app.keyset import ReadSession
 from app.plans.models import Plan
@@ -40,7 +40,7 @@ class QueueCase:
 
     ``command`` is the trade's live command, ``claim`` the newest word that it was healed outside, ``event``
     the newest of its history, ``attempt`` its last one. ``actions`` as case_file.allowed_actions, none while
-    a command lives.
+    a command lives; ``hold`` the code why only an order of people moves it (app.executions.order_guard).
     """
 
     anomaly: Anomaly
@@ -53,6 +53,7 @@ class QueueCase:
     command: Command | None
     event: AnomalyEvent | None
     attempt: Attempt | None
+    hold: str | None
     actions: tuple[str, ...]
 
     @property
@@ -64,10 +65,10 @@ class QueueCase:
 def read_cases(
     session: ReadSession, anomalies: Sequence[Anomaly], plans: Mapping[tuple[int, str], Plan]
 ) -> list[QueueCase]:
-    """Return the rows of a page as cases, in their order; five queries, however many they are."""
+    """Return the rows of a page as cases, in their order; seven queries at most, however many they are."""
     ids = [anomaly.id for anomaly in anomalies]
     claims, events, attempts = last_claims(session, ids), _last_events(session, ids), _attempts(session, ids)
-    commands = _live_commands(session, anomalies)
+    commands, holds = _live_commands(session, anomalies), find_holds(session, anomalies, by_person=True)
     return [
         _case(
             anomaly,
@@ -76,6 +77,7 @@ def read_cases(
             commands.get((anomaly.group_id, anomaly.trade_no)),
             events.get(anomaly.id),
             attempts.get(anomaly.id),
+            holds.get(anomaly.id),
         )
         for anomaly in anomalies
     ]
@@ -90,16 +92,6 @@ def count_reasons(session: ReadSession, wanted: AnomalyFilter) -> list[tuple[str
     return [(reason, count) for reason, count in found.most_common(REASONS_SHOWN) if reason]
 
 
-def read_facts(anomaly: Anomaly) -> Facts | None:
-    """Return the facts last read, None where there are none or a later version wrote them otherwise."""
-    if anomaly.facts is None:
-        return None
-    try:
-        return msgspec.convert(anomaly.facts, Facts)
-    except msgspec.ValidationError:
-        return None
-
-
 def _case(
     anomaly: Anomaly,
     plan: Plan | None,
@@ -107,8 +99,9 @@ def _case(
     command: Command | None,
     event: AnomalyEvent | None,
     attempt: Attempt | None,
+    hold: str | None,
 ) -> QueueCase:
-    facts, is_with_person = read_facts(anomaly), anomaly.state == "needs_human"
+    facts, is_with_person = facts_of(anomaly), anomaly.state == "needs_human"
     plan_state = "none" if plan is None else plan.state
     doubt = Doubt(
         reason=anomaly.reason,
@@ -131,7 +124,8 @@ def _case(
         command=command,
         event=event,
         attempt=attempt,
-        actions=() if command is not None else allowed_actions(anomaly, plan),
+        hold=hold,
+        actions=() if command is not None else allowed_actions(anomaly, plan, is_held=hold is not None),
     )
 
 

@@ -8,6 +8,7 @@ from app.anomalies.service import get_anomaly
 from app.clock import current_time
 from app.errors import ConflictError, ForbiddenError, NotFoundError, PiculusError
 from app.executions import money_orders, order_limits, order_queries
+from app.executions.order_guard import facts_of
 from app.executions.order_models import MoneyOrder
 from app.extensions import db
 from app.forms import Form
@@ -145,7 +146,7 @@ def _status(error: PiculusError) -> int:
 
 def _proposal(form: Form, anomaly_id: int, action: str, status: int) -> ResponseReturnValue:
     anomaly = get_anomaly(db.session, anomaly_id, current_group_ids())
-    facts, box = money_orders.facts_of(anomaly), money_orders.box_of(db.session, anomaly)
+    facts, box = facts_of(anomaly), money_orders.box_of(db.session, anomaly)
     return render_dialog(
         "executions/money_order_new.html",
         status,
@@ -172,7 +173,7 @@ def _decision(form: Form, order_id: int, action: str, status: int) -> ResponseRe
         order=order,
         anomaly=anomaly,
         action=action,
-        facts_read=money_orders.facts_of(anomaly),
+        facts_read=facts_of(anomaly),
         is_stale=money_orders.box_of(db.session, anomaly).is_stale,
     )
 

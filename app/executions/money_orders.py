@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-import msgspec
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
@@ -23,6 +22,7 @@ from app.audit.reasons import required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError, ForbiddenError, NotFoundError
 from app.executions import order_course
+from app.executions.order_guard import facts_of, find_failed_payouts
 from app.executions.order_limits import limit_of
 from app.executions.order_models import MoneyOrder
 from app.executions.order_people import may_order, person_of, require_another
@@ -70,21 +70,13 @@ def get_order(session: ReadSession, order_id: int, group_ids: GroupIds) -> Money
     return order
 
 
-def facts_of(anomaly: Anomaly) -> Facts | None:
-    """Return the facts as last read, None where there are none or an agent of another version wrote them."""
-    try:
-        return msgspec.convert(anomaly.facts, Facts) if anomaly.facts is not None else None
-    except msgspec.ValidationError:
-        return None
-
-
 def box_of(session: ReadSession, anomaly: Anomaly) -> Box:
     """Return what a page shows of orders beside an anomaly."""
     newest = select(MoneyOrder).where(MoneyOrder.anomaly_id == anomaly.id).order_by(MoneyOrder.id.desc())
     order = session.scalars(newest.limit(1)).first()
     facts = facts_of(anomaly)
     is_debited = facts is not None and facts.second is not None and facts.first.state is LegState.POSTED
-    is_offered = anomaly.state in order_course.WITH_A_PERSON and (is_debited or anomaly.has_moved_money)
+    is_offered = is_orderable(session, anomaly) and (is_debited or anomaly.has_moved_money)
     is_busy = order is not None and order.state == "proposed"
     offers = tuple(Offer(action, _obstacle(facts, action)) for action in ACTIONS)
     return Box(
@@ -93,6 +85,13 @@ def box_of(session: ReadSession, anomaly: Anomaly) -> Box:
         is_stale=is_busy and order is not None and _stale(session, order, anomaly) is not None,
         limit_minor=limit_of(session, anomaly.group_id),
     )
+
+
+def is_orderable(session: ReadSession, anomaly: Anomaly) -> bool:
+    """Return whether a trade is in a state to be ordered of: with a person, or open where no click pays."""
+    if anomaly.state == "open":
+        return bool(find_failed_payouts(session, [anomaly]))
+    return anomaly.state in order_course.WITH_A_PERSON
 
 
 def _obstacle(facts: Facts | None, action: Action) -> str | None:
@@ -140,7 +139,7 @@ def propose(
 
 def _require_orderable(session: ReadSession, anomaly: Anomaly) -> Plan:
     plan = find_plan(session, anomaly.group_id, anomaly.fixer_code)
-    allowed = order_course.WITH_A_PERSON
+    allowed = (anomaly.state,) if is_orderable(session, anomaly) else order_course.WITH_A_PERSON
     code = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled, allowed)
     if code is not None or plan is None:
         raise ConflictError(code, trade_no=anomaly.trade_no, sys_code=anomaly.group.sys_code)
@@ -253,7 +252,7 @@ def _proposed(session: WorkSession, order_id: int, group_ids: GroupIds) -> Money
 def _stale(session: ReadSession, order: MoneyOrder, anomaly: Anomaly) -> str | None:
     """Return why an order no longer stands on what its proposer saw, None where it does."""
     facts, proposer = facts_of(anomaly), session.get(User, order.proposed_by_id)
-    if anomaly.state not in order_course.WITH_A_PERSON:
+    if not is_orderable(session, anomaly):
         return "closed" if anomaly.closed_at is not None else "the trade is with the machine again"
     if facts is None or (anomaly.row_hash, digest_of(facts)) != (order.row_hash, order.facts_hash):
         return "the facts have changed since the order was given"

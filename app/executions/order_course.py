@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import CursorResult, Select, or_, select, update
+from sqlalchemy import CursorResult, Select, and_, or_, select, update
 
 from app.anomalies.models import Anomaly
-from app.anomalies.states import note
+from app.anomalies.states import change_state, note
 from app.audit import service as audit
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError
@@ -18,6 +18,8 @@ from app.unit_of_work import WorkSession
 UNDER_WAY: Final = frozenset({"unknown", "wait", "superseded"})
 """Outcomes after which the repair may be half done and goes on by itself: the order has not ended."""
 WITH_A_PERSON: Final = ("needs_human", "exhausted")
+WITHOUT_EFFECT: Final = "the order had no effect"
+"""Its attempt ended unknown and no repair half done was found: what now, the people who ordered decide."""
 BATCH: Final = 500
 
 
@@ -134,6 +136,8 @@ def has_over(session: ReadSession, now: datetime) -> bool:
 def close_over(session: WorkSession, now: datetime, anomaly_id: int | None = None) -> int:
     """End the orders whose time is up, and those issued whose trade is with a person again; return how many.
 
+    One issued of which nothing has come, nor goes on, is ended with its trade given to a person: a plan must
+    not pay what somebody has ordered reversed.
     ``anomaly_id``: of that anomaly only.
     """
     statement = _over(now).limit(BATCH)
@@ -142,16 +146,32 @@ def close_over(session: WorkSession, now: datetime, anomaly_id: int | None = Non
     orders = list(session.scalars(statement))
     for order in orders:
         if order.state == "issued":
+            if order.anomaly.state == "open":
+                _hand_over(session, order.anomaly, now)
             _end(session, order, "done", order.anomaly.reason, now)
         else:
             _end(session, order, "expired", "expired", now)
     return len(orders)
 
 
+def _hand_over(session: WorkSession, anomaly: Anomaly, now: datetime) -> None:
+    anomaly.reason = WITHOUT_EFFECT
+    change_state(
+        session,
+        anomaly,
+        "needs_human",
+        code="order_without_effect",
+        reason=WITHOUT_EFFECT,
+        actor=SYSTEM,
+        now=now,
+    )
+
+
 def _over(now: datetime) -> Select[MoneyOrder]:
     """Issuing takes an anomaly from a person; of one that is back with a person the order was carried out."""
     is_late = (MoneyOrder.state == "proposed") & (MoneyOrder.expires_at <= now)
-    is_back = (MoneyOrder.state == "issued") & Anomaly.state.in_(WITH_A_PERSON)
+    is_idle = and_(Anomaly.state == "open", ~Anomaly.has_moved_money, Anomaly.unknown_since.is_(None))
+    is_back = (MoneyOrder.state == "issued") & or_(Anomaly.state.in_(WITH_A_PERSON), is_idle)
     return (
         select(MoneyOrder)
         .join(Anomaly, Anomaly.id == MoneyOrder.anomaly_id)

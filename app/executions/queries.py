@@ -21,6 +21,7 @@ from app.executions.attempts import (
     money_steps,
 )
 from app.executions.models import Attempt, Execution, Step
+from app.executions.order_guard import find_hold
 from app.executions.service import RETRYABLE_STATES, find_execution, has_begun_money, refusal
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 from app.plans.models import Plan
@@ -196,7 +197,8 @@ def execution_detail(
         doubtful_steps=tuple(step for step in moved if step.state == "intended"),
         retry_refusal=refusal(
             anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled, RETRYABLE_STATES
-        ),
+        )
+        or find_hold(session, anomaly),
         is_past_cancel=is_past_cancel,
         cancels=_cancels(session, anomaly, shown),
     )

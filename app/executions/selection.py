@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import ColumnElement, case, exists, func, select
 
 from app.agents.models import LIVE, Command
 from app.agents.standing import find_block
 from app.agents.stops import has_work
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter, conditions
+from app.executions.order_guard import ORDER_STANDS
+from app.executions.order_models import LIVE_STATES, MoneyOrder
 from app.executions.service import refusal
 from app.keyset import ReadSession
 from app.plans.models import Plan
@@ -84,8 +86,8 @@ class Choice:
 
 def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Preview:
     """Count a selection by plan, and what would be skipped, without loading it."""
-    is_busy = _is_busy()
-    keys = (Anomaly.group_id, Anomaly.fixer_code, Anomaly.state, is_busy, Anomaly.currency)
+    busy_code = _busy_code()
+    keys = (Anomaly.group_id, Anomaly.fixer_code, Anomaly.state, busy_code, Anomaly.currency)
     statement = (
         select(*keys, func.count(), func.sum(Anomaly.amount_minor))
         .where(*conditions(session, wanted))
@@ -97,7 +99,7 @@ def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Previ
     skipped: dict[str, int] = {}
     for group_id, fixer_code, state, busy, currency, count, total in session.execute(statement):
         plan = plans.get((group_id, fixer_code or ""))
-        code = refusal(state, fixer_code, plan, group_id in enabled) or ("trade_busy" if busy else None)
+        code = refusal(state, fixer_code, plan, group_id in enabled) or (busy or None)
         if code is None and plan is not None:
             code = stopped.get(plan.id)
         if code is not None or plan is None:
@@ -121,7 +123,7 @@ def _count_held(session: ReadSession, wanted: AnomalyFilter) -> int:
 
 def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetime) -> Choice:
     """Return what of a selection can be attempted, ``limit`` trades of it at most, without loading it."""
-    is_busy, plans, enabled = _is_busy(), _plans(session), _enabled_groups(session)
+    busy_code, plans, enabled = _busy_code(), _plans(session), _enabled_groups(session)
     stopped = _stopped(session, plans.values(), now)
     chosen: list[Chosen] = []
     skipped, last_id = 0, 0
@@ -134,7 +136,7 @@ def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetim
                 Anomaly.fixer_code,
                 Anomaly.amount_minor,
                 Anomaly.state,
-                is_busy,
+                busy_code,
             )
             .where(*conditions(session, wanted), Anomaly.id > last_id)
             .order_by(Anomaly.id)
@@ -155,12 +157,15 @@ def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetim
         last_id = page[-1][0]
 
 
-def _is_busy() -> ColumnElement[bool]:
-    return exists().where(
+def _busy_code() -> ColumnElement[str]:
+    """Why a trade is left alone for now: a live command, an order of people; empty for neither."""
+    has_command = exists().where(
         Command.group_id == Anomaly.group_id,
         Command.trade_no == Anomaly.trade_no,
         Command.state.in_(LIVE),
     )
+    has_order = exists().where(MoneyOrder.anomaly_id == Anomaly.id, MoneyOrder.state.in_(LIVE_STATES))
+    return case((has_command, "trade_busy"), (has_order, ORDER_STANDS), else_="")
 
 
 def _plans(session: ReadSession) -> dict[tuple[int, str], Plan]:

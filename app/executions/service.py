@@ -22,6 +22,7 @@ from app.audit.service import Actor
 from app.errors import ConflictError, NotFoundError
 from app.executions.holding_back import keep_young
 from app.executions.models import Attempt, Execution, Step
+from app.executions.order_guard import find_hold, find_holds
 from app.guards.counting import note_begun
 from app.guards.verdicts import beyond
 from app.keyset import ReadSession
@@ -51,6 +52,11 @@ class Order:
     def action(self) -> str | None:
         """What a person orders of a trade debited and unpaid (agent.unpaid), None for a repair by plan."""
         return self.trigger if self.trigger in ACTIONS else None
+
+    @property
+    def is_by_person(self) -> bool:
+        """Whether a person asks, not the plan by itself."""
+        return self.trigger != "tick"
 
 
 def get_attempt(session: ReadSession, attempt_id: int, group_ids: GroupIds) -> Attempt:
@@ -96,7 +102,7 @@ def attempt_one(session: WorkSession, anomaly_id: int, order: Order, *, group_id
 
     Raises NotFoundError('anomaly'), InvalidError for the reason, ConflictError: no_plan, plan_disabled,
     plan_shadow, group_disabled, no_fixer, needs_human, repairing, closed, trade_busy, stopped_all,
-    stopped_group, stopped_agent, stopped_here.
+    stopped_group, stopped_agent, stopped_here, order_stands, order_only (app.executions.order_guard).
     """
     return _by_person(session, anomaly_id, order, group_ids, CLICKABLE_STATES, "attempt.start")
 
@@ -133,8 +139,12 @@ def _by_person(
 def start_attempt(session: WorkSession, anomaly: Anomaly, plan: Plan, order: Order) -> Attempt:
     """Command a repair of the anomaly by its plan.
 
-    Raises ConflictError('trade_busy'), or stopped_… where a stop stands. The caller has asked ``refusal``.
+    Raises ConflictError: trade_busy, stopped_… where a stop stands, and unless an order of people itself asks
+    order_stands, order_only. The caller has asked ``refusal``.
     """
+    hold = None if order.action else find_hold(session, anomaly, by_person=order.is_by_person)
+    if hold is not None:
+        raise ConflictError(hold, trade_no=anomaly.trade_no)
     block = find_block(session, plan.group_id, plan.fixer_code, order.now)
     if block is not None:
         raise block.error()
@@ -148,16 +158,20 @@ def start_attempts(
     session: WorkSession, anomalies: Sequence[Anomaly], plan: Plan, order: Order
 ) -> list[Attempt]:
     """Command repairs of anomalies by their plan; those whose trade has a live command are left out, and of a
-    tick those whose last outcome is unknown: a Verify comes first.
+    tick those whose last outcome is unknown: a Verify comes first. So are those that only an order of people
+    may move (app.executions.order_guard).
 
     The caller has asked ``refusal`` of each. While a stop stands none is commanded; by itself none of a trade
     known to be too old. A command carries neither amount nor payee: the agent reads those.
     """
     if not anomalies or find_block(session, plan.group_id, plan.fixer_code, order.now) is not None:
         return []
-    if order.trigger == "tick":
+    if not order.is_by_person:
         known = [anomaly for anomaly in anomalies if anomaly.unknown_since is None]
         anomalies = keep_young(session, known, plan, order.now)
+    if order.action is None:
+        holds = find_holds(session, anomalies, by_person=order.is_by_person)
+        anomalies = [anomaly for anomaly in anomalies if anomaly.id not in holds]
     issued = issue_many(
         session,
         type="Repair",
@@ -176,7 +190,7 @@ def start_attempts(
         if anomaly.trade_no in issued
     ]
     session.flush()
-    if order.trigger == "tick":
+    if not order.is_by_person:
         by_id = {anomaly.id: anomaly for anomaly in anomalies}
         begun = [(by_id[attempt.anomaly_id], attempt.command_id) for attempt in attempts]
         note_begun(session, plan, begun, order.now)
@@ -190,7 +204,7 @@ def _message(anomaly: Anomaly, plan: Plan, order: Order) -> dict[str, Any]:
         "fixer_code": plan.fixer_code,
         "row_hash": anomaly.row_hash,
     }
-    if order.trigger != "tick":
+    if order.is_by_person:
         message[BY_PERSON] = True
     if order.action is not None:
         message |= {"action": order.action, "facts_hash": order.facts_hash}
@@ -214,7 +228,7 @@ def _begin(
         )
     execution.plan_id, execution.plan_version = plan.id, plan.version
     execution.fixer_code, execution.finished_at = plan.fixer_code, None
-    if order.trigger != "tick":
+    if order.is_by_person:
         begin_anew(anomaly, order.now)
     anomaly.attempts += 1
     attempt = Attempt(

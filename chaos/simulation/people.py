@@ -20,6 +20,7 @@ from app.anomalies.models import Anomaly
 from app.clock import utc_now
 from app.executions import money_orders, service
 from app.executions.models import Attempt
+from app.executions.order_guard import facts_of
 from app.executions.order_models import MoneyOrder
 from app.executions.service import Order
 from app.extensions import db
@@ -200,7 +201,7 @@ def _order(schedule: "Schedule", action: Action) -> None:
 
 def _propose(schedule: "Schedule", session: WorkSession, action: Action) -> None:
     for anomaly in session.scalars(select(Anomaly).where(Anomaly.state.in_(WITH_A_PERSON))).unique():
-        facts = money_orders.facts_of(anomaly)
+        facts = facts_of(anomaly)
         if facts is not None and find_obstacle(facts, action) is None:
             schedule.touched[anomaly.trade_no] = schedule.loom.seconds
             schedule.ordered.add(anomaly.trade_no)

@@ -169,6 +169,32 @@ def test_only_groups_a_person_may_see_have_orders(app: Flask, li_na: Visitor, gr
         assert stranger.post(url, {"reason": "x"}).status_code == 404
 
 
+@pytest.mark.parametrize("is_ordered", [True, False])
+def test_the_page_says_why_there_is_no_retry(li_na: Visitor, group: SystemGroup, is_ordered: bool) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    if is_ordered:
+        propose(li_na, anomaly_id)
+    words = "这笔交易有一笔资金指令等待复核或正在执行" if is_ordered else "再次出款只能用“再付”"
+    text = li_na.get(f"/anomalies/{anomaly_id}").text
+    retry = f"/anomalies/{anomaly_id}/retry"
+    assert words in text
+    assert retry not in text + li_na.get("/exceptions?tab=human").text
+    assert words in li_na.get(retry, target="dialog").text
+    answer = li_na.post(retry, {"reason": "再试一次"})
+    assert (answer.status_code, words in answer.text) == (409, True)
+
+
+@pytest.mark.parametrize("tab", ["executable", "human"])
+def test_the_lists_of_exceptions_offer_no_retry_either(li_na: Visitor, group: SystemGroup, tab: str) -> None:
+    state = "exhausted" if tab == "executable" else "needs_human"
+    anomaly_id = plant(group, amount=LARGE, trade_no=NUMBER, state=state)
+    propose(li_na, anomaly_id)
+    text = li_na.get(f"/exceptions?tab={tab}").text
+    assert NUMBER in text
+    assert f"/anomalies/{anomaly_id}/retry" not in text
+    assert "这笔交易有一笔资金指令等待复核或正在执行" in text
+
+
 def test_an_administrator_sets_the_limit(app: Flask, li_na: Visitor, group: SystemGroup) -> None:
     url = f"/exceptions/orders/limits/{group.id}"
     admin = visitor_of(app, "boss", "admin")

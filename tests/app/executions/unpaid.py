@@ -34,6 +34,7 @@ def unpaid_facts(trade_no: str, *, amount: int = 10_000, status: str = "failed",
     request = RequestFact(f"{trade_no}-0", 0, status, verdict, code="E1001")
     posted = LegFact(LegState.POSTED, "GA260302040107000042", amount)
     values: dict[str, Any] = {
+        "bookkeeping": Bookkeeping.SINGLE_STEP,
         "status": Status.SUCCESS,
         "is_acc": False,
         "is_e_acc": False,
@@ -44,7 +45,6 @@ def unpaid_facts(trade_no: str, *, amount: int = 10_000, status: str = "failed",
     return Facts(
         trade_no=trade_no,
         kind=Kind.WITHDRAW,
-        bookkeeping=Bookkeeping.SINGLE_STEP,
         amount_minor=amount,
         row_hash="hash-1",
         **(values | fields),

@@ -1,0 +1,266 @@
+"""Where only an order of people moves money, no repair does: not by click, bulk, command line or tick."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from agent.facts import BankFact, BankState, Bookkeeping, LegFact, LegState, RequestFact, Status
+from app.agents.models import Command
+from app.anomalies.models import Anomaly, AnomalyEvent
+from app.anomalies.queries import AnomalyFilter
+from app.audit.service import SYSTEM, Actor
+from app.errors import ConflictError
+from app.executions import bulk, money_orders, order_course, selection
+from app.executions.bulk_models import BulkItem
+from app.executions.models import Attempt, Execution, Step
+from app.executions.order_models import MoneyOrder
+from app.executions.service import Order, attempt_one, retry_now, start_attempts
+from app.extensions import db
+from app.plans.service import find_plan
+from app.unit_of_work import unit_of_work
+from app.users.models import SystemGroup
+from tests.app.executions.unpaid import (
+    change,
+    make_world,
+    operator,
+    plant,
+    read_anomaly,
+    read_order,
+    unpaid_facts,
+)
+from tests.factories import NOW
+
+NUMBER = "TX20260301000077"
+SMALL, LARGE = 10_000, 10_000_000
+HALF_POSTED: dict[str, Any] = {
+    "bookkeeping": Bookkeeping.TWO_STEP,
+    "status": Status.FAILED,
+    "is_acc": True,
+    "second": LegFact(LegState.NONE),
+}
+"""Production's own debit, which the decision table has repaired: S7a."""
+OF_PLAN = {"outcome": "repair", "reason": "", "state": "open", "has_moved_money": False}
+
+
+@pytest.fixture
+def group(app: Flask) -> SystemGroup:
+    return make_world()
+
+
+@pytest.fixture
+def li_na(group: SystemGroup) -> Actor:
+    return operator("li.na")
+
+
+def half_posted(*numbers: str) -> dict[str, Any]:
+    """The facts of a trade debited by production; the bank has failed these numbers."""
+    requests = tuple(
+        RequestFact(f"{NUMBER}-{number}", seq, "failed", BankState.FAIL, code="E1001")
+        for seq, number in enumerate(numbers)
+    )
+    bank = BankFact(BankState.FAIL, requests, is_explicit=True)
+    facts = unpaid_facts(NUMBER, amount=SMALL, bank=bank, **HALF_POSTED)
+    return {"trade_no": NUMBER, "amount": SMALL, "facts": msgspec.to_builtins(facts)}
+
+
+def propose(anomaly_id: int, actor: Actor) -> int:
+    with unit_of_work() as session:
+        return money_orders.propose(
+            session, anomaly_id, "pay_again", reason="checked", actor=actor, group_ids=None, now=NOW
+        ).id
+
+
+def commands_of(anomaly_id: int) -> list[str]:
+    trade_no = read_anomaly(anomaly_id).trade_no
+    return list(db.session.scalars(select(Command.type).where(Command.trade_no == trade_no)))
+
+
+def ask(anomaly_id: int, trigger: str, act: Callable[..., Attempt] = retry_now) -> None:
+    with unit_of_work() as session:
+        act(session, anomaly_id, Order(trigger, SYSTEM, "once more", NOW), group_ids=None)
+
+
+def tick(anomaly_id: int) -> int:
+    """Attempt it as a tick of its plan does; returns how many commands that made."""
+    with unit_of_work() as session:
+        anomaly = session.get_one(Anomaly, anomaly_id)
+        plan = find_plan(session, anomaly.group_id, anomaly.fixer_code)
+        assert plan is not None
+        return len(start_attempts(session, [anomaly], plan, Order("tick", SYSTEM, "", NOW)))
+
+
+# ---- while an order stands
+
+
+@pytest.mark.parametrize("trigger", ["click", "command_line"])
+@pytest.mark.parametrize("act", [attempt_one, retry_now])
+@pytest.mark.parametrize("state", ["exhausted", "needs_human"])
+def test_no_person_repairs_while_a_second_one_is_awaited(
+    group: SystemGroup, li_na: Actor, trigger: str, act: Callable[..., Attempt], state: str
+) -> None:
+    anomaly_id = plant(group, amount=LARGE, state=state)
+    order_id = propose(anomaly_id, li_na)
+    code = "needs_human" if (act, state) == (attempt_one, "needs_human") else "order_stands"
+    with pytest.raises(ConflictError, match=code):
+        ask(anomaly_id, trigger, act)
+    assert (read_order(order_id).state, commands_of(anomaly_id)) == ("proposed", [])
+
+
+def test_no_tick_repairs_while_a_second_person_is_awaited(group: SystemGroup, li_na: Actor) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    propose(anomaly_id, li_na)
+    change(anomaly_id, state="open")
+    assert (tick(anomaly_id), commands_of(anomaly_id)) == (0, [])
+
+
+def test_a_selection_leaves_out_what_an_order_stands_for(group: SystemGroup, li_na: Actor) -> None:
+    propose(plant(group, amount=LARGE, state="exhausted"), li_na)
+    wanted = AnomalyFilter(group_ids=[group.id])
+    foreseen = selection.preview(db.session, wanted, NOW)
+    assert [(one.code, one.count) for one in foreseen.skipped] == [("order_stands", 1)]
+    assert selection.choose(db.session, wanted, 10, NOW).chosen == ()
+
+
+def test_what_an_issued_order_left_half_done_goes_on_by_itself(group: SystemGroup, li_na: Actor) -> None:
+    anomaly_id = plant(group)
+    order_id = propose(anomaly_id, li_na)
+    _lose(anomaly_id)
+    change(anomaly_id, state="open", has_moved_money=True)
+    with pytest.raises(ConflictError, match="order_stands"):
+        ask(anomaly_id, "click")
+    assert tick(anomaly_id) == 1
+    assert read_order(order_id).state == "issued"
+
+
+def test_an_order_without_effect_hands_its_trade_to_a_person_not_to_the_plan(
+    group: SystemGroup, li_na: Actor
+) -> None:
+    anomaly_id = plant(group)
+    order_id = propose(anomaly_id, li_na)
+    _lose(anomaly_id)
+    change(anomaly_id, state="open", has_moved_money=False)
+    assert tick(anomaly_id) == 0
+    with unit_of_work() as session:
+        assert order_course.close_over(session, NOW + timedelta(minutes=1)) == 1
+    anomaly = read_anomaly(anomaly_id)
+    assert (anomaly.state, anomaly.reason) == ("needs_human", "the order had no effect")
+    assert read_order(order_id).state == "done"
+    codes = db.session.scalars(select(AnomalyEvent.code).where(AnomalyEvent.anomaly_id == anomaly_id)).all()
+    assert "order_without_effect" in codes
+
+
+def _lose(anomaly_id: int) -> None:
+    """The command of the order has ended, and nobody heard how."""
+    with unit_of_work() as session:
+        trade_no = session.get_one(Anomaly, anomaly_id).trade_no
+        command = session.scalars(select(Command).where(Command.trade_no == trade_no)).one()
+        command.state, command.finished_at = "indeterminate", NOW
+
+
+# ---- where a payout of ours has failed
+
+
+@pytest.mark.parametrize("amount", [SMALL, LARGE])
+def test_a_person_pays_again_by_an_order_only(group: SystemGroup, li_na: Actor, amount: int) -> None:
+    anomaly_id = plant(group, amount=amount)
+    with pytest.raises(ConflictError, match="order_only"):
+        ask(anomaly_id, "click")
+    assert commands_of(anomaly_id) == []
+    assert read_order(propose(anomaly_id, li_na)).needs_second is (amount == LARGE)
+
+
+@pytest.mark.parametrize("state", ["open", "exhausted", "needs_human"])
+def test_on_productions_own_debit_the_second_payout_of_ours_is_an_order(
+    group: SystemGroup, li_na: Actor, state: str
+) -> None:
+    anomaly_id = plant(group, **half_posted("0", "P1"), **OF_PLAN | {"state": state})
+    with pytest.raises(ConflictError, match="order_only"):
+        ask(anomaly_id, "click")
+    assert read_order(propose(anomaly_id, li_na)).state == "issued"
+
+
+def test_the_first_one_is_an_ordinary_repair(group: SystemGroup, li_na: Actor) -> None:
+    anomaly_id = plant(group, **half_posted("0"), **OF_PLAN)
+    with pytest.raises(ConflictError):
+        propose(anomaly_id, li_na)
+    ask(anomaly_id, "click")
+    assert commands_of(anomaly_id) == ["Repair"]
+
+
+@pytest.mark.parametrize(("name", "state", "is_held"), [("pay", "failed", True), ("pay", "done", False)])
+def test_a_payout_of_ours_under_productions_number_counts_too(
+    group: SystemGroup, name: str, state: str, is_held: bool
+) -> None:
+    anomaly_id = plant(group, **half_posted("0"), **OF_PLAN)
+    _write_step(anomaly_id, name, state)
+    with unit_of_work() as session:
+        anomaly = session.get_one(Anomaly, anomaly_id)
+        assert money_orders.is_orderable(session, anomaly) is is_held
+    if is_held:
+        with pytest.raises(ConflictError, match="order_only"):
+            ask(anomaly_id, "click")
+
+
+def _write_step(anomaly_id: int, name: str, state: str) -> None:
+    with unit_of_work() as session:
+        anomaly = session.get_one(Anomaly, anomaly_id)
+        execution = Execution(
+            group_id=anomaly.group_id, anomaly=anomaly, trade_no=anomaly.trade_no, created_at=NOW
+        )
+        execution.fixer_code, execution.plan_version = anomaly.fixer_code or "", 1
+        attempt = Attempt(
+            execution=execution,
+            anomaly_id=anomaly_id,
+            group_id=anomaly.group_id,
+            number=1,
+            command_id="c" * 32,
+            trigger="tick",
+            actor_name="",
+            created_at=NOW,
+        )
+        session.add(attempt)
+        session.flush()
+        session.add(
+            Step(
+                attempt_id=attempt.id,
+                seq=1,
+                name=name,
+                key="k",
+                state=state,
+                moves_money=True,
+                started_at=NOW,
+            )
+        )
+        anomaly.attempts = 1
+
+
+def test_ticks_of_a_plan_keep_their_attempts(group: SystemGroup) -> None:
+    assert tick(plant(group, **half_posted("0", "P1"), **OF_PLAN)) == 1
+
+
+def test_a_repair_half_done_goes_on_by_a_click(group: SystemGroup) -> None:
+    anomaly_id = plant(group, **half_posted("0", "P1"), **OF_PLAN | {"has_moved_money": True})
+    ask(anomaly_id, "click")
+    assert commands_of(anomaly_id) == ["Repair"]
+
+
+def test_a_bulk_repair_skips_it(group: SystemGroup) -> None:
+    held = plant(group, **half_posted("0", "P1"), **OF_PLAN)
+    for number in range(2):
+        plant(group, trade_no=f"TX2026030100010{number}", amount=SMALL, facts=None, **OF_PLAN)
+    with unit_of_work() as session:
+        bulk.begin(session, AnomalyFilter(group_ids=[group.id]), Order("click", SYSTEM, "all", NOW))
+    item = db.session.scalars(select(BulkItem).where(BulkItem.anomaly_id == held)).one()
+    assert (item.state, item.outcome, commands_of(held)) == ("skipped", "order_only", [])
+
+
+def test_no_order_of_a_trade_under_way_is_left_by_what_was_refused(group: SystemGroup) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    with pytest.raises(ConflictError):
+        ask(anomaly_id, "click")
+    assert db.session.scalars(select(MoneyOrder)).all() == []
