@@ -3,7 +3,9 @@
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
+from agent.facts import Facts
 from app import filters
+from app.anomalies.models import Anomaly
 from app.anomalies.service import get_anomaly
 from app.clock import current_time
 from app.errors import ConflictError, ForbiddenError, NotFoundError, PiculusError
@@ -147,6 +149,7 @@ def _status(error: PiculusError) -> int:
 def _proposal(form: Form, anomaly_id: int, action: str, status: int) -> ResponseReturnValue:
     anomaly = get_anomaly(db.session, anomaly_id, current_group_ids())
     facts, box = facts_of(anomaly), money_orders.box_of(db.session, anomaly)
+    limit = order_limits.limit_for(db.session, anomaly.group_id, current_actor().id, current_time())
     return render_dialog(
         "executions/money_order_new.html",
         status,
@@ -156,11 +159,21 @@ def _proposal(form: Form, anomaly_id: int, action: str, status: int) -> Response
         facts_read=facts,
         box=box,
         obstacle=next((offer.obstacle for offer in box.offers if offer.action == action), None),
-        needs_second=facts is None or money_orders.needs_second(anomaly, facts, box.limit_minor),
+        needs_second=facts is None or money_orders.needs_second(anomaly, facts, limit.minor),
+        limit=limit,
+        second_because=_second_because(anomaly, facts, limit),
         agents=money_orders.agents_able(
             db.session, anomaly.group_id, anomaly.fixer_code, action, current_time()
         ),
     )
+
+
+def _second_because(anomaly: Anomaly, facts: Facts | None, limit: order_limits.LimitFor) -> str:
+    """Why an order takes a second person: own_limit, limit, or amount where that is in doubt."""
+    if facts is None or money_orders.needs_second(anomaly, facts, order_limits.MOST_MINOR):
+        return "amount"
+    is_own = limit.is_own_change and not money_orders.needs_second(anomaly, facts, limit.group_minor)
+    return "own_limit" if is_own else "limit"
 
 
 def _decision(form: Form, order_id: int, action: str, status: int) -> ResponseReturnValue:

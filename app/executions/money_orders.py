@@ -23,7 +23,7 @@ from app.audit.service import Actor
 from app.errors import ConflictError, ForbiddenError, NotFoundError
 from app.executions import order_course
 from app.executions.order_guard import facts_of, find_failed_payouts
-from app.executions.order_limits import limit_of
+from app.executions.order_limits import limit_for, limit_of
 from app.executions.order_models import MoneyOrder
 from app.executions.order_people import may_order, person_of, require_another
 from app.executions.service import Order, refusal, start_attempt
@@ -155,7 +155,7 @@ def _write(
     reason: str,
     now: datetime,
 ) -> MoneyOrder:
-    limit = limit_of(session, anomaly.group_id)
+    limit = limit_for(session, anomaly.group_id, person.id, now).minor
     order = MoneyOrder(
         group=anomaly.group,
         anomaly_id=anomaly.id,

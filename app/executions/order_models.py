@@ -25,7 +25,7 @@ class MoneyOrder(Base):
     proposed → issued → done; proposed → rejected | withdrawn | expired. An order that needs no second person
     is issued as it is proposed; another one when somebody else confirms it. It stands on the row of
     ``row_hash`` and the facts of ``facts_hash``: on others it is never confirmed, and no agent carries it
-    out. ``limit_minor`` is the group's limit at that time. ``outcome`` is how its newest attempt ended;
+    out. ``limit_minor`` is the limit that held for its proposer. ``outcome`` is how its newest attempt ended;
     ``closed_reason`` a word or, of a person, a sentence.
     """
 

@@ -36,6 +36,14 @@ def may_order(user: User, group_id: int) -> bool:
     return user.is_enabled and user.may(ROLE) and (seen is None or group_id in seen)
 
 
+def is_surely_another(session: ReadSession, person_id: int, other_id: int, now: datetime) -> bool:
+    """Return whether two accounts are surely those of two people: as require_another holds them."""
+    one, other = session.get(User, person_id), session.get(User, other_id)
+    if one is None or other is None or one.id == other.id or _names(one) & _names(other):
+        return False
+    return not _may_know_each_other(session, one, other, now)
+
+
 def require_another(session: ReadSession, order: MoneyOrder, person: User, now: datetime) -> None:
     """Raise ConflictError unless ``person`` is surely another one than the proposer.
 
@@ -45,15 +53,20 @@ def require_another(session: ReadSession, order: MoneyOrder, person: User, now: 
     proposer = session.get(User, order.proposed_by_id)
     if proposer is None or person.id == proposer.id or _names(person) & _names(proposer):
         raise ConflictError("order_own")
-    pairs = ((proposer.id, person.id), (person.id, proposer.id))
+    if _may_know_each_other(session, proposer, person, now):
+        raise ConflictError("order_own_account", days=ACCOUNT_IS_NEW_FOR.days)
+
+
+def _may_know_each_other(session: ReadSession, one: User, other: User, now: datetime) -> bool:
+    """Whether one of the two may still know the other's password."""
+    pairs = ((one.id, other.id), (other.id, one.id))
     known = select(AuditEntry.id).where(
         AuditEntry.action.in_(MAKES_ONE_KNOW_IT),
         AuditEntry.object_type == "user",
         AuditEntry.at > now - ACCOUNT_IS_NEW_FOR,
-        or_(*((AuditEntry.actor_id == one) & (AuditEntry.object_id == str(other)) for one, other in pairs)),
+        or_(*((AuditEntry.actor_id == maker) & (AuditEntry.object_id == str(of)) for maker, of in pairs)),
     )
-    if session.scalars(known.limit(1)).first() is not None:
-        raise ConflictError("order_own_account", days=ACCOUNT_IS_NEW_FOR.days)
+    return session.scalars(known.limit(1)).first() is not None
 
 
 def _names(user: User) -> set[str]:

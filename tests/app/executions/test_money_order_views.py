@@ -206,6 +206,19 @@ def test_an_administrator_sets_the_limit(app: Flask, li_na: Visitor, group: Syst
     assert read_order(propose(li_na, plant(group, amount=5_001))).state == "proposed"
 
 
+def test_the_dialog_says_why_a_second_person_is_needed(
+    app: Flask, li_na: Visitor, group: SystemGroup
+) -> None:
+    dialog = f"/exceptions/orders/of/{plant(group, amount=LARGE)}/pay_again"
+    assert "金额超过复核限额 ¥1,000.00。" in li_na.get(dialog).text
+    admin = visitor_of(app, "boss", "admin")
+    limit = {"limit": "9000", "reason": "放宽"}
+    assert admin.post(f"/exceptions/orders/limits/{group.id}", limit).status_code == 303
+    told = admin.get(dialog).text
+    assert "复核限额由您改为 ¥9,000.00，没有别人改过；您自己提交的仍按改动前的 ¥1,000.00。" in told
+    assert "需要另一个人复核" not in li_na.get(dialog).text
+
+
 def test_it_reads_in_english_too(app: Flask, li_na: Visitor, group: SystemGroup) -> None:
     anomaly_id = plant(group, amount=LARGE)
     propose(li_na, anomaly_id)

@@ -144,6 +144,46 @@ def test_a_group_has_a_limit_of_its_own(group: SystemGroup, li_na: Actor) -> Non
     assert (order.state, order.limit_minor) == ("proposed", 0)
 
 
+def set_limit(group: SystemGroup, limit: int, actor: Actor) -> None:
+    with unit_of_work() as session:
+        order_limits.set_limit(session, group.id, limit, reason="why", actor=actor, now=NOW)
+
+
+def test_who_raises_the_limit_does_not_pay_beyond_the_old_one_alone(
+    group: SystemGroup, li_na: Actor, wang: Actor
+) -> None:
+    set_limit(group, 1_000_000, li_na)
+    set_limit(group, 10_000_000, li_na)
+    order = read_order(propose(plant(group, amount=LARGE), li_na))
+    assert (order.state, order.needs_second, order.limit_minor) == ("proposed", True, SMALL)
+    assert read_order(propose(plant(group, amount=SMALL), li_na)).state == "issued"
+    assert read_order(propose(plant(group, amount=LARGE), wang)).state == "issued"
+
+
+def test_a_limit_that_another_person_has_set_since_counts(
+    group: SystemGroup, li_na: Actor, wang: Actor
+) -> None:
+    set_limit(group, 1_000_000, li_na)
+    set_limit(group, 900_000, wang)
+    assert read_order(propose(plant(group, amount=LARGE), li_na)).state == "issued"
+
+
+def test_who_lowers_the_limit_is_held_to_it(group: SystemGroup, li_na: Actor) -> None:
+    set_limit(group, 500, li_na)
+    order = read_order(propose(plant(group, amount=501), li_na))
+    assert (order.state, order.limit_minor) == ("proposed", 500)
+
+
+def test_an_account_that_the_orderer_has_made_raises_nothing_for_them(
+    group: SystemGroup, li_na: Actor, wang: Actor
+) -> None:
+    set_limit(group, 1_000_000, wang)
+    made = {"action": "user.create", "object_type": "user", "object_id": str(wang.id)}
+    with unit_of_work() as session:
+        session.add(AuditEntry(at=NOW - timedelta(days=1), actor_id=li_na.id, actor_name="li.na", **made))
+    assert read_order(propose(plant(group, amount=LARGE), li_na)).state == "proposed"
+
+
 @pytest.mark.parametrize("limit", [None, -1, 10**15])
 def test_a_limit_is_an_amount(group: SystemGroup, limit: int | None) -> None:
     with pytest.raises(InvalidError), unit_of_work() as session:
