@@ -80,6 +80,18 @@ def has_failed_number_of_ours(facts: Facts) -> bool:
     return any(each.status == "failed" and each.request_no.startswith(opened) for each in facts.bank.requests)
 
 
+def why_unpaid(facts: Facts) -> str:
+    """Return on what it rests that the bank has not paid: refused, never_found, no_request.
+
+    refused is an explicit failure of every number; never_found two negatives of one at least, an inquiry
+    after the cut-off and the settlement files; no_request that production holds no number.
+    """
+    requests = facts.bank.requests
+    if not requests:
+        return "no_request"
+    return "refused" if all(each.status == "failed" for each in requests) else "never_found"
+
+
 def digest_of(facts: Facts) -> str:
     """Return SHA-256 over what an order stands on, the same however often and by whom it is read.
 

@@ -14,7 +14,7 @@ DOUBTS: Mapping[str, Any] = {
     "failed but credited": _("客户已经入账而记录是失败：改记录还是扣回，由人决定。"),
     "single-step posting is half present": _("一笔分录不该只有一半：账务自相矛盾，机器不能补另一半。"),
     "second segment without first": _("先有第二段、没有第一段，顺序不可能；可能有人手工记过账。"),
-    "processing, debited, bank failed": _("客户已被扣款而银行没有付出：再付还是冲正，由人决定。"),
+    "processing, debited, bank failed": _("客户已被扣款而银行没有付出：怎样了结，由人决定。"),
     "settled in ledger, not at bank": _("账务说已付给银行，银行说没有；再付一次可能付成两次。"),
     "processing with a posted leg": _("仍在处理中却已有记账，生产系统可能还在动它。"),
     "both legs on row, status or bank disagrees": _("两段记账都在，状态却不符；机器不能推翻已经记下的账。"),
@@ -26,7 +26,7 @@ DOUBTS: Mapping[str, Any] = {
     "malformed": _("格式不对，这一行无法可靠地读懂。"),
     "insufficient balance": _("余额不够扣款；没有扣款就不能出款。"),
     "the order had no effect": _("有人已经下过指令而没有执行；机器不替人再决定一次。"),
-    "debited, payout failed": _("客户已被扣款而银行没有付出：再付还是冲正，由人决定。"),
+    "debited, payout failed": _("客户已被扣款而银行没有付出：怎样了结，由人决定。"),
     "not debited, so not paid": _("没有扣款成功，不能先出款。"),
     "the reply to the payout was lost, the bank does not de-duplicate": _(
         "不知道银行是否收到，而再发一次会再付一次。"
@@ -68,6 +68,17 @@ PROPOSALS: Mapping[str, tuple[Any, Any]] = {
     "make_plan": (_("新建方案"), _("配置并启用方案后即可修复。")),
     "enable_plan": (_("启用方案"), _("查明停用的原因；启用后即可修复。")),
     "pay_or_reverse": (_("再付或冲正"), _("已扣款且确定没有付出：再付一次，或冲正、退回客户账户。")),
+    "pay_again": (
+        _("再付"),
+        _("银行查不到这个请求、没有明确拒绝：按原请求号再付；不能冲正，除非银行作废了它。"),
+    ),
+    "check_bank": (
+        _("向银行查清后关闭"),
+        _(
+            "没有请求号，再核实也查不到：按收款人、金额与日期向银行查清是否付过；在生产系统或银行处理好，"
+            "然后“外部已处理，关闭”，核实一致才会关闭。"
+        ),
+    ),
     "ask_bank": (_("等待银行"), _("向银行查清这些请求号的结果，有了结果再核实；之前不要重发。")),
     "verify": (_("核实"), _("事实可能已经变了：只读地再读一次，再决定。")),
     "retry": (_("重试"), _("排除原因后重试；从断点继续，不会重复记账或出款。")),
@@ -86,18 +97,19 @@ EVIDENCE: Mapping[str, Any] = {
     "leg_mismatch": _("账务第 %(subject)s 段与交易不相符"),
     "leg_unknown": _("账务第 %(subject)s 段查不到"),
     "bank_success": _("银行：%(subject)s 成功"),
-    "bank_fail": _("银行：%(subject)s 没有付"),
+    "bank_fail": _("银行：%(subject)s 明确失败"),
+    "bank_never_found": _("银行：%(subject)s 查无此单，清算文件中也没有"),
     "bank_mismatch": _("银行：%(subject)s 与交易不相符"),
     "bank_unknown": _("银行：%(subject)s 还没有确定的结果"),
-    "bank_never_asked": _("从未向银行发出请求"),
+    "bank_never_asked": _("生产系统没有留下银行请求号"),
 }
 """By code of app.executions.proposals.Evidence."""
 
 
 NEXT_STEPS: Mapping[str, Any] = {
     "a request the bank has not refused may still be paid": _(
-        "银行日切之后核实；银行给出明确失败，就可以冲正。银行仍说从未收到：请银行作废这个请求号，作废后核实；"
-        "或再付，按原请求号再发，银行会付出或明确失败"
+        "再付，按原请求号再发，银行会付出或明确失败；要冲正，先请银行作废这个请求号，银行给出明确失败之后核实。"
+        "银行没有作废之前，再核实也不会变"
     ),
     "bank": _("向银行查清这些请求号的结果，银行日切、结算文件出来之后核实；之前不要重发"),
     "ledger": _("账务系统恢复之后核实"),
@@ -112,6 +124,19 @@ NEXT_STEPS: Mapping[str, Any] = {
     "no facts": _("先核实，读到三方事实之后再决定"),
 }
 """By obstacle to 再付 or 冲正 (agent.unpaid): what a person does next."""
+
+
+UNPAID: Mapping[str, Any] = {
+    "refused": _("银行对每个请求号都明确失败。"),
+    "never_found": _("银行查不到请求、清算文件中也没有，没有明确失败。"),
+    "no_request": _("生产系统没有留下银行请求号，银行无从查起，没有明确失败。"),
+}
+"""By agent.unpaid.why_unpaid: on what it rests that the bank has not paid."""
+
+
+def unpaid_words(because: str) -> str:
+    """Return on what it rests that the bank has not paid a trade."""
+    return str(UNPAID[because])
 
 
 def next_step(obstacle: str) -> str:
@@ -138,5 +163,6 @@ def evidence_of(code: str, subject: str) -> str:
 
 
 def init_app(app: Flask) -> None:
-    """Add the filter ``next_step`` to the templates."""
+    """Add the filters ``next_step`` and ``unpaid_words`` to the templates."""
+    app.jinja_env.filters["unpaid_words"] = unpaid_words
     app.jinja_env.filters["next_step"] = next_step

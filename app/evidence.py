@@ -41,7 +41,7 @@ PHRASES: Final[tuple[tuple[str, Any], ...]] = (
         _("查无此单，但 %(days)s 的清算文件中有"),
     ),
     ("not found, but (?P<rest>.+)", _("查无此单，但清算文件无法核对：%(rest)s")),
-    ("production wrote no bank request", _("生产系统从未向银行发出请求")),
+    ("production wrote no bank request", _("生产系统没有留下银行请求号")),
     ("more than one request number succeeded", _("不止一个请求号成功")),
     ("the bank did not answer for this trade", _("银行没有应答这笔交易")),
     ("request (?P<number>[^ ]+) asks for (?P<amount>-?[0-9]+)", _("请求 %(number)s 的金额是 %(amount)s")),

@@ -110,7 +110,7 @@ TEXTS: Mapping[str, Any] = {
     "group_has_plans": _("系统组别 %(sys_code)s 已经有方案。"),
     "no_plan": _("没有匹配的方案，不能执行；请先配置方案。"),
     "plan_disabled": _("方案已失效，不能执行。"),
-    "order_not_allowed": _("最近读到的三方事实不允许这样做，请先核实。"),
+    "order_not_allowed": _("最近读到的三方事实不允许这样做；原因与下一步见这笔异常。"),
     "order_live": _("交易 %(trade_no)s 已有一笔没有结束的资金指令。"),
     "order_over": _("这笔资金指令已经处理过，请刷新后再看。"),
     "order_stands": _("这笔交易有一笔资金指令等待复核或正在执行；结束之前不能修复或重试。"),

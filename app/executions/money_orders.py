@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from agent.facts import Facts, LegState
-from agent.unpaid import ACTIONS, Action, digest_of, find_obstacle
+from agent.unpaid import ACTIONS, Action, digest_of, find_obstacle, is_unpaid, why_unpaid
 from app.agents.service import list_online
 from app.anomalies.models import Anomaly
 from app.anomalies.service import GroupIds, get_anomaly
@@ -50,13 +50,15 @@ class Offer:
 class Box:
     """What an anomaly shows of orders: its newest one, what may be ordered, and above which amount by two.
 
-    ``is_stale``: the newest one waits, and can no longer be confirmed.
+    ``is_stale``: the newest one waits, and can no longer be confirmed. ``because``: on what it rests that the
+    bank has not paid (agent.unpaid.why_unpaid), '' where it may have.
     """
 
     order: MoneyOrder | None
     offers: tuple[Offer, ...]
     is_stale: bool
     limit_minor: int
+    because: str
 
 
 # ---- looking
@@ -84,6 +86,7 @@ def box_of(session: ReadSession, anomaly: Anomaly) -> Box:
         offers=offers if is_offered and anomaly.kind == "withdraw" and not is_busy else (),
         is_stale=is_busy and order is not None and _stale(session, order, anomaly) is not None,
         limit_minor=limit_of(session, anomaly.group_id),
+        because=why_unpaid(facts) if facts is not None and is_unpaid(facts) else "",
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from agent.facts import BankState, Bookkeeping, Facts, Kind, LegFact, LegState
+from agent.unpaid import NO_REQUEST, find_obstacle
 
 Action = Literal[
     "verifying",
@@ -17,13 +18,16 @@ Action = Literal[
     "make_plan",
     "enable_plan",
     "pay_or_reverse",
+    "pay_again",
+    "check_bank",
     "ask_bank",
     "verify",
     "retry",
     "close_outside",
     "ignore",
 ]
-"""再付 or 冲正 is one proposal: which of them is right, only the person knows."""
+"""再付 or 冲正 is one proposal: which of them is right, only the person knows. pay_again: there is no
+冲正. check_bank: there is neither, and no verification changes that; the bank is asked by hand."""
 
 LOST_REQUESTS: Final = (
     "the reply to the payout was lost, the bank does not de-duplicate",
@@ -133,7 +137,15 @@ def _by_facts(doubt: Doubt, facts: Facts) -> Action | None:
     if LegState.UNKNOWN in _legs(facts):
         return "verify"
     is_unpaid = is_debited_unpaid(facts) and (reason in UNPAID or doubt.outcome == "human")
-    return "pay_or_reverse" if is_unpaid else None
+    return _of_unpaid(facts) if is_unpaid else None
+
+
+def _of_unpaid(facts: Facts) -> Action:
+    """What the trade's page offers too."""
+    obstacle = find_obstacle(facts, "pay_again")
+    if obstacle is not None:
+        return "check_bank" if obstacle == NO_REQUEST else "close_outside"
+    return "pay_or_reverse" if find_obstacle(facts, "reverse") is None else "pay_again"
 
 
 def _by_reason(doubt: Doubt) -> Action:
@@ -169,7 +181,9 @@ def _evidence(facts: Facts) -> Iterator[Evidence]:
             yield Evidence(code, leg.voucher_no or number)
     telling = [one for one in facts.bank.requests if one.verdict is facts.bank.state] or facts.bank.requests
     if telling:
-        yield Evidence(f"bank_{facts.bank.state.lower()}", telling[-1].request_no)
+        is_never_found = facts.bank.state is BankState.FAIL and telling[-1].status != "failed"
+        code = "bank_never_found" if is_never_found else f"bank_{facts.bank.state.lower()}"
+        yield Evidence(code, telling[-1].request_no)
     else:
         yield Evidence("bank_never_asked")
 

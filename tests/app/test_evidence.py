@@ -34,4 +34,4 @@ def test_a_phrase_is_told_in_words_and_an_unknown_one_kept(app: Flask, told: str
 
 def test_what_the_bank_adapter_says_has_words(app: Flask) -> None:
     with app.test_request_context():
-        assert evidence_words(over_all([]).detail) == "生产系统从未向银行发出请求"
+        assert evidence_words(over_all([]).detail) == "生产系统没有留下银行请求号"

@@ -9,6 +9,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from agent import unpaid
+from agent.facts import BankFact, BankState
 from app.doubts import NEXT_STEPS
 from app.executions.order_models import MoneyOrder
 from app.extensions import db
@@ -59,12 +60,28 @@ def test_it_says_why_not_and_what_to_do_next_where_they_do_not(li_na: Visitor, g
     assert "/pay_again" in text
     assert "/reverse" not in text
     assert "有银行没有明确拒绝的请求，可能仍会到达、付出。" in text
-    assert "下一步：银行日切之后核实；银行给出明确失败，就可以冲正。" in text
+    assert "下一步：再付，按原请求号再发，银行会付出或明确失败；要冲正，先请银行作废这个请求号" in text
+
+
+def test_without_a_number_it_is_closed_by_hand_and_no_verification_is_promised(
+    li_na: Visitor, group: SystemGroup
+) -> None:
+    facts = msgspec.to_builtins(unpaid_facts(NUMBER, bank=BankFact(BankState.FAIL)))
+    fields = {"trade_no": NUMBER, "facts": facts, "reason": "processing, debited, bank failed"}
+    text = li_na.get(f"/anomalies/{plant(group, **fields)}").text
+    queue = li_na.get("/exceptions?tab=human").text
+    for told in ("没有明确失败", "不能：", "然后“外部已处理，关闭”"):
+        assert told in text
+    for promised in ("现在还不能", "/pay_again", "/reverse", "选择再付"):
+        assert promised not in text
+    assert "向银行查清后关闭" in queue
+    assert "再付或冲正" not in queue
 
 
 def test_every_obstacle_of_the_bank_or_the_ledger_has_its_next_step(li_na: Visitor) -> None:
-    obstacles = set(re.findall(r'return "([^"]+)"', inspect.getsource(unpaid))) - {"not a withdrawal"}
-    assert obstacles <= set(NEXT_STEPS)
+    source = inspect.getsource(unpaid._of_ledger) + inspect.getsource(unpaid.find_bank_obstacle)
+    obstacles = set(re.findall(r'return "([^"]+)"', source)) - {"not a withdrawal"}
+    assert obstacles | {unpaid.NO_REQUEST} <= set(NEXT_STEPS)
 
 
 @pytest.mark.parametrize("columns", [{"state": "open"}, {"kind": "recharge"}])

@@ -101,6 +101,30 @@ def test_paying_again_is_proposed_only_for_what_was_debited_and_surely_not_paid(
     assert (proposed == "pay_or_reverse") is is_unpaid
 
 
+@pytest.mark.parametrize(
+    ("requests", "action"),
+    [
+        (("failed",), "pay_or_reverse"),
+        (("not_found",), "pay_again"),
+        (("failed", "not_found"), "pay_again"),
+        ((), "check_bank"),
+    ],
+)
+def test_what_is_proposed_of_an_unpaid_trade_is_what_its_page_offers(
+    requests: tuple[str, ...], action: str
+) -> None:
+    asked = tuple(
+        RequestFact(f"T-P{seq}", seq, status, BankState.FAIL) for seq, status in enumerate(requests)
+    )
+    proposal = propose(
+        doubt("processing, debited, bank failed", facts=facts(bank=BankFact(BankState.FAIL, asked)))
+    )
+    assert proposal.action == action
+    told = {"failed": "bank_fail", "not_found": "bank_never_found"}
+    code = told[requests[-1]] if requests else "bank_never_asked"
+    assert proposal.evidence[-1].code == code
+
+
 def test_the_evidence_names_the_facts_that_led_there() -> None:
     read = facts("POSTED", "NONE", "FAIL", is_e_acc=True)
     assert propose(doubt(facts=read)).evidence == (

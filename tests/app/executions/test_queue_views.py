@@ -125,15 +125,15 @@ def test_a_row_tells_reason_facts_proposal_and_evidence(operator: Visitor, group
         "¥100.00",
         "5 小时前",
         "非常重要",
-        "处理中，账户已扣款，银行明确失败",
-        "客户已被扣款而银行没有付出：再付还是冲正，由人决定。",
+        "处理中，账户已扣款，银行没有付出",
+        "客户已被扣款而银行没有付出：怎样了结，由人决定。",
         "处理中 ACC 未记账 E_ACC 未记账",
         "第一段 已记账 " + VOUCHER,
         "第二段 未记账",
         "…-P1 失败 51 2026-03-02 19:40",
         "再付或冲正",
         f"账务已有 {VOUCHER}，记录没有",
-        "银行：…-P1 没有付",
+        "银行：…-P1 明确失败",
     ):
         assert words in told
     page = operator.get(QUEUE).text
