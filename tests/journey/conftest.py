@@ -9,8 +9,9 @@ from playwright.sync_api import Page, expect
 from tests.journey.oracle import Production
 from tests.journey.running import PASSWORD, Demo, new_demo
 
-OUTAGE = ("net::ERR_", "WebSocket connection to")
-"""What a browser itself says while a server is away."""
+OUTAGE = ("net::ERR_", "WebSocket connection to", "htmx:afterRequest", "htmx:sendError")
+"""What a browser, and htmx in it, say while a server is away; of an answer it does not like htmx says another
+word."""
 REFUSED = "status of 400"
 """What it says of a form that is wrong."""
 
