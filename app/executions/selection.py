@@ -158,7 +158,7 @@ def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetim
 
 
 def _busy_code() -> ColumnElement[str]:
-    """Why a trade is left alone for now: a live command, an order of people; empty for neither."""
+    """Why a trade is left alone: a live command, an order of people; empty for neither."""
     has_command = exists().where(
         Command.group_id == Anomaly.group_id,
         Command.trade_no == Anomaly.trade_no,
