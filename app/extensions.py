@@ -56,15 +56,13 @@ def set_up_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-@event.listens_for(Engine, "begin")
 def take_write_lock(connection: Connection) -> None:
-    """A unit of work begins as the one writer, or fails after LOCK_WAIT_MS; a read takes no lock.
+    """Be the one writer from the first statement of a transaction on, or fail after LOCK_WAIT_MS.
 
     On PostgreSQL every statement after the lock sees what was committed before it: a snapshot for the whole
     transaction, which a stricter isolation takes at the first statement, would be from before the wait.
+    Not an event of the engine: one that listens to any slows down every statement.
     """
-    if not connection.get_execution_options().get("is_unit_of_work"):
-        return
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     elif connection.dialect.name == "postgresql":

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from agent.failpoints import Span
 from app.errors import ConflictError
-from app.extensions import db
+from app.extensions import db, take_write_lock
 
 _lock = threading.RLock()
 _WORK = Span("server.work")
@@ -64,11 +64,11 @@ def unit_of_work() -> Iterator[WorkSession]:
     write lock for too long (writer.find_storage_failure knows it).
     """
     _WORK.before()
-    session = WorkSession(bind=db.engine.execution_options(is_unit_of_work=True), expire_on_commit=False)
+    session = WorkSession(bind=db.engine, expire_on_commit=False)
     with _lock:
         try:
             session.begin()
-            session.connection()
+            take_write_lock(session.connection())
             yield session
             session.flush()
             _WORK.commit()

@@ -12,7 +12,7 @@ import app.executions.models
 import app.plans.models
 import app.users.models  # noqa: F401 - each of these registers its tables
 from app.columns import UtcDateTime
-from app.extensions import Base
+from app.extensions import Base, take_write_lock
 
 
 def render_item(kind: str, item: Any, autogen_context: Any) -> str | bool:
@@ -32,7 +32,7 @@ def drop_empty(_context: Any, _revision: Any, directives: list[Any]) -> None:
 def migrate() -> None:
     """Bring the database to the wanted revision, in one transaction."""
     engine = current_app.extensions["migrate"].db.engine
-    with engine.connect().execution_options(is_unit_of_work=True) as connection:
+    with engine.connect() as connection:
         is_sqlite = connection.dialect.name == "sqlite"
         # SQLite changes a table by making it anew; references to it must not be followed meanwhile.
         if is_sqlite:
@@ -46,6 +46,7 @@ def migrate() -> None:
             transactional_ddl=True,
         )
         with context.begin_transaction():
+            take_write_lock(connection)
             context.run_migrations()
         if is_sqlite:
             connection.connection.driver_connection.execute("PRAGMA foreign_keys=ON")

@@ -9,7 +9,6 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 
 BUSY_TIMEOUT_MS = 10_000
-_WRITES = "sandbox_writes"
 
 
 def open_engine(url: str) -> Engine:
@@ -21,7 +20,6 @@ def open_engine(url: str) -> Engine:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -36,16 +34,21 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    # A deferred transaction that reads and then writes fails at once when two meet.
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin(connection: Connection, how: str) -> None:
+    """Begin SQLite's transaction; other databases begin theirs by themselves.
+
+    Not by an event of the engine: one that listens to any slows down every statement.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(how)
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction; commits at the end of the block, rolls back when it raises."""
-    with engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+    with engine.connect() as connection, connection.begin():
+        # A deferred transaction that reads and then writes fails at once when two meet.
+        _begin(connection, "BEGIN IMMEDIATE")
         yield connection
 
 
@@ -62,4 +65,5 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
     # SQLite's deferred transaction is a snapshot from its first read on.
     options = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
     with engine.connect().execution_options(**options) as connection:
+        _begin(connection, "BEGIN")
         yield connection

@@ -2,7 +2,7 @@
 
 import pytest
 from flask import Flask
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 
 from app.alerts import outbox
 from app.alerts.courier import Courier
@@ -124,18 +124,18 @@ def test_one_channel_that_fails_holds_up_no_other(rounds: Rounds, sender: FakeSe
 
 def lock_count(rounds: Rounds, seconds: float) -> int:
     """How many units of work rounds of so many seconds begin."""
-    begun: list[object] = []
+    count = 0
 
-    def hear(connection: Connection) -> None:
-        if connection.get_execution_options().get("is_unit_of_work"):
-            begun.append(connection)
+    def hear(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        nonlocal count
+        count += statement == "BEGIN IMMEDIATE" or "pg_advisory_xact_lock" in statement
 
-    event.listen(db.engine, "begin", hear)
+    event.listen(db.engine, "before_cursor_execute", hear)
     try:
         rounds.run(seconds, step=20)
     finally:
-        event.remove(db.engine, "begin", hear)
-    return len(begun)
+        event.remove(db.engine, "before_cursor_execute", hear)
+    return count
 
 
 def test_a_round_with_nothing_to_do_takes_no_lock(rounds: Rounds) -> None:
