@@ -162,7 +162,7 @@ def test_hub_and_sockets_know_no_feature_and_no_database(name: str) -> None:
 @pytest.mark.parametrize("folder", ["agent/fixers", "agent/collectors"])
 def test_fixers_and_collectors_know_facts_and_ports_only(folder: str) -> None:
     def is_forbidden(module: str) -> bool:
-        if top(module) in SQL | SOCKETS | WEB or top(module) in ("httpx", "httpx2", "requests", "urllib"):
+        if top(module) in SQL | SOCKETS | WEB or top(module) in ("requests", "urllib", "urllib3"):
             return True
         if top(module) != "agent" or module in ("agent", "agent.fixers", "agent.collectors"):
             return False

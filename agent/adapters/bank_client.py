@@ -3,18 +3,22 @@
 import re
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
+from urllib.parse import urlencode, urlsplit
 
-import httpx2
 import msgspec
+import urllib3
 
 from agent.adapters.names import BankNames
 from agent.errors import ConfigurationError, PortError
 
 DEADLINE_FACTOR: Final = 4
 """A whole answer may take this many times the time-out of one read."""
+PART: Final = 65_536
+"""Bytes read at most at a time."""
 
 
 class NoAnswerError(PortError):
@@ -40,6 +44,16 @@ class Answer(msgspec.Struct, frozen=True):
             raise BadAnswerError(f"HTTP {self.status} without usable JSON") from error
 
 
+class Transport(Protocol):
+    """Carries calls: urllib3's pool of connections to one host, or what stands in for it."""
+
+    def urlopen(self, method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        """Send one request; the answer's content is yet to be read. Raises urllib3's HTTPError."""
+
+    def close(self) -> None:
+        """Give the connections back."""
+
+
 class BankClient:
     """Calls the bank over a pool of connections; safe to share between threads."""
 
@@ -49,63 +63,80 @@ class BankClient:
         token: str,
         names: BankNames,
         monotonic: Callable[[], float] = time.monotonic,
-        transport: httpx2.BaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self._names = names
         self._monotonic = monotonic
         if not re.match(r"https?://[^/?#\[\]@]+|https?://\[[0-9a-fA-F:.]+\]", base_url):
             raise ConfigurationError("the bank's address is no http or https URL")
+        if not re.fullmatch(r"[\x20-\x7e]*", token):
+            raise ConfigurationError("the bank's token cannot be sent in a header")
         try:
-            self._client = httpx2.Client(
-                base_url=base_url,
-                headers={"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
-                timeout=httpx2.Timeout(names.timeout_s, connect=names.connect_timeout_s),
-                limits=httpx2.Limits(
-                    max_connections=names.connections, max_keepalive_connections=names.connections
-                ),
-                follow_redirects=False,
-                trust_env=False,
-                transport=transport,
-            )
-        except (httpx2.InvalidURL, ValueError) as error:
-            raise ConfigurationError("the bank's address or token cannot be used") from error
+            self._path = urlsplit(base_url).path.rstrip("/")
+            self._transport: Transport = transport or _pool(base_url, names)
+        except (urllib3.exceptions.LocationValueError, ValueError) as error:
+            raise ConfigurationError("the bank's address cannot be used") from error
+        self._headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
 
     def close(self) -> None:
         """Give the connections back."""
-        self._client.close()
+        self._transport.close()
 
     def get(
         self, path: str, *, params: dict[str, str] | None = None, most_bytes: int | None = None
     ) -> Answer:
         """Raises NoAnswerError, BadAnswerError."""
-        return self._call("GET", path, most_bytes or self._names.max_answer_bytes, params=params)
+        query = f"?{urlencode(params)}" if params else ""
+        return self._call("GET", path + query, most_bytes or self._names.max_answer_bytes, self._headers)
 
     def post(self, path: str, wanted: object) -> Answer:
         """Raises NoAnswerError, BadAnswerError."""
-        return self._call(
-            "POST",
-            path,
-            self._names.max_answer_bytes,
-            content=msgspec.json.encode(wanted),
-            headers={"Content-Type": "application/json"},
-        )
+        headers = self._headers | {"Content-Type": "application/json"}
+        return self._call("POST", path, self._names.max_answer_bytes, headers, msgspec.json.encode(wanted))
 
-    def _call(self, method: str, path: str, most_bytes: int, **request: Any) -> Answer:
+    def _call(
+        self, method: str, path: str, most_bytes: int, headers: dict[str, str], body: bytes | None = None
+    ) -> Answer:
         ends_at = self._monotonic() + DEADLINE_FACTOR * self._names.timeout_s
-        content = bytearray()
         try:
-            with self._client.stream(method, path, **request) as response:
-                for part in response.iter_bytes():
-                    content += part
-                    if len(content) > most_bytes:
-                        raise BadAnswerError(f"HTTP {response.status_code} with more than {most_bytes} bytes")
-                    if self._monotonic() > ends_at:
-                        raise NoAnswerError("the answer took too long")
-                return Answer(response.status_code, bytes(content), _date(response.headers.get("Date")))
-        except httpx2.DecodingError as error:
-            raise BadAnswerError("an answer in an encoding nobody asked for") from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError) as error:
+            response = self._transport.urlopen(
+                method,
+                self._path + path,
+                body=body,
+                headers=headers,
+                retries=False,
+                redirect=False,
+                pool_timeout=self._names.timeout_s,
+                preload_content=False,
+                decode_content=False,
+            )
+            # Closed, so that what is left of it is not read; one read to its end is in the pool by then.
+            with closing(response):
+                content = self._read(response, most_bytes, ends_at)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NoAnswerError(f"no answer: {type(error).__name__}") from error
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise BadAnswerError("an answer in an encoding nobody asked for")
+        return Answer(response.status, content, _date(response.headers.get("Date")))
+
+    def _read(self, response: urllib3.BaseHTTPResponse, most_bytes: int, ends_at: float) -> bytes:
+        content = bytearray()
+        while part := response.read1(PART):
+            content += part
+            if len(content) > most_bytes:
+                raise BadAnswerError(f"HTTP {response.status} with more than {most_bytes} bytes")
+            if self._monotonic() > ends_at:
+                raise NoAnswerError("the answer took too long")
+        return bytes(content)
+
+
+def _pool(base_url: str, names: BankNames) -> Transport:
+    return urllib3.connection_from_url(
+        base_url,
+        timeout=urllib3.Timeout(connect=names.connect_timeout_s, read=names.timeout_s),
+        maxsize=names.connections,
+        block=True,
+    )
 
 
 def _date(header: str | None) -> datetime | None:

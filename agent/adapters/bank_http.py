@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-import httpx2
 import msgspec
 
-from agent.adapters.bank_client import Answer, BadAnswerError, BankClient, NoAnswerError
+from agent.adapters.bank_client import Answer, BadAnswerError, BankClient, NoAnswerError, Transport
 from agent.adapters.names import BankNames
 from agent.adapters.rows import in_batches
 from agent.adapters.settlement import SettlementSearch, SettlementShelf
@@ -37,7 +36,7 @@ class HttpBank:
         token: str,
         names: BankNames | None = None,
         clock: Callable[[], datetime] = now,
-        transport: httpx2.BaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self._names = names or BankNames()
         self._clock = clock

@@ -10,9 +10,12 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Final
+from io import BytesIO
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
-import httpx2
+import urllib3
+from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
 from chaos.simulation.loom import Loom, Owner
 from sandbox.bank.desk import SILENCE, Answer, BadRequestError, Desk
@@ -35,11 +38,12 @@ FAULTS: Final = (
 ON_PAYOUTS: Final = ("accepted", "html after", "late", "late success", "reject")
 """Faults of payouts alone; there they come as often as all the others."""
 
+PAYOUTS: Final = "/payouts"
 PAYOUT_FAULTS: Final = 3
 """So many payouts may still meet a fault when the rest has stopped: many are not asked for before."""
 
 
-class BankLine(httpx2.BaseTransport):
+class BankLine:
     """Carries an agent's calls to the counter. ``life`` is the bank's process: dead, it refuses.
 
     ``refusals``: so many new payouts the bank refuses for good, rough or not: that is its word, no fault.
@@ -71,35 +75,38 @@ class BankLine(httpx2.BaseTransport):
         self.refusals = 0
         self._owed = PAYOUT_FAULTS
 
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Answer a call. Raises httpx2.TransportError as a real transport does."""
+    def urlopen(self, method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        """Answer a call. Raises urllib3's errors as a real pool of connections does."""
         self._loom.sleep(self._chance.uniform(*LATENCY))
         if self._life.is_dead:
-            raise httpx2.ConnectError("connection refused")
-        body = request.read()
-        if request.url.path == "/payouts":
+            raise NewConnectionError(_NOT_CONNECTED, "connection refused")
+        body = options["body"] or b""
+        if url == PAYOUTS:
             self._asked(str(json.loads(body)["request_no"]))
-        fault = self._fault(request)
+        fault = self._fault(url)
         if fault in ("lost before", "late"):
             if fault == "late":
-                self._deliver_late(request, body)
+                self._deliver_late(url, body)
             self._loom.sleep(TIMEOUT_S)
-            raise httpx2.ReadTimeout("no answer")
+            raise ReadTimeoutError(_NO_POOL, url, "no answer")
         if fault == "html":
             return _page()
         if fault == "unavailable":
-            return httpx2.Response(503, json={"error": "unavailable"})
+            return _response(Answer(503, {"error": "unavailable"}))
         if fault == "slow":
             self._loom.sleep(self._chance.uniform(1, 60))
-        answer = self._answer(request, body, fault)
+        answer = self._answer(url, body, fault)
         self._loom.sleep(self._chance.uniform(*LATENCY))
         if fault == "lost after" or answer.is_silence or self._life.is_dead:
             self._loom.sleep(TIMEOUT_S)
-            raise httpx2.ReadTimeout("no answer")
+            raise ReadTimeoutError(_NO_POOL, url, "no answer")
         return _page() if fault == "html after" else _response(answer)
 
-    def _fault(self, request: httpx2.Request) -> str:
-        is_payout = request.url.path == "/payouts"
+    def close(self) -> None:
+        """No connection is kept."""
+
+    def _fault(self, url: str) -> str:
+        is_payout = url == PAYOUTS
         # Where looking fails as often, a payout is seldom come to.
         rate = self.rate if is_payout else self.rate / 4
         if not (self.is_rough or (is_payout and self._owed)) or self._chance.random() >= rate:
@@ -111,14 +118,14 @@ class BankLine(httpx2.BaseTransport):
         self._counts[f"bank {fault}"] += 1
         return fault
 
-    def _deliver_late(self, request: httpx2.Request, body: bytes) -> None:
+    def _deliver_late(self, url: str, body: bytes) -> None:
         """The call was not lost: it comes when nobody expects it any more."""
         delay = self._chance.choice((30.0, 300.0, 900.0))
 
         def deliver() -> None:
             self._loom.sleep(delay)
             if not self._life.is_dead:
-                self._answer(request, body, "")
+                self._answer(url, body, "")
 
         self._loom.spawn(_Mail(), "late call", deliver)
 
@@ -132,22 +139,22 @@ class BankLine(httpx2.BaseTransport):
         }
         self._desk.submit("payout", wanted)
 
-    def _answer(self, request: httpx2.Request, body: bytes, fault: str) -> Answer:
+    def _answer(self, url: str, body: bytes, fault: str) -> Answer:
         board = self._desk.board
         if fault == "late success":
             late = self._chance.choice((60.0, 200.0, 290.0))
             board.set({"kind": "late_success", "next_calls": 1, "seconds": late})
-        elif fault == "reject" or (self.refuses_payouts and request.url.path == "/payouts"):
+        elif fault == "reject" or (self.refuses_payouts and url == PAYOUTS):
             board.set({"kind": "reject", "next_calls": 1, "code": self._chance.choice(("E1001", "E1003"))})
-        path, wanted = request.url.path, json.loads(body) if body else {}
-        number = str(wanted["request_no"]) if path == "/payouts" else ""
+        wanted = json.loads(body) if body else {}
+        number = str(wanted["request_no"]) if url == PAYOUTS else ""
         was_known = not number or number in self._desk.books.find([number])
         if self.refusals and not was_known:
             self.refusals -= 1
             self._counts["bank refuses"] += 1
             board.set({"kind": "reject", "next_calls": 1, "code": "E1001"})
         try:
-            answer = self._route(path, request, wanted, fault)
+            answer = self._route(url, wanted, fault)
         except BadRequestError:
             answer = Answer(400, {"error": "bad_request"})
         finally:
@@ -156,18 +163,18 @@ class BankLine(httpx2.BaseTransport):
             self._taken_in(number, not was_known)
         return answer
 
-    def _route(self, path: str, request: httpx2.Request, wanted: object, fault: str) -> Answer:
-        desk = self._desk
+    def _route(self, url: str, wanted: object, fault: str) -> Answer:
+        desk, path = self._desk, urlsplit(url).path
         routes: dict[str, Callable[[], Answer]] = {
-            "/payouts": lambda: desk.submit("payout", wanted),
+            PAYOUTS: lambda: desk.submit("payout", wanted),
             "/inquiries": lambda: desk.inquire(wanted),
-            "/days": lambda: desk.days(request.url.params.get("at")),
+            "/days": lambda: desk.days(parse_qs(urlsplit(url).query).get("at", [None])[0]),
         }
         if path.startswith("/settlements/"):
             return desk.settlement(path.rpartition("/")[2])
         if path not in routes:
             return SILENCE
-        if fault == "accepted" and path == "/payouts":
+        if fault == "accepted" and path == PAYOUTS:
             desk._processing_seconds, before = 120.0, desk._processing_seconds
             try:
                 return routes[path]()
@@ -183,12 +190,20 @@ class _Mail:
     is_dead = False
 
 
-def _page() -> httpx2.Response:
-    return httpx2.Response(200, html="<!doctype html><title>Gateway</title>")
+_NO_POOL: Any = None
+_NOT_CONNECTED: Any = None
+"""What urllib3's errors tell of; nobody asks them."""
 
 
-def _response(answer: Answer) -> httpx2.Response:
+def _page() -> urllib3.BaseHTTPResponse:
+    return _http(200, b"<!doctype html><title>Gateway</title>", {"Content-Type": "text/html"})
+
+
+def _response(answer: Answer) -> urllib3.BaseHTTPResponse:
     headers = {"Content-Type": answer.content_type, "Date": format_datetime(datetime.now(UTC), usegmt=True)}
     body = answer.body
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return httpx2.Response(answer.status, content=content, headers=headers)
+    return _http(answer.status, body if isinstance(body, bytes) else json.dumps(body).encode(), headers)
+
+
+def _http(status: int, content: bytes, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+    return urllib3.HTTPResponse(BytesIO(content), headers, status, preload_content=False)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import urllib3
 
 from agent.adapters.bank_http import HttpBank
 from agent.adapters.names import BankNames
@@ -62,7 +63,8 @@ class TestFaultsOfInquiries:
         trade, request = paid_before(http_bank)
         impatient = HttpBank(http_bank.running.url, http_bank.running.token, IMPATIENT)
         http_bank.running.faults.set({"kind": "slow", "operation": "inquiry", "seconds": 30})
-        assert fact_of(impatient, trade, request).detail == f"{request.request_no}: no answer: ReadTimeout"
+        told = fact_of(impatient, trade, request).detail
+        assert told == f"{request.request_no}: no answer: ReadTimeoutError"
         impatient.close()
 
     @pytest.mark.parametrize("kind", ["html", "server_error"])
@@ -548,7 +550,7 @@ class TestSilence:
         facts = bank.facts(trades, {trade.trade_no: [request_of(trade)] for trade in trades})
         assert {fact.state for fact in facts.values()} == {BankState.UNKNOWN}
         assert bank.pay("WD1-0", AMOUNT, "6222") == PayoutReply(
-            status="unknown", detail="no answer: ConnectError"
+            status="unknown", detail="no answer: NewConnectionError"
         )
         with pytest.raises(PortError, match="no answer"):
             bank.check()
@@ -579,6 +581,22 @@ class TestSilence:
     def test_an_address_of_no_use_is_a_configuration_error(self, address: str) -> None:
         with pytest.raises(ConfigurationError):
             HttpBank(address, "token")
+
+    @pytest.mark.parametrize("token", ["two\nlines", "密码"])
+    def test_a_token_that_no_header_can_carry_is_one_too(self, token: str) -> None:
+        with pytest.raises(ConfigurationError) as refused:
+            HttpBank("http://127.0.0.1:1", token)
+        assert token not in str(refused.value)
+
+    def test_calls_share_a_connection(self, odd: OddBank) -> None:
+        pool = urllib3.connection_from_url(odd.url)
+        bank = HttpBank(odd.url, "token", transport=pool)
+        trade = new_trade()
+        for _ in range(3):
+            fact_of(bank, trade, request_of(trade))
+        assert len(odd.heard) == 3
+        assert pool.num_connections == 1
+        bank.close()
 
     def test_a_bank_that_does_not_de_duplicate_says_so(self) -> None:
         bank = HttpBank("http://127.0.0.1:1", "token", BankNames(deduplicates=False))
