@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from agent.envelope import new_id
+from agent.errors import PortError
 from agent.protocol import (
     MAX_CHUNK_ROWS,
     MAX_FRAME_BYTES,
@@ -30,18 +31,24 @@ _encoder: Final = msgspec.json.Encoder()
 def cut(pages: Iterable[Sequence[ReportedTrade]]) -> Iterator[tuple[ReportedTrade, ...]]:
     """Yield the rows again in chunks of at most MAX_CHUNK_ROWS that fit a frame; no chunk is empty.
 
-    A single row too large for a frame goes without its facts, then without its predicted row.
+    A single row too large for a frame goes without its facts, then without its predicted row. What the pages
+    raise passes through, behind the rows that came before.
     """
     chunk: list[ReportedTrade] = []
     size = 0
     limit = MAX_FRAME_BYTES - ENVELOPE_BYTES
-    for row in (row for page in pages for row in page):
-        row, length = _fitting(row, limit)
-        if chunk and (len(chunk) == MAX_CHUNK_ROWS or size + length > limit):
+    try:
+        for row in (row for page in pages for row in page):
+            row, length = _fitting(row, limit)
+            if chunk and (len(chunk) == MAX_CHUNK_ROWS or size + length > limit):
+                yield tuple(chunk)
+                chunk, size = [], 0
+            chunk.append(row)
+            size += length
+    except PortError:
+        if chunk:
             yield tuple(chunk)
-            chunk, size = [], 0
-        chunk.append(row)
-        size += length
+        raise
     if chunk:
         yield tuple(chunk)
 

@@ -13,6 +13,7 @@ from agent.collectors.recharge_timeout import RechargeTimeoutCollector
 from agent.collectors.withdraw_failed import WithdrawFailedCollector
 from agent.collectors.withdraw_failed_acc import WithdrawFailedAccCollector
 from agent.collectors.withdraw_timeout import WithdrawTimeoutCollector
+from agent.errors import PortError
 from agent.fixers import FIXERS, Fixer
 from agent.fixers.order import RepairSettings
 from agent.ports import Cancellation, Ports, Window
@@ -42,16 +43,22 @@ def collect(
     """Yield the broken trades of a window in chunks of at most MAX_CHUNK_ROWS; no chunk is empty.
 
     Codes this agent does not offer are passed over; a fixer of another package is collected by its patterns.
-    Ends early when cancelled. Raises PortError when the rows cannot be read to their end.
+    Ends early when cancelled. Raises PortError, behind what was found, when rows cannot be read to their end.
     """
     chosen = [COLLECTORS.get(code) or collector_of(fixers[code]) for code in codes if code in fixers]
     pages = Collection(chosen, ports, settings).pages(window, cancellation, progress)
     chunk: list[ReportedTrade] = []
-    for page in pages:
-        chunk += page
-        while len(chunk) >= MAX_CHUNK_ROWS:
-            yield chunk[:MAX_CHUNK_ROWS]
-            chunk = chunk[MAX_CHUNK_ROWS:]
+    try:
+        for page in pages:
+            chunk += page
+            while len(chunk) >= MAX_CHUNK_ROWS:
+                yield chunk[:MAX_CHUNK_ROWS]
+                chunk = chunk[MAX_CHUNK_ROWS:]
+    except PortError:
+        # What was found is no less true; the trailer will say that it is not all.
+        if chunk:
+            yield chunk
+        raise
     if chunk:
         yield chunk
 

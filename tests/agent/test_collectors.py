@@ -174,6 +174,18 @@ def test_a_system_that_is_down_makes_rows_unverified_and_ends_nothing(port: str)
     assert collected.counts == (8, 7, 8)
 
 
+def test_what_was_found_before_the_trade_database_failed_is_still_reported() -> None:
+    desk = Desk()
+    number = add_recharge(desk, 1, 8, "success")
+    desk.production.add_trade(blank_row(2, number, 8, Kind.RECHARGE), "recharge")
+    desk.production.faults.down("trades.suspects")
+    ports, settings = desk.production.ports, desk.settings
+    chunks = collect(list(COLLECTORS), EVER, ports, settings, desk.cancellation, lambda *_: None)
+    assert [row.trade_no for row in next(chunks)] == [number]
+    with pytest.raises(PortError):
+        next(chunks)
+
+
 def test_a_trade_database_that_is_down_is_said_not_hidden() -> None:
     desk = Desk()
     load_case(desk, "S1")

@@ -795,6 +795,17 @@ def test_chunks_fit_a_frame_however_large_their_rows() -> None:
     assert len(chunks) < 10
 
 
+def test_rows_read_before_a_port_fails_are_still_reported() -> None:
+    def pages() -> Iterator[list[ReportedTrade]]:
+        yield [trade(1), trade(2)]
+        raise PortError("the trade database timed out")
+
+    chunks = cut(pages())
+    assert next(chunks) == (trade(1), trade(2))
+    with pytest.raises(PortError):
+        next(chunks)
+
+
 def test_a_row_too_large_for_a_frame_is_still_reported() -> None:
     ((row,),) = cut([[trade(1, padding=300_000)]])
     assert (row.trade_no, row.row) == ("T00000001", {})
