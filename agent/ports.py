@@ -216,6 +216,16 @@ class TradePort(Protocol):
         """
         ...
 
+    def stepped(
+        self, steps: Sequence[str], since: datetime, window: Window, page: int
+    ) -> Iterator[list[Trade]]:
+        """Pages of the rows of trades of which a repair, this or an earlier round, has a step so named.
+
+        ``since``: when the newest round was begun, at the earliest, by production's clock. Of the window only
+        the shard counts: such a row is finished and may have changed at any time.
+        """
+        ...
+
     def claim_repair(self, claim: RepairRow) -> RepairRow:
         """Begin a repair or take one over; returns it as it now stands.
 

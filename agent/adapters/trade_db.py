@@ -15,6 +15,7 @@ from agent.adapters.names import TradeNames
 from agent.adapters.narrow import Narrow, status_code
 from agent.adapters.repairs import Repairs
 from agent.adapters.rows import UNDATED, TradeReader, in_batches, moment, naive, number, plain, text
+from agent.adapters.stepped import stepped_since
 from agent.adapters.tables import TradeTables, unindexed
 from agent.errors import PortError, RowChangedError
 from agent.facts import Leg
@@ -48,6 +49,8 @@ class SqlTrades:
         self._changed_at, self._version = cells[columns.changed_at], cells[columns.version]
         of_number, of_id = self._no == text_asked("trade_no"), self._id == plain_asked("trade_id")
         self._select_numbered = self._select().where(of_number).order_by(self._id)
+        of_numbers = self._no.in_(texts_asked("trade_nos"))
+        self._select_many = self._select().where(of_numbers).order_by(self._id)
         self._select_one = self._select().where(of_id)
         self._lock_one = self._select_one.with_for_update()
         request, named = self._tables.request.c, self._names.request_columns
@@ -144,6 +147,19 @@ class SqlTrades:
             self._engine, "count the repairs", lambda c: begun_since(c, tables, columns, since, but)
         )
 
+    def stepped(
+        self, steps: Sequence[str], since: datetime, window: Window, page: int
+    ) -> Iterator[list[Trade]]:
+        """Pages of the shard's trades of which a repair of ours took one of the steps."""
+        at, after = naive(since), ""
+        while True:
+            numbers = self._stepped_page(steps, at, after, page)
+            if found := self._numbered(numbers, window):
+                yield found
+            if len(numbers) < page:
+                return
+            after = numbers[-1]
+
     def claim_repair(self, claim: RepairRow) -> RepairRow:
         """Begin a repair or take an open one over. Raises FencedError."""
         return write(self._engine, "claim the repair", lambda c: self._repairs.claim(c, claim))
@@ -180,6 +196,23 @@ class SqlTrades:
         return write(self._engine, "write the trade row", correct)
 
     # ---- inside
+
+    def _stepped_page(self, steps: Sequence[str], since: datetime, after: str, page: int) -> list[str]:
+        tables = self._tables
+        return read_within(
+            self._engine, "read the repairs", lambda c: stepped_since(c, tables, steps, since, after, page)
+        )
+
+    def _numbered(self, trade_nos: Sequence[str], window: Window) -> list[Trade]:
+        """The shard's rows with exactly these numbers, where the database ignores case too."""
+        statement = self._select_many.where(self._in_shard(window))
+        rows = [
+            row
+            for asked in in_batches(trade_nos, MOST_ASKED)
+            for row in read(self._engine, "read the trade table", statement, given(trade_nos=asked))
+        ]
+        wanted = set(trade_nos)
+        return [trade for trade in map(self._read_trade, rows) if trade.trade_no in wanted]
 
     def _select(self) -> Select[*tuple[Any, ...]]:
         return select(*self._tables.stored, self._now.label("read_at"))

@@ -171,6 +171,19 @@ class FakeTrades:
         return Begun(trades=trades, amounts=amounts)
 
     @port_call
+    def stepped(
+        self, steps: Sequence[str], since: datetime, window: Window, page: int
+    ) -> Iterator[list[Trade]]:
+        having = {trade_no for trade_no, _, step in self.repair_steps.values() if step.name in steps}
+        wanted = {trade_no for trade_no in having if self.begun[trade_no] >= since}
+        found = [
+            self._read(stored)
+            for trade_id, stored in sorted(self.rows.items())
+            if stored.row["TRD_NUM"] in wanted and trade_id % window.shards == window.shard
+        ]
+        return iter([found[start : start + page] for start in range(0, len(found), page)])
+
+    @port_call
     def claim_repair(self, claim: RepairRow) -> RepairRow:
         standing = self._repair(claim.trade_no)
         if standing is None or standing.state != "open":
