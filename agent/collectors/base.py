@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.collectors.collector import Collector
+from agent.collectors.late import late_successes
 from agent.decision import corrected_row
 from agent.errors import PortError
-from agent.facts import Facts, LegState, Row, Status
+from agent.facts import Facts, Kind, LegState, Row, Status
 from agent.fixers.attempt import is_half_done
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import RepairSettings
@@ -73,7 +74,29 @@ class Collection:
             if cancellation.is_set():
                 return
             self.tally.scanned += len(rows)
-            yield self._report_page([row for row in rows if row.trade_no not in self._duplicated])
+            found = self._report_page([row for row in rows if row.trade_no not in self._duplicated])
+            self._reported |= {each.trade_no for each in found}
+            yield found
+            progress(self.tally.scanned, self.tally.unverified, self.tally.expected)
+        if any(pattern.kind is Kind.WITHDRAW for pattern in patterns):
+            yield from self._late_successes(window, cancellation, progress)
+
+    # ---- what is finished, and paid under a number given up
+
+    def _late_successes(
+        self, window: Window, cancellation: Cancellation, progress: Progress
+    ) -> Iterator[list[ReportedTrade]]:
+        """Report each for a person, whichever fixers were asked for: who paid it may be offered no more."""
+        for looked in late_successes(window, self._ports, self._settings):
+            if cancellation.is_set():
+                return
+            self.tally.scanned += looked.asked
+            self.tally.unverified += looked.unverified
+            yield [
+                reported(late.trade, Judgement(late.outcome, late.reason, late.fixer_code), late.facts)
+                for late in looked.found
+                if late.trade.trade_no not in self._reported and late.trade.trade_no not in self._duplicated
+            ]
             progress(self.tally.scanned, self.tally.unverified, self.tally.expected)
 
     # ---- rows that make no sense

@@ -39,13 +39,13 @@ class Host:
     world: World
     ports: Ports
 
-    def collect(self) -> dict[str, ReportedTrade]:
+    def collect(self, settings: RepairSettings = SETTINGS) -> dict[str, ReportedTrade]:
         """One collection of a week over all fixers in two shards, by trade number."""
         now = self.ports.trades.now()
         reported: dict[str, ReportedTrade] = {}
         for shard in range(2):
             window = Window(start=now - timedelta(days=7), end=now, shard=shard, shards=2)
-            for chunk in collect(list(FIXERS), window, self.ports, SETTINGS, Event(), lambda *_: None):
+            for chunk in collect(list(FIXERS), window, self.ports, settings, Event(), lambda *_: None):
                 reported |= {each.trade_no: each for each in chunk}
         return reported
 

@@ -155,22 +155,48 @@ def _bank_pays_number_zero(market: Market, trade_no: str) -> None:
     market.clock.advance(PROCESSING_S)
 
 
-def test_a_success_told_of_an_original_after_another_number_was_paid_is_for_a_person(market: Market) -> None:
-    """The bank had failed the original for good and paid the next number; now it says that it paid both."""
-    world = market.host.world
-    case = world.load_case("S7b", at=market.clock() - timedelta(days=2))
+def paid_again(market: Market) -> str:
+    """A withdrawal whose original the bank had failed for good, paid under the next number."""
+    case = market.host.world.load_case("S7b", at=market.clock() - timedelta(days=2))
     told = market.host.collect()[case.trade_no]
     assert market.host.repair(told).outcome == "wait"
     market.clock.advance(PROCESSING_S)
     assert market.host.repair(told).outcome == "repaired"
-    original = next(one for one in world.payouts(case.trade_no) if one.request_no.endswith("-0"))
-    entries = world.entries(case.trade_no)
+    assert market.host.collect(AT_ONCE) == {}
+    return case.trade_no
+
+
+def change_of_mind(market: Market, trade_no: str) -> None:
+    """The bank turns its failure of the original into a success, and tells nobody."""
+    books = market.host.world.books
+    original = next(one for one in market.host.world.payouts(trade_no) if one.request_no.endswith("-0"))
     late = replace(original, status="success", code=None, completed_at=market.clock())
-    others = [one for one in world.books.everything() if one.request_no != original.request_no]
-    world.books.clear()
-    world.books.load([*others, late])
-    market.notify(case.trade_no, times=2)
-    assert market.statuses(case.trade_no) == ["success", "success"]
-    assert market.look(case.trade_no).outcome == "human"
-    assert world.entries(case.trade_no) == entries
-    assert len(world.payouts(case.trade_no)) == 2
+    others = [one for one in books.everything() if one.request_no != original.request_no]
+    books.clear()
+    books.load([*others, late])
+
+
+def test_a_success_told_of_an_original_after_another_number_was_paid_is_for_a_person(market: Market) -> None:
+    """The bank had failed the original for good and paid the next number; now it says that it paid both."""
+    world, trade_no = market.host.world, paid_again(market)
+    entries = world.entries(trade_no)
+    change_of_mind(market, trade_no)
+    market.notify(trade_no, times=2)
+    assert market.statuses(trade_no) == ["success", "success"]
+    assert market.look(trade_no).outcome == "human"
+    assert world.entries(trade_no) == entries
+    assert len(world.payouts(trade_no)) == 2
+
+
+def test_a_success_of_an_original_that_nobody_is_told_of_is_found_by_a_collection(market: Market) -> None:
+    trade_no = paid_again(market)
+    change_of_mind(market, trade_no)
+    collected = market.host.collect(AT_ONCE)
+    assert collected.keys() == {trade_no}
+    told = collected[trade_no]
+    assert (told.outcome, told.after) == ("human", None)
+    assert told.facts is not None
+    paid = [(one.request_no, one.status) for one in told.facts.bank.requests]
+    assert paid == [(f"{trade_no}-0", "success"), (f"{trade_no}-P1", "success")]
+    assert market.look(trade_no).outcome == "human"
+    assert len(market.host.world.payouts(trade_no)) == 2
