@@ -107,6 +107,8 @@ def legs_claimed(row: Row, codes: RowCodes) -> tuple[Leg, ...]:
 def _unclear(facts: Facts) -> Decision | None:
     """What contradicts itself is for a person; what is not known yet is waited for."""
     legs = (facts.first.state, facts.second.state if facts.second else LegState.NONE)
+    if len(facts.bank.paid_numbers) > 1:
+        return _human("more than one request number succeeded")
     if LegState.MISMATCH in legs or facts.bank.state is BankState.MISMATCH:
         return _human("mismatch")
     if LegState.UNKNOWN in legs:

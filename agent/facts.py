@@ -106,6 +106,11 @@ class BankFact(msgspec.Struct, frozen=True):
     is_explicit: bool = False
     detail: str = ""
 
+    @property
+    def paid_numbers(self) -> tuple[str, ...]:
+        """The request numbers under which the bank has moved the money; more than one is too many."""
+        return tuple(each.request_no for each in self.requests if each.verdict is BankState.SUCCESS)
+
 
 class Facts(msgspec.Struct, frozen=True):
     """Everything the decision rests on.

@@ -8,6 +8,7 @@ from flask_babel import lazy_gettext as _
 
 DOUBTS: Mapping[str, Any] = {
     "mismatch": _("金额、账号或收款人对不上，机器分不清哪一方写错了。"),
+    "more than one request number succeeded": _("同一笔动了两次款，机器收不回来；怎样追回或退还，由人决定。"),
     "credited without bank money": _("入账没有对应的银行收款：冲回还是等银行补款，由人决定。"),
     "row says posted, ledger does not": _("交易记录声称已记账，账务却没有：照着记录补记可能记成两次。"),
     "success without bank money": _("客户看到成功而款项没有到：撤销还是追款，由人决定。"),
@@ -85,6 +86,10 @@ PROPOSALS: Mapping[str, tuple[Any, Any]] = {
     "close_outside": (
         _("外部处理后关闭"),
         _("在生产系统或银行处理好，然后“外部已处理，关闭”；核实一致才会关闭。"),
+    ),
+    "recover": (
+        _("追回后忽略"),
+        _("向银行或客户追回、或退还多出的一笔，再写明原因忽略；银行的记录不会变，再核实也不会一致。"),
     ),
     "ignore": (_("查明后忽略"), _("先查明这笔交易去了哪里，再写明原因忽略。")),
 }

@@ -26,6 +26,9 @@ FIXERS: Mapping[str, Any] = {
 REASONS: Mapping[str, Any] = {
     # the decision (design, section 6)
     "mismatch": _("账务或银行的金额、账号与交易不相符，需人工核查"),
+    "more than one request number succeeded": _(
+        "银行有不止一个请求号成功，同一笔动了两次款，需人工追回或退还"
+    ),
     "bank": _("银行尚未给出确定结果，等待银行"),
     "ledger": _("账务暂时查询不到，等待账务系统"),
     "credited without bank money": _("账户已入账，但银行没有收到款项"),

@@ -182,7 +182,7 @@ def _check_world(attempt: Attempt) -> None:
         raise AttemptEnded("needs_human", ROW_CHANGED_AFTER_MONEY)
     legs = [facts.first.state] + ([facts.second.state] if facts.second else [])
     if LegState.MISMATCH in legs or facts.bank.state is BankState.MISMATCH:
-        raise AttemptEnded("needs_human", "mismatch")
+        raise AttemptEnded("needs_human", decide(facts).reason)
     if LegState.UNKNOWN in legs:
         raise AttemptEnded("wait", "ledger")
     if missing_legs(attempt):

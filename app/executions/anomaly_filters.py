@@ -37,6 +37,7 @@ CAUSES: Final = (
     "bank",
     "ledger",
     "mismatch",
+    "more than one request number succeeded",
     "credited without bank money",
     "row says posted, ledger does not",
     "success without bank money",

@@ -24,10 +24,12 @@ Action = Literal[
     "verify",
     "retry",
     "close_outside",
+    "recover",
     "ignore",
 ]
 """再付 or 冲正 is one proposal: which of them is right, only the person knows. pay_again: there is no
-冲正. check_bank: there is neither, and no verification changes that; the bank is asked by hand."""
+冲正. check_bank: there is neither, and no verification changes that; the bank is asked by hand. recover: more
+than one number succeeded, and the bank's records will say so for ever."""
 
 LOST_REQUESTS: Final = (
     "the reply to the payout was lost, the bank does not de-duplicate",
@@ -128,6 +130,8 @@ def _by_facts(doubt: Doubt, facts: Facts) -> Action | None:
     reason = head_of(doubt.reason)
     if reason in ABSENT:
         return "ignore"
+    if _is_paid_twice(facts):
+        return "recover"
     if _is_mismatch(facts):
         return "close_outside"
     if reason in LOST_REQUESTS:
@@ -161,6 +165,11 @@ def head_of(reason: str) -> str:
     return reason.partition(": ")[0]
 
 
+def _is_paid_twice(facts: Facts) -> bool:
+    """Return whether the bank has moved the money under more than one number."""
+    return len(facts.bank.paid_numbers) > 1
+
+
 def _is_mismatch(facts: Facts) -> bool:
     return LegState.MISMATCH in _legs(facts) or facts.bank.state is BankState.MISMATCH
 
@@ -179,6 +188,9 @@ def _evidence(facts: Facts) -> Iterator[Evidence]:
         code = _leg_code(leg, is_on_row)
         if code:
             yield Evidence(code, leg.voucher_no or number)
+    if _is_paid_twice(facts):
+        yield from (Evidence("bank_success", number) for number in facts.bank.paid_numbers)
+        return
     telling = [one for one in facts.bank.requests if one.verdict is facts.bank.state] or facts.bank.requests
     if telling:
         is_never_found = facts.bank.state is BankState.FAIL and telling[-1].status != "failed"

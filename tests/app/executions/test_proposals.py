@@ -24,6 +24,11 @@ def bank(state: str, *, is_asked: bool = True) -> BankFact:
     return BankFact(BankState(state), (request,) if is_asked else ())
 
 
+def paid_twice() -> BankFact:
+    paid = tuple(RequestFact(f"T-{end}", seq, "success", BankState.SUCCESS) for seq, end in enumerate("0P"))
+    return BankFact(BankState.MISMATCH, paid)
+
+
 def facts(first: str = "POSTED", second: str | None = "NONE", told: str = "FAIL", **fields: object) -> Facts:
     values = {
         "trade_no": "T",
@@ -54,6 +59,8 @@ def doubt(reason: str = "mismatch", outcome: str = "human", **fields: object) ->
         (doubt("settled in ledger, not at bank", facts=facts("POSTED", "POSTED")), "close_outside"),
         (doubt("mismatch", facts=facts(told="MISMATCH")), "close_outside"),
         (doubt("mismatch", facts=facts("MISMATCH")), "close_outside"),
+        (doubt("more than one request number succeeded", facts=facts(bank=paid_twice())), "recover"),
+        (doubt("mismatch", facts=facts(bank=paid_twice())), "recover"),
         (doubt("failed but bank paid", facts=facts(told="SUCCESS")), "close_outside"),
         (doubt("waited_too_long", "wait", facts=facts(told="UNKNOWN")), "ask_bank"),
         (doubt("ledger", "wait", facts=facts("UNKNOWN", told="SUCCESS")), "verify"),
@@ -148,6 +155,13 @@ def test_the_evidence_of_the_bank_is_the_number_that_gave_its_word() -> None:
     )
     read = facts(bank=BankFact(BankState.SUCCESS, requests))
     assert propose(doubt(facts=read)).evidence[-1] == Evidence("bank_success", "T-0")
+
+
+def test_of_a_trade_paid_twice_the_evidence_names_both_numbers() -> None:
+    evidence = propose(
+        doubt("more than one request number succeeded", facts=facts(bank=paid_twice()))
+    ).evidence
+    assert evidence[-2:] == (Evidence("bank_success", "T-0"), Evidence("bank_success", "T-P"))
 
 
 def reasons_for_a_person() -> list[str]:
