@@ -11,8 +11,8 @@ create_app.
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from flask import current_app
 from sqlalchemy import func, select, update
@@ -27,6 +27,11 @@ from app.unit_of_work import WorkSession
 HELD = ("accepted", "running")
 """States in which an agent's journal holds the command and a lease runs."""
 RENEW_BATCH = 500
+FENCES_SINCE: Final = datetime(2026, 1, 1, tzinfo=UTC)
+FENCE_EVERY: Final = timedelta(seconds=10)
+HIGHEST_FENCE_OF_TIME: Final = 2**28 - 1
+"""So far time alone raises a fence, past the year 2100: however wrong a clock, the protocol's 2^31 is far,
+and a frame's id (message_id_of) keeps to its 40 characters."""
 UNKNOWN_COMMAND = "unknown_command"
 """The word with which an agent refuses a Cancel of a command its journal does not hold."""
 
@@ -86,7 +91,9 @@ def issue(
         message=message,
         priority=priority,
         state="pending",
-        fence=next_fences(session, group_id, [trade_no])[trade_no] if type == "Repair" and trade_no else 1,
+        fence=next_fences(session, group_id, [trade_no], now)[trade_no]
+        if type == "Repair" and trade_no
+        else 1,
         error="",
         created_at=now,
         deadline_at=now + deadline,
@@ -102,11 +109,15 @@ def issue(
     return command
 
 
-def next_fences(session: WorkSession, group_id: int, trade_nos: Sequence[str]) -> dict[str, int]:
+def next_fences(
+    session: WorkSession, group_id: int, trade_nos: Sequence[str], now: datetime
+) -> dict[str, int]:
     """Return the fence of the next Repair of each trade: above every one ever given out for it.
 
     Production keeps the fence of an open repair; a later attempt, by another agent or the same one started
-    anew, takes the repair over only with a higher one.
+    anew, takes the repair over only with a higher one. A database restored from a backup has forgotten the
+    last ones: they were given out earlier, so that the time raises the next one above them. A clock put back
+    leaves them counted on.
     """
     statement = (
         select(Command.trade_no, func.max(Command.fence))
@@ -114,7 +125,13 @@ def next_fences(session: WorkSession, group_id: int, trade_nos: Sequence[str]) -
         .group_by(Command.trade_no)
     )
     highest = {str(trade_no): fence for trade_no, fence in session.execute(statement)}
-    return {trade_no: highest.get(trade_no, 0) + 1 for trade_no in trade_nos}
+    least = fence_of_time(now)
+    return {trade_no: max(highest.get(trade_no, 0) + 1, least) for trade_no in trade_nos}
+
+
+def fence_of_time(now: datetime) -> int:
+    """Return the least fence of a Repair issued now: one more every ten seconds, 1 before they began."""
+    return min(max((now - FENCES_SINCE) // FENCE_EVERY, 1), HIGHEST_FENCE_OF_TIME)
 
 
 def look_now(session: WorkSession) -> None:
@@ -280,7 +297,7 @@ def close(session: WorkSession, command: Command, outcome: str, now: datetime, r
 
 def message_id_of(command: Command) -> str:
     """Return the id of the command's frame: the same when it is sent again, another under a new fence."""
-    return f"{command.id}.{command.fence}"
+    return f"{command.id}.{command.fence:x}"
 
 
 def cancel_id_of(command: Command) -> str:

@@ -42,7 +42,7 @@ def issue_many(
         return {}
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     trade_nos = [order.trade_no for order in orders]
-    fences = next_fences(session, group_id, trade_nos) if type == "Repair" else {}
+    fences = next_fences(session, group_id, trade_nos, now) if type == "Repair" else {}
     rows = [
         {
             "id": uuid.uuid4().hex,

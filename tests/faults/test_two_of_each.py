@@ -103,4 +103,4 @@ def test_two_servers_that_hold_an_agent_each_send_a_command_once(app: Flask, ano
     results = race(lambda: server(sessions[0]), lambda: server(sessions[1]))
     assert sorted(results) == [0, 1]  # type: ignore[type-var]
     stored = db.session.scalars(select(Command)).one()
-    assert (stored.state, stored.fence) == ("sent", 1)
+    assert (stored.state, stored.fence) == ("sent", pending.fence)

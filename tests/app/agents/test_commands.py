@@ -1,11 +1,11 @@
 """The states of a command."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from agent.protocol import Ack, Cancelled, Rejected, Started
 from app.agents import claims, commands, issuing, overdue, recovery, service
@@ -15,10 +15,13 @@ from app.unit_of_work import WorkSession, unit_of_work
 from tests.app.agents.agent_client import hello, new_id
 from tests.app.agents.conftest import Member, add_agent, connect, order, stored
 from tests.conftest import HandClock
+from tests.factories import NOW
 
 pytestmark = pytest.mark.each_engine
 
 TRADE = "TRD1"
+FIRST = commands.fence_of_time(NOW)
+"""The fence of a Repair issued when the clock fixture has just begun."""
 
 
 def claim(command_id: str, member: Member, now: datetime) -> None:
@@ -46,7 +49,7 @@ def tell(
 def accept(command_id: str, member: Member, now: datetime) -> None:
     """Claimed and acknowledged."""
     claim(command_id, member, now)
-    tell(member, commands.acknowledge, Ack, command_id, now, of=f"{command_id}.1")
+    tell(member, commands.acknowledge, Ack, command_id, now, of=commands.message_id_of(stored(command_id)))
 
 
 def test_a_second_live_command_of_a_trade_is_refused(member: Member, clock: HandClock) -> None:
@@ -66,9 +69,32 @@ def test_a_closed_command_frees_its_trade(member: Member, clock: HandClock) -> N
 def test_the_next_repair_of_a_trade_has_a_fence_above_all_before_it(member: Member, clock: HandClock) -> None:
     first = order(member, TRADE, clock())
     with unit_of_work() as session:
-        session.execute(update(Command).where(Command.id == first).values(fence=4, state="finished"))
-    assert stored(order(member, TRADE, clock())).fence == 5
-    assert stored(order(member, "TRD2", clock())).fence == 1
+        session.execute(update(Command).where(Command.id == first).values(fence=FIRST + 3, state="finished"))
+    assert stored(order(member, TRADE, clock())).fence == FIRST + 4
+    assert stored(order(member, "TRD2", clock())).fence == FIRST
+
+
+def test_a_server_restored_from_a_backup_gives_out_no_fence_again(member: Member, clock: HandClock) -> None:
+    """What the database has forgotten was given out earlier: time alone raises the next fence above it."""
+    first = order(member, TRADE, clock())
+    given_out = stored(first).fence + 5
+    with unit_of_work() as session:
+        session.execute(delete(Command))
+    assert stored(order(member, TRADE, clock.advance(60))).fence > given_out
+
+
+def test_a_clock_put_back_leaves_the_fences_rising(member: Member, clock: HandClock) -> None:
+    first = order(member, TRADE, clock())
+    with unit_of_work() as session:
+        session.execute(update(Command).values(state="finished"))
+    assert stored(order(member, TRADE, clock.advance(-86_400))).fence == stored(first).fence + 1
+
+
+@pytest.mark.parametrize("year", [1970, 2026, 2060, 9999])
+def test_whatever_a_clock_says_a_fence_fits_the_protocol_and_its_frame(year: int) -> None:
+    fence = commands.fence_of_time(datetime(year, 1, 1, tzinfo=UTC))
+    assert 1 <= fence < 2**30
+    assert len(commands.message_id_of(Command(id="f" * 32, fence=fence))) <= 40
 
 
 def test_a_page_of_repairs_takes_each_trades_next_fence(member: Member, clock: HandClock) -> None:
@@ -83,7 +109,10 @@ def test_a_page_of_repairs_takes_each_trades_next_fence(member: Member, clock: H
             deadline=timedelta(minutes=1),
             now=clock(),
         )
-    assert {trade_no: stored(one).fence for trade_no, one in issued.items()} == {TRADE: 2, "TRD2": 1}
+    assert {trade_no: stored(one).fence for trade_no, one in issued.items()} == {
+        TRADE: FIRST + 1,
+        "TRD2": FIRST,
+    }
 
 
 def test_the_states_follow_the_agents_messages(member: Member, clock: HandClock) -> None:
@@ -96,7 +125,7 @@ def test_the_states_follow_the_agents_messages(member: Member, clock: HandClock)
     assert (stored(command_id).state, stored(command_id).started_at) == ("running", clock())
     with unit_of_work() as session:
         agent = session.get_one(Agent, member.id)
-        assert commands.finish(session, agent, command_id, clock.advance(1), fence=1).counts
+        assert commands.finish(session, agent, command_id, clock.advance(1), fence=FIRST).counts
     assert (stored(command_id).state, stored(command_id).finished_at) == ("finished", clock())
 
 
@@ -108,7 +137,7 @@ def test_another_agent_cannot_start_or_finish_a_command(member: Member, clock: H
         tell(other, commands.start, Started, command_id, clock())
     with unit_of_work() as session:
         agent = session.get_one(Agent, other.id)
-        assert not commands.finish(session, agent, command_id, clock(), fence=1).counts
+        assert not commands.finish(session, agent, command_id, clock(), fence=FIRST).counts
     assert stored(command_id).state == "accepted"
 
 
@@ -138,7 +167,7 @@ def test_the_same_agent_gets_a_lost_command_under_the_same_fence(member: Member,
     with unit_of_work() as session:
         recovery.release_sent(session, member.id)
     claim(command_id, member, clock())
-    assert stored(command_id).fence == 1
+    assert stored(command_id).fence == FIRST
 
 
 def test_another_agent_gets_it_under_a_higher_fence(member: Member, clock: HandClock) -> None:
@@ -148,7 +177,7 @@ def test_another_agent_gets_it_under_a_higher_fence(member: Member, clock: HandC
     with unit_of_work() as session:
         recovery.release_sent(session, member.id)
     claim(command_id, other, clock())
-    assert (stored(command_id).fence, stored(command_id).agent_id) == (2, other.id)
+    assert (stored(command_id).fence, stored(command_id).agent_id) == (FIRST + 1, other.id)
 
 
 def test_at_the_end_of_its_lease_a_repair_is_commanded_again_with_the_next_fence(
@@ -160,7 +189,7 @@ def test_at_the_end_of_its_lease_a_repair_is_commanded_again_with_the_next_fence
     assert sweep(clock.advance(2)) == 1
     assert stored(command_id).state == "pending"
     claim(command_id, member, clock())
-    assert stored(command_id).fence == 2
+    assert stored(command_id).fence == FIRST + 1
 
 
 def test_a_heartbeat_that_names_a_command_renews_its_lease(member: Member, clock: HandClock) -> None:
@@ -180,7 +209,7 @@ def test_a_result_of_an_older_fence_is_evidence_only(member: Member, clock: Hand
     claim(command_id, other, clock())
     with unit_of_work() as session:
         agent = session.get_one(Agent, member.id)
-        assert not commands.finish(session, agent, command_id, clock(), fence=1).counts
+        assert not commands.finish(session, agent, command_id, clock(), fence=FIRST).counts
     assert stored(command_id).state == "sent"
 
 
@@ -190,7 +219,7 @@ def test_a_result_that_comes_before_anyone_took_over_counts(member: Member, cloc
     sweep(clock.advance(61))
     with unit_of_work() as session:
         agent = session.get_one(Agent, member.id)
-        assert commands.finish(session, agent, command_id, clock(), fence=1).counts
+        assert commands.finish(session, agent, command_id, clock(), fence=FIRST).counts
     assert stored(command_id).state == "finished"
 
 
@@ -211,7 +240,7 @@ def test_past_its_deadline_an_accepted_command_is_indeterminate_until_its_late_r
     assert stored(command_id).state == "indeterminate"
     with unit_of_work() as session:
         agent = session.get_one(Agent, member.id)
-        assert commands.finish(session, agent, command_id, clock.advance(5), fence=1).counts
+        assert commands.finish(session, agent, command_id, clock.advance(5), fence=FIRST).counts
     assert stored(command_id).state == "finished"
 
 
@@ -230,7 +259,7 @@ def test_a_later_command_of_a_trade_that_nobody_took_is_expired_too(member: Memb
     sweep(clock.advance(2))
     second = order(member, TRADE, clock(), seconds=1)
     sweep(clock.advance(2))
-    assert (stored(second).fence, stored(second).state) == (2, "expired")
+    assert (stored(second).fence, stored(second).state) == (FIRST + 1, "expired")
 
 
 def test_a_sent_command_nobody_answers_is_sent_again(member: Member, clock: HandClock) -> None:
@@ -243,7 +272,7 @@ def test_a_sent_command_nobody_answers_is_sent_again(member: Member, clock: Hand
 def test_a_rejected_command_is_closed_with_the_agents_words(member: Member, clock: HandClock) -> None:
     command_id = order(member, TRADE, clock())
     claim(command_id, member, clock())
-    words = {"of": f"{command_id}.1", "code": "fixer", "reason": "not offered"}
+    words = {"of": commands.message_id_of(stored(command_id)), "code": "fixer", "reason": "not offered"}
     tell(member, commands.reject, Rejected, command_id, clock(), **words)
     assert (stored(command_id).state, stored(command_id).error) == ("rejected", "fixer: not offered")
 
@@ -295,7 +324,7 @@ def test_a_command_that_a_lost_agent_may_hold_is_not_said_to_be_cancelled(
     assert stored(command_id).state == "indeterminate"
     with unit_of_work() as session:
         agent = session.get_one(Agent, member.id)
-        assert commands.finish(session, agent, command_id, clock(), fence=1).counts
+        assert commands.finish(session, agent, command_id, clock(), fence=FIRST).counts
 
 
 def test_a_closed_command_cannot_be_cancelled(member: Member, clock: HandClock) -> None:

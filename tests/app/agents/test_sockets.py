@@ -170,7 +170,7 @@ def test_a_command_written_elsewhere_is_sent_and_acknowledged(
 ) -> None:
     command_id = issue(server, live_member, "TRD1")
     repair = client.take(Repair)
-    assert (repair.trade_no, repair.fixer_code, repair.fence) == ("TRD1", "interRecharge", 1)
+    assert (repair.trade_no, repair.fixer_code) == ("TRD1", "interRecharge")
     assert 0 < repair.deadline_ms <= 3_600_000
     server.until(lambda: state_of(command_id) == "accepted")
     client.send(Started(id=new_id(), command_id=command_id))
@@ -391,14 +391,14 @@ def test_a_lost_agents_command_goes_to_another(
     server: LiveServer, live_member: Member, client: AgentClient, connected: Connect
 ) -> None:
     command_id = issue(server, live_member, "TRD1")
-    client.expect(Repair)
+    lost = client.take(Repair)
     with server.app.app_context():
         other = add_agent(new_id(), live_member.group_id, datetime.now(UTC))
     second = connected(other.token)
     second.greet()
     client.ws.shutdown()
     repair = second.take(Repair)
-    assert (repair.command_id, repair.fence) == (command_id, 2)
+    assert (repair.command_id, repair.fence) == (command_id, lost.fence + 1)
 
 
 def test_the_more_important_command_is_sent_first(

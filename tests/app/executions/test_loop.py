@@ -97,7 +97,7 @@ def test_a_broken_trade_is_found_and_mended(live_server: LiveServer) -> None:
     report(client, client.take(Collect))
     live_server.until(lambda: db.session.scalars(select(Anomaly)).unique().first())
     repair = client.take(Repair)
-    assert (repair.trade_no, repair.fixer_code, repair.row_hash, repair.fence) == (TRADE, FIXER, "hash-1", 1)
+    assert (repair.trade_no, repair.fixer_code, repair.row_hash) == (TRADE, FIXER, "hash-1")
     mend(client, repair)
     anomaly = live_server.until(
         lambda: db.session.scalars(select(Anomaly).where(Anomaly.state == "repaired")).unique().first()

@@ -201,8 +201,8 @@ def test_a_result_of_an_older_fence_is_only_evidence(
     session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
 ) -> None:
     command = begin(session, anomaly, plan, agent)
-    command.fence = 2
-    results.record_result(session, agent, finished(command, "failed", fence=1), LATER)
+    command.fence += 1
+    results.record_result(session, agent, finished(command, "failed", fence=command.fence - 1), LATER)
     attempt = attempt_of(session, command)
     assert (attempt.outcome, anomaly.state, command.state) == (None, "repairing", "running")
     assert events_of(session, anomaly)[-1] == ("repairing", "repairing", "late_result")
@@ -279,7 +279,7 @@ def test_a_money_step_told_while_running_is_kept_at_once(
             id=state,
             command_id=command.id,
             trade_no=anomaly.trade_no,
-            fence=1,
+            fence=command.fence,
             step=step(1, state=state, moves_money=True),
         )
         attempt_record.record_step(session, agent, message, LATER)
