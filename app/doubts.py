@@ -51,6 +51,7 @@ DOUBTS: Mapping[str, Any] = {
     "money_moved_too_long": _("资金已动，却迟迟不能完成，需查明受阻的原因。"),
     "claim_refuted": _("有人称已在外部处理，核实结果却不支持；有疑问时机器不动资金。"),
     "claim_unanswered": _("有人称已在外部处理，却没有核实到结果；有疑问时机器不动资金。"),
+    "money_after_close": _("关闭时不知道资金会动：若有人已在外部处理，可能付了两次，由人核对。"),
     "read back": _("修复后读回的与写入的不同，需查明是谁改的。"),
     "the ledger refused after money moved": _("资金已动，账务却拒绝记下一段；这一步机器不能跳过。"),
 }

@@ -118,6 +118,7 @@ REASONS: Mapping[str, Any] = {
     "missing": _("生产系统中没有这个交易号"),
     "crashed_too_often": _("每次修复都异常中断，已搁置，需人工核查"),
     "money_found": _("重试耗尽之后得知资金已动，需人工核查"),
+    "money_after_close": _("关闭之后得知资金已动，需人工核查"),
     "internal error": _("客户端内部错误"),
     # a collection
     "no_agent_online": _("没有在线的客户端"),
@@ -176,6 +177,7 @@ EVENTS: Mapping[str, Any] = {
     "hold_began": _("超出限额，待人工执行"),
     "hold_ended": _("不再因限额等待"),
     "money_found": _("重试耗尽之后得知资金已动，需人工核查"),
+    "money_after_close": _("关闭之后得知资金已动，需人工核查"),
     "attempt_pay_again": _("再付"),
     "attempt_reverse": _("冲正"),
     "order_propose": _("提交资金指令"),

@@ -30,6 +30,8 @@ from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
 
 VERIFY_DEADLINE: Final = timedelta(minutes=5)
+MONEY_AFTER_CLOSE: Final = "money_after_close"
+"""Money moved after the trade's last anomaly was closed: no look that nobody ordered closes this one."""
 
 GroupIds = Collection[int] | None
 """The groups a person may see; None: all."""
@@ -145,8 +147,8 @@ def order_verifies(
 def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: datetime) -> Anomaly | None:
     """Apply the answer of a Verify; return the anomaly it concerns, None where that is closed by now.
 
-    Only ``consistent`` heals. An answer that comes while a repair runs changes nothing: the repair reads
-    afresh.
+    Only ``consistent`` heals, and only what awaits no person's look (MONEY_AFTER_CLOSE). An answer that comes
+    while a repair runs changes nothing: the repair reads afresh.
     """
     anomaly = find_open(session, agent.group_id, message.trade_no)
     if anomaly is None or anomaly.state == "repairing" or message.outcome == "error":
@@ -155,6 +157,8 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
     session.touch("anomalies")
     command_id = message.command_id
     match message.outcome:
+        case "consistent" if _awaits_a_look(session, anomaly, command_id):
+            pass
         case "consistent":
             close_consistent(session, anomaly, now, command_id)
         case "missing":
@@ -210,6 +214,15 @@ def _decide(session: WorkSession, anomaly: Anomaly, outcome: str, message: Facts
     if anomaly.state in ("open", "waiting"):
         anomaly.reason = message.reason[:200]
         anomaly.fixer_code = message.fixer_code or anomaly.fixer_code
+
+
+def _awaits_a_look(session: WorkSession, anomaly: Anomaly, command_id: str | None) -> bool:
+    if anomaly.state != "needs_human" or _was_ordered(session, anomaly, command_id):
+        return False
+    told = select(AnomalyEvent.id).where(
+        AnomalyEvent.anomaly_id == anomaly.id, AnomalyEvent.code == MONEY_AFTER_CLOSE
+    )
+    return session.scalars(told).first() is not None
 
 
 def _was_ordered(session: WorkSession, anomaly: Anomaly, command_id: str | None) -> bool:

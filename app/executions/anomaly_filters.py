@@ -61,6 +61,7 @@ CAUSES: Final = (
     "claim_refuted",
     "claim_unanswered",
     "money_found",
+    "money_after_close",
     "crashed_too_often",
 )
 """The reasons offered as the filter ``cause``; any other may stand in the URL."""

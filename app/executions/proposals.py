@@ -46,6 +46,7 @@ CHANGED: Final = (
     "the bank no longer has the money where it had",
     "claim_refuted",
     "claim_unanswered",
+    "money_after_close",
 )
 """What was read does not hold any more, or someone may have been at work: it is read afresh first."""
 UNPAID: Final = ("processing, debited, bank failed", "debited, payout failed")

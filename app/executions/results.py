@@ -26,7 +26,7 @@ from app.anomalies.states import (
 from app.audit.service import SYSTEM
 from app.columns import fitting
 from app.errors import ConflictError
-from app.executions import attempt_record, crashes, moved_money, order_course
+from app.executions import attempt_record, crashes, late_money, moved_money, order_course
 from app.executions.models import Attempt
 from app.executions.retries import has_attempts_left
 from app.plans.service import find_plan
@@ -51,6 +51,8 @@ def record_result(session: WorkSession, agent: Agent, message: RepairFinished, n
     anomaly = session.get_one(Anomaly, attempt.anomaly_id)
     session.touch("executions", "anomalies", "home")
     if message.money_moved:
+        if late_money.is_news(anomaly):
+            _take_row(late_money.tell(session, anomaly, message, now), message, now)
         moved_money.note(session, anomaly, now, message.command_id)
     if not finish.counts:
         _keep_evidence(session, anomaly, message, now)

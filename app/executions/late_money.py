@@ -1,0 +1,84 @@
+"""A word of money that comes after its anomaly was closed: that stays closed, and a person must learn of it.
+
+The trade stands in 待人工 again, as an anomaly of its own, with the alert of any other, until a person has
+had it verified, said that it was settled outside, or closed it.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from agent.protocol import RepairFinished
+from app.anomalies.models import TERMINAL_STATES, Anomaly
+from app.anomalies.service import MONEY_AFTER_CLOSE, find_open
+from app.anomalies.states import change_state, count, note
+from app.audit.service import SYSTEM
+from app.executions import moved_money
+from app.unit_of_work import WorkSession
+
+DECISION: Final = "repair"
+"""The decision kept beside it: nothing read afterwards takes it from the person, as ``human`` would allow."""
+KEPT: Final = (
+    "group_id",
+    "trade_no",
+    "trade_id",
+    "kind",
+    "bookkeeping",
+    "channel",
+    "amount_minor",
+    "currency",
+    "fixer_code",
+    "row",
+    "facts",
+    "row_hash",
+    "row_changed_at",
+)
+
+
+def is_news(anomaly: Anomaly) -> bool:
+    """Return whether nobody counts on this money: for what our own repair moved, *repaired* accounts.
+
+    Ask before the word is noted on the anomaly.
+    """
+    return anomaly.state in TERMINAL_STATES and not (anomaly.state == "repaired" and anomaly.has_moved_money)
+
+
+def tell(session: WorkSession, closed: Anomaly, message: RepairFinished, now: datetime) -> Anomaly:
+    """Bring the trade of a closed anomaly to a person; return the anomaly that stands for it now.
+
+    Where the trade has been reported anew, that one goes to the person; a repair of it that is under way has
+    read production's own table and is left to end, with the word in its history.
+    """
+    anomaly = find_open(session, closed.group_id, closed.trade_no) or _open_anew(session, closed, now)
+    moved_money.note(session, anomaly, now, message.command_id)
+    code, command_id = MONEY_AFTER_CLOSE, message.command_id
+    if anomaly.state in ("repairing", "needs_human"):
+        note(session, anomaly, code=code, reason=code, actor=SYSTEM, now=now, command_id=command_id)
+        return anomaly
+    anomaly.outcome, anomaly.reason = DECISION, code
+    change_state(
+        session,
+        anomaly,
+        "needs_human",
+        code=code,
+        reason=code,
+        actor=SYSTEM,
+        now=now,
+        command_id=command_id,
+    )
+    return anomaly
+
+
+def _open_anew(session: WorkSession, closed: Anomaly, now: datetime) -> Anomaly:
+    anomaly = Anomaly(
+        **{name: getattr(closed, name) for name in KEPT},
+        state="open",
+        outcome=DECISION,
+        reason=MONEY_AFTER_CLOSE,
+        first_seen_at=now,
+        last_seen_at=now,
+        changed_at=now,
+    )
+    session.add(anomaly)
+    session.flush()
+    count(session, anomaly.group_id, "new", now, amount_minor=anomaly.amount_minor or 0)
+    return anomaly

@@ -1,0 +1,171 @@
+"""A result tells of money after its anomaly was closed: the closed one stays, and a person learns of it."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from app.agents import commands
+from app.agents.models import Agent, Command
+from app.alerts.models import AlertEvent
+from app.anomalies import service
+from app.anomalies.models import Anomaly
+from app.anomalies.queries import list_events
+from app.executions import results, verifications
+from app.executions.exceptions import count_tabs
+from app.executions.service import Order, start_attempt
+from app.monitor.home import list_urgent
+from app.plans.models import Plan
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
+from tests.factories import (
+    NOW,
+    PERSON,
+    facts_read,
+    finished,
+    hand_to,
+    make_agent,
+    make_anomaly,
+    make_group,
+    make_plan,
+)
+
+pytestmark = pytest.mark.each_engine
+
+TICK = Order("tick", PERSON, "", NOW)
+LATER = NOW + timedelta(minutes=3)
+REASON = service.MONEY_AFTER_CLOSE
+
+
+@pytest.fixture
+def group(session: WorkSession) -> SystemGroup:
+    return make_group(session)
+
+
+@pytest.fixture
+def agent(session: WorkSession, group: SystemGroup) -> Agent:
+    return make_agent(session, group)
+
+
+@pytest.fixture
+def plan(session: WorkSession, group: SystemGroup) -> Plan:
+    return make_plan(session, group)
+
+
+@pytest.fixture
+def anomaly(session: WorkSession, group: SystemGroup) -> Anomaly:
+    return make_anomaly(session, group)
+
+
+@pytest.fixture
+def command(session: WorkSession, anomaly: Anomaly, plan: Plan, agent: Agent) -> Command:
+    """An attempt whose result has not come; the agent that has it went silent."""
+    attempt = start_attempt(session, anomaly, plan, TICK)
+    command = commands.find(session, attempt.command_id)
+    assert command is not None
+    hand_to(session, command, agent)
+    commands.close(session, command, "indeterminate", LATER, "its deadline passed")
+    return command
+
+
+def close(session: WorkSession, anomaly: Anomaly, state: str) -> None:
+    anomaly.state, anomaly.closed_at = state, LATER
+    session.flush()
+
+
+def open_one(session: WorkSession, closed: Anomaly) -> Anomaly | None:
+    session.flush()
+    return service.find_open(session, closed.group_id, closed.trade_no)
+
+
+def alerts(session: WorkSession) -> list[tuple[str, str, str]]:
+    session.flush()
+    return [(one.kind, one.key, one.params["reason"]) for one in session.scalars(select(AlertEvent))]
+
+
+@pytest.mark.parametrize("state", ["ignored", "healed", "repaired"])
+@pytest.mark.parametrize("outcome", ["repaired", "unknown", "failed"])
+def test_a_late_word_of_money_brings_a_closed_trade_to_a_person(
+    session: WorkSession, agent: Agent, anomaly: Anomaly, command: Command, state: str, outcome: str
+) -> None:
+    close(session, anomaly, state)
+    results.record_result(session, agent, finished(command, outcome, money_moved=True), LATER)
+    told = open_one(session, anomaly)
+    assert told is not None
+    assert (anomaly.state, told.state, told.reason) == (state, "needs_human", REASON)
+    assert (told.has_moved_money, told.money_moved_at) == (True, LATER)
+    assert alerts(session) == [("needs_human", anomaly.trade_no, REASON)]
+    assert count_tabs(session, None).human == 1
+    assert [one.id for one in list_urgent(session, None)] == [told.id]
+
+
+def test_a_zombies_word_of_money_counts_as_evidence_and_is_told_too(
+    session: WorkSession, agent: Agent, anomaly: Anomaly, command: Command
+) -> None:
+    close(session, anomaly, "ignored")
+    command.fence += 1
+    message = finished(command, "refused", fence=command.fence - 1, money_moved=True)
+    results.record_result(session, agent, message, LATER)
+    assert open_one(session, anomaly) is not None
+    assert [one.code for one in list_events(session, anomaly.id, count=9)][-1] == "late_result"
+
+
+def test_a_late_word_without_money_opens_nothing(
+    session: WorkSession, agent: Agent, anomaly: Anomaly, command: Command
+) -> None:
+    close(session, anomaly, "ignored")
+    results.record_result(session, agent, finished(command, "failed", money_moved=False), LATER)
+    assert open_one(session, anomaly) is None
+    assert alerts(session) == []
+
+
+def test_money_that_our_own_repair_has_moved_is_no_news(
+    session: WorkSession, agent: Agent, anomaly: Anomaly, command: Command
+) -> None:
+    anomaly.has_moved_money = True
+    close(session, anomaly, "repaired")
+    results.record_result(session, agent, finished(command, "refused", money_moved=True), LATER)
+    assert open_one(session, anomaly) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("open", "needs_human"),
+        ("exhausted", "needs_human"),
+        ("needs_human", "needs_human"),
+        ("repairing", "repairing"),
+    ],
+)
+def test_a_trade_reported_anew_is_the_one_that_tells(
+    session: WorkSession,
+    group: SystemGroup,
+    agent: Agent,
+    anomaly: Anomaly,
+    command: Command,
+    before: str,
+    after: str,
+) -> None:
+    close(session, anomaly, "ignored")
+    again = make_anomaly(session, group, trade_no=anomaly.trade_no, state=before)
+    results.record_result(session, agent, finished(command, "repaired", money_moved=True), LATER)
+    assert open_one(session, anomaly) is again
+    assert (again.state, again.has_moved_money) == (after, True)
+    assert REASON in [one.code for one in list_events(session, again.id, count=9)]
+
+
+@pytest.mark.parametrize("is_ordered", [False, True])
+def test_only_a_look_that_a_person_ordered_closes_it(
+    session: WorkSession, agent: Agent, anomaly: Anomaly, command: Command, is_ordered: bool
+) -> None:
+    close(session, anomaly, "ignored")
+    results.record_result(session, agent, finished(command, "repaired", money_moved=True), LATER)
+    told = open_one(session, anomaly)
+    assert told is not None
+    if is_ordered:
+        verify = service.verify(session, told.id, reason="told", actor=PERSON, group_ids=None, now=LATER)
+    else:
+        verify = service.order_verify(session, told, LATER)
+    hand_to(session, verify, agent)
+    verifications.record_facts(session, agent, facts_read(verify, "consistent"), LATER)
+    assert told.state == ("repaired" if is_ordered else "needs_human")
