@@ -76,12 +76,15 @@ def read_holds(session: ReadSession) -> Holds:
     )
 
 
-def find_block(session: ReadSession, group_id: int, fixer_code: str, now: datetime) -> Block | None:
+def find_block(
+    session: ReadSession, group_id: int, fixer_code: str, now: datetime, *, also: Stop | None = None
+) -> Block | None:
     """Return what keeps the group's repairs by this fixer from beginning, None where nothing does.
 
-    Stops of single agents do where they hold every online agent of the group that offers the fixer.
+    Stops of single agents do where they hold every online agent of the group that offers the fixer. ``also``:
+    a stop taken to stand too.
     """
-    stops = list_standing(session)
+    stops = list_standing(session) + ([] if also is None else [also])
     for stop in stops:
         if stop.scope == "all" or (stop.scope == "group" and stop.group_id == group_id):
             return _block(stop)

@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from app.agents import queries, stops
+from app.agents.stop_reach import Reach, read_reach
 from app.agents.stops import Target
 from app.clock import current_time
 from app.errors import ConflictError, ForbiddenError, InvalidError, PiculusError
@@ -67,6 +68,16 @@ def set_stop() -> ResponseReturnValue:
     return finish(_("已紧急停止：不再开始新的修复，资金已动的修复做到完成"), url_for("stops.list_stops"))
 
 
+@blueprint.get("/reach")
+@requires("operator")
+def reach() -> ResponseReturnValue:
+    """What the chosen stop would reach, for the form; there is no page of it."""
+    chosen = request.args.get("target", "")
+    if not is_fragment_request():
+        return redirect(url_for("stops.set_stop", target=chosen or None))
+    return render_list("stops/_reach.html", "stops/_reach.html", reach=_reach(chosen))
+
+
 @blueprint.route("/<int:stop_id>/lift", methods=["GET", "POST"])
 @requires("operator")
 def lift_stop(stop_id: int) -> ResponseReturnValue:
@@ -115,7 +126,16 @@ def _read_target(text: str) -> Target:
 
 
 def _dialog(form: Form, status: int) -> ResponseReturnValue:
-    return render_dialog("stops/set.html", status, form=form, targets=_targets(form.text("target")))
+    chosen = form.text("target")
+    return render_dialog("stops/set.html", status, form=form, targets=_targets(chosen), reach=_reach(chosen))
+
+
+def _reach(chosen: str) -> Reach | None:
+    """Return what the chosen stop would reach, None for what cannot be chosen: the form says why."""
+    try:
+        return read_reach(db.session, _read_target(chosen), current_group_ids(), current_time())
+    except PiculusError:
+        return None
 
 
 def _targets(chosen: str) -> list[tuple[str, str]]:

@@ -57,7 +57,7 @@ def set_stop(
     who does not see all groups would stop them, ConflictError('stop_stands') where it stands already.
     """
     reason = required_reason(reason)
-    stop = _of(session, target, group_ids)
+    stop = stop_of(session, target, group_ids)
     standing = _standing_like(session, stop)
     if standing is not None:
         raise ConflictError("stop_stands", who=standing.set_by, why=standing.reason)
@@ -155,7 +155,7 @@ def get_stop(session: ReadSession, stop_id: int, group_ids: Sequence[int] | None
 
 def find_standing(session: WorkSession, target: Target) -> Stop | None:
     """Return the stop that stands for exactly this, or None. Raises NotFoundError (group, agent)."""
-    return _standing_like(session, _of(session, target, None))
+    return _standing_like(session, stop_of(session, target, None))
 
 
 def list_lifted(
@@ -169,7 +169,8 @@ def list_lifted(
     return page_of(session, Stop, filters, order, cut), capped_count(session, Stop, filters)
 
 
-def _of(session: WorkSession, target: Target, group_ids: Sequence[int] | None) -> Stop:
+def stop_of(session: ReadSession, target: Target, group_ids: Sequence[int] | None) -> Stop:
+    """Return a stop of this, not stored. Raises NotFoundError (group, agent), ForbiddenError('stop_all')."""
     if target.agent_id is not None:
         agent = service.get(session, target.agent_id)
         if group_ids is not None and agent.group_id not in group_ids:

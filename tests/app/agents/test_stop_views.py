@@ -9,11 +9,13 @@ from sqlalchemy import select
 
 from app.agents import service
 from app.agents.models import Agent, Stop
+from app.executions.service import Order, start_attempt
 from app.extensions import db
 from app.told import told_words
 from app.unit_of_work import unit_of_work
+from app.users.models import SystemGroup
 from tests.app.visitor import Visitor, visitor_of
-from tests.factories import NOW, make_agent, make_anomaly, make_group, make_plan
+from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan
 
 WHY = "金额异常，先停下"
 
@@ -97,6 +99,20 @@ def test_who_sees_one_group_stops_that_and_no_more(operator: Visitor, fleet: dic
     assert stop(operator, f"group:{fleet['PBMS']}") == 400
     assert stop(operator, f"agent:{fleet['pbms-1']}") == 400
     assert stored() == []
+
+
+def test_the_form_says_what_the_chosen_stop_would_reach(operator: Visitor, fleet: dict[str, int]) -> None:
+    with unit_of_work() as session:
+        group = session.get_one(SystemGroup, fleet["PBAP"])
+        anomaly = make_anomaly(session, group)
+        start_attempt(session, anomaly, make_plan(session, group), Order("click", PERSON, WHY, NOW))
+    chosen = f"group:{fleet['PBAP']}"
+    assert "1 笔待发送的修复" in operator.get(f"/stops/reach?target={chosen}", target="stop-reach").text
+    assert "1 笔待发送的修复" in operator.get(f"/stops/new?target={chosen}").text
+    for nothing in ("", "nonsense", "all", f"group:{fleet['PBMS']}"):
+        page = operator.get(f"/stops/reach?target={nothing}", target="stop-reach")
+        assert (page.status_code, "待发送" in page.text) == (200, False), nothing
+    assert operator.get(f"/stops/reach?target={chosen}").status_code == 302
 
 
 def test_a_viewer_looks_only(app: Flask, fleet: dict[str, int]) -> None:
