@@ -139,7 +139,8 @@ def set_limit(group_id: int) -> ResponseReturnValue:
     except PiculusError as error:
         form.fail(error)
         return _limit_dialog(form, group_id, _status(error))
-    return finish(_("复核限额已保存"), url_for("money_orders.list_orders"))
+    # The limits stand beside the live table, so the page is loaded anew.
+    return finish(_("复核限额已保存"), url_for("money_orders.list_orders"), moves=True)
 
 
 def _status(error: PiculusError) -> int:

@@ -212,6 +212,13 @@ def test_the_lists_of_exceptions_offer_no_retry_either(li_na: Visitor, group: Sy
     assert "这笔交易有一笔资金指令等待复核或正在执行" in text
 
 
+def test_a_limit_that_was_saved_stands_on_the_page_at_once(app: Flask, group: SystemGroup) -> None:
+    admin = visitor_of(app, "boss", "admin")
+    url = f"/exceptions/orders/limits/{group.id}"
+    answer = admin.post(url, {"limit": "50.00", "reason": "一律复核"}, target="dialog")
+    assert answer.headers["HX-Redirect"] == "/exceptions/orders"
+
+
 def test_an_administrator_sets_the_limit(app: Flask, li_na: Visitor, group: SystemGroup) -> None:
     url = f"/exceptions/orders/limits/{group.id}"
     admin = visitor_of(app, "boss", "admin")
