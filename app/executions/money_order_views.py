@@ -12,6 +12,7 @@ from app.errors import ConflictError, ForbiddenError, NotFoundError, PiculusErro
 from app.executions import money_orders, order_limits, order_queries
 from app.executions.order_guard import facts_of
 from app.executions.order_models import MoneyOrder
+from app.executions.order_people import person_of, require_another
 from app.extensions import db
 from app.forms import Form
 from app.i18n import translate as _
@@ -188,8 +189,21 @@ def _decision(form: Form, order_id: int, action: str, status: int) -> ResponseRe
         anomaly=anomaly,
         action=action,
         facts_read=facts_of(anomaly),
+        is_refused=action == "confirm" and _is_refused(form, order),
         is_stale=money_orders.box_of(db.session, anomaly).is_stale,
     )
+
+
+def _is_refused(form: Form, order: MoneyOrder) -> bool:
+    """Whether this person is not surely another than the proposer, which the form then says."""
+    try:
+        require_another(
+            db.session, order, person_of(db.session, current_actor(), order.group_id), current_time()
+        )
+    except ConflictError as error:
+        form.fail(error)
+        return True
+    return False
 
 
 def _limit_dialog(form: Form, group_id: int, status: int) -> ResponseReturnValue:

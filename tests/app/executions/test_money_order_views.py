@@ -13,7 +13,7 @@ from agent.facts import BankFact, BankState
 from app.doubts import NEXT_STEPS
 from app.executions.order_models import MoneyOrder
 from app.extensions import db
-from app.users.models import SystemGroup
+from app.users.models import SystemGroup, User
 from tests.app.executions.unpaid import change, make_world, plant, read_order, unpaid_facts
 from tests.app.visitor import Visitor, visitor_of
 
@@ -123,6 +123,9 @@ def test_above_the_limit_another_person_confirms(li_na: Visitor, wang: Visitor, 
     answer = li_na.post(confirm, {"reason": "mine"})
     assert (answer.status_code, read_order(order_id).state) == (409, "proposed")
     assert "须由提交人以外的另一个人复核" in answer.text
+    opened = li_na.get(confirm).text
+    assert "须由提交人以外的另一个人复核" in opened
+    assert 'name="reason"' not in opened
     assert wang.post(confirm, {"reason": "独立核对过"}).status_code == 303
     assert (read_order(order_id).state, read_order(order_id).confirmed_by) == ("issued", "wang.qiang")
     assert wang.post(confirm, {"reason": "again"}).status_code == 409
@@ -210,6 +213,19 @@ def test_the_lists_of_exceptions_offer_no_retry_either(li_na: Visitor, group: Sy
     assert NUMBER in text
     assert f"/anomalies/{anomaly_id}/retry" not in text
     assert "这笔交易有一笔资金指令等待复核或正在执行" in text
+
+
+def test_who_made_the_account_is_told_so_before_a_reason_is_typed(
+    app: Flask, li_na: Visitor, group: SystemGroup
+) -> None:
+    order_id = propose(li_na, plant(group, amount=LARGE))
+    admin = visitor_of(app, "boss", "admin")
+    li_na_id = db.session.scalars(select(User.id).where(User.username == "li.na")).one()
+    admin.post(f"/users/{li_na_id}/reset", {"reason": "忘记密码"})
+    opened = admin.get(f"/exceptions/orders/{order_id}/confirm").text
+    assert "不能互相复核" in opened
+    assert 'name="reason"' not in opened
+    assert 'name="reason"' in admin.get(f"/exceptions/orders/{order_id}/reject").text
 
 
 def test_a_limit_that_was_saved_stands_on_the_page_at_once(app: Flask, group: SystemGroup) -> None:
