@@ -54,6 +54,12 @@ def test_an_anomaly_offers_both_where_its_facts_allow_it(li_na: Visitor, group: 
     assert "¥1,000.00" in text
 
 
+def test_what_a_person_decides_is_not_called_repairable(li_na: Visitor, group: SystemGroup) -> None:
+    text = li_na.get(f"/anomalies/{plant(group, outcome='repair')}").text
+    assert "判定：需人工" in text
+    assert "判定：可修复" not in text
+
+
 def test_it_says_why_not_and_what_to_do_next_where_they_do_not(li_na: Visitor, group: SystemGroup) -> None:
     facts = msgspec.to_builtins(unpaid_facts(NUMBER, status="not_found"))
     text = li_na.get(f"/anomalies/{plant(group, trade_no=NUMBER, facts=facts)}").text
