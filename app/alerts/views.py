@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from flask import Blueprint, request, url_for
+from flask import Blueprint, current_app, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from app import filters
 from app.alerts import channels, queries, resending
 from app.alerts.models import AlertDelivery
-from app.alerts.outbox import Letter, letter_of
+from app.alerts.outbox import letter_of
 from app.alerts.queries import DeliveryFilter
 from app.alerts.texts import Message, compose
 from app.clock import current_time
@@ -55,7 +55,7 @@ def list_deliveries() -> ResponseReturnValue:
 def show_delivery(delivery_id: int) -> ResponseReturnValue:
     delivery = queries.get_delivery(db.session, delivery_id, current_group_ids())
     # What has not been sent has no words of its own yet.
-    message = Message(delivery.title, delivery.body) if delivery.title else compose(_unsent(delivery), "")
+    message = Message(delivery.title, delivery.body) if delivery.title else _foretold(delivery)
     return render_detail("alerts/detail.html", delivery=delivery, message=message)
 
 
@@ -87,9 +87,10 @@ def _send_dialog(form: Form, delivery_id: int, status: int) -> ResponseReturnVal
     return render_dialog("alerts/send_again.html", status, form=form, delivery=delivery)
 
 
-def _unsent(delivery: AlertDelivery) -> Letter:
-    """Return the delivery as a letter to the reader of this page."""
-    return letter_of(delivery, delivery.group, url="", language=language(), zone=choose_zone())
+def _foretold(delivery: AlertDelivery) -> Message:
+    """Return what would be sent, in the words and at the clock of the reader of this page."""
+    letter = letter_of(delivery, delivery.group, url="", language=language(), zone=choose_zone())
+    return compose(letter, "", current_app.extensions["settings"].environment_name)
 
 
 def _channel_choices(allowed: list[int] | None) -> list[tuple[str, str]]:

@@ -209,6 +209,8 @@ def test_a_person_sees_the_alerts_of_their_groups(app: Flask, rounds: Rounds, se
 
 
 def test_what_was_silenced_can_be_read(app: Flask, rounds: Rounds, sender: FakeSender) -> None:
+    told = {"environment_name": "sandbox"}
+    app.extensions["settings"] = app.extensions["settings"].model_copy(update=told)
     add_channel(language="en")
     add_trades(add_group(), 2)
     operator = visitor_of(app, "oper", "operator", groups=["PBAP"])
@@ -217,6 +219,7 @@ def test_what_was_silenced_can_be_read(app: Flask, rounds: Rounds, sender: FakeS
     (one,) = deliveries()
     page = operator.get(f"/alerts/{one.id}").text
     assert "这条消息因静默没有发送" in page
+    assert "Piculus 沙箱 · 待人工 × 2 · PBAP" in page
     assert "PBAP 有 2 笔交易转为待人工" in page
 
 
