@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from agent import unpaid
-from agent.facts import BankFact, BankState
+from agent.facts import BankFact, BankState, RequestFact
 from app.doubts import NEXT_STEPS
 from app.executions.order_models import MoneyOrder
 from app.extensions import db
@@ -67,6 +67,16 @@ def test_it_says_why_not_and_what_to_do_next_where_they_do_not(li_na: Visitor, g
     assert "/reverse" not in text
     assert "有银行没有明确拒绝的请求，可能仍会到达、付出。" in text
     assert "下一步：再付，按原请求号再发，银行会付出或明确失败；要冲正，先请银行作废这个请求号" in text
+
+
+def test_where_the_bank_has_paid_nothing_says_that_it_has_not(li_na: Visitor, group: SystemGroup) -> None:
+    paid = BankFact(BankState.SUCCESS, (RequestFact(f"{NUMBER}-0", 0, "success", BankState.SUCCESS),))
+    facts = msgspec.to_builtins(unpaid_facts(NUMBER, bank=paid))
+    fields = {"trade_no": NUMBER, "facts": facts, "reason": "processing with a posted leg"}
+    text = li_na.get(f"/anomalies/{plant(group, **fields)}").text
+    assert text.count("不能：银行已经付出") == 1
+    for untrue in ("银行没有付出", "现在还不能", "须由另一个人复核", "/pay_again"):
+        assert untrue not in text
 
 
 def test_without_a_number_it_is_closed_by_hand_and_no_verification_is_promised(
