@@ -88,7 +88,7 @@ def test_without_a_number_it_is_closed_by_hand_and_no_verification_is_promised(
     queue = li_na.get("/exceptions?tab=human").text
     for told in ("没有明确失败", "不能：", "然后“外部已处理，关闭”"):
         assert told in text
-    for promised in ("现在还不能", "/pay_again", "/reverse", "选择再付"):
+    for promised in ("客户已扣款，银行没有付出", "现在还不能", "/pay_again", "/reverse", "选择再付"):
         assert promised not in text
     assert "向银行查清后关闭" in queue
     assert "再付或冲正" not in queue
