@@ -1,7 +1,9 @@
 """Shadow as pages: the switch and its mark, a plan's results, one prediction, the dry run of an anomaly."""
 
+import json
 import re
 
+import msgspec
 import pytest
 from flask import Flask
 
@@ -13,7 +15,7 @@ from app.plans.prediction_models import Prediction
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup
 from tests.app.visitor import Visitor, visitor_of
-from tests.factories import FIXER, NOW, make_agent, make_anomaly, make_group, make_plan, row_of
+from tests.factories import FIXER, NOW, facts_of, make_agent, make_anomaly, make_group, make_plan, row_of
 
 TABLE = "predictions-table"
 VOUCHER = "GA260302040107000042"
@@ -176,6 +178,17 @@ def test_a_prediction_shows_what_was_foretold_beside_what_happened(operator: Vis
         assert re.search(r'<span class="red">.*?人工补账</span>', row, re.DOTALL)
         assert "记账时分配" in text
         assert "与预测不同" in text
+
+
+def test_a_prediction_shows_row_ledger_and_bank_as_they_were_read(operator: Visitor, plan: Plan) -> None:
+    facts = json.loads(msgspec.json.encode(facts_of("CO1")))
+    url = f"/anomalies/predictions/{plant(plan, 'CO1', facts=facts)}"
+    card = operator.get(url).text.partition('class="three-way"')[2]
+    assert [re.sub("<.*?>", "", title) for title in re.findall(r"<h3>(.*?)</h3>", card)] == [
+        "交易记录",
+        "账务",
+        "银行银行成功",
+    ]
 
 
 def _anomaly_of(prediction_id: int) -> int:
