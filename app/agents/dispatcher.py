@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 from flask import Flask
-from sqlalchemy import func, or_, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.errors import ProtocolError
@@ -21,7 +21,7 @@ from app.agents import commands, recovery
 from app.agents.claims import Claim, assign, claim
 from app.agents.command_frames import message_of
 from app.agents.hub import AgentSession, Hub, reason_to_end
-from app.agents.models import IS_LIVE, Agent, Command
+from app.agents.models import IS_LIVE, IS_PENDING, Agent, Command
 from app.agents.presence import Presence
 from app.agents.standing import read_holds
 from app.agents.writer import Job, Writer
@@ -40,6 +40,19 @@ ENDED_SECONDS: Final = 0.5
 HELLO_SECONDS: Final = 2.0
 """How long a session that a later handshake has overtaken is kept for that one's Hello."""
 PAGE: Final = 500
+
+_CURRENT: Final = select(Agent.id, Agent.epoch).where(
+    Agent.connected_at.is_not(None), Agent.revoked_at.is_(None)
+)
+_CANCELLED: Final = select(Command).where(
+    IS_LIVE, Command.state != "pending", Command.cancel_requested_at.is_not(None)
+)
+_WAITING: Final = (
+    select(SystemGroup.id)
+    .where(SystemGroup.is_enabled, exists().where(Command.group_id == SystemGroup.id, IS_PENDING))
+    .order_by(SystemGroup.id)
+)
+"""Asked again and again, so built once."""
 
 _CLAIM: Final = Failpoint("server.claim.before")
 _CLAIMED: Final = Failpoint("server.claim.after")
@@ -132,10 +145,7 @@ class Dispatcher:
         held = self._hub.sessions()
         if not held:
             return
-        rows = db.session.execute(
-            select(Agent.id, Agent.epoch).where(Agent.connected_at.is_not(None), Agent.revoked_at.is_(None))
-        )
-        current = {row.id: row.epoch for row in rows}
+        current = {row.id: row.epoch for row in db.session.execute(_CURRENT)}
         ended = [one for one in held if one.peer is not None and current.get(one.agent_id) != one.epoch]
         now = time.monotonic()
         self._ended_since = {one: self._ended_since.get(one, now) for one in ended}
@@ -151,11 +161,7 @@ class Dispatcher:
         held = {session.agent_id: session for session in self._hub.sessions() if session.is_ready}
         if not held:
             return
-        asked = db.session.scalars(
-            select(Command).where(
-                IS_LIVE, Command.state != "pending", Command.cancel_requested_at.is_not(None)
-            )
-        ).all()
+        asked = db.session.scalars(_CANCELLED).all()
         waiting = {command.id for command in asked}
         self._cancels_sent = {one: epoch for one, epoch in self._cancels_sent.items() if one in waiting}
         for command in asked:
@@ -171,14 +177,16 @@ class Dispatcher:
     def _dispatch(self) -> bool:
         """Claim and send one page of each group; return whether there may be more."""
         ready = [session for session in self._hub.sessions() if session.is_ready]
-        if not ready:
+        waiting = self._waiting({session.group_id for session in ready}) if ready else []
+        if not waiting:
             return False
+        ready = [session for session in ready if session.group_id in waiting]
         holds = read_holds(db.session)
         for one in ready:
             one.is_held = holds.holds(one.agent_id, one.group_id)
         room = self._room(ready)
         wanted: list[Claim] = []
-        for group_id in self._enabled({session.group_id for session in ready}):
+        for group_id in waiting:
             wanted += self._claims_of(group_id, [one for one in ready if one.group_id == group_id], room)
         if not wanted:
             return False
@@ -189,10 +197,11 @@ class Dispatcher:
         self._send(claimed)
         return len(claimed) >= PAGE
 
-    def _enabled(self, group_ids: set[int]) -> list[int]:
-        """Return those of the groups that are enabled: a disabled one is sent nothing new."""
-        enabled = select(SystemGroup.id).where(SystemGroup.is_enabled).order_by(SystemGroup.id)
-        return [group_id for group_id in db.session.scalars(enabled) if group_id in group_ids]
+    def _waiting(self, group_ids: set[int]) -> list[int]:
+        """Return those of the groups that have pending commands and are enabled: a disabled one is sent
+        nothing new. Most rounds ask no more than this.
+        """
+        return [group_id for group_id in db.session.scalars(_WAITING) if group_id in group_ids]
 
     def _room(self, sessions: list[AgentSession]) -> dict[int, int]:
         """Return how many more commands each agent may be sent."""

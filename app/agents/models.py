@@ -41,6 +41,8 @@ _ended_sql = "state IN ('finished', 'rejected', 'cancelled', 'expired', 'indeter
 IS_LIVE: Final[ColumnElement[bool]] = literal_column(f"command.{_live_sql}")
 """A command is live, in the words of the partial indexes: by a list of bound values SQLite would not know
 them again and read every command there ever was. A query narrows further by ``state`` as it likes."""
+IS_PENDING: Final[ColumnElement[bool]] = literal_column("command.state = 'pending'")
+"""A command waits to be sent, likewise."""
 IS_ENDED: Final[ColumnElement[bool]] = literal_column(f"command.{_ended_sql}")
 """A command holds its trade no longer, in the words of its partial index."""
 

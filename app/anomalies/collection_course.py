@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from app.agents import commands
 from app.agents.models import LIVE, Command
@@ -26,6 +26,7 @@ from app.users.models import SystemGroup
 WAIT_FOR_AGENTS: Final = timedelta(seconds=60)
 MAX_TASKS_A_SHARD: Final = 3
 LIVE_TASK_STATES: Final = ("pending", "running")
+_HAS_LIVE: Final = select(exists().where(IS_LIVE_RUN).select_from(CollectionRun))
 
 
 def current_tasks(session: ReadSession, run: CollectionRun) -> list[CollectionTask]:
@@ -131,6 +132,11 @@ def group_disabled(
     live = select(CollectionRun).where(IS_LIVE_RUN, CollectionRun.group_id == group.id)
     for run in list(session.scalars(live).unique()):
         cancel_run(session, run.id, actor=actor, reason=reason, group_ids=None, now=now)
+
+
+def has_live(session: ReadSession) -> bool:
+    """Return whether tend_runs has a run to look at; a read that needs no lock."""
+    return bool(session.scalar(_HAS_LIVE))
 
 
 def tend_runs(session: WorkSession, now: datetime) -> int:

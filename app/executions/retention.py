@@ -1,13 +1,16 @@
 """Deleting what is too old, in batches of at most BATCH rows, so that no writer waits long."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from sqlalchemy import CursorResult, Delete, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, CursorResult, and_, delete, exists, func, select, tuple_
 
 from app.agents.models import LIVE, Command, Frame, ReceivedMessage
+from app.extensions import Base
 from app.guards.models import BegunRepair
+from app.keyset import ReadSession
 from app.plans.models import Tick
 from app.unit_of_work import WorkSession
 from app.users.models import EndedLogin
@@ -34,8 +37,28 @@ class Ages(Protocol):
     def tick_days(self) -> float: ...
 
 
-Sweep = Callable[[WorkSession], int]
-"""Deletes one batch and returns how many rows went; a full batch means that more may follow."""
+@dataclass(frozen=True)
+class Sweep:
+    """One kind of row that grows old. ``find`` returns the condition of the next batch, None for none."""
+
+    model: type[Base]
+    find: Callable[[ReadSession], ColumnElement[bool] | None]
+
+    def has_work(self, session: ReadSession) -> bool:
+        """Return whether a batch would delete anything; a read that needs no lock."""
+        old = self.find(session)
+        return old is not None and bool(session.scalar(select(exists().where(old).select_from(self.model))))
+
+    def delete_batch(self, session: WorkSession) -> int:
+        """Delete one batch; return how many rows went: a full batch means that more may follow."""
+        old = self.find(session)
+        if old is None:
+            return 0
+        done = session.execute(
+            delete(self.model).where(old), execution_options={"synchronize_session": False}
+        )
+        assert isinstance(done, CursorResult)
+        return done.rowcount
 
 
 def sweeps(ages: Ages, now: datetime) -> tuple[Sweep, ...]:
@@ -46,26 +69,26 @@ def sweeps(ages: Ages, now: datetime) -> tuple[Sweep, ...]:
     logins_before = now - LOGIN_LASTS
     ticks_before = now - timedelta(days=ages.tick_days)
     return (
-        lambda session: _delete_heartbeats(session, heartbeats_before),
-        lambda session: _delete_frames(session, frames_before),
-        lambda session: _cap_frames(session, ages.frame_rows_cap),
-        lambda session: _delete_messages(session, messages_before),
-        lambda session: _delete_verifies(session, frames_before),
-        lambda session: _delete_ticks(session, ticks_before),
-        lambda session: _delete_logins(session, logins_before),
-        lambda session: _delete_begun(session, now - COUNTED),
+        Sweep(Frame, lambda _: _old_heartbeats(heartbeats_before)),
+        Sweep(Frame, lambda _: _old_frames(frames_before)),
+        Sweep(Frame, lambda session: _frames_beyond(session, ages.frame_rows_cap)),
+        Sweep(ReceivedMessage, lambda _: _old_messages(messages_before)),
+        Sweep(Command, lambda _: _old_verifies(frames_before)),
+        Sweep(Tick, lambda _: _old_ticks(ticks_before)),
+        Sweep(EndedLogin, lambda _: _old_logins(logins_before)),
+        Sweep(BegunRepair, lambda session: _old_begun(session, now - COUNTED)),
     )
 
 
-def _delete_heartbeats(session: WorkSession, before: datetime) -> int:
+def _old_heartbeats(before: datetime) -> ColumnElement[bool]:
     # By the index on (type, id): ids rise with time, so the oldest of the type are looked at first.
     oldest = (
         select(Frame.id, Frame.at).where(Frame.type.in_(HEARTBEAT_TYPES)).order_by(Frame.id).limit(BATCH)
     ).subquery()
-    return _run(session, delete(Frame).where(Frame.id.in_(select(oldest.c.id).where(oldest.c.at < before))))
+    return Frame.id.in_(select(oldest.c.id).where(oldest.c.at < before))
 
 
-def _delete_verifies(session: WorkSession, before: datetime) -> int:
+def _old_verifies(before: datetime) -> ColumnElement[bool]:
     # A Verify writes nothing and is asked again and again; its frames go at the same age. A Repair stays: the
     # fence of the trade's next one is counted from it.
     oldest = (
@@ -75,24 +98,22 @@ def _delete_verifies(session: WorkSession, before: datetime) -> int:
         .limit(BATCH)
     ).subquery()
     old = select(oldest.c.seq).where(oldest.c.created_at < before, oldest.c.state.not_in(LIVE))
-    return _run(session, delete(Command).where(Command.seq.in_(old)))
+    return Command.seq.in_(old)
 
 
-def _delete_frames(session: WorkSession, before: datetime) -> int:
-    oldest = select(Frame.id).where(Frame.at < before).order_by(Frame.at).limit(BATCH)
-    return _run(session, delete(Frame).where(Frame.id.in_(oldest)))
+def _old_frames(before: datetime) -> ColumnElement[bool]:
+    return Frame.id.in_(select(Frame.id).where(Frame.at < before).order_by(Frame.at).limit(BATCH))
 
 
-def _cap_frames(session: WorkSession, cap: int) -> int:
+def _frames_beyond(session: ReadSession, cap: int) -> ColumnElement[bool] | None:
     # Two queries: asked for both at once, SQLite reads every id.
     newest, first = session.scalar(select(func.max(Frame.id))), session.scalar(select(func.min(Frame.id)))
     if newest is None or first is None or newest - first < cap:
-        return 0
-    oldest = select(Frame.id).where(Frame.id <= newest - cap).order_by(Frame.id).limit(BATCH)
-    return _run(session, delete(Frame).where(Frame.id.in_(oldest)))
+        return None
+    return Frame.id.in_(select(Frame.id).where(Frame.id <= newest - cap).order_by(Frame.id).limit(BATCH))
 
 
-def _delete_messages(session: WorkSession, before: datetime) -> int:
+def _old_messages(before: datetime) -> ColumnElement[bool]:
     key = tuple_(ReceivedMessage.agent_id, ReceivedMessage.message_id)
     oldest = (
         select(ReceivedMessage.agent_id, ReceivedMessage.message_id)
@@ -100,27 +121,19 @@ def _delete_messages(session: WorkSession, before: datetime) -> int:
         .order_by(ReceivedMessage.at)
         .limit(BATCH)
     )
-    return _run(session, delete(ReceivedMessage).where(key.in_(oldest)))
+    return key.in_(oldest)
 
 
-def _delete_ticks(session: WorkSession, before: datetime) -> int:
-    oldest = select(Tick.id).where(Tick.at < before).order_by(Tick.at).limit(BATCH)
-    return _run(session, delete(Tick).where(Tick.id.in_(oldest)))
+def _old_ticks(before: datetime) -> ColumnElement[bool]:
+    return Tick.id.in_(select(Tick.id).where(Tick.at < before).order_by(Tick.at).limit(BATCH))
 
 
-def _delete_begun(session: WorkSession, before: datetime) -> int:
+def _old_begun(session: ReadSession, before: datetime) -> ColumnElement[bool]:
     # Ids rise with time, one by one: the oldest are looked at, whatever is kept.
     first = session.scalar(select(func.min(BegunRepair.id)))
-    oldest = BegunRepair.id < (first or 0) + BATCH
-    return _run(session, delete(BegunRepair).where(oldest, BegunRepair.begun_at < before))
+    return and_(BegunRepair.id < (first or 0) + BATCH, BegunRepair.begun_at < before)
 
 
-def _delete_logins(session: WorkSession, before: datetime) -> int:
+def _old_logins(before: datetime) -> ColumnElement[bool]:
     oldest = select(EndedLogin.login_id).where(EndedLogin.at < before).order_by(EndedLogin.at).limit(BATCH)
-    return _run(session, delete(EndedLogin).where(EndedLogin.login_id.in_(oldest)))
-
-
-def _run(session: WorkSession, statement: Delete) -> int:
-    done = session.execute(statement, execution_options={"synchronize_session": False})
-    assert isinstance(done, CursorResult)
-    return done.rowcount
+    return EndedLogin.login_id.in_(oldest)

@@ -1,7 +1,8 @@
 """What the server does by itself, once a second: due plans and collections, time limits, overdue commands.
 
-Each part is its own unit of work; one that fails is logged and the others go on. Missed seconds are made up
-by the next one: every part looks at what is due by now, not at the second it runs in.
+Each part looks first, in reads that need no lock, whether there is anything to do, and only then opens a unit
+of work, which reads again: what was seen is a hint. A part that fails is logged and the others go on. Missed
+seconds are made up by the next one: every part looks at what is due by now, not at the second it runs in.
 """
 
 import logging
@@ -108,12 +109,18 @@ def dismiss_viewers(now: datetime) -> None:
 
 def start_first_collections(now: datetime) -> None:
     """Collect once where a group's agents have connected for the first time."""
+    if not ticking.has_first_collections(db.session, now):
+        return
+    db.session.remove()
     with unit_of_work() as session:
         ticking.start_first_collections(session, now)
 
 
 def tend_runs(now: datetime) -> None:
     """Carry live collection runs on."""
+    if not collection_course.has_live(db.session):
+        return
+    db.session.remove()
     with unit_of_work() as session:
         collection_course.tend_runs(session, now)
 
@@ -186,6 +193,9 @@ def _tend_bulk_repair(bulk_id: int, now: datetime) -> None:
 
 def resume_clicked(now: datetime) -> None:
     """Go on with repairs of manual plans that have moved money."""
+    if not ticking.has_clicked(db.session):
+        return
+    db.session.remove()
     with unit_of_work() as session:
         ticking.resume_clicked(session, now)
 
@@ -232,8 +242,11 @@ def delete_old_rows(now: datetime) -> None:
 
 
 def _delete_batch(sweep: retention.Sweep) -> int:
+    if not sweep.has_work(db.session):
+        return 0
+    db.session.remove()
     with unit_of_work() as session:
-        return sweep(session)
+        return sweep.delete_batch(session)
 
 
 EVERY_SECOND: Final[tuple[Part, ...]] = (

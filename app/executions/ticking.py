@@ -111,12 +111,13 @@ def _attempt(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now
     return verifies + len(start_attempts(session, going, plan, Order("tick", SYSTEM, "", now)))
 
 
-def resume_clicked(session: WorkSession, now: datetime) -> int:
-    """Go on with repairs that a click began and that have moved money; return how many commands that made.
+def has_clicked(session: ReadSession) -> bool:
+    """Return whether resume_clicked may find anything; a read that needs no lock."""
+    return bool(_clicked(session))
 
-    A manual plan has no ticks, but money on its way does not wait for a second click. A disabled plan repairs
-    nothing, nor does one in shadow.
-    """
+
+def _clicked(session: ReadSession) -> list[Plan]:
+    """Return the manual plans of which repairs have moved money and not ended."""
     begun = exists().where(
         Anomaly.group_id == Plan.group_id,
         Anomaly.fixer_code == Plan.fixer_code,
@@ -125,9 +126,18 @@ def resume_clicked(session: WorkSession, now: datetime) -> int:
     )
     plans = session.scalars(
         select(Plan).where(Plan.mode == "manual", Plan.state == "normal", ~Plan.is_shadow, begun)
-    ).unique()
+    )
+    return list(plans.unique())
+
+
+def resume_clicked(session: WorkSession, now: datetime) -> int:
+    """Go on with repairs that a click began and that have moved money; return how many commands that made.
+
+    A manual plan has no ticks, but money on its way does not wait for a second click. A disabled plan repairs
+    nothing, nor does one in shadow.
+    """
     made = 0
-    for plan in list(plans):
+    for plan in _clicked(session):
         if plan.group.is_enabled and fleet.is_offered(session, plan.group_id, plan.fixer_code, now):
             half_done = _repairable(session, plan, 0, now).where(Anomaly.has_moved_money)
             if find_block(session, plan.group_id, plan.fixer_code, now) is not None:
@@ -171,11 +181,23 @@ def run_schedule_tick(session: WorkSession, due: Due, now: datetime) -> Collecti
     return _collect(session, schedule, "cron", now)
 
 
+def has_first_collections(session: ReadSession, now: datetime) -> bool:
+    """Return whether start_first_collections would begin any; a read that needs no lock."""
+    return bool(_first_collections(session, now))
+
+
 def start_first_collections(session: WorkSession, now: datetime) -> int:
     """Collect once in each group whose agents have connected for the first time; return how many began.
 
     A group that is being collected, or was, by cron or click, needs no first collection.
     """
+    ready = _first_collections(session, now)
+    for schedule in ready:
+        _collect(session, schedule, "first_start", now)
+    return len(ready)
+
+
+def _first_collections(session: ReadSession, now: datetime) -> list[CollectionSchedule]:
     has_begun = or_(
         CollectionRun.trigger == "first_start",
         CollectionRun.state.in_((*collections.LIVE_RUN_STATES, "finished", "incomplete")),
@@ -187,10 +209,7 @@ def start_first_collections(session: WorkSession, now: datetime) -> int:
             ~exists().where(CollectionRun.group_id == CollectionSchedule.group_id, has_begun),
         )
     ).unique()
-    ready = [one for one in schedules if one.group.is_enabled and _are_connected(session, one.group_id, now)]
-    for schedule in ready:
-        _collect(session, schedule, "first_start", now)
-    return len(ready)
+    return [one for one in schedules if one.group.is_enabled and _are_connected(session, one.group_id, now)]
 
 
 def _are_connected(session: ReadSession, group_id: int, now: datetime) -> bool:

@@ -12,11 +12,12 @@ from flask import Flask
 from sqlalchemy import event
 
 from app.agents import overdue, recovery, stops
-from app.agents.hub import AgentSession
+from app.agents.hub import AgentSession, Hub
 from app.agents.models import Stop
 from app.agents.queries import live_commands, running_counts
 from app.agents.sockets import SocketLoop
-from app.executions import scheduler
+from app.anomalies import collection_course
+from app.executions import retention, scheduler, ticking
 from app.executions.queries import first_id_since
 from app.extensions import db
 from app.ticker import Viewer
@@ -72,6 +73,24 @@ def member(app: Flask) -> int:
         return agent.id
 
 
+@pytest.fixture
+def idle(app: Flask) -> int:
+    """An agent of a group whose plan is not due yet and whose anomaly waits for a person; returns its id."""
+    with unit_of_work() as session:
+        group = make_group(session)
+        agent = make_agent(session, group)
+        make_plan(session, group, next_due_at=NOW + timedelta(seconds=1))
+        make_anomaly(session, group, state="needs_human")
+        return agent.id
+
+
+def ready_session(hub: Hub, agent_id: int) -> AgentSession:
+    """The session of an agent of the first group that has said its Hello."""
+    session = AgentSession(hub, agent_id, 1, "PBAP", "127.0.0.1")
+    session.is_ready, session.epoch = True, 1
+    return session
+
+
 @pytest.mark.parametrize(
     "part", [*scheduler.EVERY_SECOND, *scheduler.EVERY_MINUTE], ids=lambda part: part.__name__
 )
@@ -83,11 +102,41 @@ def test_a_part_of_the_scheduler(app: Flask, part: scheduler.Part, member: int) 
         assert whole_reads(lambda: part(NOW)) == []
 
 
+def test_what_a_part_does_once_it_has_seen_work(app: Flask, member: int) -> None:
+    def work() -> None:
+        with unit_of_work() as session:
+            ticking.start_first_collections(session, NOW)
+            ticking.resume_clicked(session, NOW)
+            collection_course.tend_runs(session, NOW)
+            for sweep in retention.sweeps(app.extensions["settings"], NOW):
+                sweep.delete_batch(session)
+
+    assert whole_reads(work) == []
+
+
+@pytest.mark.parametrize(
+    "part", [*scheduler.EVERY_SECOND, *scheduler.EVERY_MINUTE], ids=lambda part: part.__name__
+)
+def test_a_part_with_nothing_to_do_takes_no_lock(part: scheduler.Part, idle: int) -> None:
+    with statements() as heard:
+        part(NOW)
+    assert [text for text, _ in heard if text.startswith("BEGIN")] == []
+
+
+def test_a_round_of_the_dispatcher_with_nothing_pending_asks_for_no_more_than_that(
+    app: Flask, idle: int
+) -> None:
+    runtime = app.extensions["runtime"]
+    runtime.hub.register(ready_session(runtime.hub, idle))
+    runtime.dispatcher.round()  # looks after presence and ended sessions too, which not each round does
+    with statements() as heard:
+        runtime.dispatcher.round()
+    assert len(heard) == 2, "cancels, and groups with pending commands"
+
+
 def test_a_round_of_the_dispatcher(app: Flask, member: int) -> None:
     runtime = app.extensions["runtime"]
-    session = AgentSession(runtime.hub, member, 1, "PBAP", "127.0.0.1")
-    session.is_ready, session.epoch = True, 1
-    runtime.hub.register(session)
+    runtime.hub.register(ready_session(runtime.hub, member))
     assert whole_reads(runtime.dispatcher.round) == []
 
 
@@ -114,9 +163,7 @@ def test_the_id_of_a_moment(member: int) -> None:
 
 def test_what_a_standing_stop_costs(app: Flask, member: int) -> None:
     runtime = app.extensions["runtime"]
-    session = AgentSession(runtime.hub, member, 1, "PBAP", "127.0.0.1")
-    session.is_ready, session.epoch = True, 1
-    runtime.hub.register(session)
+    runtime.hub.register(ready_session(runtime.hub, member))
     scheduler.run_due_plans(NOW)
     with unit_of_work() as work:
         work.add(Stop(scope="group", group_id=1, name="PBAP", reason="look", set_by="li.na", set_at=NOW))

@@ -33,7 +33,7 @@ def make_frame(session: WorkSession, type: str, days: float) -> None:
 
 
 def sweep_all(session: WorkSession, settings: Settings) -> int:
-    return sum(sweep(session) for sweep in retention.sweeps(settings, NOW))
+    return sum(sweep.delete_batch(session) for sweep in retention.sweeps(settings, NOW))
 
 
 def test_each_kind_of_row_goes_at_its_own_age(session: WorkSession, settings: Settings) -> None:
