@@ -1,7 +1,8 @@
 """Payout numbers given up as failed, asked about again: a bank may turn a failure of long ago into success.
 
-A trade that a repair paid under a later number, or reversed, is finished: row, ledger and the newest number
-agree, so no fixer's pattern holds it. Were a number given up paid after all, nobody would learn of it.
+A withdrawal that a repair paid under a later number, reversed, or confirmed as failed, is finished: row,
+ledger and the newest number agree, so no fixer's pattern holds it. Were a number given up paid after all,
+nobody would learn of it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,20 +13,20 @@ import msgspec
 
 from agent.decision import decide
 from agent.errors import PortError
-from agent.facts import BankFact, BankState, Facts, RequestFact, Status
+from agent.facts import BankFact, BankState, Facts, Kind, RequestFact, Status
 from agent.fixers.attempt import is_half_done
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.order import RepairSettings
-from agent.fixers.plan import PAYOUTS, REVERSED_LEG
+from agent.fixers.plan import PAYOUTS, REVERSED_LEG, WRITE_ROW
 from agent.fixers.reading import is_in_flight, read_legs, read_page
 from agent.ports import BankRequest, Ports, Trade, Window
 
 LOOK_BACK: Final = timedelta(days=90)
 """How long after its repair began a trade's superseded numbers are asked about: as long as a machine repairs
-a trade at all (``max_age``). Every collection asks about one number a trade paid again, 500 an inquiry: were
-a thousand trades a day paid again, it would be 180 inquiries."""
-STEPS: Final = (*PAYOUTS, *REVERSED_LEG)
-"""The steps behind which a number may have been given up."""
+a trade at all (``max_age``). Every collection asks about one number a trade paid again or confirmed as
+failed, 500 an inquiry: were it a thousand trades a day, it would be 180 inquiries."""
+STEPS: Final = (*PAYOUTS, *REVERSED_LEG, WRITE_ROW)
+"""The steps behind which a number may have been given up: WRITE_ROW where it confirmed a failure."""
 
 
 class LateSuccess(msgspec.Struct, frozen=True):
@@ -63,8 +64,10 @@ def late_successes(window: Window, ports: Ports, settings: RepairSettings) -> It
 def superseded(trade: Trade, requests: Sequence[BankRequest]) -> list[BankRequest]:
     """Return the numbers that must not be paid any more, given all of the trade's.
 
-    Of a trade that shows success all but the newest; of any other, as after a reversal, every one.
+    Of a withdrawal that shows success all but the newest; of any other, as after a reversal, every one.
     """
+    if trade.kind is not Kind.WITHDRAW:
+        return []
     if trade.status is not Status.SUCCESS:
         return list(requests)
     newest = max((each.seq for each in requests), default=0)

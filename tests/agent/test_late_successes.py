@@ -1,6 +1,7 @@
 """A number given up as failed that the bank pays after all: each collection finds it, for a person.
 
-The trade was paid again or reversed meanwhile and is finished, so nobody else would ever look at it.
+The trade was paid again, reversed or confirmed as failed meanwhile and is finished, so nobody else
+would ever look at it.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from tests.fakes.faults import Crash
 LONG_AGO = Window(start=datetime(2020, 1, 1, tzinfo=UTC), end=datetime(2020, 1, 2, tzinfo=UTC))
 """A window that holds no row."""
 PAID_TWICE = ("human", "more than one request number succeeded")
-PAID_AND_REVERSED = ("human", "failed but bank paid")
+PAID_AND_REVERSED = FAILED_AND_PAID = ("human", "failed but bank paid")
 
 
 def paid_again_by_plan(desk: Desk) -> tuple[str, str]:
@@ -47,11 +48,28 @@ def reversed_by_order(desk: Desk) -> tuple[str, str]:
     return _left_alone(desk, trade_no, code)
 
 
+def confirmed_failed(desk: Desk) -> tuple[str, str]:
+    """A trade stuck in processing that its plan confirmed as failed: neither debited nor paid."""
+    trade_no, code = load_case(desk, "S9")
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    return _left_alone(desk, trade_no, code)
+
+
 def _left_alone(desk: Desk, trade_no: str, code: str) -> tuple[str, str]:
     desk.production.clock.advance(hours=1)
     assert Collected(desk).rows == []
     desk.production.faults.calls.clear()
     return trade_no, code
+
+
+def pay_after_all(desk: Desk, trade_no: str) -> None:
+    """The bank pays number 0: one it had failed, or one it had never heard of."""
+    bank, number = desk.production.bank, f"{trade_no}-0"
+    if number in bank.records:
+        bank.settle(number)
+    else:
+        payee = desk.production.trade(trade_no).bank_account_no
+        bank.put(BankRecord(number, "payout", "success", AMOUNT, payee))
 
 
 each_way = pytest.mark.parametrize(
@@ -60,6 +78,7 @@ each_way = pytest.mark.parametrize(
         (paid_again_by_plan, PAID_TWICE),
         (paid_again_by_order, PAID_TWICE),
         (reversed_by_order, PAID_AND_REVERSED),
+        (confirmed_failed, FAILED_AND_PAID),
     ],
 )
 Load = Callable[[Desk], tuple[str, str]]
@@ -70,7 +89,7 @@ Told = tuple[str, str]
 def test_a_number_given_up_that_is_paid_after_all_is_for_a_person(load: Load, told: Told) -> None:
     desk = Desk()
     trade_no, code = load(desk)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     collected = Collected(desk)
     assert collected.brief == [(code, *told)]
     assert collected.rows[0].after is None
@@ -82,7 +101,7 @@ def test_a_number_given_up_that_is_paid_after_all_is_for_a_person(load: Load, to
 def test_the_evidence_names_every_number_with_the_banks_word(load: Load, told: Told) -> None:
     desk = Desk()
     trade_no, _ = load(desk)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     facts = Collected(desk).rows[0].facts
     assert facts is not None
     paid = [each.request_no for each in facts.bank.requests if each.verdict is BankState.SUCCESS]
@@ -93,7 +112,7 @@ def test_the_evidence_names_every_number_with_the_banks_word(load: Load, told: T
 def test_nothing_more_is_moved_by_an_attempt_at_it(load: Load, told: Told) -> None:
     desk = Desk()
     trade_no, code = load(desk)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     before = numbers(desk), desk.production.balance(trade_no), desk.production.trades.row(trade_no)
     report = desk.attempt(trade_no, code)
     assert (report.outcome, report.reason, report.money_moved) == ("needs_human", told[1], False)
@@ -105,7 +124,7 @@ def test_it_is_found_whenever_its_row_changed_and_told_alike_each_time(load: Loa
     """The server takes a row with the hash of one ignored for the same fact."""
     desk = Desk()
     trade_no, code = load(desk)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     [first] = Collected(desk, window=LONG_AGO).rows
     desk.production.clock.advance(days=30)
     [later] = Collected(desk, window=LONG_AGO).rows
@@ -117,7 +136,7 @@ def test_it_is_found_whenever_its_row_changed_and_told_alike_each_time(load: Loa
 def test_it_is_asked_about_for_so_long_and_no_longer(load: Load, told: Told) -> None:
     desk = Desk()
     trade_no, _ = load(desk)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     desk.production.clock.at += LOOK_BACK - timedelta(hours=2)
     assert len(Collected(desk).rows) == 1
     desk.production.clock.advance(hours=2)
@@ -129,7 +148,7 @@ def test_it_is_asked_about_for_so_long_and_no_longer(load: Load, told: Told) -> 
 def test_a_reversed_trade_that_production_noted_as_paid_is_reported_once() -> None:
     desk = Desk()
     trade_no, _ = reversed_by_order(desk)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     desk.production.trades.note_bank_request(f"{trade_no}-0", "success")
     collected = Collected(desk, ["withdrawFailedFixServiceImpl"])
     assert collected.brief == [("withdrawFailedFixServiceImpl", *PAID_AND_REVERSED)]
@@ -166,7 +185,7 @@ def test_a_trade_paid_under_its_only_number_is_not_asked_about() -> None:
 def test_a_collection_of_recharges_asks_about_no_payout() -> None:
     desk = Desk()
     trade_no, _ = paid_again_by_plan(desk)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     assert Collected(desk, ["rechargeFailedFixServiceImpl"]).rows == []
     assert "trades.stepped" not in desk.production.faults.calls
 
@@ -174,7 +193,7 @@ def test_a_collection_of_recharges_asks_about_no_payout() -> None:
 def test_any_collection_of_withdrawals_finds_it_whichever_fixer_paid() -> None:
     desk = Desk()
     trade_no, code = paid_again_by_plan(desk)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     assert Collected(desk, ["withdrawTimeoutFixServiceImpl"]).brief == [(code, *PAID_TWICE)]
 
 
@@ -188,7 +207,7 @@ def test_one_that_cannot_be_asked_about_is_unverified_and_found_by_the_next(
 ) -> None:
     desk = Desk()
     trade_no, code = load(desk)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     desk.production.faults.down(port)
     collected = Collected(desk, window=LONG_AGO)
     assert (collected.rows, collected.counts[:2]) == ([], (1, 1))
@@ -200,7 +219,7 @@ def test_one_that_cannot_be_asked_about_is_unverified_and_found_by_the_next(
 def test_one_whose_repair_cannot_be_read_is_unverified(load: Load, told: Told) -> None:
     desk = Desk()
     trade_no, _ = load(desk)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     desk.production.faults.down("trades.find_repair")
     collected = Collected(desk, window=LONG_AGO)
     assert (collected.rows, collected.counts[:2]) == ([], (1, 1))
@@ -212,7 +231,7 @@ def test_a_reversed_one_is_unverified_while_the_ledger_is_down_and_one_paid_twic
     for load, told in ((reversed_by_order, []), (paid_again_by_plan, ["human"])):
         desk = Desk()
         trade_no, _ = load(desk)
-        desk.production.bank.settle(f"{trade_no}-0")
+        pay_after_all(desk, trade_no)
         desk.production.faults.down("ledger.legs")
         collected = Collected(desk, window=LONG_AGO)
         assert [row.outcome for row in collected.rows] == told
@@ -236,7 +255,7 @@ def test_a_number_paid_is_not_hidden_by_another_the_bank_leaves_open() -> None:
     assert desk.attempt(trade_no, code).outcome == "needs_human"
     assert desk.order(trade_no, code, "reverse").outcome == "repaired"
     _left_alone(desk, trade_no, code)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     desk.production.bank.settle(f"{trade_no}-P1", "accepted")
     assert Collected(desk).brief == [(code, "wait", "bank")]
     desk.production.bank.settle(f"{trade_no}-P1", "failed", "E1002")
@@ -266,7 +285,7 @@ def test_a_repair_that_is_not_read_back_yet_looks_for_itself() -> None:
         desk.attempt(trade_no, code)
     desk.production.faults.heal()
     desk.production.clock.advance(hours=1)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     assert Collected(desk).rows == []
     assert desk.attempt(trade_no, code).outcome == "needs_human"
 
@@ -274,7 +293,7 @@ def test_a_repair_that_is_not_read_back_yet_looks_for_itself() -> None:
 def test_a_row_written_a_moment_ago_is_left_to_the_next_collection() -> None:
     desk = Desk()
     trade_no, code = paid_again_by_plan(desk)
-    desk.production.bank.settle(f"{trade_no}-0")
+    pay_after_all(desk, trade_no)
     desk.production.trades.change(trade_no)
     assert Collected(desk).rows == []
     desk.production.clock.advance(minutes=10)
