@@ -9,16 +9,17 @@ create_app.
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from flask import current_app
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from agent.protocol import Ack, Cancelled, Rejected, Started
+from app.agents import fences
 from app.agents.models import LIVE, Agent, Command
 from app.errors import ConflictError
 from app.keyset import ReadSession
@@ -27,13 +28,13 @@ from app.unit_of_work import WorkSession
 HELD = ("accepted", "running")
 """States in which an agent's journal holds the command and a lease runs."""
 RENEW_BATCH = 500
-FENCES_SINCE: Final = datetime(2026, 1, 1, tzinfo=UTC)
-FENCE_EVERY: Final = timedelta(seconds=10)
-HIGHEST_FENCE_OF_TIME: Final = 2**28 - 1
-"""So far time alone raises a fence, past the year 2100: however wrong a clock, the protocol's 2^31 is far,
-and a frame's id (message_id_of) keeps to its 40 characters."""
 UNKNOWN_COMMAND = "unknown_command"
 """The word with which an agent refuses a Cancel of a command its journal does not hold."""
+CONFLICT: Final = "conflict"
+"""The word with which an agent refuses a command because its journal holds another order under that id."""
+UNDONE: Final = frozenset({"rejected", "cancelled", "expired"})
+"""As these a command closes of which the agent that has it did nothing; of an earlier holder they say
+nothing."""
 
 CommandClosed = Callable[[WorkSession, Command, str], None]
 """Hears of a command that closed without a result: rejected, expired, cancelled, superseded, indeterminate.
@@ -91,7 +92,7 @@ def issue(
         message=message,
         priority=priority,
         state="pending",
-        fence=next_fences(session, group_id, [trade_no], now)[trade_no]
+        fence=fences.next_fences(session, group_id, [trade_no], now)[trade_no]
         if type == "Repair" and trade_no
         else 1,
         error="",
@@ -107,31 +108,6 @@ def issue(
         raise ConflictError("trade_busy", trade_no=trade_no) from error
     look_now(session)
     return command
-
-
-def next_fences(
-    session: WorkSession, group_id: int, trade_nos: Sequence[str], now: datetime
-) -> dict[str, int]:
-    """Return the fence of the next Repair of each trade: above every one ever given out for it.
-
-    Production keeps the fence of an open repair; a later attempt, by another agent or the same one started
-    anew, takes the repair over only with a higher one. A database restored from a backup has forgotten the
-    last ones: they were given out earlier, so that the time raises the next one above them. A clock put back
-    leaves them counted on.
-    """
-    statement = (
-        select(Command.trade_no, func.max(Command.fence))
-        .where(Command.group_id == group_id, Command.trade_no.in_(trade_nos), Command.type == "Repair")
-        .group_by(Command.trade_no)
-    )
-    highest = {str(trade_no): fence for trade_no, fence in session.execute(statement)}
-    least = fence_of_time(now)
-    return {trade_no: max(highest.get(trade_no, 0) + 1, least) for trade_no in trade_nos}
-
-
-def fence_of_time(now: datetime) -> int:
-    """Return the least fence of a Repair issued now: one more every ten seconds, 1 before they began."""
-    return min(max((now - FENCES_SINCE) // FENCE_EVERY, 1), HIGHEST_FENCE_OF_TIME)
 
 
 def look_now(session: WorkSession) -> None:
@@ -214,8 +190,8 @@ def start(session: WorkSession, agent: Agent, message: Started, now: datetime) -
 
 
 def reject(session: WorkSession, agent: Agent, message: Rejected, now: datetime) -> None:
-    """The agent does not take a frame. Of its command: sent, accepted → rejected; of anything else only a
-    logged frame.
+    """The agent does not take a frame. Of its command: sent, accepted → rejected, or indeterminate where it
+    or an earlier holder may have begun it; of anything else only a logged frame.
 
     An agent that does not know a command it is asked to cancel has lost it: sent → cancelled, held →
     superseded.
@@ -225,7 +201,8 @@ def reject(session: WorkSession, agent: Agent, message: Rejected, now: datetime)
         return
     reason = f"{message.code}: {message.reason}"
     if message.of in (message_id_of(command), command.id) and command.state in ("sent", "accepted"):
-        close(session, command, "rejected", now, reason)
+        # With a conflict its journal holds an order of this command: that one it may have begun.
+        close(session, command, "indeterminate" if message.code == CONFLICT else "rejected", now, reason)
     elif message.of == cancel_id_of(command) and message.code == UNKNOWN_COMMAND:
         if command.state == "sent":
             close(session, command, "cancelled", now, command.error)
@@ -235,12 +212,15 @@ def reject(session: WorkSession, agent: Agent, message: Rejected, now: datetime)
 
 def cancelled(session: WorkSession, agent: Agent, message: Cancelled, now: datetime) -> None:
     """The agent stopped before any money moved: sent, accepted, running → cancelled; a closed one stays as it
-    is.
+    is. One taken over is indeterminate: what its earlier holder did, this agent does not know.
     """
     command = find(session, message.command_id)
     if command is None or command.group_id != agent.group_id:
         raise OutOfStateError(command_id=message.command_id)
-    if command.agent_id == agent.id and (command.state in LIVE or command.state == "indeterminate"):
+    if command.agent_id != agent.id:
+        return
+    is_unknown = command.state == "indeterminate" and not fences.was_taken_over(session, command)
+    if command.state in LIVE or is_unknown:
         close(session, command, "cancelled", now, message.reason or command.error)
 
 
@@ -284,7 +264,12 @@ def renew(session: WorkSession, agent_id: int, running: Iterable[str], now: date
 
 
 def close(session: WorkSession, command: Command, outcome: str, now: datetime, reason: str) -> None:
-    """Close a command without a result and tell the listeners."""
+    """Close a command without a result and tell the listeners.
+
+    A Repair that was taken over is indeterminate where its last holder did nothing (UNDONE).
+    """
+    if outcome in UNDONE and fences.was_taken_over(session, command):
+        outcome = "indeterminate"
     command.state = outcome
     command.error = reason[:500]
     command.finished_at = now

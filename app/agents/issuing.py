@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.agents.commands import look_now, next_fences
+from app.agents.commands import look_now
+from app.agents.fences import next_fences
 from app.agents.models import Command
 from app.unit_of_work import WorkSession
 

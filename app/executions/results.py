@@ -10,12 +10,13 @@ or resume (verifications.py), whatever else is reported meanwhile.
 from datetime import datetime
 
 import msgspec
+from sqlalchemy import select
 
 from agent.protocol import RepairFinished
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies import service as anomaly_service
-from app.anomalies.models import TERMINAL_STATES, Anomaly
+from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent
 from app.anomalies.states import (
     RESOLUTION_CONFIRMED_FAILED,
     RESOLUTION_SUCCESS,
@@ -55,7 +56,7 @@ def record_result(session: WorkSession, agent: Agent, message: RepairFinished, n
             _take_row(late_money.tell(session, anomaly, message, now), message, now)
         moved_money.note(session, anomaly, now, message.command_id)
     if not finish.counts:
-        _keep_evidence(session, anomaly, message, now)
+        _keep_evidence(session, anomaly, finish.command, message, now)
         return
     attempt_record.write_result(session, attempt, agent, message, now)
     order_course.attempt_ended(session, attempt, now)
@@ -88,18 +89,40 @@ def _is_over(anomaly: Anomaly, attempt: Attempt, message: RepairFinished) -> boo
     return anomaly.state in ("needs_human", "exhausted") and not is_whole
 
 
-def _keep_evidence(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
+def _keep_evidence(
+    session: WorkSession, anomaly: Anomaly, command: Command, message: RepairFinished, now: datetime
+) -> None:
+    told = f"fence {message.fence}, {message.outcome}:"
+    if message.outcome == "failed" and _is_first_of_given_up(session, anomaly, command, message, told):
+        anomaly.failed_attempts += 1
     note(
         session,
         anomaly,
         code="late_result",
-        reason=f"fence {message.fence}, {message.outcome}: {message.reason}",
+        reason=f"{told} {message.reason}",
         actor=SYSTEM,
         now=now,
         command_id=message.command_id,
     )
     if anomaly.state in ("open", "waiting"):
         _verify_if_free(session, anomaly, now)
+
+
+def _is_first_of_given_up(
+    session: WorkSession, anomaly: Anomaly, command: Command, message: RepairFinished, told: str
+) -> bool:
+    """Return whether an order that another took the place of, or that was given up, ends here for the first
+    time: the try was made, and who came after it does not undo that.
+    """
+    if command.state == "finished" and message.fence == command.fence:
+        return False
+    before = select(AnomalyEvent.id).where(
+        AnomalyEvent.anomaly_id == anomaly.id,
+        AnomalyEvent.command_id == command.id,
+        AnomalyEvent.code == "late_result",
+        AnomalyEvent.reason.startswith(told, autoescape=True),
+    )
+    return session.scalars(before.limit(1)).first() is None
 
 
 def _apply(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:

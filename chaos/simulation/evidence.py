@@ -46,10 +46,14 @@ def _unhindered(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[tu
 
 
 def _exhausted_early(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    # The failure of an agent that lost its command to another is no attempt's outcome, only its evidence.
     query = """
-        SELECT anomaly.trade_no, count(attempt.id) AS failed FROM anomaly
-        LEFT JOIN attempt ON attempt.anomaly_id = anomaly.id AND attempt.outcome = 'failed'
-        WHERE anomaly.state = 'exhausted' GROUP BY anomaly.id"""
+        SELECT anomaly.trade_no,
+            (SELECT count(*) FROM attempt
+                WHERE attempt.anomaly_id = anomaly.id AND attempt.outcome = 'failed')
+            + (SELECT count(*) FROM anomaly_event AS event WHERE event.anomaly_id = anomaly.id
+                AND event.code = 'late_result' AND event.reason LIKE 'fence %, failed:%') AS failed
+        FROM anomaly WHERE anomaly.state = 'exhausted'"""
     for row in server.execute(query):
         if row["failed"] <= MAX_RETRIES:
             yield "I7", f"{row['trade_no']} is exhausted after {row['failed']} failed attempts"

@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import delete, update
 
 from agent.protocol import Ack, Cancelled, Rejected, Started
-from app.agents import claims, commands, issuing, overdue, recovery, service
+from app.agents import claims, commands, fences, issuing, overdue, recovery, service
 from app.agents.models import Agent, Command
 from app.errors import ConflictError
 from app.unit_of_work import WorkSession, unit_of_work
@@ -20,8 +20,9 @@ from tests.factories import NOW
 pytestmark = pytest.mark.each_engine
 
 TRADE = "TRD1"
-FIRST = commands.fence_of_time(NOW)
+FIRST = fences.fence_of_time(NOW)
 """The fence of a Repair issued when the clock fixture has just begun."""
+SECOND = timedelta(seconds=1)
 
 
 def claim(command_id: str, member: Member, now: datetime) -> None:
@@ -92,7 +93,7 @@ def test_a_clock_put_back_leaves_the_fences_rising(member: Member, clock: HandCl
 
 @pytest.mark.parametrize("year", [1970, 2026, 2060, 9999])
 def test_whatever_a_clock_says_a_fence_fits_the_protocol_and_its_frame(year: int) -> None:
-    fence = commands.fence_of_time(datetime(year, 1, 1, tzinfo=UTC))
+    fence = fences.fence_of_time(datetime(year, 1, 1, tzinfo=UTC))
     assert 1 <= fence < 2**30
     assert len(commands.message_id_of(Command(id="f" * 32, fence=fence))) <= 40
 
@@ -325,6 +326,63 @@ def test_a_command_that_a_lost_agent_may_hold_is_not_said_to_be_cancelled(
     with unit_of_work() as session:
         agent = session.get_one(Agent, member.id)
         assert commands.finish(session, agent, command_id, clock(), fence=FIRST).counts
+
+
+def reject(member: Member, command_id: str, now: datetime, code: str) -> None:
+    of = commands.message_id_of(stored(command_id))
+    tell(member, commands.reject, Rejected, command_id, now, of=of, code=code, reason="no")
+
+
+def test_a_command_its_agent_refuses_is_rejected(member: Member, clock: HandClock) -> None:
+    command_id = order(member, TRADE, clock())
+    claim(command_id, member, clock())
+    reject(member, command_id, clock(), "stopped")
+    assert (stored(command_id).state, stored(command_id).error) == ("rejected", "stopped: no")
+
+
+@pytest.mark.parametrize("has_accepted", [True, False])
+def test_one_taken_over_and_then_refused_is_indeterminate(
+    member: Member, clock: HandClock, has_accepted: bool
+) -> None:
+    """What its earlier holder did, the agent that refuses it does not know; its Ack may have been lost."""
+    other = add_agent("pbap-2", member.group_id, clock())
+    command_id = order(member, TRADE, clock())
+    (accept if has_accepted else claim)(command_id, member, clock())
+    sweep(clock.advance(61))
+    claim(command_id, other, clock())
+    reject(other, command_id, clock(), "stopped")
+    assert (stored(command_id).state, stored(command_id).error) == ("indeterminate", "stopped: no")
+
+
+def test_one_taken_over_and_then_cancelled_is_indeterminate(member: Member, clock: HandClock) -> None:
+    other = add_agent("pbap-2", member.group_id, clock())
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock())
+    sweep(clock.advance(61))
+    accept(command_id, other, clock())
+    tell(other, commands.cancelled, Cancelled, command_id, clock(), reason="by hand")
+    assert stored(command_id).state == "indeterminate"
+    tell(other, commands.cancelled, Cancelled, command_id, clock.advance(1), reason="by hand")
+    assert (stored(command_id).state, stored(command_id).finished_at) == ("indeterminate", clock() - SECOND)
+
+
+def test_one_issued_again_for_its_trade_is_not_taken_over(member: Member, clock: HandClock) -> None:
+    first = order(member, TRADE, clock())
+    with unit_of_work() as session:
+        session.execute(update(Command).where(Command.id == first).values(fence=FIRST + 9, state="finished"))
+    command_id = order(member, TRADE, clock())
+    claim(command_id, member, clock())
+    reject(member, command_id, clock(), "busy")
+    assert stored(command_id).state == "rejected"
+
+
+def test_a_conflict_says_that_the_agent_holds_an_order_of_the_command(
+    member: Member, clock: HandClock
+) -> None:
+    command_id = order(member, TRADE, clock())
+    claim(command_id, member, clock())
+    reject(member, command_id, clock(), "conflict")
+    assert stored(command_id).state == "indeterminate"
 
 
 def test_a_closed_command_cannot_be_cancelled(member: Member, clock: HandClock) -> None:

@@ -208,6 +208,33 @@ def test_a_result_of_an_older_fence_is_only_evidence(
     assert events_of(session, anomaly)[-1] == ("repairing", "repairing", "late_result")
 
 
+def test_a_failure_of_an_agent_that_lost_the_command_spends_a_retry(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    """Two agents tried and failed, one after the other: that no third one tries, both count."""
+    plan.max_retries = 1
+    command = begin(session, anomaly, plan, agent)
+    command.fence += 1
+    for _again in range(2):
+        results.record_result(session, agent, finished(command, "failed", fence=command.fence - 1), LATER)
+    assert (anomaly.state, anomaly.failed_attempts) == ("repairing", 1)
+    results.record_result(session, agent, finished(command, "failed"), LATER)
+    assert (anomaly.state, anomaly.failed_attempts) == ("exhausted", 2)
+
+
+@pytest.mark.parametrize("is_taken_over", [True, False])
+def test_a_repair_refused_after_an_earlier_holder_is_verified_before_the_next(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly, is_taken_over: bool
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    command.fence += is_taken_over
+    commands.close(session, command, "rejected", LATER, "stopped: maintenance")
+    unknown = ("unknown", "waiting", LATER)
+    plain = ("rejected", "open", None)
+    found = (attempt_of(session, command).outcome, anomaly.state, anomaly.unknown_since)
+    assert found == (unknown if is_taken_over else plain)
+
+
 def test_a_late_result_of_an_indeterminate_command_counts(
     session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
 ) -> None:
