@@ -44,6 +44,10 @@ class FencedError(AgentError):
     """A newer attempt owns this repair; this one must stop."""
 
 
+class StoodStillError(AgentError):
+    """The agent stood still before an effect; nothing was done."""
+
+
 class RowChangedError(AgentError):
     """The trade row is no longer what was read; someone else wrote it."""
 

@@ -114,16 +114,24 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A step as production's database holds it. ``result`` is small JSON text."""
+    """A step as production's database holds it. ``result`` is small JSON text.
+
+    ``started_at``: when it was last written down as about to happen, by production's clock; None: when it is
+    written next, or that the stored time cannot be read.
+    """
 
     key: str
     seq: int
     name: str
     state: str
     moves_money: bool
-    started_at: datetime
+    started_at: datetime | None
     finished_at: datetime | None
     result: str = ""
+
+    def written_at(self, at: datetime) -> "StepRow":
+        """The step as it stands once it was written, at this time of production's clock."""
+        return self if self.started_at else msgspec.structs.replace(self, started_at=at)
 
     @property
     def may_have_moved_money(self) -> bool:
@@ -136,7 +144,7 @@ class RepairRow(msgspec.Struct, frozen=True, kw_only=True):
 
     ``state``: open (resume it), done, abandoned (ended before any effect). ``round`` rises with each new
     repair of the same trade. ``before`` is the row as first read with its ``terms``, ``plan`` the names of
-    its steps in order.
+    its steps in order. ``held_at``: when it was last written, by production's clock.
     """
 
     trade_no: str
@@ -151,6 +159,7 @@ class RepairRow(msgspec.Struct, frozen=True, kw_only=True):
     agent: str
     boot_id: str
     steps: tuple[StepRow, ...] = ()
+    held_at: datetime = EPOCH
 
     @property
     def money_moved(self) -> bool:
@@ -235,11 +244,13 @@ class TradePort(Protocol):
         """
         ...
 
-    def record_step(self, claim: RepairRow, *steps: StepRow) -> None:
+    def record_step(self, claim: RepairRow, *steps: StepRow, looked_at: datetime | None = None) -> datetime:
         """Write steps before (intended) or after (done, failed) their effect: all, or none.
 
-        A step whose key stands already is replaced and belongs to the claim's round from then on.
-        Raises FencedError.
+        Returns when, by production's clock: the start of those that name none. A step whose key stands
+        already is replaced and belongs to the claim's round from then on. ``looked_at``: when what a step
+        rests on was read, by production's clock. Raises FencedError; StoodStillError where that is longer
+        ago than FACTS_HOLD.
         """
         ...
 
@@ -249,15 +260,20 @@ class TradePort(Protocol):
 
     def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, *steps: StepRow) -> Trade:
         """Correct the row by compare-and-set over everything read, with the correction record that keeps the
-        old row and the steps (this one done, the next intended), in one transaction; return the row after.
+        old row and the steps (this one done, the next intended), in one transaction; return the row after,
+        whose ``read_at`` is the start of a step that names none.
 
-        Raises RowChangedError, FencedError.
+        Raises RowChangedError, FencedError; StoodStillError where ``claim.held_at`` is longer ago than
+        EFFECT_WITHIN.
         """
         ...
 
 
 class Posting(msgspec.Struct, frozen=True, kw_only=True):
-    """What a fixer asks the ledger to post; ``key`` is ``PCL:{sys_code}:{trade_no}:{leg}``."""
+    """What a fixer asks the ledger to post; ``key`` is ``PCL:{sys_code}:{trade_no}:{leg}``.
+
+    ``intended_at``: the ledger's own clock, read before the posting was written down as about to happen.
+    """
 
     key: str
     trade_no: str
@@ -265,18 +281,27 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True):
     leg: Leg
     account_no: str
     amount: Money
+    intended_at: datetime
 
 
 class Reversal(msgspec.Struct, frozen=True, kw_only=True):
-    """The entry of a trade to take back; ``key`` is ``PCL:{sys_code}:{trade_no}:reverse:{leg}``."""
+    """The entry of a trade to take back; ``key`` is ``PCL:{sys_code}:{trade_no}:reverse:{leg}``.
+
+    ``intended_at`` as of a Posting.
+    """
 
     key: str
     trade_no: str
     voucher_no: str
+    intended_at: datetime
 
 
 class LedgerPort(Protocol):
     """Production's ledger."""
+
+    def now(self) -> datetime:
+        """The ledger's own clock, aware UTC."""
+        ...
 
     def legs(self, trades: Sequence[Trade]) -> Mapping[str, tuple[LegFact, LegFact | None]]:
         """Both legs of each trade by number, as facts: NONE, POSTED, MISMATCH (amount, account, kind or more
@@ -287,8 +312,8 @@ class LedgerPort(Protocol):
     def post(self, posting: Posting) -> str:
         """Post one balanced entry and return its voucher number; the same key returns the same number.
 
-        Raises InsufficientBalanceError, LegTakenError, LedgerRejectedError: nothing was posted; PortError:
-        unknown.
+        Raises InsufficientBalanceError, LegTakenError, LedgerRejectedError, StoodStillError where it was
+        intended longer ago than EFFECT_WITHIN: nothing was posted; PortError: unknown.
         """
         ...
 
@@ -297,7 +322,8 @@ class LedgerPort(Protocol):
 
         The same key returns the same number. Raises EntryReversedError where another key has reversed it,
         LedgerRejectedError where the trade has no such entry, it is itself a reversal, the key stands for
-        another, or a balance does not cover it: nothing was posted. PortError: unknown.
+        another, or a balance does not cover it, StoodStillError as post: nothing was posted. PortError:
+        unknown.
         """
         ...
 

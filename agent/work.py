@@ -11,7 +11,7 @@ from agent.fixers.attempt import result_of
 from agent.fixers.base import repair, verify
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
 from agent.jobs import Progress
-from agent.ports import Cancellation, Ports, StepRow, Window
+from agent.ports import EPOCH, Cancellation, Ports, StepRow, Window
 from agent.protocol import Collect, FactsRead, Repair, RepairFinished, ReportedTrade, StepRecord, Verify
 
 
@@ -114,9 +114,13 @@ class ProductionWork:
 
 
 def recorded(step: StepRow) -> StepRecord:
-    """Return a step of production's table as it travels: what it left behind is told in words."""
+    """Return a step of production's table as it travels: what it left behind is told in words.
+
+    A start that cannot be read travels as the beginning of 1970.
+    """
     result = result_of(step)
     reverses = result.reverses and f"reverses {result.reverses}"
+    started_at = step.started_at or EPOCH
     told = (result.voucher_no, reverses, result.request_no, result.status, result.code, result.detail)
     return StepRecord(
         seq=step.seq,
@@ -124,9 +128,9 @@ def recorded(step: StepRow) -> StepRecord:
         key=step.key,
         state=step.state,  # type: ignore[arg-type]  # the table's words are the protocol's
         moves_money=step.moves_money,
-        started_at=clock.to_iso(step.started_at),
+        started_at=clock.to_iso(started_at),
         finished_at=clock.to_iso(step.finished_at) if step.finished_at else None,
-        duration_ms=_milliseconds(step.started_at, step.finished_at) if step.finished_at else 0,
+        duration_ms=_milliseconds(started_at, step.finished_at) if step.finished_at else 0,
         detail=" · ".join(filter(None, told)),
     )
 

@@ -27,6 +27,7 @@ DECIDERS_MAY_USE = {
     "agent.errors",
     "agent.protocol",
     "agent.clock",
+    "agent.standstill",
 }
 """What fixers and collectors know, beside each other's bases: no adapter, socket, SQL or server."""
 

@@ -16,12 +16,15 @@ from sqlalchemy.sql import ColumnElement, Executable
 
 from agent.errors import ConfigurationError, PortError
 from agent.failpoints import Failpoint, Span
+from agent.standstill import EFFECT_WITHIN
 
 T = TypeVar("T")
 
 LOCK_WAIT_S: Final = 10
 READ_TIMEOUT_S: Final = 120
 """How long one statement may take; a worker must not hang on a database that no longer answers."""
+IDLE_S: Final = round(EFFECT_WITHIN.total_seconds())
+"""How long the server lets a transaction of ours stand still: a paused machine must not commit it at last."""
 ATTEMPTS: Final = 6
 # Serialization failure and deadlock: the database has rolled back all of it, so the whole may be tried again.
 _ROLLED_BACK_STATES: Final = frozenset({"40001", "40P01"})
@@ -29,6 +32,8 @@ _ROLLED_BACK_NUMBERS: Final = frozenset({1213, 1020})
 _ADDRESS: Final = re.compile(
     r"\S+://\S+|(?:at|on|host|for user|database) [\"'][^\"']*[\"'](?:@'[^']*')?|'[^']*'@'[^']*'"
 )
+_MARIADB_IDLE: Final = f" /*M!100300 , idle_transaction_timeout = {IDLE_S} */"
+"""To MySQL, which has no such setting, a comment."""
 _SPANS: Final = {
     "claim the repair": Span("production.claim"),
     "record a step": Span("production.step"),
@@ -138,6 +143,7 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:
         cursor.execute("SET TIME ZONE 'UTC'")
         cursor.execute(f"SET lock_timeout = '{LOCK_WAIT_S}s'")
         cursor.execute(f"SET statement_timeout = {_milliseconds(READ_TIMEOUT_S)}")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {_milliseconds(IDLE_S)}")
     connection.commit()
 
 
@@ -149,7 +155,7 @@ def _prepare_mariadb(connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
         # TIMESTAMP columns are converted to the session's zone; DATETIME ones are not.
         cursor.execute("SET time_zone = '+00:00'")
-        cursor.execute(f"SET innodb_lock_wait_timeout = {LOCK_WAIT_S}")
+        cursor.execute(f"SET innodb_lock_wait_timeout = {LOCK_WAIT_S}{_MARIADB_IDLE}")
 
 
 def clock(engine: Engine) -> ColumnElement[datetime]:

@@ -57,9 +57,7 @@ class SqlLedger:
 
     def check(self) -> str:
         """Tables, columns, house accounts and clock, read-only. PortError names what is missing."""
-        found = describe(
-            self._engine, self._names.schema, self._tables.expected, self._names.entry, self._clock
-        )
+        found = describe(self._engine, self._names.schema, self._tables.expected, self._names.entry, self.now)
         cells, house = self._tables.account.c, {self._names.clearing_account, self._names.bank_account}
         rows = read(
             self._engine, "read the accounts", select(cells["ACC_NO"]).where(cells["ACC_NO"].in_(house))
@@ -68,6 +66,13 @@ class SqlLedger:
         if missing:
             raise PortError(f"missing: account {', '.join(missing)}")
         return found
+
+    def now(self) -> datetime:
+        """The ledger's own clock, aware UTC."""
+        at = moment(read(self._engine, "read the clock", select(self._now.label("now")))[0][0])
+        if at is None:
+            raise PortError("the ledger's clock cannot be read")
+        return at
 
     def legs(self, trades: Sequence[Trade]) -> Mapping[str, tuple[LegFact, LegFact | None]]:
         """Both legs of each trade by number; a batch that cannot be read is UNKNOWN."""
@@ -97,12 +102,6 @@ class SqlLedger:
             return write(self._engine, "reverse in the ledger", lambda c: self._reverser.reverse(c, reversal))
         except ConstraintError as error:
             raise LedgerRejectedError(str(error)) from error
-
-    def _clock(self) -> datetime:
-        at = moment(read(self._engine, "read the clock", select(self._now.label("now")))[0][0])
-        if at is None:
-            raise PortError("the ledger's clock cannot be read")
-        return at
 
     def _entries(self, trade_nos: Sequence[str]) -> Mapping[str, list[Entry]]:
         """The unreversed entries of each trade, with their postings, as of one moment."""

@@ -16,6 +16,7 @@ from agent.adapters.tables import LedgerTables
 from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, PortError
 from agent.facts import Kind
 from agent.ports import Posting
+from agent.standstill import EFFECT_WITHIN, require_within
 
 
 def voucher_number(value: int, at: datetime) -> str:
@@ -75,13 +76,14 @@ class Poster:
     def post(self, connection: Connection, posting: Posting) -> str:
         """The voucher number, new or the one that the key was given before.
 
-        Raises LedgerRejectedError and its kin: the transaction must then be rolled back.
+        Raises LedgerRejectedError and its kin, StoodStillError: the transaction must then be rolled back.
         """
         wanted = self._shares(posting)
         value, at = self.next_value(connection)
         known = self._known(connection, posting, wanted)
         if known is not None:
             return known
+        require_within(EFFECT_WITHIN, posting.intended_at, at)
         self._refuse_taken(connection, posting)
         self._check_accounts(connection, posting, wanted)
         voucher_no = voucher_number(value, at)

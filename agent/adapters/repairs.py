@@ -12,12 +12,12 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Update, insert, select, update
 
 from agent.adapters.asked import given, moment_asked, number_asked, text_asked
-from agent.adapters.rows import UNDATED, moment, naive, text
+from agent.adapters.rows import moment, naive, text
 from agent.adapters.tables import TradeTables
 from agent.errors import FencedError, PortError
 from agent.facts import Row as TradeRow
 from agent.facts import Status
-from agent.ports import RepairRow, StepRow, Trade
+from agent.ports import EPOCH, RepairRow, StepRow, Trade
 
 OPEN = "open"
 
@@ -38,6 +38,7 @@ class Repairs:
         self._step = tables.step
         self._correction = tables.correction
         self._now = now
+        self._select_now = select(now)
         self._rows_of = rows_of
         repair, step, of_trade = self._repair.c, self._step.c, text_asked("trade_no")
         self._select_repair = select(self._repair).where(repair.trade_no == of_trade)
@@ -86,6 +87,13 @@ class Repairs:
         if connection.execute(self._holds[is_open], owned).rowcount != 1:
             raise FencedError(f"the repair of {claim.trade_no} belongs to a newer attempt")
 
+    def written_at(self, connection: Connection) -> datetime:
+        """Production's clock, asked once what the transaction waits for is locked."""
+        at = moment(connection.execute(self._select_now).scalar())
+        if at is None:
+            raise PortError("the database's clock cannot be read")
+        return at
+
     def _holding(self, claim: Any, *, is_open: bool) -> Update:
         """Locks the repair that ``claim`` owns, whose values are given at the call."""
         cells = self._repair.c
@@ -100,8 +108,8 @@ class Repairs:
         held = update(self._repair).where(*owned).values(changed_at=self._now)
         return held  # noqa: RET504 - the statement has its name
 
-    def record_step(self, connection: Connection, claim: RepairRow, step: StepRow) -> None:
-        """Write a step under a held repair; one whose key stands already is replaced."""
+    def record_step(self, connection: Connection, claim: RepairRow, step: StepRow, at: datetime) -> None:
+        """Write a step under a held repair, ``at`` a time of its clock; one whose key stands is replaced."""
         values = given(
             step_key=step.key,
             trade_no=claim.trade_no,
@@ -110,7 +118,7 @@ class Repairs:
             name=step.name,
             state=step.state,
             moves_money=int(step.moves_money),
-            started_at=naive(step.started_at),
+            started_at=naive(step.started_at or at),
             finished_at=None if step.finished_at is None else naive(step.finished_at),
             result=step.result,
             fence=claim.fence,
@@ -126,7 +134,7 @@ class Repairs:
         """Set a repair done or abandoned, its last steps with it. Raises FencedError."""
         self.hold(connection, claim, is_open=bool(steps))
         for step in steps:
-            self.record_step(connection, claim, step)
+            self.record_step(connection, claim, step, self.written_at(connection))
         closed = update(self._repair).where(self._repair.c.trade_no == claim.trade_no)
         connection.execute(closed.values(state=state))
 
@@ -228,6 +236,7 @@ def _repair_of(row: Row[Any], steps: Sequence[Row[Any]]) -> RepairRow:
             agent=row.agent,
             boot_id=row.boot_id,
             steps=tuple(_step_of(step) for step in steps),
+            held_at=moment(row.changed_at) or EPOCH,
         )
     except (ValueError, TypeError, msgspec.MsgspecError) as error:
         raise PortError(f"the repair record of {row.trade_no} cannot be read: {error}") from error
@@ -240,7 +249,7 @@ def _step_of(step: Row[Any]) -> StepRow:
         name=step.name,
         state=step.state,
         moves_money=bool(step.moves_money),
-        started_at=moment(step.started_at) or UNDATED,
+        started_at=moment(step.started_at),
         finished_at=moment(step.finished_at),
         result=text(step.result),
     )

@@ -15,6 +15,7 @@ from agent.adapters.rows import number, plain, text
 from agent.adapters.tables import LedgerTables
 from agent.errors import EntryReversedError, LedgerRejectedError, PortError
 from agent.ports import Reversal
+from agent.standstill import EFFECT_WITHIN, require_within
 
 
 class Reverser:
@@ -31,12 +32,13 @@ class Reverser:
     def reverse(self, connection: Connection, reversal: Reversal) -> str:
         """The voucher number of the compensating entry, new or the one that the key was given before.
 
-        Raises LedgerRejectedError and its kin: the transaction must then be rolled back.
+        Raises LedgerRejectedError and its kin, StoodStillError: the transaction must then be rolled back.
         """
         value, at = self._poster.next_value(connection)
         known = self._known(connection, reversal)
         if known is not None:
             return known
+        require_within(EFFECT_WITHIN, reversal.intended_at, at)
         original = self._original(connection, reversal)
         voucher_no = voucher_number(value, at)
         lines = self._lines(connection, reversal.voucher_no)

@@ -21,6 +21,7 @@ from agent.errors import PortError, RowChangedError
 from agent.facts import Leg
 from agent.money import parse_minor
 from agent.ports import BankRequest, Begun, Correction, Pattern, RepairRow, StepRow, Trade, Window
+from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, require_within
 
 MOST_ASKED: Final = 500
 SLICE: Final = 10_000
@@ -164,22 +165,28 @@ class SqlTrades:
         """Begin a repair or take an open one over. Raises FencedError."""
         return write(self._engine, "claim the repair", lambda c: self._repairs.claim(c, claim))
 
-    def record_step(self, claim: RepairRow, *steps: StepRow) -> None:
-        """Write steps before or after their effect. Raises FencedError."""
+    def record_step(self, claim: RepairRow, *steps: StepRow, looked_at: datetime | None = None) -> datetime:
+        """Write steps before or after their effect; return when. Raises FencedError, StoodStillError."""
 
-        def record(connection: Connection) -> None:
+        def record(connection: Connection) -> datetime:
             self._repairs.hold(connection, claim)
+            at = self._repairs.written_at(connection)
+            require_within(FACTS_HOLD, looked_at or at, at)
             for step in steps:
-                self._repairs.record_step(connection, claim, step)
+                self._repairs.record_step(connection, claim, step, at)
+            return at
 
-        write(self._engine, "record a step", record)
+        return write(self._engine, "record a step", record)
 
     def close_repair(self, claim: RepairRow, state: str, *steps: StepRow) -> None:
         """Set the repair done or abandoned, its last steps with it. Raises FencedError."""
         write(self._engine, "close the repair", lambda c: self._repairs.close(c, claim, state, steps))
 
     def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, *steps: StepRow) -> Trade:
-        """Correct the row by compare-and-set. Raises RowChangedError, FencedError: nothing was written."""
+        """Correct the row by compare-and-set.
+
+        Raises RowChangedError, FencedError, StoodStillError: nothing was written.
+        """
 
         def correct(connection: Connection) -> Trade:
             self._repairs.hold(connection, claim)
@@ -188,9 +195,11 @@ class SqlTrades:
             after = self._read_trade(
                 connection.execute(self._select_one, given(trade_id=trade.trade_id)).one()
             )
+            # Behind all that it may have had to wait for.
+            require_within(EFFECT_WITHIN, claim.held_at, after.read_at)
             self._repairs.keep_old_row(connection, claim, before, trade, after.row)
             for step in steps:
-                self._repairs.record_step(connection, claim, step)
+                self._repairs.record_step(connection, claim, step, after.read_at)
             return after
 
         return write(self._engine, "write the trade row", correct)

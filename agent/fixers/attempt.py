@@ -1,6 +1,6 @@
 """One attempt at a repair: what it has read, what it holds, and how its steps are written down."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -12,6 +12,7 @@ from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
 from agent.fixers.plan import LEG_OF, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
 from agent.ports import Cancellation, Correction, Ports, RepairRow, StepLog, StepRow, Trade
 from agent.protocol import Outcome
+from agent.standstill import EFFECT_WITHIN
 
 OPEN: Final = "open"
 DONE: Final = "done"
@@ -21,11 +22,11 @@ INTENDED: Final = "intended"
 FAILED: Final = "failed"
 SKIPPED: Final = "skipped"
 
-ASLEEP_SECONDS: Final = 30.0
-"""An effect that was written down longer ago than this is not begun: this agent may have been given up."""
+ASLEEP_SECONDS: Final = EFFECT_WITHIN.total_seconds()
+STOOD_STILL: Final = "the agent stood still before an effect"
 MAY_STILL_COME: Final = timedelta(minutes=20)
-"""So long after it was written down a posting may still reach the ledger: sent just within ASLEEP_SECONDS,
-and then held up by every time-out of the way."""
+"""So long after it was written down, by production's clock, a posting may still reach the ledger: sent just
+within EFFECT_WITHIN, and then held up by every time-out of the way."""
 
 MONEY_STEPS: Final = frozenset({*LEG_OF, *PAYOUTS, *REVERSED_LEG})
 
@@ -168,15 +169,23 @@ class Attempt:
     def intend(self, name: str, request_no: str | None = None, reverses: str | None = None) -> StepRow:
         """Write down that a step is about to have its effect; a cancel still stops it before any effect.
 
-        Raises AttemptEnded when cancelled, FencedError, PortError: the effect must then not be begun.
+        Raises AttemptEnded when cancelled, FencedError, StoodStillError where what was last seen is too old,
+        PortError: the effect must then not be begun.
         """
         self.stop_if_cancelled()
         if name in PAYOUTS:
             # By itself: a repair stopped behind an ended step is not to look as if the bank had been asked.
             self.write_down()
-        step = self.intention(name, StepResult(request_no=request_no, reverses=reverses))
-        self.record(step)
-        return step
+        return self.intend_anew(self.intention(name, StepResult(request_no=request_no, reverses=reverses)))
+
+    def intend_anew(self, step: StepRow) -> StepRow:
+        """Write down that a step is about to have its effect now, on what was last seen.
+
+        Raises FencedError, StoodStillError, PortError: the effect must then not be begun.
+        """
+        trade, _ = self.seen
+        self.record(msgspec.structs.replace(step, started_at=None), looked_at=trade.read_at)
+        return self.steps[step.key]
 
     def intention(self, name: str, result: StepResult) -> StepRow:
         """Return a step as it stands before its effect."""
@@ -186,31 +195,34 @@ class Attempt:
             name=name,
             state=INTENDED,
             moves_money=name in MONEY_STEPS,
-            started_at=self.settings.clock(),
+            started_at=None,
             finished_at=None,
             result=text_of(result),
         )
 
     def conclude(self, step: StepRow, state: str, result: StepResult) -> StepRow:
-        """Return the step as it ended."""
-        return msgspec.structs.replace(
-            step, state=state, finished_at=self.settings.clock(), result=text_of(result)
-        )
+        """Return the step as it ended, by production's clock as it has gone on since it was last asked."""
+        passed = timedelta(seconds=self.settings.monotonic() - self._held_at)
+        finished_at = self.held.held_at + passed
+        return msgspec.structs.replace(step, state=state, finished_at=finished_at, result=text_of(result))
 
-    def record(self, step: StepRow) -> None:
+    def record(self, step: StepRow, looked_at: datetime | None = None) -> None:
         """Write a step down in production's table, with what has ended before it, then tell it."""
         began = self.settings.monotonic()
         steps = (*self._ended, step)
-        self.ports.trades.record_step(self.held, *steps)
+        at = self.ports.trades.record_step(self.held, *steps, looked_at=looked_at)
         self._held_at = began
-        self.keep(*steps)
+        self.claim = msgspec.structs.replace(self.held, held_at=at)
+        self.keep(at, *steps)
 
     def require_awake(self) -> None:
         """Asked just before an effect. Raises AttemptEnded(unknown) where this process has stood still since
         production's table last let it write: another agent may have taken over, and found nothing done.
+
+        A machine that was paused notices nothing: what goes through a database is refused there.
         """
         if self.settings.monotonic() - self._held_at > ASLEEP_SECONDS:
-            raise AttemptEnded("unknown", "the agent stood still before an effect")
+            raise AttemptEnded("unknown", STOOD_STILL)
 
     def record_with_next(self, step: StepRow) -> None:
         """Have a step that ended written down in one transaction with the next step's intention.
@@ -224,15 +236,14 @@ class Attempt:
     def write_down(self) -> None:
         """Write down what has ended and still waits for the next step. Raises FencedError, PortError."""
         if self._ended:
-            self.ports.trades.record_step(self.held, *self._ended)
-            self.keep(*self._ended)
+            self.keep(self.ports.trades.record_step(self.held, *self._ended), *self._ended)
 
-    def keep(self, *steps: StepRow) -> None:
-        """Tell steps that production's table holds."""
+    def keep(self, at: datetime, *steps: StepRow) -> None:
+        """Tell steps that production's table holds since ``at``, by its clock."""
         self._ended = []
-        self.steps |= {step.key: step for step in steps}
         for step in steps:
-            self._log(step)
+            self.steps[step.key] = step.written_at(at)
+            self._log(self.steps[step.key])
 
     def stop_if_cancelled(self) -> None:
         """End as cancelled, unless money has begun to move or the row is written: nothing stops half way.

@@ -10,10 +10,10 @@ from typing import Final
 import msgspec
 
 from agent.decision import corrected_row, decide, predict
-from agent.errors import FencedError, PortError
+from agent.errors import FencedError, PortError, StoodStillError
 from agent.facts import Facts
 from agent.fixers import FIXERS, Fixer
-from agent.fixers.attempt import DONE, Attempt, AttemptEnded, is_half_done
+from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded, is_half_done
 from agent.fixers.claiming import claim, claim_of
 from agent.fixers.limits import require_allowed, require_room
 from agent.fixers.nonsense import find_nonsense, repeated_number
@@ -90,6 +90,9 @@ def _go_through(attempt: Attempt) -> None:
     try:
         for name in attempt.held.plan:
             ALL_STEPS[name](attempt)
+    except StoodStillError as error:
+        attempt.write_down()
+        raise AttemptEnded("unknown", STOOD_STILL) from error
     except AttemptEnded:
         attempt.write_down()
         raise

@@ -45,7 +45,7 @@ class RepairSettings:
 
     ``stuck_after``: a processing trade younger than this is in flight. ``quiet_for``: so is one whose row
     changed less than this ago. ``number_pattern``: what a well-formed trade number matches. ``page``: rows
-    asked at a time. ``clock`` stamps steps with the agent's time, aware UTC; decisions use production's.
+    asked at a time. ``clock`` is the agent's own, aware UTC, for evidence; decisions use production's.
     ``max_age``: an older trade is only repaired by a person's word. ``limits``: what this agent does at most.
     ``stopped`` says why this agent is to begin nothing, None while it may. ``monotonic`` counts seconds and
     cannot be set.

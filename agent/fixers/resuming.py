@@ -144,10 +144,12 @@ def _begin_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
 
 
 def _may_still_come(attempt: Attempt) -> bool:
-    """Whether an agent thought dead may yet send a posting it has written down."""
+    """Whether an agent thought dead may yet send a posting it has written down, by production's clock."""
     trade, _ = attempt.seen
     intended = [step for step in attempt.steps.values() if step.moves_money and step.state == INTENDED]
-    return any(trade.read_at - step.started_at < MAY_STILL_COME for step in intended)
+    return any(
+        step.started_at is None or trade.read_at - step.started_at < MAY_STILL_COME for step in intended
+    )
 
 
 def _decide_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:

@@ -5,6 +5,7 @@ intended the repair is never closed as if it had not been: it goes on, waits, or
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Final, Literal
 
 from agent.decision import decide
@@ -32,15 +33,18 @@ def reverse_leg(attempt: Attempt, name: str) -> None:
     _look_again(attempt)
     slot = _slots(name)[0]
     step = attempt.find_step(name)
-    if step is None or step.state == FAILED:
+    is_new = step is None or step.state == FAILED
+    if is_new or slot in attempt.vouchers:
         _require_unpaid(attempt)
-        if slot not in attempt.vouchers:
-            _find_it_gone(attempt, name)
-            return
+    if is_new and slot not in attempt.vouchers:
+        _find_it_gone(attempt, name)
+        return
+    intended_at = attempt.ports.ledger.now()
+    if step is None or is_new:
         step = attempt.intend(name, reverses=attempt.vouchers[slot])
-    elif slot in attempt.vouchers:
-        _require_unpaid(attempt)
-    _take_back(attempt, step)
+    else:
+        step = attempt.intend_anew(step)
+    _take_back(attempt, step, intended_at)
 
 
 def _slots(name: str) -> tuple[Leg, ...]:
@@ -92,7 +96,7 @@ def _find_it_gone(attempt: Attempt, name: str) -> None:
     attempt.record(attempt.conclude(step, SKIPPED, StepResult(detail=REVERSED_BY_ANOTHER)))
 
 
-def _take_back(attempt: Attempt, step: StepRow) -> None:
+def _take_back(attempt: Attempt, step: StepRow, intended_at: datetime) -> None:
     entry = result_of(step).reverses or ""
     slots = _slots(step.name)
     if any(attempt.vouchers.get(slot, entry) != entry for slot in slots):
@@ -100,7 +104,9 @@ def _take_back(attempt: Attempt, step: StepRow) -> None:
     if not entry:  # found gone before it was intended
         _skip(attempt, step, slots)
         return
-    reversal = Reversal(key=step.key, trade_no=attempt.order.trade_no, voucher_no=entry)
+    reversal = Reversal(
+        key=step.key, trade_no=attempt.order.trade_no, voucher_no=entry, intended_at=intended_at
+    )
     attempt.require_awake()
     try:
         number = attempt.ports.ledger.reverse_entry(reversal)

@@ -32,6 +32,7 @@ def post_leg(attempt: Attempt, name: str) -> None:
     if attempt.is_done(name):
         return
     trade, facts = attempt.seen
+    intended_at = attempt.ports.ledger.now()
     step = attempt.intend(name)
     posting = Posting(
         key=step.key,
@@ -40,6 +41,7 @@ def post_leg(attempt: Attempt, name: str) -> None:
         leg=LEG_OF[name],
         account_no=trade.account_no,
         amount=Money(facts.amount_minor, facts.currency),
+        intended_at=intended_at,
     )
     attempt.require_awake()
     try:
@@ -96,11 +98,12 @@ def write_row(attempt: Attempt) -> None:
         return
     steps = (attempt.conclude(step, DONE, StepResult()), attempt.intention(READ_BACK, StepResult()))
     try:
-        attempt.see(attempt.ports.trades.write_row(attempt.held, trade, attempt.correction(), *steps))
+        written = attempt.ports.trades.write_row(attempt.held, trade, attempt.correction(), *steps)
     except RowChangedError:
         _row_changed(attempt, step)
     else:
-        attempt.keep(*steps)
+        attempt.see(written)
+        attempt.keep(written.read_at, *steps)
 
 
 def _require_vouchers(attempt: Attempt) -> None:
@@ -154,7 +157,7 @@ def read_back(attempt: Attempt) -> None:
         raise AttemptEnded("needs_human", f"read back: {NOT_AS_WRITTEN}")
     done = attempt.conclude(step, DONE, StepResult())
     attempt.ports.trades.close_repair(attempt.held, DONE, done)
-    attempt.keep(done)
+    attempt.keep(trade.read_at, done)
 
 
 STEPS: Final[Mapping[str, Callable[[Attempt], None]]] = {

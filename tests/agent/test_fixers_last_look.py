@@ -1,6 +1,7 @@
 """What changes between the look that a repair is decided on and its payout, or its posting."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -11,7 +12,7 @@ from agent.fixers.resuming import STILL_COMING
 from agent.unpaid import ACTIONS, Action
 from tests.agent.unpaid_trades import load_unpaid, net_postings
 from tests.agent.world import Desk, load_case, numbers, wait_for_days_to_close, wait_for_failures_to_settle
-from tests.fakes.faults import Crash
+from tests.fakes.faults import Clock, Crash
 
 PAID = ("S2", "S3", "S7a", "S7b")
 DEBITED_BY_PRODUCTION = ("S3", "S7a", "S7b")
@@ -103,6 +104,74 @@ class _Told(list):  # type: ignore[type-arg]
     def append(self, step: object) -> None:
         super().append(step)
         self._also(step)
+
+
+@pytest.mark.parametrize("name", ["post_both", "write_row"])
+def test_a_machine_that_was_paused_has_its_effect_refused_by_the_database(name: str) -> None:
+    """Its own clock stood still with it, so that it does not notice; those of the databases went on."""
+    desk = Desk(rules={"monotonic": lambda: 0.0})
+    trade_no, code = load_case(desk, "S2")
+    wait_for_days_to_close(desk)
+    desk.told = paused_behind(desk, name)
+    report = desk.attempt(trade_no, code)
+    assert (report.reason, report.outcome) == ASLEEP
+    desk.told = []
+    is_debited = name != "post_both"
+    assert bool(desk.production.ledger.of_trade(trade_no)) is is_debited
+    assert desk.production.trades.corrections == []
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
+def test_a_machine_that_was_paused_reverses_nothing() -> None:
+    desk = Desk(rules={"monotonic": lambda: 0.0})
+    trade_no, code = load_unpaid(desk, "processing")
+    desk.told = paused_behind(desk, "reverse_both")
+    report = desk.order(trade_no, code, "reverse")
+    assert (report.reason, report.outcome) == ASLEEP
+    desk.told = []
+    assert net_postings(desk, trade_no) != {}
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert net_postings(desk, trade_no) == {}
+
+
+def test_a_machine_that_was_paused_behind_its_look_intends_nothing() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    wait_for_days_to_close(desk)
+    after_the_claim(desk, lambda: desk.production.clock.advance(minutes=6))
+    report = desk.attempt(trade_no, code)
+    assert (report.reason, report.outcome, report.money_moved) == (*ASLEEP, False)
+    assert report.steps == ()
+    assert desk.production.ledger.of_trade(trade_no) == []
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
+def paused_behind(desk: Desk, name: str) -> "_Told":
+    """Pause the machine once the step is written down as about to happen."""
+
+    def pause(step: object) -> None:
+        if (getattr(step, "name", ""), getattr(step, "state", "")) == (name, "intended"):
+            desk.production.clock.advance(seconds=ASLEEP_SECONDS + 1)
+
+    return _Told(pause)
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+def test_what_may_still_come_is_judged_by_productions_clock(hours: int) -> None:
+    """The agent that froze had a clock a day off."""
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    off = Clock(desk.production.clock() + timedelta(hours=hours))
+    desk.rules["clock"] = off
+    desk.production.faults.down("ledger.post", "before", Crash())
+    with pytest.raises(Crash):
+        desk.attempt(trade_no, code)
+    desk.production.faults.heal()
+    desk.production.trades.change(trade_no, TRD_STATUS=9)
+    desk.production.clock.advance(minutes=19)
+    assert desk.attempt(trade_no, code).reason == STILL_COMING
+    desk.production.clock.advance(minutes=1)
+    assert desk.attempt(trade_no, code).outcome == "refused"
 
 
 def test_a_repair_is_not_given_up_while_a_posting_of_it_may_still_come() -> None:

@@ -418,7 +418,12 @@ def test_a_row_changed_while_it_was_reversed_is_for_a_person_until_it_is_right()
 def test_a_ledger_that_refuses_the_reversal_gives_it_to_a_person() -> None:
     desk = Desk()
     trade_no, code = load_unpaid(desk, "processing")
-    stranger = Reversal(key=f"PCL:PBAP:{trade_no}:reverse:both", trade_no="another", voucher_no="GA0")
+    stranger = Reversal(
+        key=f"PCL:PBAP:{trade_no}:reverse:both",
+        trade_no="another",
+        voucher_no="GA0",
+        intended_at=desk.production.clock(),
+    )
     taken = desk.production.ledger.of_trade(trade_no)[0]
     desk.production.ledger.entries.append(
         msgspec.structs.replace(

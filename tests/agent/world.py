@@ -44,7 +44,7 @@ class Desk:
 
     @property
     def settings(self) -> RepairSettings:
-        return RepairSettings(sys_code="PBAP", clock=self.production.clock, **self.rules)
+        return RepairSettings(**{"sys_code": "PBAP", "clock": self.production.clock, **self.rules})
 
     def attempt(
         self,

@@ -13,7 +13,7 @@ from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.names import LedgerNames, TradeNames
 from agent.adapters.trade_db import SqlTrades
 from agent.facts import Row
-from agent.ports import LedgerPort, Posting, RepairRow, StepRow, Trade, TradePort, Window
+from agent.ports import EPOCH, LedgerPort, Posting, RepairRow, StepRow, Trade, TradePort, Window
 from sandbox.database import writing
 from sandbox.ledger import PostingOrder
 from sandbox.world import World
@@ -203,7 +203,8 @@ class FakeLedgerPlace:
     """The ledger in memory."""
 
     def __init__(self) -> None:
-        self.fake = FakeLedger(Clock(), Faults())
+        self.clock = Clock(datetime.now(UTC))
+        self.fake = FakeLedger(self.clock, Faults())
         self.ledger: LedgerPort = self.fake
 
     def open_account(self, account_no: str, balance: int) -> None:
@@ -274,7 +275,14 @@ class SqlLedgerPlace:
         return sum(entry["REVERSED_BY"] is None and entry["REVERSES"] is None for entry in entries)
 
 
-def claim_of(trade: Trade, *, fence: int = 1, agent: str = "agent-1", boot_id: str = "boot-1") -> RepairRow:
+def claim_of(
+    trade: Trade,
+    *,
+    fence: int = 1,
+    agent: str = "agent-1",
+    boot_id: str = "boot-1",
+    held_at: datetime = EPOCH,
+) -> RepairRow:
     """A claim on a trade as an agent would make it."""
     return RepairRow(
         trade_no=trade.trade_no,
@@ -288,6 +296,7 @@ def claim_of(trade: Trade, *, fence: int = 1, agent: str = "agent-1", boot_id: s
         terms=trade.terms,
         agent=agent,
         boot_id=boot_id,
+        held_at=held_at,
     )
 
 

@@ -107,7 +107,12 @@ def test_the_grants_are_enough_for_a_repair(granted: tuple[World, str, str]) -> 
     )
     trades.write_row(held, trade, correction, step_of(trade.trade_no))
     trades.close_repair(held, "done")
-    reversal = Reversal(key=f"undo {trade.trade_no}", trade_no=trade.trade_no, voucher_no=voucher_no)
+    reversal = Reversal(
+        key=f"undo {trade.trade_no}",
+        trade_no=trade.trade_no,
+        voucher_no=voucher_no,
+        intended_at=ledger.now(),
+    )
     assert ledger.reverse_entry(reversal) != voucher_no
     trades.close()
     ledger.close()

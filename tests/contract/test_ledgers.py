@@ -1,11 +1,12 @@
 """Every ledger port, in memory or on a database, keeps the same promises."""
 
 import re
+from datetime import timedelta
 
 import msgspec
 import pytest
 
-from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError
+from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, StoodStillError
 from agent.facts import Kind, Leg, LegFact, LegState
 from agent.ports import Trade
 from tests.contract.places import LedgerPlace
@@ -57,6 +58,20 @@ class TestPosting:
         assert ledger_place.ledger.post(posting_of(trade, Leg.BOTH)) == first
         assert ledger_place.balance(trade.account_no) == 50_000 - 10_050
         assert ledger_place.live_entries(trade.trade_no) == 1
+
+    @pytest.mark.parametrize("put_back", [1, -1])
+    def test_nothing_is_posted_long_after_that_was_intended(
+        self, ledger_place: LedgerPlace, put_back: int
+    ) -> None:
+        trade = opened(ledger_place, new_trade())
+        long_ago = ledger_place.ledger.now() - put_back * timedelta(minutes=2)
+        late = msgspec.structs.replace(posting_of(trade, Leg.BOTH), intended_at=long_ago)
+        with pytest.raises(StoodStillError):
+            ledger_place.ledger.post(late)
+        assert ledger_place.live_entries(trade.trade_no) == 0
+        assert ledger_place.balance(trade.account_no) == 50_000
+        number = ledger_place.ledger.post(posting_of(trade, Leg.BOTH))
+        assert ledger_place.ledger.post(late) == number
 
     def test_numbers_differ(self, ledger_place: LedgerPlace) -> None:
         trade = opened(ledger_place, new_trade())

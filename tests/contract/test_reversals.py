@@ -1,8 +1,17 @@
 """Taking an entry back, and emptying a row's legs: the same promises in memory and on every database."""
 
+from datetime import UTC, datetime, timedelta
+
+import msgspec
 import pytest
 
-from agent.errors import EntryReversedError, InsufficientBalanceError, LedgerRejectedError, LegTakenError
+from agent.errors import (
+    EntryReversedError,
+    InsufficientBalanceError,
+    LedgerRejectedError,
+    LegTakenError,
+    StoodStillError,
+)
 from agent.facts import Kind, Leg, LegFact, LegState, Status
 from agent.ports import Correction, Reversal, Trade
 from tests.contract.places import LedgerPlace, Planted, SqlLedgerPlace, TradePlace, claim_of, step_of
@@ -25,6 +34,7 @@ def reversal_of(trade: Trade, voucher_no: str, leg: Leg = Leg.BOTH, *, key: str 
         key=key or f"PCL:PBAP:{trade.trade_no}:reverse:{leg.value}",
         trade_no=trade.trade_no,
         voucher_no=voucher_no,
+        intended_at=datetime.now(UTC),
     )
 
 
@@ -52,6 +62,19 @@ class TestReversing:
         numbers = [ledger_place.ledger.reverse_entry(reversal_of(trade, voucher_no)) for _ in range(3)]
         assert len(set(numbers)) == 1
         assert ledger_place.balance(trade.account_no) == 50_000
+
+    @pytest.mark.parametrize("put_back", [1, -1])
+    def test_nothing_is_taken_back_long_after_that_was_intended(
+        self, ledger_place: LedgerPlace, put_back: int
+    ) -> None:
+        trade, voucher_no = debited(ledger_place, Leg.BOTH)
+        long_ago = ledger_place.ledger.now() - put_back * timedelta(minutes=2)
+        late = msgspec.structs.replace(reversal_of(trade, voucher_no), intended_at=long_ago)
+        with pytest.raises(StoodStillError):
+            ledger_place.ledger.reverse_entry(late)
+        assert ledger_place.live_entries(trade.trade_no) == 1
+        number = ledger_place.ledger.reverse_entry(reversal_of(trade, voucher_no))
+        assert ledger_place.ledger.reverse_entry(late) == number
 
     def test_the_same_key_returns_the_same_number_though_the_leg_was_posted_again(
         self, ledger_place: LedgerPlace

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from agent.errors import FencedError, RowChangedError
+from agent.errors import FencedError, RowChangedError, StoodStillError
 from agent.facts import Kind, Status
 from agent.ports import BankRequest, Correction, Pattern, Trade, Window
+from agent.standstill import EFFECT_WITHIN, FACTS_HOLD
 from tests.contract.places import Planted, TradePlace, claim_of, new_window, shard_of, step_of
 
 HALF = Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=True, is_e_acc=False)
@@ -21,6 +22,7 @@ TERMS = {
     "BANK_ACC_NO": "6222029999999999999",
     "POSTING_MODE": "single_step",
 }
+A_MINUTE = timedelta(minutes=1)
 OVERDUE = Pattern(kind=Kind.RECHARGE, status=Status.PROCESSING)
 
 
@@ -248,7 +250,7 @@ class TestClaiming:
         trade = read(trade_place, trade_place.plant(Planted()))
         assert trade_place.trades.find_repair(trade.trade_no) is None
         claimed = trade_place.trades.claim_repair(claim_of(trade))
-        assert claimed == claim_of(trade)
+        assert claimed == claim_of(trade, held_at=claimed.held_at)
         assert trade_place.trades.find_repair(trade.trade_no) == claimed
 
     def test_a_higher_fence_takes_an_open_repair_over_with_its_steps(self, trade_place: TradePlace) -> None:
@@ -271,7 +273,15 @@ class TestClaiming:
     def test_the_same_process_may_claim_again(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))
         trade_place.trades.claim_repair(claim_of(trade))
-        assert trade_place.trades.claim_repair(claim_of(trade)) == claim_of(trade)
+        again = trade_place.trades.claim_repair(claim_of(trade))
+        assert again == claim_of(trade, held_at=again.held_at)
+
+    def test_a_claim_says_since_when_it_stands_by_productions_clock(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        for fence in (1, 2):
+            before = trade_place.trades.now()
+            held = trade_place.trades.claim_repair(claim_of(trade, fence=fence))
+            assert before <= held.held_at <= trade_place.trades.now()
 
     @pytest.mark.parametrize("fence", [1, 2])
     def test_an_older_attempt_cannot_take_it_back(self, trade_place: TradePlace, fence: int) -> None:
@@ -346,6 +356,25 @@ class TestSteps:
         trade_place.trades.record_step(again, step_of(trade.trade_no))
         assert trade_place.trades.find_repair(trade.trade_no).steps == (step_of(trade.trade_no),)  # type: ignore[union-attr]
 
+    def test_what_is_about_to_happen_is_dated_by_productions_clock(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        step = msgspec.structs.replace(step_of(trade.trade_no, state="intended"), started_at=None)
+        for _ in range(2):
+            before = trade_place.trades.now()
+            at = trade_place.trades.record_step(held, step, looked_at=before - FACTS_HOLD / 2)
+            assert before <= at <= trade_place.trades.now()
+            assert trade_place.trades.find_repair(trade.trade_no).steps == (step.written_at(at),)  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("put_back", [1, -1])
+    def test_nothing_is_intended_on_an_old_look(self, trade_place: TradePlace, put_back: int) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        looked_at = trade_place.trades.now() - put_back * (FACTS_HOLD + A_MINUTE)
+        with pytest.raises(StoodStillError):
+            trade_place.trades.record_step(held, step_of(trade.trade_no), looked_at=looked_at)
+        assert trade_place.trades.find_repair(trade.trade_no) == held
+
 
 class TestWritingTheRow:
     both = Correction(status=Status.SUCCESS, acc_voucher="GA1", e_acc_voucher="GA2", message="提现成功修复")
@@ -393,6 +422,19 @@ class TestWritingTheRow:
         assert trade_place.trades.find(trade.trade_no)[0].row == {**trade.row, **cells}
         assert trade_place.old_rows(trade.trade_no) == []
         assert trade_place.trades.find_repair(trade.trade_no).steps == ()  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("put_back", [1, -1])
+    def test_the_row_is_not_written_long_after_that_was_intended(
+        self, trade_place: TradePlace, put_back: int
+    ) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        long_ago = msgspec.structs.replace(held, held_at=held.held_at - put_back * (EFFECT_WITHIN + A_MINUTE))
+        with pytest.raises(StoodStillError):
+            trade_place.trades.write_row(long_ago, trade, self.both, step_of(trade.trade_no))
+        assert trade_place.trades.find(trade.trade_no)[0].row_hash == trade.row_hash
+        assert trade_place.old_rows(trade.trade_no) == []
+        assert trade_place.trades.find_repair(trade.trade_no) == held
 
     def test_a_row_that_vanished_is_not_made_up(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))

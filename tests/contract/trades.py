@@ -50,7 +50,7 @@ def new_trade(
 def posting_of(
     trade: Trade, leg: Leg, *, key: str = "", amount: int | None = None, account_no: str = ""
 ) -> Posting:
-    """What a fixer would post for a leg of the trade."""
+    """What a fixer would post for a leg of the trade, intended now."""
     assert trade.kind is not None
     assert trade.amount_minor is not None
     return Posting(
@@ -60,6 +60,7 @@ def posting_of(
         leg=leg,
         account_no=account_no or trade.account_no,
         amount=Money(trade.amount_minor if amount is None else amount, trade.currency),
+        intended_at=datetime.now(UTC),
     )
 
 

@@ -1,6 +1,7 @@
 """A double-entry ledger in memory."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -12,6 +13,7 @@ from agent.errors import (
 )
 from agent.facts import Kind, Leg, LegFact, LegState
 from agent.ports import Posting, Reversal, Trade
+from agent.standstill import EFFECT_WITHIN, require_within
 from tests.fakes.faults import Clock, Faults, port_call
 
 SLOTS = {Leg.FIRST: (Leg.FIRST,), Leg.SECOND: (Leg.SECOND,), Leg.BOTH: (Leg.FIRST, Leg.SECOND)}
@@ -86,6 +88,10 @@ class FakeLedger:
     # ---- the port
 
     @port_call
+    def now(self) -> datetime:
+        return self.clock()
+
+    @port_call
     def legs(self, trades: Sequence[Trade]) -> Mapping[str, tuple[LegFact, LegFact | None]]:
         return {
             trade.trade_no: (
@@ -100,6 +106,7 @@ class FakeLedger:
         for entry in self.entries:
             if entry.key == posting.key:
                 return _repeated(entry, posting)
+        require_within(EFFECT_WITHIN, posting.intended_at, self.clock())
         if posting.account_no not in self.balances:
             raise LedgerRejectedError(f"no account {posting.account_no}")
         if any(self._live(posting.trade_no, slot) for slot in SLOTS[posting.leg]):
@@ -131,6 +138,7 @@ class FakeLedger:
                 if (entry.trade_no, entry.reverses) != asked:
                     raise LedgerRejectedError("the key belongs to another entry")
                 return entry.voucher_no
+        require_within(EFFECT_WITHIN, reversal.intended_at, self.clock())
         held = [each for each in self.of_trade(reversal.trade_no) if each.voucher_no == reversal.voucher_no]
         if not held or held[0].reverses:
             raise LedgerRejectedError("no such entry, or itself a reversal")

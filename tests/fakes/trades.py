@@ -24,6 +24,7 @@ from agent.ports import (
     Trade,
     Window,
 )
+from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, require_within
 from tests.fakes.faults import Clock, Faults, port_call
 
 STATUS_CODES = {Status.PROCESSING: 0, Status.SUCCESS: 8, Status.FAILED: 9}
@@ -188,26 +189,35 @@ class FakeTrades:
         standing = self._repair(claim.trade_no)
         if standing is None or standing.state != "open":
             round_ = standing.round + 1 if standing else 1
-            claimed = msgspec.structs.replace(claim, round=round_, state="open", steps=())
+            claimed = msgspec.structs.replace(
+                claim, round=round_, state="open", steps=(), held_at=self.clock()
+            )
             self.begun[claim.trade_no] = self.clock()
         else:
             if not _owns(claim, standing):
                 raise FencedError
             claimed = msgspec.structs.replace(
-                standing, fence=claim.fence, agent=claim.agent, boot_id=claim.boot_id
+                standing,
+                fence=claim.fence,
+                agent=claim.agent,
+                boot_id=claim.boot_id,
+                held_at=self.clock(),
             )
         self.repairs[claim.trade_no] = claimed
         return self._repair(claim.trade_no) or claimed
 
     @port_call
-    def record_step(self, claim: RepairRow, *steps: StepRow) -> None:
-        self._keep_steps(self._owned(claim), steps)
+    def record_step(self, claim: RepairRow, *steps: StepRow, looked_at: datetime | None = None) -> datetime:
+        standing = self._owned(claim)
+        require_within(FACTS_HOLD, looked_at or self.clock(), self.clock())
+        self._keep_steps(standing, steps)
+        return self.clock()
 
     @port_call
     def close_repair(self, claim: RepairRow, state: str, *steps: StepRow) -> None:
         standing = self._owned(claim)
         self._keep_steps(standing, steps)
-        self.repairs[claim.trade_no] = msgspec.structs.replace(standing, state=state)
+        self.repairs[claim.trade_no] = msgspec.structs.replace(standing, state=state, held_at=self.clock())
 
     @port_call
     def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, *steps: StepRow) -> Trade:
@@ -215,6 +225,7 @@ class FakeTrades:
         stored = self.rows.get(trade.trade_id)
         if stored is None or self._read(stored).row_hash != trade.row_hash:
             raise RowChangedError
+        require_within(EFFECT_WITHIN, claim.held_at, self.clock())
         self.corrections.append(StoredCorrection(trade.trade_no, dict(stored.row), correction))
         stored.row["TRD_STATUS"] = STATUS_CODES[correction.status]
         stored.row["FAILED_MSG"] = correction.message
@@ -235,7 +246,9 @@ class FakeTrades:
 
     def _keep_steps(self, standing: RepairRow, steps: Sequence[StepRow]) -> None:
         for step in steps:
-            self.repair_steps[step.key] = (standing.trade_no, standing.round, step)
+            written = step.written_at(self.clock())
+            self.repair_steps[step.key] = (standing.trade_no, standing.round, written)
+        self.repairs[standing.trade_no] = msgspec.structs.replace(standing, held_at=self.clock())
 
     def _stored(self, trade_no: str) -> list[StoredTrade]:
         return [stored for _, stored in sorted(self.rows.items()) if stored.row["TRD_NUM"] == trade_no]

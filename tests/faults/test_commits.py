@@ -14,9 +14,10 @@ from agent.adapters.trade_db import SqlTrades
 from agent.errors import FencedError, PortError, RowChangedError
 from agent.facts import Leg, LegState
 from agent.fixers.base import RepairOrder, RepairReport, repair, verify
-from agent.ports import Posting, Reversal, Trade
+from agent.ports import Posting, RepairRow, Trade
 from sandbox.cases import LoadedCase
 from tests.contract.places import Planted, SqlLedgerPlace, SqlTradePlace, claim_of, step_of
+from tests.contract.test_reversals import reversal_of
 from tests.contract.test_whole_system import SETTINGS, Host
 from tests.contract.test_whole_system import each_database as each_database
 from tests.contract.test_whole_system import host as host
@@ -31,12 +32,19 @@ Work = Callable[[SqlTradePlace, Trade], None]
 # ---- one write
 
 
+def held_of(place: SqlTradePlace, trade: Trade) -> RepairRow:
+    """The claim as production's table has it."""
+    held = place.trades.find_repair(trade.trade_no)
+    assert held is not None
+    return held
+
+
 def claim(place: SqlTradePlace, trade: Trade) -> None:
     place.trades.claim_repair(claim_of(trade))
 
 
 def write_down(place: SqlTradePlace, trade: Trade) -> None:
-    place.trades.record_step(claim_of(trade), step_of(trade.trade_no, "post_both", state="intended"))
+    place.trades.record_step(held_of(place, trade), step_of(trade.trade_no, "post_both", state="intended"))
 
 
 def open_request(place: SqlTradePlace, trade: Trade) -> None:
@@ -44,11 +52,11 @@ def open_request(place: SqlTradePlace, trade: Trade) -> None:
 
 
 def write_row(place: SqlTradePlace, trade: Trade) -> None:
-    place.trades.write_row(claim_of(trade), trade, CORRECTION, step_of(trade.trade_no))
+    place.trades.write_row(held_of(place, trade), trade, CORRECTION, step_of(trade.trade_no))
 
 
 def close(place: SqlTradePlace, trade: Trade) -> None:
-    place.trades.close_repair(claim_of(trade), "done", step_of(trade.trade_no, "read_back"))
+    place.trades.close_repair(held_of(place, trade), "done", step_of(trade.trade_no, "read_back"))
 
 
 SEEN: Final[dict[Work, type[Exception]]] = {write_row: RowChangedError, close: FencedError}
@@ -119,7 +127,7 @@ def test_a_reversal_lost_at_its_commit_is_posted_once(sql_ledger: SqlLedgerPlace
     trade = new_trade()
     sql_ledger.open_account(trade.account_no, 50_000)
     voucher_no = sql_ledger.ledger.post(posting_of(trade, Leg.BOTH))
-    reversal = Reversal(key=f"{trade.trade_no}:reverse", trade_no=trade.trade_no, voucher_no=voucher_no)
+    reversal = reversal_of(trade, voucher_no)
     with losing_commit(sql_ledger.sql._engine, fate=fate), pytest.raises(PortError):
         sql_ledger.ledger.reverse_entry(reversal)
     assert sql_ledger.live_entries(trade.trade_no) == int(fate is Fate.NOT_CARRIED_OUT)
