@@ -5,7 +5,8 @@ seconds, so that a sparse expression costs milliseconds and an impossible one (3
 
 Daylight saving as in Quartz: a local time that the clocks skip does not fire that day; a local time
 that comes twice fires once, the second time. The fire times of an expression are thus one fixed set
-of instants, whichever moment one asks from.
+of instants, whichever moment one asks from: what comes next after one moment comes next after every
+later one before it, and is kept.
 """
 
 from bisect import bisect_left
@@ -13,7 +14,10 @@ from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import islice
+from functools import lru_cache
+from itertools import islice, takewhile
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from app.plans.quartz_errors import FieldName, Locale, QuartzError, translate_reason
 from app.plans.quartz_syntax import (
@@ -37,30 +41,78 @@ from app.plans.quartz_syntax import (
 )
 from app.plans.quartz_words import describe
 
-__all__ = ["FieldName", "Locale", "QuartzError", "describe", "next_fire_times", "translate_reason"]
+__all__ = [
+    "FieldName",
+    "Locale",
+    "QuartzError",
+    "describe",
+    "next_fire_time",
+    "next_fire_times",
+    "translate_reason",
+]
+
+KEPT: Final = 2048
+"""So many expressions, read, and so many of them in a zone are kept."""
 
 
-def next_fire_times(expression: str, after: datetime, count: int) -> list[datetime]:
+def next_fire_times(
+    expression: str, after: datetime, count: int, *, until: datetime | None = None
+) -> list[datetime]:
     """The next `count` times strictly after `after`, in its zone; fewer when the years run out at 2099.
 
-    A naive `after` is wall-clock time without daylight saving and is answered by naive times.
-    Raises QuartzError (a ValueError), which says the field and the reason.
+    None of them lies after `until`. A naive `after` is wall-clock time without daylight saving and is
+    answered by naive times. Raises QuartzError (a ValueError), which says the field and the reason.
     """
-    schedule = parse(expression)
+    cron = _Cron.of(expression)
     if after.year > LAST_YEAR + 1:
         return []
     if after.year < FIRST_YEAR - 1:
         after = datetime(FIRST_YEAR - 1, 1, 2, tzinfo=after.tzinfo)
-    return list(islice(_fire_times(schedule, after), max(count, 0)))
+    times = _fire_times(cron, after)
+    if until is not None:
+        times = takewhile(lambda moment: moment <= until, times)
+    return list(islice(times, max(count, 0)))
 
 
-def _fire_times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
+def next_fire_time(expression: str, zone: str, after: datetime) -> datetime | None:
+    """The first time strictly after the aware `after`, in UTC; None where the expression never fires again.
+
+    Raises QuartzError, and ZoneInfoNotFoundError for an unknown `zone`. Asked again before that time has
+    come it costs a comparison.
+    """
+    return _Calendar.of(expression, zone).after(after)
+
+
+class _Calendar:
+    """An expression in a zone, and the stretch without a fire time that was asked for last."""
+
+    def __init__(self, expression: str, zone: str) -> None:
+        self._expression = expression
+        self._zone = ZoneInfo(zone)
+        self._gap: tuple[datetime, datetime | None] | None = None
+
+    @staticmethod
+    @lru_cache(KEPT)
+    def of(expression: str, zone: str) -> "_Calendar":
+        return _Calendar(expression, zone)
+
+    def after(self, after: datetime) -> datetime | None:
+        gap = self._gap  # read once: other threads ask too
+        if gap is not None and gap[0] <= after and (gap[1] is None or after < gap[1]):
+            return gap[1]
+        times = next_fire_times(self._expression, after.astimezone(self._zone), 1)
+        coming = times[0].astimezone(UTC) if times else None
+        self._gap = (after.astimezone(UTC), coming)
+        return coming
+
+
+def _fire_times(cron: "_Cron", after: datetime) -> Iterator[datetime]:
     zone = after.tzinfo
     if zone is None:
-        yield from (moment for moment in _local_times(schedule, after) if moment > after)
+        yield from (moment for moment in _local_times(cron, after) if moment > after)
         return
     after_utc = after.astimezone(UTC)
-    for local in _local_times(schedule, _earliest_local(after_utc.astimezone(zone))):
+    for local in _local_times(cron, _earliest_local(after_utc.astimezone(zone))):
         moment_utc = local.replace(tzinfo=zone, fold=1).astimezone(UTC).replace(fold=0)
         moment = moment_utc.astimezone(zone)
         is_skipped_by_clocks = moment.replace(tzinfo=None, fold=0) != local
@@ -78,13 +130,26 @@ def _earliest_local(after: datetime) -> datetime:
     return after.replace(tzinfo=None, fold=0) - max(repeated, timedelta(0))
 
 
-def _local_times(schedule: Schedule, start: datetime) -> Iterator[datetime]:
-    """The schedule's naive times from the second that holds `start`, ascending."""
-    clock = _Clock.of(schedule)
-    for day in _days_from(schedule, start.date()):
+def _local_times(cron: "_Cron", start: datetime) -> Iterator[datetime]:
+    """The naive times from the second that holds `start`, ascending."""
+    for day in _days_from(cron.schedule, start.date()):
         earliest = start.time() if day == start.date() else time.min
-        for moment in clock.times_from(earliest):
+        for moment in cron.clock.times_from(earliest):
             yield datetime.combine(day, moment)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cron:
+    """An expression, read."""
+
+    schedule: Schedule
+    clock: "_Clock"
+
+    @staticmethod
+    @lru_cache(KEPT)
+    def of(expression: str) -> "_Cron":
+        schedule = parse(expression)
+        return _Cron(schedule, _Clock.of(schedule))
 
 
 @dataclass(frozen=True, slots=True)

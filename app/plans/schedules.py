@@ -13,12 +13,12 @@ from app.errors import InvalidError, NotFoundError
 from app.keyset import ReadSession
 from app.plans.fixer_codes import fixer_choices, fixer_code_errors
 from app.plans.models import CollectionSchedule
+from app.plans.quartz import next_fire_time
 from app.plans.service import GroupIds
 from app.plans.validation import (
     MAX_WINDOW_HOURS,
     cron_errors,
     group_error,
-    next_due,
     zone_errors,
 )
 from app.unit_of_work import WorkSession
@@ -81,7 +81,7 @@ def set_schedule(
     schedule.window_hours = values.window_hours
     schedule.is_enabled = values.is_enabled
     schedule.runs_on_first_connect = bool(values.runs_on_first_connect)
-    schedule.next_due_at = next_due(values.cron, values.zone, now) if values.is_enabled else None
+    schedule.next_due_at = next_fire_time(values.cron, values.zone, now) if values.is_enabled else None
     schedule.updated_at, schedule.updated_by = now, actor.name
     session.flush()
     _audit(session, schedule, "schedule.set", actor, reason, asdict(values), now)

@@ -16,8 +16,9 @@ from app.keyset import ReadSession
 from app.plans.limits import LIMITS
 from app.plans.models import Plan, PlanVersion
 from app.plans.product_plans import PlanValues
+from app.plans.quartz import next_fire_time
 from app.plans.usage import refuse_at_work, refuse_in_use
-from app.plans.validation import group_error, next_due, value_errors
+from app.plans.validation import group_error, value_errors
 from app.thresholds import THRESHOLDS
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
@@ -197,7 +198,7 @@ def due_after(plan: Plan, now: datetime) -> datetime | None:
     """Return the plan's next due time; None for a manual or disabled one."""
     if plan.mode != "auto" or plan.state != "normal":
         return None
-    return next_due(plan.retry_cron, plan.zone, now)
+    return next_fire_time(plan.retry_cron, plan.zone, now)
 
 
 def _check(

@@ -10,8 +10,7 @@ from sqlalchemy import CursorResult, select, tuple_, update
 
 from app.keyset import ReadSession
 from app.plans.models import CollectionSchedule, Plan, Tick
-from app.plans.quartz import next_fire_times
-from app.plans.validation import next_due
+from app.plans.quartz import next_fire_time, next_fire_times
 from app.unit_of_work import WorkSession
 
 MISSED_CAP: Final = 1000
@@ -56,18 +55,17 @@ def due_schedules(session: ReadSession, now: datetime) -> list[Due]:
 
 def _due(subject: str, subject_id: int, found: datetime | None, cron: str, zone: str, now: datetime) -> Due:
     assert found is not None  # the caller selects next_due_at <= now
-    coming = next_due(cron, zone, found)
+    coming = next_fire_time(cron, zone, found)
     passed: list[datetime] = []
     if coming is not None and coming <= now:
-        later = next_fire_times(cron, found.astimezone(ZoneInfo(zone)), MISSED_CAP)
-        passed = [moment for moment in later if moment <= now]
+        passed = next_fire_times(cron, found.astimezone(ZoneInfo(zone)), MISSED_CAP, until=now)
     return Due(
         subject=subject,
         subject_id=subject_id,
         found=found,
         due_at=passed[-1].astimezone(UTC) if passed else found,
         missed=len(passed),
-        next_due_at=next_due(cron, zone, now),
+        next_due_at=next_fire_time(cron, zone, now),
     )
 
 
@@ -157,6 +155,6 @@ def _note_too_far(
     cron: str,
     now: datetime,
 ) -> None:
-    coming = next_due(cron, subject.zone, now)
+    coming = next_fire_time(cron, subject.zone, now)
     if coming is not None and subject.next_due_at is not None and subject.next_due_at > coming:
         wrong.append((subject, coming))

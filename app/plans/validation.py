@@ -1,8 +1,7 @@
 """What a plan or a schedule may say, checked field by field."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from app.errors import ConflictError, InvalidError
 from app.i18n import is_zone
@@ -63,9 +62,3 @@ def group_error(sys_code: str) -> InvalidError:
 def zone_errors(zone: str) -> list[Invalid]:
     """A zone is an IANA name."""
     return [] if is_zone(zone) else [InvalidError("unknown_zone", field="zone", zone=zone)]
-
-
-def next_due(expression: str, zone: str, after: datetime) -> datetime | None:
-    """Return the first due time after ``after`` in UTC, None where the expression never fires again."""
-    times = next_fire_times(expression, after.astimezone(ZoneInfo(zone)), 1)
-    return times[0].astimezone(UTC) if times else None

@@ -10,7 +10,7 @@ from app.executions import scheduler
 from app.extensions import db
 from app.plans import ticks
 from app.plans.models import Plan
-from app.plans.validation import next_due
+from app.plans.quartz import next_fire_time
 from app.unit_of_work import WorkSession
 from tests.app.machines.server_machine import result_of
 from tests.faults.conftest import Scene
@@ -109,7 +109,7 @@ def test_a_plan_of_half_past_two_runs_once_a_day_over_a_change_of_the_clocks(
 def _set_plan(session: WorkSession, cron: str, zone: str, day: tuple[int, int, int]) -> None:
     plan = session.scalars(select(Plan)).one()
     plan.retry_cron, plan.zone = cron, zone
-    plan.next_due_at = next_due(cron, zone, datetime(*day, 12, tzinfo=UTC) - timedelta(days=1))
+    plan.next_due_at = next_fire_time(cron, zone, datetime(*day, 12, tzinfo=UTC) - timedelta(days=1))
 
 
 def test_a_tick_that_overlaps_itself_attempts_once(scene: Scene) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.plans.quartz import next_fire_times
+from app.plans.quartz import next_fire_time, next_fire_times
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -215,6 +215,43 @@ def test_asking_one_by_one_gives_the_same_instants_as_asking_at_once(
         one_by_one.append(next_fire_times(expression, local, 1)[0].astimezone(UTC))
     assert at_once == one_by_one[1:]
     assert one_by_one == sorted(set(one_by_one))
+
+
+@given(
+    expression=st.sampled_from(
+        ["0 0/2 * * * ?", "0 30 1,2 * * ?", "*/20 59 0-2 * 3,4,9,10,11 ?", "0 0 2 L * ?", "0 15 2 * 3 ? 2026"]
+    ),
+    change=st.sampled_from(
+        [
+            ("America/New_York", datetime(2026, 3, 8, 7, tzinfo=UTC)),
+            ("America/New_York", datetime(2026, 11, 1, 6, tzinfo=UTC)),
+            ("Europe/Berlin", datetime(2026, 10, 25, 1, tzinfo=UTC)),
+            ("Australia/Lord_Howe", datetime(2026, 4, 4, 15, tzinfo=UTC)),
+            ("Pacific/Apia", datetime(2011, 12, 30, 10, tzinfo=UTC)),
+        ]
+    ),
+    minutes=st.lists(st.floats(-240, 240).map(lambda number: round(number, 6)), min_size=1, max_size=12),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_firing_is_later_than_asked_for_whatever_was_asked_before(
+    expression: str, change: tuple[str, datetime], minutes: list[float]
+) -> None:
+    zone, changes_at = change
+    for moment in (changes_at + timedelta(minutes=number) for number in minutes):
+        afresh = next_fire_times(expression, moment.astimezone(ZoneInfo(zone)), 1)
+        assert next_fire_time(expression, zone, moment) == (afresh[0].astimezone(UTC) if afresh else None)
+
+
+def test_at_a_fire_time_the_one_after_it_is_next() -> None:
+    first = next_fire_time("0 0/2 * * * ?", "Asia/Shanghai", FRIDAY)
+    assert first == FRIDAY + timedelta(minutes=2)
+    assert next_fire_time("0 0/2 * * * ?", "Asia/Shanghai", first - timedelta(microseconds=1)) == first
+    assert next_fire_time("0 0/2 * * * ?", "Asia/Shanghai", first) == FRIDAY + timedelta(minutes=4)
+
+
+def test_no_time_lies_after_the_last_moment_asked_for() -> None:
+    until = FRIDAY + timedelta(minutes=4)
+    assert next_fire_times("0 0/2 * * * ?", FRIDAY, 9, until=until) == [FRIDAY + timedelta(minutes=2), until]
 
 
 # --- the oracle: every day of a year is asked by itself ------------------------------------------------
