@@ -218,6 +218,21 @@ def note(
     _write_event(session, anomaly, anomaly.state, code, reason, actor, now, command_id)
 
 
+def note_first(
+    session: WorkSession,
+    anomaly: Anomaly,
+    *,
+    code: str,
+    reason: str,
+    actor: Actor,
+    now: datetime,
+    command_id: str | None = None,
+) -> None:
+    """Begin the history of a new anomaly, one by one; many at once are app/anomalies/reports.py's."""
+    _write_event(session, anomaly, None, code, reason, actor, now, command_id)
+    count(session, anomaly.group_id, "new", now, amount_minor=anomaly.amount_minor or 0)
+
+
 def _write_event(
     session: WorkSession,
     anomaly: Anomaly,

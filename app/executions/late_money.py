@@ -10,7 +10,7 @@ from typing import Final
 from agent.protocol import RepairFinished
 from app.anomalies.models import TERMINAL_STATES, Anomaly
 from app.anomalies.service import MONEY_AFTER_CLOSE, find_open
-from app.anomalies.states import change_state, count, note
+from app.anomalies.states import change_state, note, note_first
 from app.audit.service import SYSTEM
 from app.executions import moved_money
 from app.unit_of_work import WorkSession
@@ -48,9 +48,11 @@ def tell(session: WorkSession, closed: Anomaly, message: RepairFinished, now: da
     Where the trade has been reported anew, that one goes to the person; a repair of it that is under way has
     read production's own table and is left to end, with the word in its history.
     """
-    anomaly = find_open(session, closed.group_id, closed.trade_no) or _open_anew(session, closed, now)
-    moved_money.note(session, anomaly, now, message.command_id)
     code, command_id = MONEY_AFTER_CLOSE, message.command_id
+    anomaly = find_open(session, closed.group_id, closed.trade_no) or _open_anew(
+        session, closed, now, command_id
+    )
+    moved_money.note(session, anomaly, now, command_id)
     if anomaly.state in ("repairing", "needs_human"):
         note(session, anomaly, code=code, reason=code, actor=SYSTEM, now=now, command_id=command_id)
         return anomaly
@@ -68,7 +70,7 @@ def tell(session: WorkSession, closed: Anomaly, message: RepairFinished, now: da
     return anomaly
 
 
-def _open_anew(session: WorkSession, closed: Anomaly, now: datetime) -> Anomaly:
+def _open_anew(session: WorkSession, closed: Anomaly, now: datetime, command_id: str | None) -> Anomaly:
     anomaly = Anomaly(
         **{name: getattr(closed, name) for name in KEPT},
         state="open",
@@ -80,5 +82,13 @@ def _open_anew(session: WorkSession, closed: Anomaly, now: datetime) -> Anomaly:
     )
     session.add(anomaly)
     session.flush()
-    count(session, anomaly.group_id, "new", now, amount_minor=anomaly.amount_minor or 0)
+    note_first(
+        session,
+        anomaly,
+        code=MONEY_AFTER_CLOSE,
+        reason=MONEY_AFTER_CLOSE,
+        actor=SYSTEM,
+        now=now,
+        command_id=command_id,
+    )
     return anomaly

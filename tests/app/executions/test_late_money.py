@@ -97,6 +97,8 @@ def test_a_late_word_of_money_brings_a_closed_trade_to_a_person(
     assert alerts(session) == [("needs_human", anomaly.trade_no, REASON)]
     assert count_tabs(session, None).human == 1
     assert [one.id for one in list_urgent(session, None)] == [told.id]
+    history = [(one.from_state, one.to_state) for one in list_events(session, told.id, count=9)]
+    assert history == [(None, "open"), ("open", "needs_human")]
 
 
 def test_a_zombies_word_of_money_counts_as_evidence_and_is_told_too(
