@@ -47,7 +47,7 @@ MOST_STARTS: Final = 5
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who this agent is. ``boot_id`` changes with each start."""
+    """Who this agent is. ``boot_id`` changes with each start: random, made in memory, kept in no file."""
 
     name: str
     boot_id: str
@@ -155,7 +155,7 @@ class Dispatcher:
             if isinstance(entry.command, Collect):
                 self._outbox.discard(command_id_of(entry.command))
             log.info("taking up %s again", describe(entry.command))
-            self._runner.submit(entry, is_resumed=True)
+            self._runner.submit(entry, self._identity.boot_id, is_resumed=True)
 
     # ---- commands
 
@@ -175,7 +175,7 @@ class Dispatcher:
             self._journal.supersede(key_of(entry.command))
         entry = self._journal.receive(command, self._identity.boot_id)
         self._acknowledge(command.id, command_id_of(command))
-        self._runner.submit(entry, is_resumed=False)
+        self._runner.submit(entry, self._identity.boot_id, is_resumed=False)
 
     def _take_again(self, command: Command, entry: Entry) -> None:
         """Answer a duplicate from the journal; it is not run again."""

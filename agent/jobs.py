@@ -7,7 +7,7 @@ from typing import Protocol
 
 from agent import clock
 from agent.envelope import new_id
-from agent.orders import Entry, command_id_of, key_of
+from agent.orders import Entry, Holder, command_id_of, key_of
 from agent.ports import Cancellation
 from agent.protocol import (
     Collect,
@@ -44,11 +44,11 @@ class Work(Protocol):
         self,
         command: Repair,
         command_id: str,
-        boot_id: str,
+        holder: Holder,
         note: Callable[[StepRecord], None],
         cancellation: Cancellation,
     ) -> RepairFinished:
-        """Repair one trade. ``boot_id`` is the agent's start that accepted the command."""
+        """Repair one trade. ``holder``: under which name it is claimed, and from whom it is taken over."""
         ...
 
     def verify(self, command: Verify, command_id: str) -> FactsRead:
@@ -64,12 +64,12 @@ class Job:
     """
 
     def __init__(
-        self, entry: Entry, deadline: float, monotonic: Callable[[], float], is_resumed: bool
+        self, entry: Entry, boot_id: str, deadline: float, monotonic: Callable[[], float], is_resumed: bool
     ) -> None:
         self.command = entry.command
         self.command_id = command_id_of(entry.command)
         self.key = key_of(entry.command)
-        self.boot_id = entry.boot_id
+        self.holder = Holder(boot_id, (entry.boot_id, *entry.taken_up_by) if is_resumed else ())
         self.is_resumed = is_resumed
         self.cancel_reason = entry.cancel_reason
         self.follows = False

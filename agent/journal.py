@@ -112,11 +112,20 @@ class Journal:
             )
         return Entry(command=command, boot_id=boot_id, state="received", received_at=received_at)
 
-    def start(self, key: Key) -> None:
-        """Note that work has begun; written with the next durable change."""
+    def start(self, key: Key, taken_up_by: str = "") -> None:
+        """Note that work has begun; written with the next durable change.
+
+        ``taken_up_by``: this start of the agent, where an earlier one accepted the order.
+        """
         self._file.defer(
             "UPDATE command SET state = 'started' WHERE id = ? AND fence = ? AND state = 'received'", *key
         )
+        if taken_up_by:
+            self._file.defer(
+                "UPDATE command SET taken_up_by = taken_up_by || ' ' || ? WHERE id = ? AND fence = ?",
+                taken_up_by,
+                *key,
+            )
 
     def cancel(self, key: Key, reason: str) -> None:
         """Keep that a cancel was asked, so that a restart honours it too."""
@@ -223,7 +232,8 @@ class Journal:
 
 
 _ENTRY: Final = (
-    "SELECT frame, boot_id, state, received_at, cancel_reason, result_id, result, starts FROM command"
+    "SELECT frame, boot_id, state, received_at, cancel_reason, result_id, result, starts, taken_up_by"
+    " FROM command"
 )
 _UNSENT: Final = "SELECT seq, message_id, command_id, frame FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"
 _FORGET: Final = "DELETE FROM outbox WHERE message_id = ?"
@@ -239,7 +249,7 @@ def _put(sql: sqlite3.Connection, message_id: str, command_id: str | None, frame
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    frame, boot_id, state, received_at, cancel_reason, result_id, result, starts = row
+    frame, boot_id, state, received_at, cancel_reason, result_id, result, starts, taken_up_by = row
     try:
         command = decode_to_agent(frame)
     except ProtocolError as error:
@@ -255,4 +265,5 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         result_id=result_id,
         result=result,
         starts=starts,
+        taken_up_by=tuple(taken_up_by.split()),
     )

@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS command (
     result_id TEXT,
     result BLOB,
     starts INTEGER NOT NULL DEFAULT 0,
+    taken_up_by TEXT NOT NULL DEFAULT '',
     UNIQUE (id, fence)
 );
 CREATE INDEX IF NOT EXISTS ix_command_unfinished ON command (seq) WHERE state <> 'finished';
@@ -259,6 +260,8 @@ def _bring_up(connection: sqlite3.Connection) -> None:
     columns = {row[1] for row in connection.execute("PRAGMA table_info(command)")}
     if "starts" not in columns:
         connection.execute("ALTER TABLE command ADD COLUMN starts INTEGER NOT NULL DEFAULT 0")
+    if "taken_up_by" not in columns:
+        connection.execute("ALTER TABLE command ADD COLUMN taken_up_by TEXT NOT NULL DEFAULT ''")
 
 
 def _opening_failed(path: Path, error: Exception) -> JournalError:

@@ -12,9 +12,10 @@ ordered again under the same id with a higher fence, and that is new work."""
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A command as the journal holds it.
 
-    ``boot_id`` is the start of the agent that accepted it, ``received_at`` seconds since 1970 by this host's
-    clock, ``cancel_reason`` is set once a cancel was asked, ``result_id`` and ``result`` (a frame) at last.
-    ``starts`` counts the starts of the agent that found work on it begun and not ended.
+    ``boot_id`` is the start of the agent that accepted it, ``taken_up_by`` are those that went on with it,
+    ``received_at`` seconds since 1970 by this host's clock, ``cancel_reason`` is set once a cancel was asked,
+    ``result_id`` and ``result`` (a frame) at last. ``starts`` counts the starts of the agent that found
+    work on it begun and not ended.
     """
 
     command: Command
@@ -25,6 +26,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     result_id: str | None = None
     result: bytes | None = None
     starts: int = 0
+    taken_up_by: tuple[str, ...] = ()
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who carries an order out. ``boot_id`` names this start of the agent: made in its memory, never read
+    from the journal, so that of two copies of a journal each claims under a name of its own.
+
+    ``former`` are the earlier starts that had the order, as this journal says: from one of these, and from no
+    other, its claim may be taken over under the same fence.
+    """
+
+    boot_id: str
+    former: tuple[str, ...] = ()
 
 
 def command_id_of(command: Command) -> str:

@@ -235,12 +235,13 @@ class TradePort(Protocol):
         """
         ...
 
-    def claim_repair(self, claim: RepairRow) -> RepairRow:
+    def claim_repair(self, claim: RepairRow, over: str | None = None) -> RepairRow:
         """Begin a repair or take one over; returns it as it now stands.
 
-        A repair that is open is taken over when ``claim.fence`` is higher, or equal with the same boot id;
-        its plan, before row, terms and steps stay. Otherwise a new round begins. Raises FencedError when a
-        newer fence holds it.
+        A repair that is open is taken over when ``claim.fence`` is higher, or equal with the same boot id or
+        while ``over`` holds it: the boot id of an earlier start of the agent, so that of two that would take
+        its place one does. Its plan, before row, terms and steps stay. Otherwise a new round begins. Raises
+        FencedError when a newer fence, or another start, holds it.
         """
         ...
 

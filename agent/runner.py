@@ -89,12 +89,18 @@ class Runner:
             job = self._jobs.get(key)
             return job is not None and job.has_begun
 
-    def submit(self, entry: Entry, *, is_resumed: bool) -> None:
-        """Queue an order that the journal holds. ``is_resumed``: an earlier start of the agent took it."""
+    def submit(self, entry: Entry, boot_id: str, *, is_resumed: bool) -> None:
+        """Queue an order that the journal holds; one that is in hand already is not queued a second time.
+
+        ``boot_id`` is this start of the agent. ``is_resumed``: an earlier one took the order.
+        """
         allowed = entry.command.deadline_ms / 1000
         used = max(0.0, self._wall() - entry.received_at) if is_resumed else 0.0
-        job = Job(entry, self._monotonic() + allowed - used, self._monotonic, is_resumed)
+        job = Job(entry, boot_id, self._monotonic() + allowed - used, self._monotonic, is_resumed)
         with self._changed:
+            if job.key in self._jobs:
+                log.error("%s is in hand already", describe(job.command))
+                return
             job.follows = any(one.has_begun for one in self._of(job.command_id))
             self._jobs[job.key] = job
         workers = self._collector if isinstance(entry.command, Collect) else self._repairers
@@ -102,7 +108,7 @@ class Runner:
 
     def give_up(self, entry: Entry) -> None:
         """Answer an order of an earlier start without working on it: what it did, nobody here knows."""
-        job = Job(entry, 0.0, self._monotonic, is_resumed=True)
+        job = Job(entry, entry.boot_id, 0.0, self._monotonic, is_resumed=True)
         job.money_begun = isinstance(entry.command, Repair)
         self._end(job, failure(job, f"{BROKE_OFF}: the agent ended {entry.starts} times at this command"))
 
@@ -181,9 +187,9 @@ class Runner:
             return Cancelled(id=new_id(), command_id=job.command_id, reason=reason)
         if isinstance(job.command, Collect):
             self._await_session(job)
-        self._journal.start(job.key)
+        self._journal.start(job.key, job.holder.boot_id if job.is_resumed else "")
         if job.is_resumed:
-            # It may be what ended the agent before: that it was begun is to outlive this start too.
+            # It may be what ended the agent before: that it was begun, and by whom, is to outlive this start.
             with suppress(JournalError):
                 self._journal.flush()
         self._hint(Started(id=new_id(), command_id=job.command_id))
@@ -192,7 +198,7 @@ class Runner:
                 return self._collect(job, job.command)
             case Repair():
                 note = self._noter(job, job.command)
-                return self._work.repair(job.command, job.command_id, job.boot_id, note, job)
+                return self._work.repair(job.command, job.command_id, job.holder, note, job)
             case Verify():
                 return self._work.verify(job.command, job.command_id)
 

@@ -11,6 +11,7 @@ from agent.fixers.attempt import result_of
 from agent.fixers.base import repair, verify
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
 from agent.jobs import Progress
+from agent.orders import Holder
 from agent.ports import EPOCH, Cancellation, Ports, StepRow, Window
 from agent.protocol import Collect, FactsRead, Repair, RepairFinished, ReportedTrade, StepRecord, Verify
 
@@ -49,7 +50,7 @@ class ProductionWork:
         self,
         command: Repair,
         command_id: str,
-        boot_id: str,
+        holder: Holder,
         note: Callable[[StepRecord], None],
         cancellation: Cancellation,
     ) -> RepairFinished:
@@ -61,7 +62,8 @@ class ProductionWork:
             row_hash=command.row_hash,
             fence=command.fence,
             agent=self._name,
-            boot_id=boot_id,
+            boot_id=holder.boot_id,
+            former=holder.former,
             is_by_person=command.by_person is True,
             action=command.action or None,
             facts_hash=command.facts_hash or "",

@@ -61,8 +61,8 @@ class Repairs:
         mine = given(trade_no=trade_no, round=row.round)
         return _repair_of(row, connection.execute(self._select_steps, mine).all())
 
-    def claim(self, connection: Connection, claim: RepairRow) -> RepairRow:
-        """Begin a repair or take an open one over. Raises FencedError."""
+    def claim(self, connection: Connection, claim: RepairRow, over: str | None) -> RepairRow:
+        """Begin a repair or take an open one over, under the same fence from ``over``. Raises FencedError."""
         repair = self._repair
         if connection.execute(self._lock, given(trade_no=claim.trade_no)).rowcount == 0:
             values = self._values(claim, 1)
@@ -71,11 +71,13 @@ class Repairs:
             standing = self.find(connection, claim.trade_no)
             if standing is None:
                 raise PortError(f"the repair of {claim.trade_no} vanished while it was claimed")
-            connection.execute(
-                update(repair)
-                .where(repair.c.trade_no == claim.trade_no)
-                .values(self._taking(connection, claim, standing))
+            taking = self._taking(connection, claim, standing, over)
+            holder = (repair.c.fence == standing.fence, repair.c.boot_id == standing.boot_id)
+            taken = connection.execute(
+                update(repair).where(repair.c.trade_no == claim.trade_no, *holder).values(taking)
             )
+            if taken.rowcount != 1:
+                raise FencedError(f"the repair of {claim.trade_no} was taken over meanwhile")
         claimed = self.find(connection, claim.trade_no)
         if claimed is None:
             raise PortError(f"the repair of {claim.trade_no} vanished while it was claimed")
@@ -158,12 +160,14 @@ class Repairs:
             )
         )
 
-    def _taking(self, connection: Connection, claim: RepairRow, standing: RepairRow) -> dict[str, Any]:
+    def _taking(
+        self, connection: Connection, claim: RepairRow, standing: RepairRow, over: str | None
+    ) -> dict[str, Any]:
         if standing.state != OPEN:
             self._refuse_stale(connection, claim)
             return self._values(claim, standing.round + 1)
         is_newer = claim.fence > standing.fence
-        is_same = (claim.fence, claim.boot_id) == (standing.fence, standing.boot_id)
+        is_same = claim.fence == standing.fence and standing.boot_id in (claim.boot_id, over)
         if not (is_newer or is_same):
             raise FencedError(f"the repair of {claim.trade_no} belongs to a newer attempt")
         return {"fence": claim.fence, "agent": claim.agent, "boot_id": claim.boot_id}

@@ -161,9 +161,9 @@ class SqlTrades:
                 return
             after = numbers[-1]
 
-    def claim_repair(self, claim: RepairRow) -> RepairRow:
+    def claim_repair(self, claim: RepairRow, over: str | None = None) -> RepairRow:
         """Begin a repair or take an open one over. Raises FencedError."""
-        return write(self._engine, "claim the repair", lambda c: self._repairs.claim(c, claim))
+        return write(self._engine, "claim the repair", lambda c: self._repairs.claim(c, claim, over))
 
     def record_step(self, claim: RepairRow, *steps: StepRow, looked_at: datetime | None = None) -> datetime:
         """Write steps before or after their effect; return when. Raises FencedError, StoodStillError."""

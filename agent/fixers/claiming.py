@@ -34,7 +34,7 @@ def claim(attempt: Attempt, wanted: RepairRow, standing: RepairRow | None) -> No
     between; one that was, shows in the round or in its steps.
     """
     expected = 1 if standing is None else standing.round + (standing.state != OPEN)
-    claimed = attempt.ports.trades.claim_repair(wanted)
+    claimed = attempt.ports.trades.claim_repair(wanted, attempt.order.over(standing))
     attempt.hold(claimed)
     if is_half_done(claimed) or claimed.round != expected:
         is_void = not is_half_done(claimed)

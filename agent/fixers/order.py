@@ -10,7 +10,7 @@ import msgspec
 
 from agent.decision import RowCodes
 from agent.facts import Facts, Row
-from agent.ports import StepRow
+from agent.ports import RepairRow, StepRow
 from agent.protocol import Outcome
 from agent.unpaid import Action
 
@@ -65,7 +65,7 @@ class RepairSettings:
 
 
 class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt: the server's Repair, and who carries it out.
+    """One attempt: the server's Repair, and who carries it out: ``boot_id``, in place of ``former`` starts.
 
     ``is_by_person``: a person asked for it. ``action`` is what a person has ordered of a trade debited and
     unpaid, on the facts of ``facts_hash`` (agent.unpaid.digest_of); None for a repair by its plan.
@@ -77,9 +77,18 @@ class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):
     fence: int
     agent: str
     boot_id: str
+    former: tuple[str, ...] = ()
     is_by_person: bool = False
     action: Action | None = None
     facts_hash: str = ""
+
+    def over(self, standing: RepairRow | None) -> str | None:
+        """The start of the agent whose place this one takes under the same fence: the one that holds the
+        repair as just read, where it had this order before. None: only a higher fence takes the repair over.
+        """
+        if standing is None or standing.fence != self.fence:
+            return None
+        return standing.boot_id if standing.boot_id in self.former else None
 
 
 class RepairReport(msgspec.Struct, frozen=True, kw_only=True):

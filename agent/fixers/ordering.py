@@ -111,7 +111,7 @@ def _end_unpaid(attempt: Attempt, standing: RepairRow) -> RepairRow:
     ours = msgspec.structs.replace(
         standing, fence=order.fence, agent=order.agent, boot_id=order.boot_id, steps=()
     )
-    held = attempt.ports.trades.claim_repair(ours)
+    held = attempt.ports.trades.claim_repair(ours, attempt.order.over(standing))
     if held.round != standing.round or held.plan != standing.plan:
         raise AttemptEnded("refused", OVERTAKEN)
     _require_finally_unpaid(held)

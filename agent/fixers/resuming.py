@@ -93,7 +93,7 @@ def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -
     claim = msgspec.structs.replace(
         standing, fence=order.fence, agent=order.agent, boot_id=order.boot_id, steps=()
     )
-    claimed = attempt.ports.trades.claim_repair(claim)
+    claimed = attempt.ports.trades.claim_repair(claim, attempt.order.over(standing))
     attempt.hold(claimed)
     if claimed.round != standing.round:
         raise AttemptEnded("refused", OVERTAKEN, is_void=True)

@@ -11,6 +11,7 @@ from agent.commands import Dispatcher, Identity
 from agent.errors import PortError
 from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
 from agent.journal import Journal
+from agent.orders import Holder
 from agent.outbox import LONGEST_PAUSE, QUIET_RETRIES, Outbox
 from agent.ports import Cancellation
 from agent.protocol import (
@@ -62,6 +63,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.repaired: list[tuple[str, int, str]] = []
+        self.holders: list[Holder] = []
         self.is_working = threading.Event()
         self.may_go_on = threading.Event()
         self.may_go_on.set()
@@ -76,11 +78,12 @@ class Bench:
         self,
         command: Repair,
         command_id: str,
-        boot_id: str,
+        holder: Holder,
         note: Callable[[StepRecord], None],
         cancellation: Cancellation,
     ) -> RepairFinished:
-        self.repaired.append((command.trade_no, command.fence, boot_id))
+        self.repaired.append((command.trade_no, command.fence, holder.boot_id))
+        self.holders.append(holder)
         for step in self.steps:
             note(step)
         self._work()
@@ -538,7 +541,7 @@ def test_a_running_repair_is_cancelled_by_its_deadline(desk: Desk) -> None:
 # ---- restarts and leaving
 
 
-def test_an_unfinished_repair_is_run_again_under_the_boot_that_took_it(tmp_path: Path) -> None:
+def test_an_unfinished_repair_is_run_again_under_a_name_of_its_own(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.db", Clock())
     journal.receive(repair(), "boot-1")
     journal.close()
@@ -547,8 +550,31 @@ def test_an_unfinished_repair_is_run_again_under_the_boot_that_took_it(tmp_path:
     assert desk.dispatcher.hello().boot_id == "boot-2"
     finished = desk.result(RepairFinished)
     assert finished.fence == 1  # type: ignore[attr-defined]
-    assert desk.work.repaired == [("T00000001", 1, "boot-1")]
+    assert desk.work.repaired == [("T00000001", 1, "boot-2")]
+    assert desk.work.holders == [Holder("boot-2", ("boot-1",))]
     desk.leave()
+
+
+def test_the_journal_keeps_each_start_that_went_on_with_an_order(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    journal.receive(repair(), "boot-1")
+    journal.start(("command-1", 1), "boot-2")
+    journal.start(("command-1", 1), "boot-3")
+    journal.close()
+    [entry] = Journal(tmp_path / "journal.db").unfinished()
+    assert (entry.boot_id, entry.taken_up_by) == ("boot-1", ("boot-2", "boot-3"))
+
+
+def test_an_order_in_hand_is_not_queued_a_second_time(desk: Desk) -> None:
+    desk.work.may_go_on.clear()
+    desk.dispatcher.handle(repair())
+    assert desk.work.is_working.wait(PATIENCE)
+    entry = desk.journal.find("command-1")
+    assert entry is not None
+    desk.runner.submit(entry, "boot-1", is_resumed=False)
+    desk.work.may_go_on.set()
+    desk.result(RepairFinished)
+    assert len(desk.work.repaired) == 1
 
 
 def test_hello_and_heartbeat_name_the_commands_in_hand(desk: Desk) -> None:

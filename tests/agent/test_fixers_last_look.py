@@ -24,8 +24,8 @@ def after_the_claim(desk: Desk, happens: Callable[[], object]) -> None:
     claim = desk.production.trades.claim_repair
     done: list[object] = []
 
-    def claim_then(wanted: object) -> object:
-        claimed = claim(wanted)  # type: ignore[arg-type]
+    def claim_then(wanted: object, *over: object) -> object:
+        claimed = claim(wanted, *over)  # type: ignore[arg-type]
         if not done:
             done.append(happens())
         return claimed

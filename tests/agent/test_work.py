@@ -9,6 +9,7 @@ from agent import clock
 from agent.facts import Kind
 from agent.fixers import FIXERS
 from agent.fixers.order import RepairSettings
+from agent.orders import Holder
 from agent.protocol import Collect, Repair, StepRecord, Verify, encode
 from agent.work import ProductionWork
 from tests.fakes.production import FakeProduction, blank_row
@@ -72,7 +73,7 @@ def test_a_repair_is_told_step_by_step_and_reported_whole(
         fence=3,
         deadline_ms=1000,
     )
-    report = work.repair(order, "r", "boot-1", told.append, Never())
+    report = work.repair(order, "r", Holder("boot-1"), told.append, Never())
     assert (report.command_id, report.fence, report.outcome) == ("r", 3, "repaired")
     assert (report.money_moved, report.is_confirmed_failed) == (True, False)
     assert report.before is not None

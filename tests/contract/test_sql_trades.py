@@ -46,6 +46,15 @@ class TestAgentsAtOnce:
         assert set(errors_of(results)) <= {FencedError}
         assert sql_trades.trades.find_repair(trade.trade_no).fence == 4  # type: ignore[union-attr]
 
+    def test_of_many_that_take_the_place_of_one_start_one_wins(self, sql_trades: SqlTradePlace) -> None:
+        trade = planted_trade(sql_trades)
+        sql_trades.trades.claim_repair(claim_of(trade))
+        claims = [claim_of(trade, boot_id=f"boot-{n}") for n in range(2, 6)]
+        results = race(*(lambda c=claim: sql_trades.trades.claim_repair(c, "boot-1") for claim in claims))
+        winners = [result for result in results if isinstance(result, RepairRow)]
+        assert errors_of(results) == [FencedError] * 3
+        assert winners == [sql_trades.trades.find_repair(trade.trade_no)]
+
     def test_a_row_is_written_once_by_two_threads(self, sql_trades: SqlTradePlace) -> None:
         trade = planted_trade(sql_trades)
         held = sql_trades.trades.claim_repair(claim_of(trade))

@@ -290,6 +290,25 @@ class TestClaiming:
         with pytest.raises(FencedError):
             trade_place.trades.claim_repair(claim_of(trade, fence=fence, boot_id="boot-1"))
 
+    def test_of_two_that_take_the_place_of_an_earlier_start_one_does(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        former = trade_place.trades.claim_repair(claim_of(trade))
+        taken = trade_place.trades.claim_repair(claim_of(trade, boot_id="boot-2"), "boot-1")
+        assert (taken.fence, taken.boot_id, taken.round) == (1, "boot-2", 1)
+        with pytest.raises(FencedError):
+            trade_place.trades.claim_repair(claim_of(trade, boot_id="boot-3"), "boot-1")
+        with pytest.raises(FencedError):
+            trade_place.trades.record_step(former, step_of(trade.trade_no))
+        trade_place.trades.record_step(taken, step_of(trade.trade_no))
+
+    def test_the_place_of_an_earlier_start_is_taken_under_its_own_fence_only(
+        self, trade_place: TradePlace
+    ) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        trade_place.trades.claim_repair(claim_of(trade, fence=2))
+        with pytest.raises(FencedError):
+            trade_place.trades.claim_repair(claim_of(trade, fence=1, boot_id="boot-2"), "boot-1")
+
     def test_a_zombie_is_fenced_from_every_write(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))
         zombie = trade_place.trades.claim_repair(claim_of(trade))

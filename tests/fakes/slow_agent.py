@@ -13,6 +13,7 @@ from agent.connection import Link, LinkSettings
 from agent.envelope import new_id
 from agent.jobs import Progress
 from agent.journal import Journal
+from agent.orders import Holder
 from agent.outbox import Outbox
 from agent.pacing import Waker
 from agent.ports import Cancellation
@@ -53,7 +54,7 @@ class SlowWork:
         self,
         command: Repair,
         command_id: str,
-        boot_id: str,
+        holder: Holder,
         note: Callable[[StepRecord], None],
         cancellation: Cancellation,
     ) -> RepairFinished:

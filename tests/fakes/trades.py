@@ -185,7 +185,7 @@ class FakeTrades:
         return iter([found[start : start + page] for start in range(0, len(found), page)])
 
     @port_call
-    def claim_repair(self, claim: RepairRow) -> RepairRow:
+    def claim_repair(self, claim: RepairRow, over: str | None = None) -> RepairRow:
         standing = self._repair(claim.trade_no)
         if standing is None or standing.state != "open":
             round_ = standing.round + 1 if standing else 1
@@ -194,7 +194,8 @@ class FakeTrades:
             )
             self.begun[claim.trade_no] = self.clock()
         else:
-            if not _owns(claim, standing):
+            is_over = over is not None and (claim.fence, over) == (standing.fence, standing.boot_id)
+            if not (is_over or _owns(claim, standing)):
                 raise FencedError
             claimed = msgspec.structs.replace(
                 standing,

@@ -92,7 +92,7 @@ def test_a_command_that_ends_its_agent_at_every_start_is_given_up(tmp_path: Path
     assert (poison.outcome, poison.money_moved) == ("unknown", True)
     assert poison.reason == f"{BROKE_OFF}: the agent ended 6 times at this command"
     assert other.outcome == "repaired"
-    assert desk.work.repaired == [("T00000002", 1, "boot-1")]
+    assert desk.work.repaired == [("T00000002", 1, "boot-7")]
     desk.settle()
     desk.leave()
 
@@ -116,13 +116,14 @@ def test_that_work_was_begun_again_outlives_the_next_crash(tmp_path: Path) -> No
 
 
 def test_a_journal_of_an_older_agent_is_brought_up(tmp_path: Path) -> None:
-    """It lacks the count of starts; the older agent can still use what the newer one wrote."""
+    """It lacks the count of starts and who they were; the older agent can still use what the newer wrote."""
     path = tmp_path / "journal.db"
     journal = Journal(path)
     journal.receive(repair(), "boot-1")
-    journal._file.connection.execute("ALTER TABLE command DROP COLUMN starts")
+    for column in ("starts", "taken_up_by"):
+        journal._file.connection.execute(f"ALTER TABLE command DROP COLUMN {column}")
     journal.close()
     again = Journal(path)
     (entry,) = again.take_up()
-    assert (entry.state, entry.starts) == ("received", 0)
+    assert (entry.state, entry.starts, entry.taken_up_by) == ("received", 0, ())
     again.close()
