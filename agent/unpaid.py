@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from agent.decision import WITHDRAW_TIMEOUT
 from agent.facts import BankState, Bookkeeping, Facts, Kind, LegState
 
 Action = Literal["pay_again", "reverse"]
@@ -72,6 +73,17 @@ def is_unpaid(facts: Facts) -> bool:
     """Return whether the ledger has a withdrawal's debit and the bank has surely not paid."""
     is_debited = facts.kind is Kind.WITHDRAW and facts.first.state is LegState.POSTED
     return is_debited and facts.bank.state is BankState.FAIL
+
+
+def may_pay(fixer_code: str | None, facts: Facts | None) -> bool:
+    """Return whether a repair of a withdrawal may ask the bank to pay, by what its agent reads next.
+
+    Not where the bank has paid, and not by the fixer of those stuck in processing: it posts and writes what
+    the bank has done. ``facts`` None: nothing could be read.
+    """
+    if fixer_code == WITHDRAW_TIMEOUT:
+        return False
+    return facts is None or (facts.kind is Kind.WITHDRAW and facts.bank.state is not BankState.SUCCESS)
 
 
 def has_failed_number_of_ours(facts: Facts) -> bool:

@@ -27,6 +27,9 @@ DOUBTS: Mapping[str, Any] = {
     "malformed": _("格式不对，这一行无法可靠地读懂。"),
     "insufficient balance": _("余额不够扣款；没有扣款就不能出款。"),
     "the order had no effect": _("有人已经下过指令而没有执行；机器不替人再决定一次。"),
+    "people have ordered of this trade before": _(
+        "有人对它下过资金指令；再出一次款，只能由人再下指令，超过限额由两个人定。"
+    ),
     "debited, payout failed": _("客户已被扣款而银行没有付出：怎样了结，由人决定。"),
     "not debited, so not paid": _("没有扣款成功，不能先出款。"),
     "the reply to the payout was lost, the bank does not de-duplicate": _(

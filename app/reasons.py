@@ -52,6 +52,7 @@ REASONS: Mapping[str, Any] = {
     "in flight": _("生产系统仍在处理，暂不修复"),
     "insufficient balance": _("账户余额不足，未扣款"),
     "the order had no effect": _("资金指令没有收到结果，核实后确定没有执行；请重新决定"),
+    "people have ordered of this trade before": _("有人下过资金指令；再出款只能由人再下指令"),
     "debited, payout failed": _("已扣款，银行出款失败，需人工处理"),
     "not debited, so not paid": _("账户未扣款，因此不出款"),
     "a posting of this repair may still reach the ledger": _("本次修复的记账可能还会到达，过一会儿再看"),
@@ -187,6 +188,7 @@ EVENTS: Mapping[str, Any] = {
     "order_issue": _("发出资金指令"),
     "order_done": _("资金指令结束"),
     "order_expired": _("资金指令失效"),
+    "ordered_before": _("有人下过资金指令，方案不再出款，转待人工"),
     "order_without_effect": _("资金指令没有执行，转待人工"),
 }
 """What an AnomalyEvent's code says; ``outcome_…`` and ``command_…`` end in a word of words.LOOKS."""

@@ -16,7 +16,7 @@ from app.anomalies.queries import AnomalyFilter, conditions
 from app.executions.attempts import last_attempts
 from app.executions.case_file import allowed_actions
 from app.executions.models import Attempt, Execution
-from app.executions.order_guard import facts_of, find_holds
+from app.executions.order_guard import BY_ORDER, facts_of, find_holds
 from app.executions.proposals import Doubt, Proposal, head_of, propose
 from app.keyset import ReadSession
 from app.plans.models import Plan
@@ -112,6 +112,7 @@ def _case(
         has_own_number=anomaly.has_own_number,
         is_verifying=command is not None,
         has_fixer=anomaly.fixer_code is not None,
+        is_order_only=hold in BY_ORDER,
     )
     return QueueCase(
         anomaly=anomaly,

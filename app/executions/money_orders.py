@@ -22,7 +22,7 @@ from app.audit.reasons import required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError, ForbiddenError, NotFoundError
 from app.executions import order_course
-from app.executions.order_guard import facts_of, find_failed_payouts
+from app.executions.order_guard import facts_of, is_order_only
 from app.executions.order_limits import limit_for, limit_of
 from app.executions.order_models import MoneyOrder
 from app.executions.order_people import may_order, person_of, require_another
@@ -93,7 +93,7 @@ def box_of(session: ReadSession, anomaly: Anomaly) -> Box:
 def is_orderable(session: ReadSession, anomaly: Anomaly) -> bool:
     """Return whether a trade is in a state to be ordered of: with a person, or open where no click pays."""
     if anomaly.state == "open":
-        return bool(find_failed_payouts(session, [anomaly]))
+        return is_order_only(session, anomaly)
     return anomaly.state in order_course.WITH_A_PERSON
 
 

@@ -1,26 +1,43 @@
 """What keeps a repair from doing what only an order of people may do: pay once more, or against an order.
 
-Asked wherever an attempt begins. An order's own command (再付, 冲正) does not come by here.
+Asked wherever an attempt begins. An order's own command (再付, 冲正) does not come by here. All of it goes by
+the trade, its group and number: one reported again is a new anomaly, and the same money.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
 from sqlalchemy import select
 
 from agent.facts import Facts
-from agent.unpaid import PAYOUT_FAILED, PAYOUT_STEPS, has_failed_number_of_ours, is_unpaid
+from agent.unpaid import PAYOUT_FAILED, PAYOUT_STEPS, has_failed_number_of_ours, is_unpaid, may_pay
 from app.anomalies.models import Anomaly
-from app.executions.models import Attempt, Step
+from app.anomalies.states import change_state
+from app.audit.service import SYSTEM
+from app.executions.models import Attempt, Execution, Step
 from app.executions.order_models import LIVE_STATES, MoneyOrder
+from app.executions.proposals import ORDERED_BEFORE
 from app.keyset import ReadSession
+from app.unit_of_work import WorkSession
 
 ORDER_STANDS: Final = "order_stands"
 """An order of the trade waits for its second person, or is under way."""
 ORDER_ONLY: Final = "order_only"
-"""A payout of ours has failed: each further one is a 再付, whoever asks and whatever the amount."""
-CODES: Final = (ORDER_STANDS, ORDER_ONLY)
+"""A payout of ours has failed: each further one is a 再付, whatever the amount."""
+ORDERED: Final = "ordered_before"
+"""People have ordered of the trade, whatever became of that: what may pay it is a 再付, and no plan does."""
+CODES: Final = (ORDER_STANDS, ORDER_ONLY, ORDERED)
+BY_ORDER: Final = (ORDER_ONLY, ORDERED)
+"""Where a person may order, and nothing else pays."""
+HALF_DONE: Final = "resume"
+"""The agents' word for a repair half done, in a report and in the answer to a Verify: it is gone on with, by
+its own numbers. Where an attempt or another look has had the last word, nobody knows that one stands."""
+
+Trade = tuple[int, str]
+"""Its group's id and its number."""
 
 
 def facts_of(anomaly: Anomaly) -> Facts | None:
@@ -34,23 +51,21 @@ def facts_of(anomaly: Anomaly) -> Facts | None:
 def find_holds(session: ReadSession, anomalies: Sequence[Anomaly], *, by_person: bool) -> dict[int, str]:
     """Return the codes of CODES by anomaly id, for those that no repair may attempt now.
 
-    By itself nothing begins while an order waits; what an issued one left half done goes on. A person waits
-    for the order's end, and pays again by an order only.
+    By itself nothing begins while an order waits; what an issued one left half done goes on, and so does the
+    rest of a trade that the bank has paid. A person waits for the order's end. Whoever asks, once people have
+    ordered of a trade it is paid by an order only; a person pays so, too, where a payout of ours has failed.
     """
-    if not anomalies:
-        return {}
-    live = select(MoneyOrder.anomaly_id, MoneyOrder.state).where(
-        MoneyOrder.anomaly_id.in_([one.id for one in anomalies]), MoneyOrder.state.in_(LIVE_STATES)
-    )
-    goes_on = set() if by_person else {one.id for one in anomalies if one.has_moved_money}
+    orders = _orders_of(session, anomalies)
+    live = {trade for trade, states in orders.items() if states & set(LIVE_STATES)}
+    awaited = {trade for trade, states in orders.items() if "proposed" in states}
     holds = {
-        anomaly_id: ORDER_STANDS
-        for anomaly_id, state in session.execute(live)
-        if state == "proposed" or anomaly_id not in goes_on
+        one.id: ORDER_STANDS
+        for one in anomalies
+        if trade_of(one) in (live if by_person or not one.has_moved_money else awaited)
     }
-    if by_person:
-        holds |= {one: ORDER_ONLY for one in find_failed_payouts(session, anomalies) if one not in holds}
-    return holds
+    # What an order under way has left half done is the order's own payout.
+    free = [one for one in anomalies if trade_of(one) not in live]
+    return holds | _order_only(session, free, orders.keys(), by_person)
 
 
 def find_hold(session: ReadSession, anomaly: Anomaly, *, by_person: bool = True) -> str | None:
@@ -58,26 +73,82 @@ def find_hold(session: ReadSession, anomaly: Anomaly, *, by_person: bool = True)
     return find_holds(session, [anomaly], by_person=by_person).get(anomaly.id)
 
 
-def find_failed_payouts(session: ReadSession, anomalies: Sequence[Anomaly]) -> set[int]:
-    """Return the ids of those debited and finally unpaid of which a payout of ours has failed.
+def is_order_only(session: ReadSession, anomaly: Anomaly) -> bool:
+    """Return whether a person pays the trade by an order only, whether or not one stands."""
+    return bool(_order_only(session, [anomaly], _orders_of(session, [anomaly]).keys(), by_person=True))
 
-    A repair half done is left out: it goes on by itself, and opens no other number. No query where none is
-    debited and unpaid.
+
+def keep_from_plan(session: WorkSession, anomalies: Sequence[Anomaly], now: datetime) -> list[Anomaly]:
+    """Return which of a plan's anomalies it may attempt; one that only an order may pay goes to a person."""
+    holds = find_holds(session, anomalies, by_person=False)
+    for one in anomalies:
+        if holds.get(one.id) == ORDERED:
+            one.reason = ORDERED_BEFORE
+            change_state(
+                session, one, "needs_human", code=ORDERED, reason=ORDERED_BEFORE, actor=SYSTEM, now=now
+            )
+    return [one for one in anomalies if one.id not in holds]
+
+
+def trade_of(anomaly: Anomaly) -> Trade:
+    """Return what an order is of, whichever anomaly it was given on."""
+    return anomaly.group_id, anomaly.trade_no
+
+
+def _orders_of(session: ReadSession, anomalies: Sequence[Anomaly]) -> dict[Trade, set[str]]:
+    """Return by trade the states of all orders people ever gave, rejected or without effect too."""
+    numbers = {one.trade_no for one in anomalies if one.kind == "withdraw"}
+    found: dict[Trade, set[str]] = defaultdict(set)
+    if numbers:
+        columns = (MoneyOrder.group_id, MoneyOrder.trade_no, MoneyOrder.state)
+        for group_id, trade_no, state in session.execute(
+            select(*columns).where(MoneyOrder.trade_no.in_(numbers))
+        ):
+            found[group_id, trade_no].add(state)
+    return found
+
+
+def _order_only(
+    session: ReadSession, anomalies: Sequence[Anomaly], ordered: Collection[Trade], by_person: bool
+) -> dict[int, str]:
+    """Return ORDERED or ORDER_ONLY by anomaly id, of those that nothing but an order may pay.
+
+    A repair half done is left out: it goes on by itself, and opens no other number.
     """
-    wanted = [one for one in anomalies if one.kind == "withdraw" and not _goes_on(one)]
-    read = {one.id: facts_of(one) for one in wanted}
-    unpaid = {one: facts for one, facts in read.items() if facts is not None and is_unpaid(facts)}
+    read = {one.id: facts_of(one) for one in anomalies if one.kind == "withdraw" and not _goes_on(one)}
+    payable = [one for one in anomalies if one.id in read and may_pay(one.fixer_code, read[one.id])]
+    found = {one.id: ORDERED for one in payable if trade_of(one) in ordered}
+    if by_person:
+        unpaid = {
+            one: facts
+            for one in anomalies
+            if (facts := read.get(one.id)) is not None and is_unpaid(facts) and one.id not in found
+        }
+        found |= {one.id: ORDER_ONLY for one in _with_failed_payout(session, unpaid)}
+    return found
+
+
+def _with_failed_payout(session: ReadSession, unpaid: dict[Anomaly, Facts]) -> list[Anomaly]:
+    """Return the anomalies of which a payout of ours has failed. No query for none."""
     if not unpaid:
-        return set()
+        return []
     failed = (
-        select(Attempt.anomaly_id)
+        select(Execution.group_id, Execution.trade_no)
+        .join(Attempt, Attempt.execution_id == Execution.id)
         .join(Step, Step.attempt_id == Attempt.id)
-        .where(Attempt.anomaly_id.in_(unpaid), Step.name.in_(PAYOUT_STEPS), Step.state == "failed")
+        .where(
+            Execution.trade_no.in_([one.trade_no for one in unpaid]),
+            Step.name.in_(PAYOUT_STEPS),
+            Step.state == "failed",
+        )
     )
-    by_reason = {one.id for one in anomalies if one.id in unpaid and one.reason == PAYOUT_FAILED}
-    by_number = {one for one, facts in unpaid.items() if has_failed_number_of_ours(facts)}
-    return by_reason | by_number | set(session.scalars(failed))
+    by_step = {(group_id, trade_no) for group_id, trade_no in session.execute(failed)}
+    return [
+        one
+        for one, facts in unpaid.items()
+        if one.reason == PAYOUT_FAILED or has_failed_number_of_ours(facts) or trade_of(one) in by_step
+    ]
 
 
 def _goes_on(anomaly: Anomaly) -> bool:
-    return anomaly.has_moved_money and anomaly.state in ("open", "waiting")
+    return anomaly.has_moved_money and anomaly.state in ("open", "waiting") and anomaly.reason == HALF_DONE

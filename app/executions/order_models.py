@@ -47,6 +47,7 @@ class MoneyOrder(Base):
             postgresql_where=text(_live_sql),
         ),
         Index("ix_money_order_state_id", "state", "id"),
+        Index("ix_money_order_trade_no", "trade_no"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -49,7 +49,9 @@ CHANGED: Final = (
     "money_after_close",
 )
 """What was read does not hold any more, or someone may have been at work: it is read afresh first."""
-UNPAID: Final = ("processing, debited, bank failed", "debited, payout failed")
+ORDERED_BEFORE: Final = "people have ordered of this trade before"
+"""Why a trade is with a person that its plan would have paid."""
+UNPAID: Final = ("processing, debited, bank failed", "debited, payout failed", ORDERED_BEFORE)
 ABSENT: Final = ("missing", "no row has this trade number")
 
 
@@ -59,6 +61,7 @@ class Doubt:
 
     ``reason`` is the anomaly's, ``outcome`` its newest decision; ``facts`` None where none could be read.
     ``plan``: normal, disabled, none. ``is_with_person``: not merely without a plan in force.
+    ``is_order_only``: nothing but an order of people may pay it.
     """
 
     reason: str
@@ -69,6 +72,7 @@ class Doubt:
     has_own_number: bool = True
     is_verifying: bool = False
     has_fixer: bool = True
+    is_order_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,9 @@ def _by_facts(doubt: Doubt, facts: Facts) -> Action | None:
         return "ask_bank"
     if LegState.UNKNOWN in _legs(facts):
         return "verify"
-    is_unpaid = is_debited_unpaid(facts) and (reason in UNPAID or doubt.outcome == "human")
+    is_unpaid = is_debited_unpaid(facts) and (
+        reason in UNPAID or doubt.outcome == "human" or doubt.is_order_only
+    )
     return _of_unpaid(facts) if is_unpaid else None
 
 
@@ -156,7 +162,7 @@ def _of_unpaid(facts: Facts) -> Action:
 def _by_reason(doubt: Doubt) -> Action:
     if head_of(doubt.reason) in CHANGED:
         return "verify"
-    if doubt.outcome == "repair":
+    if doubt.outcome == "repair" and not doubt.is_order_only:
         return "retry" if doubt.plan == "normal" else "verify"
     return "verify" if doubt.outcome == "wait" else "close_outside"
 

@@ -22,7 +22,7 @@ from app.audit.service import Actor
 from app.errors import ConflictError, NotFoundError
 from app.executions.holding_back import keep_young
 from app.executions.models import Attempt, Execution, Step
-from app.executions.order_guard import find_hold, find_holds
+from app.executions.order_guard import find_hold, find_holds, keep_from_plan
 from app.guards.counting import note_begun
 from app.guards.verdicts import beyond
 from app.keyset import ReadSession
@@ -159,7 +159,7 @@ def start_attempts(
 ) -> list[Attempt]:
     """Command repairs of anomalies by their plan; those whose trade has a live command are left out, and of a
     tick those whose last outcome is unknown: a Verify comes first. So are those that only an order of people
-    may move (app.executions.order_guard).
+    may move (app.executions.order_guard); of a tick those go to a person.
 
     The caller has asked ``refusal`` of each. While a stop stands none is commanded; by itself none of a trade
     known to be too old. A command carries neither amount nor payee: the agent reads those.
@@ -169,8 +169,9 @@ def start_attempts(
     if not order.is_by_person:
         known = [anomaly for anomaly in anomalies if anomaly.unknown_since is None]
         anomalies = keep_young(session, known, plan, order.now)
-    if order.action is None:
-        holds = find_holds(session, anomalies, by_person=order.is_by_person)
+        anomalies = keep_from_plan(session, anomalies, order.now)
+    elif order.action is None:
+        holds = find_holds(session, anomalies, by_person=True)
         anomalies = [anomaly for anomaly in anomalies if anomaly.id not in holds]
     issued = issue_many(
         session,

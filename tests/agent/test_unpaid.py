@@ -5,7 +5,9 @@ import pytest
 
 from agent.decision import INTER_WITHDRAW_ACC, WITHDRAW_FAILED, WITHDRAW_FAILED_ACC, decide
 from agent.facts import BankFact, BankState, Facts, LegState, RequestFact
-from agent.unpaid import ACTIONS, Action, digest_of, find_obstacle
+from agent.fixers import FIXERS
+from agent.fixers.plan import PAYOUTS
+from agent.unpaid import ACTIONS, Action, digest_of, find_obstacle, may_pay
 from tests.agent.test_decision import TABLE, facts_of
 
 REFUSED = RequestFact("WD1-0", 0, "failed", BankState.FAIL, code="E1001")
@@ -95,3 +97,11 @@ def test_the_digest_changes_with_whatever_an_order_stands_on() -> None:
         msgspec.structs.replace(facts, bank=BankFact(facts.bank.state, (NEVER_FOUND,))),
     ]
     assert len({digest_of(each) for each in [facts, *others]}) == 6
+
+
+def test_no_fixer_asks_the_bank_to_pay_where_none_may() -> None:
+    repaired = [(facts, decide(facts).fixer_code) for facts in worlds(REFUSED)]
+    paid = [(facts, code) for facts, code in repaired if code and {*FIXERS[code].steps(facts)} & {*PAYOUTS}]
+    assert {code for _facts, code in paid} >= PAID_BY_PLAN
+    assert [code for facts, code in paid if not may_pay(code, facts)] == []
+    assert may_pay(INTER_WITHDRAW_ACC, None)

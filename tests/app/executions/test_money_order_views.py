@@ -100,7 +100,7 @@ def test_every_obstacle_of_the_bank_or_the_ledger_has_its_next_step(li_na: Visit
     assert obstacles | {unpaid.NO_REQUEST} <= set(NEXT_STEPS)
 
 
-@pytest.mark.parametrize("columns", [{"state": "open"}, {"kind": "recharge"}])
+@pytest.mark.parametrize("columns", [{"state": "open", "reason": "resume"}, {"kind": "recharge"}])
 def test_other_anomalies_offer_nothing(li_na: Visitor, group: SystemGroup, columns: dict[str, str]) -> None:
     text = li_na.get(f"/anomalies/{plant(group, **columns)}").text
     assert "/exceptions/orders/of/" not in text
@@ -282,3 +282,22 @@ def test_it_reads_in_english_too(app: Flask, li_na: Visitor, group: SystemGroup)
     text = li_na.get("/exceptions/orders").text
     for told in ("Pay again", "Awaiting second person"):
         assert told in text
+
+
+def test_a_trade_of_which_people_have_ordered_says_that_only_an_order_pays_it(
+    li_na: Visitor, wang: Visitor, group: SystemGroup
+) -> None:
+    anomaly_id = plant(group, amount=LARGE, reason="people have ordered of this trade before")
+    order_id = propose(li_na, anomaly_id)
+    wang.post(f"/exceptions/orders/{order_id}/reject", {"reason": "已另行处理"})
+    text = li_na.get(f"/anomalies/{anomaly_id}").text
+    for told in ("有人下过资金指令；再出款只能由人再下指令", "有人对这笔交易下过资金指令", "/pay_again"):
+        assert told in text
+    assert f"/anomalies/{anomaly_id}/retry" not in text
+    assert "再付或冲正" in li_na.get("/exceptions?tab=human").text
+    change(anomaly_id, facts=None, has_moved_money=False)
+    assert "有人对它下过资金指令，机器不再替人出款" in li_na.get(f"/anomalies/{anomaly_id}").text
+    li_na.post("/locale", {"locale": "en"})
+    text = li_na.get(f"/anomalies/{anomaly_id}").text
+    assert "only another order of people pays it" in text
+    assert "no machine pays it" in text

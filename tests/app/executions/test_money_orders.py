@@ -428,7 +428,7 @@ def test_what_the_bank_only_never_found_is_not_reversed(group: SystemGroup, li_n
 
 @pytest.mark.parametrize("state", ["open", "waiting", "repairing", "repaired", "healed", "ignored"])
 def test_only_a_trade_with_a_person_is_ordered_of(group: SystemGroup, li_na: Actor, state: str) -> None:
-    anomaly_id = plant(group, state=state)
+    anomaly_id = plant(group, state=state, reason="resume")
     with pytest.raises(ConflictError):
         propose(anomaly_id, li_na)
     assert commands_of(anomaly_id) == []

@@ -9,22 +9,27 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from agent.facts import BankFact, BankState, Bookkeeping, LegFact, LegState, RequestFact, Status
-from app.agents.models import Command
+from agent.decision import WITHDRAW_TIMEOUT
+from agent.facts import BankFact, BankState, Bookkeeping, Facts, LegFact, LegState, RequestFact, Status
+from agent.protocol import FactsRead
+from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.queries import AnomalyFilter
+from app.anomalies.service import verify
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError
-from app.executions import bulk, money_orders, order_course, selection
+from app.executions import bulk, money_orders, order_course, order_limits, selection
 from app.executions.bulk_models import BulkItem
 from app.executions.models import Attempt, Execution, Step
 from app.executions.order_models import MoneyOrder
 from app.executions.service import Order, attempt_one, retry_now, start_attempts
+from app.executions.verifications import record_facts
 from app.extensions import db
 from app.plans.service import find_plan
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
 from tests.app.executions.unpaid import (
+    WITHDRAW_FIXER,
     change,
     make_world,
     operator,
@@ -33,7 +38,7 @@ from tests.app.executions.unpaid import (
     read_order,
     unpaid_facts,
 )
-from tests.factories import NOW
+from tests.factories import NOW, hand_to, make_group, make_plan
 
 NUMBER = "TX20260301000077"
 SMALL, LARGE = 10_000, 10_000_000
@@ -244,9 +249,127 @@ def test_ticks_of_a_plan_keep_their_attempts(group: SystemGroup) -> None:
 
 
 def test_a_repair_half_done_goes_on_by_a_click(group: SystemGroup) -> None:
-    anomaly_id = plant(group, **half_posted("0", "P1"), **OF_PLAN | {"has_moved_money": True})
+    anomaly_id = plant(
+        group, **half_posted("0", "P1"), **OF_PLAN | {"has_moved_money": True, "reason": "resume"}
+    )
     ask(anomaly_id, "click")
     assert commands_of(anomaly_id) == ["Repair"]
+
+
+def test_what_only_once_was_half_done_is_paid_by_an_order_only(group: SystemGroup) -> None:
+    anomaly_id = plant(
+        group, **half_posted("0", "P1"), **OF_PLAN | {"has_moved_money": True, "state": "waiting"}
+    )
+    with pytest.raises(ConflictError, match="order_only"):
+        ask(anomaly_id, "click")
+
+
+def test_a_failed_payout_of_ours_is_known_on_the_trades_next_anomaly(group: SystemGroup) -> None:
+    first = plant(group, **half_posted("0"), **OF_PLAN)
+    _write_step(first, "pay", "failed")
+    change(first, state="ignored", closed_at=NOW)
+    with pytest.raises(ConflictError, match="order_only"):
+        ask(plant(group, **half_posted("0"), **OF_PLAN), "click")
+
+
+# ---- where people have ordered
+
+
+def ordered_of(group: SystemGroup, li_na: Actor, state: str = "done") -> int:
+    """An anomaly of which an order has been given, and has come to its end."""
+    anomaly_id = plant(group, **half_posted("0"), **OF_PLAN | {"outcome": "human", "state": "needs_human"})
+    with unit_of_work() as session:
+        order_limits.set_limit(session, group.id, 0, reason="two people always", actor=SYSTEM, now=NOW)
+    order_id = propose(anomaly_id, li_na)
+    with unit_of_work() as session:
+        order = session.get_one(MoneyOrder, order_id)
+        order.needs_second, order.state, order.closed_at = False, state, NOW
+    return anomaly_id
+
+
+@pytest.mark.parametrize("state", ["done", "rejected", "withdrawn", "expired"])
+def test_no_plan_pays_a_trade_of_which_people_have_ordered(
+    group: SystemGroup, li_na: Actor, state: str
+) -> None:
+    anomaly_id = ordered_of(group, li_na, state)
+    change(anomaly_id, **OF_PLAN)
+    assert (tick(anomaly_id), commands_of(anomaly_id)) == (0, [])
+    anomaly = read_anomaly(anomaly_id)
+    assert (anomaly.state, anomaly.reason) == ("needs_human", "people have ordered of this trade before")
+    for act in (attempt_one, retry_now):
+        change(anomaly_id, **OF_PLAN)
+        with pytest.raises(ConflictError, match="ordered_before"):
+            ask(anomaly_id, "click", act)
+    assert read_order(propose(anomaly_id, li_na)).state == "proposed"
+
+
+def test_a_look_after_a_failed_order_leads_back_to_no_payment(group: SystemGroup, li_na: Actor) -> None:
+    """One person's 核实 must not do alone what 再付 takes two for."""
+    anomaly_id = ordered_of(group, li_na)
+    with unit_of_work() as session:
+        verify(session, anomaly_id, reason="look", actor=li_na, group_ids=None, now=NOW)
+    with unit_of_work() as session:
+        agent = session.scalars(select(Agent)).one()
+        command = session.scalars(select(Command).where(Command.type == "Verify")).one()
+        hand_to(session, command, agent)
+        facts = msgspec.convert(half_posted("0", "P1")["facts"], Facts)
+        answer = FactsRead(
+            id="f" * 32,
+            command_id=command.id,
+            trade_no=NUMBER,
+            outcome="repair",
+            reason="",
+            row=None,
+            facts=facts,
+            row_hash="hash-1",
+            fixer_code=WITHDRAW_FIXER,
+        )
+        record_facts(session, agent, answer, NOW)
+    assert read_anomaly(anomaly_id).state == "open"
+    assert tick(anomaly_id) == 0
+    assert (read_anomaly(anomaly_id).state, commands_of(anomaly_id)) == ("needs_human", ["Verify"])
+
+
+def test_an_order_holds_its_trade_through_every_later_anomaly(group: SystemGroup, li_na: Actor) -> None:
+    change(ordered_of(group, li_na), state="ignored", closed_at=NOW)
+    again = plant(group, **half_posted("0"), **OF_PLAN)
+    assert (tick(again), read_anomaly(again).state) == (0, "needs_human")
+
+
+def test_an_order_holds_no_trade_of_another_group(group: SystemGroup, li_na: Actor) -> None:
+    ordered_of(group, li_na)
+    with unit_of_work() as session:
+        other = make_group(session, "PBMS")
+        make_plan(session, other, fixer_code=WITHDRAW_FIXER)
+    assert tick(plant(other, **half_posted("0"), **OF_PLAN)) == 1
+
+
+def test_a_bulk_repair_skips_a_trade_of_which_people_have_ordered(group: SystemGroup, li_na: Actor) -> None:
+    held = ordered_of(group, li_na)
+    change(held, **OF_PLAN)
+    for number in range(2):
+        plant(group, trade_no=f"TX2026030100010{number}", amount=SMALL, facts=None, **OF_PLAN)
+    with unit_of_work() as session:
+        bulk.begin(session, AnomalyFilter(group_ids=[group.id]), Order("click", SYSTEM, "all", NOW))
+    item = db.session.scalars(select(BulkItem).where(BulkItem.anomaly_id == held)).one()
+    assert (item.state, item.outcome, commands_of(held)) == ("skipped", "ordered_before", [])
+
+
+@pytest.mark.parametrize("what", ["paid", "half done", "writes what the bank has done"])
+def test_what_pays_nothing_more_goes_on_after_an_order(group: SystemGroup, li_na: Actor, what: str) -> None:
+    anomaly_id = ordered_of(group, li_na)
+    change(anomaly_id, **OF_PLAN)
+    if what == "paid":
+        bank = BankFact(BankState.SUCCESS, (RequestFact(f"{NUMBER}-P1", 1, "success", BankState.SUCCESS),))
+        facts = unpaid_facts(NUMBER, amount=SMALL, bank=bank, **HALF_POSTED)
+        change(anomaly_id, facts=msgspec.to_builtins(facts))
+    elif what == "half done":
+        change(anomaly_id, has_moved_money=True, reason="resume")
+    else:
+        with unit_of_work() as session:
+            make_plan(session, session.get_one(SystemGroup, group.id), fixer_code=WITHDRAW_TIMEOUT)
+        change(anomaly_id, fixer_code=WITHDRAW_TIMEOUT)
+    assert tick(anomaly_id) == 1
 
 
 def test_a_bulk_repair_skips_it(group: SystemGroup) -> None:
