@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.errors import ProtocolError
 from agent.failpoints import around
@@ -38,10 +37,12 @@ from agent.protocol import (
     decode_to_server,
 )
 from app.agents import recovery, service
+from app.agents.answers import require_answer
 from app.agents.frames import ERROR_CHARACTERS, FrameLog, mask
 from app.agents.hub import AgentSession, Hub
-from app.agents.models import Agent, ReceivedMessage
+from app.agents.models import Agent
 from app.agents.presence import Presence
+from app.agents.received import is_first
 from app.agents.refusals import is_final, refusal_of
 from app.agents.writer import Job, Writer
 from app.clock import Clock
@@ -186,8 +187,11 @@ class Inbox:
         row = self._frame_log.row_of(session.whose, message, text, now)
 
         def failed(error: Exception) -> None:
+            name = type(message).__name__
             if not is_final(error):
-                log.error("%s of agent %d failed", type(message).__name__, session.agent_id, exc_info=error)
+                log.error("%s of agent %d failed", name, session.agent_id, exc_info=error)
+            elif isinstance(message, DURABLE):
+                log.warning("%s of agent %d is refused for good: %s", name, session.agent_id, error)
             self._refuse(session, message, *refusal_of(error))
 
         def frame(error: Exception | None) -> dict[str, Any]:
@@ -205,7 +209,8 @@ class Inbox:
             if message.level != "info":
                 agent.last_error = fitting(mask(message.text), REASON_CHARACTERS)
                 work.touch("agents")
-        elif not isinstance(message, DURABLE) or _is_first(work, agent.id, message, now):
+        elif not isinstance(message, DURABLE) or is_first(work, agent.id, message, now):
+            require_answer(work, agent, message)
             for handler in self._handlers.get(type(message), ()):
                 handler(work, agent, message, now)
         if isinstance(message, DURABLE):
@@ -274,19 +279,6 @@ def _agent(work: WorkSession, agent_id: int) -> Agent:
     if agent_id not in known:
         known[agent_id] = service.get(work, agent_id)
     return known[agent_id]
-
-
-def _is_first(work: WorkSession, agent_id: int, message: Message, now: datetime) -> bool:
-    """Remember the message; return whether it was not known before."""
-    is_sqlite = work.get_bind().dialect.name == "sqlite"
-    remember = (sqlite.insert if is_sqlite else postgresql.insert)(ReceivedMessage)
-    # Not the count of rows: for an insert PostgreSQL's driver does not tell it.
-    done = work.connection().execute(
-        remember.values(agent_id=agent_id, message_id=message.id, at=now)
-        .on_conflict_do_nothing()
-        .returning(ReceivedMessage.message_id)
-    )
-    return done.first() is not None
 
 
 def _check_ids(message: Message) -> None:

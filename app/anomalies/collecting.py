@@ -28,7 +28,7 @@ def record_started(session: WorkSession, agent: Agent, message: Started, now: da
 def record_progress(session: WorkSession, agent: Agent, message: CollectProgress, now: datetime) -> None:
     """Show how far a shard is; of an ended task it is dropped."""
     task = _find_task(session, agent, message.command_id)
-    if task is None or task.state not in LIVE_TASK_STATES:
+    if task is None or task.state not in LIVE_TASK_STATES or not _is_of(task, message):
         return
     task.state, task.started_at = "running", task.started_at or now
     task.scanned, task.estimated = message.scanned, message.estimated
@@ -42,9 +42,7 @@ def record_anomalies(session: WorkSession, agent: Agent, message: AnomaliesRepor
     Raises NotFoundError('task') for a report nobody asked for, ConflictError('shard') for another shard's,
     InvalidError('malformed') for rows that docs/protocol.md forbids.
     """
-    task = _get_task(session, agent, message.command_id)
-    if (message.run_id, message.shard) != (task.run_id, task.shard):
-        raise ConflictError("shard", run_id=message.run_id, shard=message.shard)
+    task = _get_task(session, agent, message)
     reports.check_rows(message.rows)
     if task.state not in LIVE_TASK_STATES:
         return
@@ -66,9 +64,9 @@ def record_anomalies(session: WorkSession, agent: Agent, message: AnomaliesRepor
 def record_finished(session: WorkSession, agent: Agent, message: CollectFinished, now: datetime) -> None:
     """Check the trailer: where it does not match, task and run are incomplete and heal nothing.
 
-    Raises NotFoundError('task') for a report nobody asked for.
+    Raises NotFoundError('task') for a report nobody asked for, ConflictError('shard') for another shard's.
     """
-    task = _get_task(session, agent, message.command_id)
+    task = _get_task(session, agent, message)
     commands.finish(session, agent, message.command_id, now)
     if task.state not in LIVE_TASK_STATES:
         return
@@ -104,8 +102,16 @@ def _find_task(session: WorkSession, agent: Agent, command_id: str | None) -> Co
     return task if task is not None and task.agent_id == agent.id else None
 
 
-def _get_task(session: WorkSession, agent: Agent, command_id: str | None) -> CollectionTask:
-    task = _find_task(session, agent, command_id)
+def _get_task(
+    session: WorkSession, agent: Agent, message: AnomaliesReported | CollectFinished
+) -> CollectionTask:
+    task = _find_task(session, agent, message.command_id)
     if task is None:
-        raise NotFoundError("task", command_id=command_id)
+        raise NotFoundError("task", command_id=message.command_id)
+    if not _is_of(task, message):
+        raise ConflictError("shard", run_id=message.run_id, shard=message.shard)
     return task
+
+
+def _is_of(task: CollectionTask, message: AnomaliesReported | CollectFinished | CollectProgress) -> bool:
+    return (message.run_id, message.shard) == (task.run_id, task.shard)

@@ -39,6 +39,7 @@ from app.unit_of_work import unit_of_work
 from tests.app.agents.agent_client import AgentClient, hello, new_id
 from tests.app.agents.conftest import Member, add_agent, add_group, order
 from tests.app.live_server import LiveServer, running_server
+from tests.factories import facts_read
 
 Connect = Callable[..., AgentClient]
 AGENT_TIME = "2026-03-02T12:00:00Z"
@@ -259,6 +260,20 @@ def test_a_result_before_hello_is_not_refused_for_good(
     client.send(Cancelled(id=new_id(), command_id="0" * 32))
     assert client.expect(Rejected).code == SERVER_FAILED
     assert client.close_code() == CLOSE_PROTOCOL
+
+
+def test_a_result_of_another_kind_of_command_is_refused_for_good_and_kept(
+    server: LiveServer, live_member: Member, client: AgentClient
+) -> None:
+    command_id = issue(server, live_member, "TRD1")
+    client.take(Repair)
+    with server.app.app_context():
+        message = facts_read(server.until(lambda: commands.find(db.session, command_id)), "consistent")
+    client.send(message)
+    answer = client.expect(Rejected)
+    assert (answer.of, answer.code) == (message.id, "malformed")
+    assert (server.until(lambda: kept_error(message.id)) or "").startswith("malformed: ")
+    assert server.until(lambda: state_of(command_id)) == "accepted"
 
 
 def test_hello_is_said_once(server: LiveServer, live_member: Member, connected: Connect) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import func, select
 
@@ -158,6 +159,17 @@ def test_a_wrong_trailer_leaves_the_run_incomplete_and_heals_nothing(
     assert (task.state, task.run.state, absent.state) == ("incomplete", "incomplete", "open")
     assert task.run.error
     assert commands.find_live(session, group.id, "ABSENT") is None
+
+
+@pytest.mark.parametrize("other", [{"run_id": 7_777}, {"shard": 1}])
+def test_a_trailer_of_another_shard_ends_nothing(
+    session: WorkSession, group: SystemGroup, other: dict[str, int]
+) -> None:
+    agent, task = running_task(session, group)
+    message = msgspec.structs.replace(trailer(task), **other)
+    with pytest.raises(ConflictError, match="shard"):
+        collecting.record_finished(session, agent, message, LATER)
+    assert (task.finished_at, task.run.state) == (None, "running")
 
 
 def test_what_a_complete_run_did_not_report_is_verified_not_healed(
