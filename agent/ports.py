@@ -99,6 +99,16 @@ class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
     is_said_paid: bool = False
 
 
+class Opened(msgspec.Struct, frozen=True):
+    """A bank request that may be asked for now.
+
+    ``is_new``: this very call wrote its line; ``at``: production's clock then.
+    """
+
+    is_new: bool
+    at: datetime
+
+
 class Correction(msgspec.Struct, frozen=True, kw_only=True):
     """What a repair writes to the row, and the text of why.
 
@@ -206,12 +216,17 @@ class TradePort(Protocol):
         """Every bank request of each trade, by seq; trades without one are absent."""
         ...
 
-    def open_bank_request(self, request: BankRequest) -> None:
-        """Write a request line before the bank is called; the same number and trade again is accepted."""
+    def open_bank_request(self, claim: RepairRow, request: BankRequest, step: StepRow) -> Opened:
+        """Write, just before the bank is called, the step, and the request's line where none stands.
+
+        The line is dated now. One of the same number and trade is left as it is. Raises FencedError,
+        StoodStillError where ``claim.held_at`` is longer ago than EFFECT_WITHIN, PortError where number or
+        place are another's.
+        """
         ...
 
-    def note_bank_request(self, request_no: str, status: str) -> None:
-        """Keep what the bank last said beside the request."""
+    def note_bank_request(self, claim: RepairRow, request_no: str, status: str) -> None:
+        """Keep what the bank last said beside a request of the claim's trade. Raises FencedError."""
         ...
 
     def find_repair(self, trade_no: str) -> RepairRow | None:

@@ -7,9 +7,9 @@ from agent import clock
 from agent.collectors import collect
 from agent.envelope import new_id
 from agent.fixers import Fixer
-from agent.fixers.attempt import result_of
 from agent.fixers.base import repair, verify
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
+from agent.fixers.result import result_of
 from agent.jobs import Progress
 from agent.orders import Holder
 from agent.ports import EPOCH, Cancellation, Ports, StepRow, Window

@@ -50,7 +50,7 @@ TRADES: Final = {
     "open_bank_request": "row",
     "note_bank_request": "row",
 }
-LEDGER: Final = {"legs": "reading", "post": "ledger"}
+LEDGER: Final = {"now": "reading", "legs": "reading", "post": "ledger"}
 BANK: Final = {"facts": "bank", "pay": "bank"}
 JOURNAL: Final = {"find": "journal", "receive": "journal", "finish": "journal", "unsent": "journal"}
 SAFETY: Final = ("journal", "steps", "read back")

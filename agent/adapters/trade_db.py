@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, DateTime, Row, and_, func, insert, literal, select, update
+from sqlalchemy import Connection, DateTime, and_, func, literal, select, update
 from sqlalchemy.sql import ColumnElement, Select
 
 from agent.adapters.asked import given, plain_asked, text_asked, texts_asked
@@ -14,13 +14,13 @@ from agent.adapters.engine import clock, open_engine, read, read_within, write
 from agent.adapters.names import TradeNames
 from agent.adapters.narrow import Narrow, status_code
 from agent.adapters.repairs import Repairs
-from agent.adapters.rows import UNDATED, TradeReader, in_batches, moment, naive, number, plain, text
+from agent.adapters.requests import Requests
+from agent.adapters.rows import TradeReader, in_batches, moment, naive
 from agent.adapters.stepped import stepped_since
 from agent.adapters.tables import TradeTables, unindexed
 from agent.errors import PortError, RowChangedError
 from agent.facts import Leg
-from agent.money import parse_minor
-from agent.ports import BankRequest, Begun, Correction, Pattern, RepairRow, StepRow, Trade, Window
+from agent.ports import BankRequest, Begun, Correction, Opened, Pattern, RepairRow, StepRow, Trade, Window
 from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, require_within
 
 MOST_ASKED: Final = 500
@@ -54,12 +54,7 @@ class SqlTrades:
         self._select_many = self._select().where(of_numbers).order_by(self._id)
         self._select_one = self._select().where(of_id)
         self._lock_one = self._select_one.with_for_update()
-        request, named = self._tables.request.c, self._names.request_columns
-        self._select_requests = (
-            select(self._tables.request)
-            .where(request[named.trade_no].in_(texts_asked("trade_nos")))
-            .order_by(request[named.trade_no], request[named.seq])
-        )
+        self._requests = Requests(self._tables, self._names, self._now)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -115,25 +110,34 @@ class SqlTrades:
         """Every bank request of each trade, by seq."""
         by_trade: dict[str, list[BankRequest]] = {}
         for asked in in_batches(list(dict.fromkeys(trade_nos)), MOST_ASKED):
-            mine = given(trade_nos=asked)
-            for row in read(self._engine, "read the bank requests", self._select_requests, mine):
-                request = _request_of(row, self._names.request_paid)
+            for request in self._asked_for(asked):
                 by_trade.setdefault(request.trade_no, []).append(request)
         return by_trade
 
-    def open_bank_request(self, request: BankRequest) -> None:
-        """Write a request line before the bank is called. Raises PortError when its place is another's."""
-        write(self._engine, "open a bank request", lambda connection: self._open(connection, request))
+    def open_bank_request(self, claim: RepairRow, request: BankRequest, step: StepRow) -> Opened:
+        """Write a request's line and its step just before the bank is called.
 
-    def note_bank_request(self, request_no: str, status: str) -> None:
-        """Keep what the bank last said beside the request."""
-        table, columns = self._tables.request, self._names.request_columns
-        noted = (
-            update(table)
-            .where(table.c[columns.request_no] == request_no)
-            .values({columns.status: status, columns.changed_at: self._now})
-        )
-        write(self._engine, "note a bank request", lambda connection: connection.execute(noted))
+        Raises FencedError, StoodStillError: nothing was written; PortError, also where its place is taken.
+        """
+
+        def open_it(connection: Connection) -> Opened:
+            self._repairs.hold(connection, claim)
+            is_new = self._requests.open(connection, request)
+            at = self._repairs.written_at(connection)
+            require_within(EFFECT_WITHIN, claim.held_at, at)
+            self._repairs.record_step(connection, claim, step, at)
+            return Opened(is_new, at)
+
+        return write(self._engine, "open a bank request", open_it)
+
+    def note_bank_request(self, claim: RepairRow, request_no: str, status: str) -> None:
+        """Keep what the bank last said beside the request. Raises FencedError."""
+
+        def note(connection: Connection) -> None:
+            self._repairs.hold(connection, claim)
+            self._requests.note(connection, claim.trade_no, request_no, status)
+
+        write(self._engine, "note a bank request", note)
 
     # ---- Piculus's own tables
 
@@ -205,6 +209,11 @@ class SqlTrades:
         return write(self._engine, "write the trade row", correct)
 
     # ---- inside
+
+    def _asked_for(self, trade_nos: Sequence[str]) -> list[BankRequest]:
+        return read_within(
+            self._engine, "read the bank requests", lambda c: self._requests.of_trades(c, trade_nos)
+        )
 
     def _stepped_page(self, steps: Sequence[str], since: datetime, after: str, page: int) -> list[str]:
         tables = self._tables
@@ -302,30 +311,6 @@ class SqlTrades:
         # Twice, because the remainder of a negative id is negative.
         return ((self._id % window.shards) + window.shards) % window.shards == window.shard
 
-    def _open(self, connection: Connection, request: BankRequest) -> None:
-        table, columns = self._tables.request, self._names.request_columns
-        standing = connection.execute(
-            select(table.c[columns.trade_no]).where(table.c[columns.request_no] == request.request_no)
-        ).first()
-        if standing is not None:
-            if number(standing[0]) != request.trade_no:
-                raise PortError(f"bank request {request.request_no} belongs to another trade")
-            return
-        connection.execute(
-            insert(table).values(
-                {
-                    columns.request_no: request.request_no,
-                    columns.trade_no: request.trade_no,
-                    columns.seq: request.seq,
-                    columns.kind: request.kind,
-                    columns.status: request.status,
-                    columns.amount: request.amount_minor,
-                    columns.created_at: naive(request.created_at),
-                    columns.changed_at: self._now,
-                }
-            )
-        )
-
     def _locked(self, connection: Connection, trade: Trade) -> dict[str, object]:
         """Lock the trade row and return every column read, as stored. Raises RowChangedError."""
         row = connection.execute(self._lock_one, given(trade_id=trade.trade_id)).first()
@@ -355,18 +340,3 @@ class SqlTrades:
         as_read = [table.c[name].is_not_distinct_from(value) for name, value in before.items()]
         if connection.execute(update(table).where(*as_read).values(values)).rowcount != 1:
             raise RowChangedError(f"the row of {before[columns.trade_no]} is no longer what was read")
-
-
-def _request_of(row: Row[*tuple[Any, ...]], paid: Sequence[str]) -> BankRequest:
-    """A line in the order of RequestColumns."""
-    request_no, trade_no, seq, kind, status, amount, created_at = row[:7]
-    return BankRequest(
-        request_no=number(request_no),
-        trade_no=number(trade_no),
-        seq=seq if isinstance(seq, int) else 0,
-        kind=text(kind),
-        status=text(status),
-        amount_minor=parse_minor(plain(amount)),
-        created_at=moment(created_at) or UNDATED,
-        is_said_paid=text(status).strip() in paid,
-    )

@@ -10,7 +10,8 @@ from agent.errors import AgentError, FencedError, PortError
 from agent.facts import Facts, Leg, LegFact, LegState, Row, Status
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
 from agent.fixers.plan import LEG_OF, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
-from agent.ports import Cancellation, Correction, Ports, RepairRow, StepLog, StepRow, Trade
+from agent.fixers.result import StepResult, text_of
+from agent.ports import BankRequest, Cancellation, Correction, Ports, RepairRow, StepLog, StepRow, Trade
 from agent.protocol import Outcome
 from agent.standstill import EFFECT_WITHIN
 
@@ -42,22 +43,6 @@ class AttemptEnded(AgentError):
         self.outcome: Outcome = outcome
         self.reason = reason
         self.is_void = is_void
-
-
-class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a step left behind, as StepRow.result holds it in JSON. ``reverses``: the entry it takes back."""
-
-    voucher_no: str | None = None
-    reverses: str | None = None
-    request_no: str | None = None
-    status: str = ""
-    code: str | None = None
-    detail: str = ""
-
-
-def result_of(step: StepRow) -> StepResult:
-    """Read a step's result; one that says nothing is empty."""
-    return msgspec.json.decode(step.result, type=StepResult) if step.result else StepResult()
 
 
 def is_half_done(repair: RepairRow) -> bool:
@@ -211,9 +196,24 @@ class Attempt:
         began = self.settings.monotonic()
         steps = (*self._ended, step)
         at = self.ports.trades.record_step(self.held, *steps, looked_at=looked_at)
+        self._hold_since(began, at)
+        self.keep(at, *steps)
+
+    def open_request(self, step: StepRow, request: BankRequest) -> bool:
+        """Have production's table let the bank be asked now; return whether the request's line is new.
+
+        Raises FencedError, StoodStillError, PortError: the bank must then not be asked.
+        """
+        began = self.settings.monotonic()
+        now = msgspec.structs.replace(step, started_at=None)
+        opened = self.ports.trades.open_bank_request(self.held, request, now)
+        self._hold_since(began, opened.at)
+        self.keep(opened.at, now)
+        return opened.is_new
+
+    def _hold_since(self, began: float, at: datetime) -> None:
         self._held_at = began
         self.claim = msgspec.structs.replace(self.held, held_at=at)
-        self.keep(at, *steps)
 
     def require_awake(self) -> None:
         """Asked just before an effect. Raises AttemptEnded(unknown) where this process has stood still since
@@ -322,8 +322,3 @@ class Attempt:
 
     def _has_effect(self) -> bool:
         return any(step.moves_money and step.state in (DONE, SKIPPED) for step in self.steps.values())
-
-
-def text_of(result: StepResult) -> str:
-    """A result as StepRow.result holds it."""
-    return msgspec.json.encode(result).decode()

@@ -18,12 +18,10 @@ from agent.fixers.attempt import (
     SKIPPED,
     Attempt,
     AttemptEnded,
-    StepResult,
-    result_of,
-    text_of,
 )
 from agent.fixers.plan import LEG_OF, PAY, PAY_AGAIN
 from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
+from agent.fixers.result import StepResult, result_of, text_of
 from agent.money import Money
 from agent.ports import BankRequest, PayoutReply, StepRow
 
@@ -166,20 +164,26 @@ def _seq_of(request_no: str) -> int:
 
 
 def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
+    """Ask the bank, once production's table has let us.
+
+    A number whose line somebody else has written, or taken away, since we looked is only looked at.
+    """
     trade, facts = attempt.seen
     attempt.write_down()
-    if number.is_new:
-        attempt.ports.trades.open_bank_request(
-            BankRequest(
-                request_no=number.request_no,
-                trade_no=trade.trade_no,
-                seq=number.seq,
-                kind="payout",
-                status="created",
-                amount_minor=facts.amount_minor,
-                created_at=attempt.ports.trades.now(),
-            )
-        )
+    request = BankRequest(
+        request_no=number.request_no,
+        trade_no=trade.trade_no,
+        seq=number.seq,
+        kind="payout",
+        status="created",
+        amount_minor=facts.amount_minor,
+        created_at=trade.read_at,
+    )
+    is_opened = attempt.open_request(step, request)
+    step = attempt.steps[step.key]
+    if is_opened != number.is_new:
+        _look_at_anothers(attempt, step)
+        return
     amount = Money(facts.amount_minor, facts.currency)
     attempt.require_awake()
     try:
@@ -191,8 +195,15 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
             "the bank holds the number with another amount or payee",
             is_void=not _has_own_posting(attempt),
         ) from None
-    attempt.ports.trades.note_bank_request(number.request_no, reply.status)
+    attempt.ports.trades.note_bank_request(attempt.held, number.request_no, reply.status)
     _take_reply(attempt, step, reply)
+
+
+def _look_at_anothers(attempt: Attempt, step: StepRow) -> None:
+    """Find out what became of a number somebody else has opened. Raises AttemptEnded unless it is paid."""
+    _settle_by_inquiry(attempt, step, _inquire(attempt, step))
+    if not attempt.is_done(step.name):
+        raise AttemptEnded("wait", "bank")
 
 
 def _take_reply(attempt: Attempt, step: StepRow, reply: PayoutReply) -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from agent.decision import Decision, decide
 from agent.facts import BankState, Facts, LegState, Status
-from agent.fixers.attempt import FAILED, INTENDED, MAY_STILL_COME, Attempt, AttemptEnded, result_of
+from agent.fixers.attempt import FAILED, INTENDED, MAY_STILL_COME, Attempt, AttemptEnded
 from agent.fixers.claiming import OVERTAKEN
 from agent.fixers.fixer import Fixer
 from agent.fixers.nonsense import find_nonsense
@@ -20,6 +20,7 @@ from agent.fixers.reading import (
     is_in_flight,
     read_facts,
 )
+from agent.fixers.result import result_of
 from agent.fixers.reversing import check_reversal, judge_reversal
 from agent.fixers.steps import is_as_wanted, missing_legs
 from agent.ports import RepairRow, StepRow, Trade

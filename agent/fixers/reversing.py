@@ -11,9 +11,10 @@ from typing import Final, Literal
 from agent.decision import decide
 from agent.errors import EntryReversedError, LedgerRejectedError
 from agent.facts import BankState, Facts, Leg, LegState
-from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded, StepResult, result_of
+from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
 from agent.fixers.plan import REVERSE_BOTH, REVERSE_FIRST, REVERSE_SECOND, REVERSED_LEG
 from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
+from agent.fixers.result import StepResult, result_of
 from agent.fixers.steps import is_as_wanted
 from agent.ports import RepairRow, Reversal, StepRow
 from agent.unpaid import NOT_YET_KNOWN, find_bank_obstacle

@@ -6,7 +6,7 @@ from typing import Final
 from agent.decision import decide
 from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, RowChangedError
 from agent.facts import Leg, LegState, Row, Status
-from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded, StepResult
+from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
 from agent.fixers.payout import pay
 from agent.fixers.plan import (
     LEG_OF,
@@ -20,6 +20,7 @@ from agent.fixers.plan import (
     legs_of,
 )
 from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
+from agent.fixers.result import StepResult
 from agent.money import Money
 from agent.ports import Posting, StepRow, Trade
 

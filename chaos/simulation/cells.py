@@ -18,11 +18,11 @@ PAYING: Final = frozenset({"S2", "S3", "S7a", "S7b"})
 ONLY_ON_THE_WAY_OF: Final = {
     "bank.pay": PAYING,
     "production.note": PAYING,
-    "production.request": frozenset({"S7a", "S7b"}),
+    "production.request": PAYING,
     "ledger.reverse": PAYING,
     "ledger.post": frozenset(CASES) - {"S6", "S7a", "S9"},
 }
-"""Points that not every repair passes: only some cases pay, open a number of their own, or post."""
+"""Points that not every repair passes: only some cases pay, or post."""
 
 ROUGH_SECONDS: Final = 100.0
 UNPAID_SECONDS: Final = 1500.0

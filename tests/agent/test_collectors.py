@@ -113,7 +113,7 @@ def test_a_failed_withdrawal_with_nothing_in_the_ledger_is_not_even_asked_about(
 def test_a_failed_withdrawal_that_production_noted_as_paid_after_all_is_for_a_person() -> None:
     desk = Desk()
     desk.production.add_trade(blank_row(1, WITHDRAWAL, 9, Kind.WITHDRAW), "withdraw", "single_step")
-    desk.production.trades.note_bank_request(desk.production.request(WITHDRAWAL, "success"), "success")
+    desk.production.trades.note(desk.production.request(WITHDRAWAL, "success"), "success")
     assert Collected(desk).brief == [("withdrawFailedFixServiceImpl", "human", "failed but bank paid")]
 
 
@@ -121,7 +121,7 @@ def test_what_production_noted_as_paid_is_only_a_reason_to_ask_the_bank() -> Non
     desk = Desk()
     desk.production.add_trade(blank_row(1, WITHDRAWAL, 9, Kind.WITHDRAW), "withdraw", "single_step")
     number = desk.production.request(WITHDRAWAL, "failed", "E1001")
-    desk.production.trades.note_bank_request(number, "success")
+    desk.production.trades.note(number, "success")
     wait_for_failures_to_settle(desk)
     assert Collected(desk).rows == []
     assert "bank.facts" in desk.production.faults.calls

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from agent.fixers.attempt import ASLEEP_SECONDS
@@ -120,6 +121,50 @@ def test_a_machine_that_was_paused_has_its_effect_refused_by_the_database(name: 
     assert bool(desk.production.ledger.of_trade(trade_no)) is is_debited
     assert desk.production.trades.corrections == []
     assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
+@pytest.mark.parametrize("case_id", PAID)
+def test_a_machine_that_was_paused_behind_its_last_look_asks_no_bank(case_id: str) -> None:
+    desk, trade_no, code = settled(case_id)
+    desk.rules["monotonic"] = lambda: 0.0
+    desk.told = paused_behind(desk, "pay")
+    report = desk.attempt(trade_no, code)
+    assert (report.reason, report.outcome) == ASLEEP
+    desk.told = []
+    assert desk.production.bank.asked == []
+    assert not [each for each in desk.production.trades.requests if each.seq > 0]
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert len(numbers(desk)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [("success", "repaired"), ("accepted", "wait"), (None, "wait")]
+)
+def test_a_number_that_another_opened_first_is_not_asked_under(status: str | None, outcome: str) -> None:
+    desk, trade_no, code = settled("S7a")
+    opened: list[str] = []
+
+    def open_first() -> None:
+        if not opened:
+            opened.append(desk.production.request(trade_no, status, seq=1))
+
+    desk.production.faults.on("trades.open_bank_request", open_first)
+    assert desk.attempt(trade_no, code).outcome == outcome
+    assert desk.production.bank.asked == []
+
+
+def test_what_the_bank_said_is_not_noted_by_an_agent_that_was_taken_over() -> None:
+    desk, trade_no, code = settled("S7a")
+
+    def take_over() -> None:
+        claim = desk.production.trades.repairs[trade_no]
+        newer = msgspec.structs.replace(claim, fence=claim.fence + 1, boot_id="boot-of-another")
+        desk.production.trades.repairs[trade_no] = newer
+
+    desk.production.faults.on("trades.note_bank_request", take_over)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason, report.money_moved) == ("refused", "fenced", True)
+    assert [each.status for each in desk.production.trades.requests if each.seq == 1] == ["created"]
 
 
 def test_a_machine_that_was_paused_reverses_nothing() -> None:

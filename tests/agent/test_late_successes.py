@@ -149,7 +149,7 @@ def test_a_reversed_trade_that_production_noted_as_paid_is_reported_once() -> No
     desk = Desk()
     trade_no, _ = reversed_by_order(desk)
     pay_after_all(desk, trade_no)
-    desk.production.trades.note_bank_request(f"{trade_no}-0", "success")
+    desk.production.trades.note(f"{trade_no}-0", "success")
     collected = Collected(desk, ["withdrawFailedFixServiceImpl"])
     assert collected.brief == [("withdrawFailedFixServiceImpl", *PAID_AND_REVERSED)]
 

@@ -13,7 +13,18 @@ from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.names import LedgerNames, TradeNames
 from agent.adapters.trade_db import SqlTrades
 from agent.facts import Row
-from agent.ports import EPOCH, LedgerPort, Posting, RepairRow, StepRow, Trade, TradePort, Window
+from agent.ports import (
+    EPOCH,
+    BankRequest,
+    LedgerPort,
+    Opened,
+    Posting,
+    RepairRow,
+    StepRow,
+    Trade,
+    TradePort,
+    Window,
+)
 from sandbox.database import writing
 from sandbox.ledger import PostingOrder
 from sandbox.world import World
@@ -297,6 +308,14 @@ def claim_of(
         agent=agent,
         boot_id=boot_id,
         held_at=held_at,
+    )
+
+
+def opened(place: TradePlace, claim: RepairRow, request: BankRequest) -> Opened:
+    """Open a request under a claim, as just before the bank is asked."""
+    step = step_of(claim.trade_no, "pay", seq=2, state="intended")
+    return place.trades.open_bank_request(
+        claim, request, msgspec.structs.replace(step, started_at=None, result="")
     )
 
 

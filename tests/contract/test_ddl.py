@@ -90,6 +90,7 @@ def test_the_grants_are_enough_for_a_repair(granted: tuple[World, str, str]) -> 
     held = trades.claim_repair(claim_of(trade))
     trades.record_step(held, step_of(trade.trade_no, "post_both", state="intended"))
     trades.open_bank_request(
+        held,
         BankRequest(
             request_no=f"{trade.trade_no}-P1",
             trade_no=trade.trade_no,
@@ -98,9 +99,10 @@ def test_the_grants_are_enough_for_a_repair(granted: tuple[World, str, str]) -> 
             status="created",
             amount_minor=10_050,
             created_at=AT,
-        )
+        ),
+        step_of(trade.trade_no, "pay", seq=2, state="intended"),
     )
-    trades.note_bank_request(f"{trade.trade_no}-P1", "success")
+    trades.note_bank_request(held, f"{trade.trade_no}-P1", "success")
     voucher_no = ledger.post(posting_of(trade, Leg.BOTH))
     correction = Correction(
         status=Status.SUCCESS, acc_voucher=voucher_no, e_acc_voucher=voucher_no, message="提现成功修复"

@@ -15,10 +15,10 @@ from agent.adapters.names import TradeCodes, TradeColumns, TradeNames
 from agent.adapters.trade_db import SqlTrades
 from agent.errors import ConfigurationError, FencedError, PortError, RowChangedError
 from agent.facts import Kind, Status
-from agent.ports import BankRequest, Correction, Pattern, RepairRow, Trade
+from agent.ports import BankRequest, Correction, Opened, Pattern, RepairRow, Trade
 from sandbox.database import writing
 from tests.contract.conftest import WorldOf
-from tests.contract.places import Planted, SqlTradePlace, claim_of, new_window, step_of
+from tests.contract.places import Planted, SqlTradePlace, claim_of, new_window, opened, step_of
 from tests.contract.racing import errors_of, race, wait_until_blocked
 
 CORRECTION = Correction(status=Status.SUCCESS, acc_voucher="GA1", e_acc_voucher="GA1", message="提现成功修复")
@@ -28,6 +28,10 @@ UNBOOKED = Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=False, is_e
 def planted_trade(place: SqlTradePlace) -> Trade:
     [trade] = place.trades.find(place.plant(Planted()).trade_no)
     return trade
+
+
+def claimed(place: SqlTradePlace) -> RepairRow:
+    return place.trades.claim_repair(claim_of(planted_trade(place)))
 
 
 class TestAgentsAtOnce:
@@ -96,10 +100,11 @@ class TestAgentsAtOnce:
         assert sql_trades.trades.find_repair(trade.trade_no).round == 1  # type: ignore[union-attr]
 
     def test_a_request_number_is_opened_once_by_two_threads(self, sql_trades: SqlTradePlace) -> None:
-        request = bank_request(sql_trades.plant(Planted()).trade_no)
-        results = race(*[lambda: sql_trades.trades.open_bank_request(request)] * 4)
-        assert results == [None] * 4
-        assert sql_trades.trades.bank_requests([request.trade_no]) == {request.trade_no: [request]}
+        held = claimed(sql_trades)
+        request = bank_request(held.trade_no)
+        results = race(*[lambda: opened(sql_trades, held, request)] * 4)
+        assert sorted(each.is_new for each in results if isinstance(each, Opened)) == [False] * 3 + [True]
+        assert len(sql_trades.trades.bank_requests([request.trade_no])[request.trade_no]) == 1
 
 
 def bank_request(trade_no: str, request_no: str = "", seq: int = 1) -> BankRequest:
@@ -116,16 +121,24 @@ def bank_request(trade_no: str, request_no: str = "", seq: int = 1) -> BankReque
 
 class TestRequestsOfOthers:
     def test_a_number_of_another_trade_is_refused(self, sql_trades: SqlTradePlace) -> None:
-        one, other = (sql_trades.plant(Planted()).trade_no for _ in range(2))
-        sql_trades.trades.open_bank_request(bank_request(one))
+        one, other = claimed(sql_trades), claimed(sql_trades)
+        opened(sql_trades, one, bank_request(one.trade_no))
         with pytest.raises(PortError, match="belongs to another trade"):
-            sql_trades.trades.open_bank_request(bank_request(other, f"{one}-P1"))
+            opened(sql_trades, other, bank_request(other.trade_no, f"{one.trade_no}-P1"))
+
+    def test_a_note_under_another_trades_claim_writes_nothing(self, sql_trades: SqlTradePlace) -> None:
+        one, other = claimed(sql_trades), claimed(sql_trades)
+        opened(sql_trades, one, bank_request(one.trade_no))
+        sql_trades.trades.note_bank_request(other, f"{one.trade_no}-P1", "failed")
+        [request] = sql_trades.trades.bank_requests([one.trade_no])[one.trade_no]
+        assert request.status == "created"
 
     def test_a_place_that_another_number_holds_is_refused(self, sql_trades: SqlTradePlace) -> None:
-        trade_no = sql_trades.plant(Planted()).trade_no
-        sql_trades.trades.open_bank_request(bank_request(trade_no))
+        held = claimed(sql_trades)
+        trade_no = held.trade_no
+        opened(sql_trades, held, bank_request(trade_no))
         with pytest.raises(PortError):
-            sql_trades.trades.open_bank_request(bank_request(trade_no, f"{trade_no}-other"))
+            opened(sql_trades, held, bank_request(trade_no, f"{trade_no}-other"))
         assert len(sql_trades.trades.bank_requests([trade_no])[trade_no]) == 1
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from agent.errors import FencedError, RowChangedError, StoodStillError
 from agent.facts import Kind, Status
-from agent.ports import BankRequest, Correction, Pattern, Trade, Window
+from agent.ports import BankRequest, Correction, Pattern, RepairRow, Trade, Window
 from agent.standstill import EFFECT_WITHIN, FACTS_HOLD
-from tests.contract.places import Planted, TradePlace, claim_of, new_window, shard_of, step_of
+from tests.contract.places import Planted, TradePlace, claim_of, new_window, opened, shard_of, step_of
 
 HALF = Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=True, is_e_acc=False)
 UNBOOKED = Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=False, is_e_acc=False)
@@ -29,6 +29,11 @@ OVERDUE = Pattern(kind=Kind.RECHARGE, status=Status.PROCESSING)
 def read(place: TradePlace, planted: Planted) -> Trade:
     [trade] = place.trades.find(planted.trade_no)
     return trade
+
+
+def held(place: TradePlace) -> RepairRow:
+    """A claim on a new trade."""
+    return place.trades.claim_repair(claim_of(read(place, place.plant(Planted()))))
 
 
 def suspects(place: TradePlace, window: Window, *patterns: Pattern, page: int = 3) -> list[Trade]:
@@ -217,30 +222,57 @@ class TestBankRequests:
         )
 
     def test_requests_come_by_trade_and_in_order(self, trade_place: TradePlace) -> None:
-        one, other = trade_place.plant(Planted()).trade_no, trade_place.plant(Planted()).trade_no
-        requests = [self.request(one, 1), self.request(one, 0), self.request(other, 0)]
-        for request in requests:
-            trade_place.trades.open_bank_request(request)
-        found = trade_place.trades.bank_requests([one, other, "WD0"])
-        assert found == {one: [requests[1], requests[0]], other: [requests[2]]}
+        one, other = held(trade_place), held(trade_place)
+        for claim, seq in ((one, 1), (one, 0), (other, 0)):
+            opened(trade_place, claim, self.request(claim.trade_no, seq))
+        found = trade_place.trades.bank_requests([one.trade_no, other.trade_no, "WD0"])
+        seqs = {trade_no: [request.seq for request in requests] for trade_no, requests in found.items()}
+        assert seqs == {one.trade_no: [0, 1], other.trade_no: [0]}
 
-    def test_the_same_request_again_is_accepted_silently(self, trade_place: TradePlace) -> None:
-        request = self.request(trade_place.plant(Planted()).trade_no, 1)
-        trade_place.trades.open_bank_request(request)
-        trade_place.trades.open_bank_request(request)
-        assert trade_place.trades.bank_requests([request.trade_no]) == {request.trade_no: [request]}
+    def test_a_request_is_written_by_the_first_call_and_dated_by_productions_clock(
+        self, trade_place: TradePlace
+    ) -> None:
+        claim = held(trade_place)
+        request = self.request(claim.trade_no, 1)
+        before = trade_place.trades.now()
+        first, again = opened(trade_place, claim, request), opened(trade_place, claim, request)
+        assert (first.is_new, again.is_new) == (True, False)
+        [stored] = trade_place.trades.bank_requests([claim.trade_no])[claim.trade_no]
+        assert before <= stored.created_at <= first.at <= again.at <= trade_place.trades.now()
+        assert stored == msgspec.structs.replace(request, created_at=stored.created_at)
+
+    def test_the_step_is_dated_each_time_the_bank_is_to_be_asked(self, trade_place: TradePlace) -> None:
+        claim = held(trade_place)
+        for _ in range(2):
+            at = opened(trade_place, claim, self.request(claim.trade_no, 0)).at
+            [step] = trade_place.trades.find_repair(claim.trade_no).steps  # type: ignore[union-attr]
+            assert (step.name, step.state, step.started_at) == ("pay", "intended", at)
+
+    @pytest.mark.parametrize("put_back", [1, -1])
+    def test_the_bank_is_not_asked_long_after_the_last_look(
+        self, trade_place: TradePlace, put_back: int
+    ) -> None:
+        claim = held(trade_place)
+        since = claim.held_at - put_back * (EFFECT_WITHIN + A_MINUTE)
+        late = msgspec.structs.replace(claim, held_at=since)
+        with pytest.raises(StoodStillError):
+            opened(trade_place, late, self.request(claim.trade_no, 1))
+        assert trade_place.trades.bank_requests([claim.trade_no]) == {}
+        assert trade_place.trades.find_repair(claim.trade_no) == claim
 
     def test_what_the_bank_said_is_kept_beside_it(self, trade_place: TradePlace) -> None:
-        request = self.request(trade_place.plant(Planted()).trade_no, 0)
-        trade_place.trades.open_bank_request(request)
-        trade_place.trades.note_bank_request(request.request_no, "accepted")
+        claim = held(trade_place)
+        request = self.request(claim.trade_no, 0)
+        opened(trade_place, claim, request)
+        trade_place.trades.note_bank_request(claim, request.request_no, "accepted")
         [noted] = trade_place.trades.bank_requests([request.trade_no])[request.trade_no]
-        assert noted == msgspec.structs.replace(request, status="accepted")
+        assert noted == msgspec.structs.replace(request, status="accepted", created_at=noted.created_at)
 
     def test_a_request_noted_as_carried_out_says_so(self, trade_place: TradePlace) -> None:
-        request = self.request(trade_place.plant(Planted()).trade_no, 0)
-        trade_place.trades.open_bank_request(request)
-        trade_place.trades.note_bank_request(request.request_no, "success")
+        claim = held(trade_place)
+        request = self.request(claim.trade_no, 0)
+        opened(trade_place, claim, request)
+        trade_place.trades.note_bank_request(claim, request.request_no, "success")
         [noted] = trade_place.trades.bank_requests([request.trade_no])[request.trade_no]
         assert noted.is_said_paid
 
@@ -312,12 +344,16 @@ class TestClaiming:
     def test_a_zombie_is_fenced_from_every_write(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))
         zombie = trade_place.trades.claim_repair(claim_of(trade))
+        opened(trade_place, zombie, TestBankRequests().request(trade.trade_no, 0))
         newer = trade_place.trades.claim_repair(claim_of(trade, fence=2, boot_id="boot-2"))
+        requests = trade_place.trades.bank_requests([trade.trade_no])
         step = step_of(trade.trade_no)
         correction = Correction(status=Status.FAILED, acc_voucher=None, e_acc_voucher=None, message="x")
         for write in (
             lambda: trade_place.trades.record_step(zombie, step),
             lambda: trade_place.trades.record_step(zombie, step, step_of(trade.trade_no, "pay", seq=2)),
+            lambda: opened(trade_place, zombie, TestBankRequests().request(trade.trade_no, 1)),
+            lambda: trade_place.trades.note_bank_request(zombie, f"{trade.trade_no}-0", "success"),
             lambda: trade_place.trades.close_repair(zombie, "done"),
             lambda: trade_place.trades.close_repair(zombie, "done", step),
             lambda: trade_place.trades.write_row(zombie, trade, correction, step),
@@ -326,6 +362,7 @@ class TestClaiming:
                 write()
         assert trade_place.trades.find_repair(trade.trade_no) == newer
         assert trade_place.trades.find(trade.trade_no)[0].row == trade.row
+        assert trade_place.trades.bank_requests([trade.trade_no]) == requests
 
     def test_a_closed_repair_is_followed_by_a_new_round(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))

@@ -18,6 +18,7 @@ from agent.ports import (
     BankRequest,
     Begun,
     Correction,
+    Opened,
     Pattern,
     RepairRow,
     StepRow,
@@ -104,6 +105,15 @@ class FakeTrades:
         stored.version += 1
         stored.updated_at = self.clock()
 
+    def note(self, request_no: str, status: str) -> None:
+        """A sender keeps what it was told beside its request."""
+        self.requests = [
+            msgspec.structs.replace(each, status=status, is_said_paid=status == "success")
+            if each.request_no == request_no
+            else each
+            for each in self.requests
+        ]
+
     # ---- rows
 
     @port_call
@@ -141,18 +151,19 @@ class FakeTrades:
         return by_trade
 
     @port_call
-    def open_bank_request(self, request: BankRequest) -> None:
-        if not any(each.request_no == request.request_no for each in self.requests):
-            self.requests.append(request)
+    def open_bank_request(self, claim: RepairRow, request: BankRequest, step: StepRow) -> Opened:
+        standing = self._owned(claim)
+        require_within(EFFECT_WITHIN, claim.held_at, self.clock())
+        is_new = not any(each.request_no == request.request_no for each in self.requests)
+        if is_new:
+            self.requests.append(msgspec.structs.replace(request, created_at=self.clock()))
+        self._keep_steps(standing, (step,))
+        return Opened(is_new, self.clock())
 
     @port_call
-    def note_bank_request(self, request_no: str, status: str) -> None:
-        self.requests = [
-            msgspec.structs.replace(each, status=status, is_said_paid=status == "success")
-            if each.request_no == request_no
-            else each
-            for each in self.requests
-        ]
+    def note_bank_request(self, claim: RepairRow, request_no: str, status: str) -> None:
+        self._owned(claim)
+        self.note(request_no, status)
 
     # ---- Piculus's own tables
 

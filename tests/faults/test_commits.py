@@ -16,7 +16,7 @@ from agent.facts import Leg, LegState
 from agent.fixers.base import RepairOrder, RepairReport, repair, verify
 from agent.ports import Posting, RepairRow, Trade
 from sandbox.cases import LoadedCase
-from tests.contract.places import Planted, SqlLedgerPlace, SqlTradePlace, claim_of, step_of
+from tests.contract.places import Planted, SqlLedgerPlace, SqlTradePlace, claim_of, opened, step_of
 from tests.contract.test_reversals import reversal_of
 from tests.contract.test_whole_system import SETTINGS, Host
 from tests.contract.test_whole_system import each_database as each_database
@@ -48,7 +48,7 @@ def write_down(place: SqlTradePlace, trade: Trade) -> None:
 
 
 def open_request(place: SqlTradePlace, trade: Trade) -> None:
-    place.trades.open_bank_request(request_of(trade, 1))
+    opened(place, held_of(place, trade), request_of(trade, 1))
 
 
 def write_row(place: SqlTradePlace, trade: Trade) -> None:

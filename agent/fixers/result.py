@@ -1,0 +1,26 @@
+"""What a step left behind, as production's table keeps it beside the step."""
+
+import msgspec
+
+from agent.ports import StepRow
+
+
+class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a step left behind, as StepRow.result holds it in JSON. ``reverses``: the entry it takes back."""
+
+    voucher_no: str | None = None
+    reverses: str | None = None
+    request_no: str | None = None
+    status: str = ""
+    code: str | None = None
+    detail: str = ""
+
+
+def result_of(step: StepRow) -> StepResult:
+    """Read a step's result; one that says nothing is empty."""
+    return msgspec.json.decode(step.result, type=StepResult) if step.result else StepResult()
+
+
+def text_of(result: StepResult) -> str:
+    """A result as StepRow.result holds it."""
+    return msgspec.json.encode(result).decode()
