@@ -13,6 +13,8 @@ from sqlalchemy.types import NullType, TypeEngine
 
 _PREFIX: Final = "asked_"
 """A name of its own beside the columns'."""
+_LONG_BITS: Final = 32
+"""Whole numbers of so many bits are of another type on the wire."""
 
 
 def text_asked(name: str) -> BindParameter[str]:
@@ -39,6 +41,22 @@ def texts_asked(name: str) -> BindParameter[Sequence[str]]:
     """Texts for an IN, given at the call."""
     kind: TypeEngine[Any] = String()
     return bindparam(_PREFIX + name, type_=kind, expanding=True)
+
+
+def alike_asked(name: str, value: object) -> BindParameter[Any]:
+    """A value given at the call that is of the type of this one (``type_asked``)."""
+    return bindparam(_PREFIX + name, value)
+
+
+def type_asked(value: object) -> object:
+    """What two values share that a database is sent alike."""
+    match value:
+        case int():
+            return type(value), value.bit_length() >= _LONG_BITS
+        case datetime():
+            return type(value), value.tzinfo is None
+        case _:
+            return type(value)
 
 
 def given(**values: object) -> dict[str, object]:

@@ -29,7 +29,6 @@ class Poster:
 
     def __init__(self, names: LedgerNames, tables: LedgerTables, now: ColumnElement[datetime]) -> None:
         self._names = names
-        self._tables = tables
         self._now = now
         sequence, entry, leg, account = tables.sequence.c, tables.entry, tables.entry_leg, tables.account.c
         is_it = sequence["ID"] == 1
@@ -38,6 +37,10 @@ class Poster:
         )
         self._select_sequence = select(sequence["LAST_VALUE"], now).where(is_it)
         self._select_known = select(entry).where(entry.c["IDEM_KEY"] == text_asked("key"))
+        line = tables.posting.c
+        self._select_lines = select(line["ACC_NO"], line["AMOUNT"]).where(
+            line["VOUCHER_NO"] == text_asked("voucher_no")
+        )
         self._select_taken = select(leg.c["VOUCHER_NO"]).where(
             leg.c["TRD_NUM"] == text_asked("trade_no"),
             leg.c["LEG"].in_(texts_asked("slots")),
@@ -111,15 +114,12 @@ class Poster:
         return value, at
 
     def _known(self, connection: Connection, posting: Posting, wanted: Shares) -> str | None:
-        lines = self._tables.posting
         held = connection.execute(self._select_known, given(key=posting.key)).first()
         if held is None:
             return None
         if held.REVERSED_BY is not None:
             raise LedgerRejectedError(f"{held.VOUCHER_NO} was posted under {posting.key} and reversed since")
-        found = connection.execute(
-            select(lines.c["ACC_NO"], lines.c["AMOUNT"]).where(lines.c["VOUCHER_NO"] == held.VOUCHER_NO)
-        )
+        found = connection.execute(self._select_lines, given(voucher_no=held.VOUCHER_NO))
         stored = (held.IDEM_KEY, held.TRD_NUM, held.LEG, held.KIND, plain(held.AMOUNT), held.CURRENCY)
         asked = (posting.key, posting.trade_no, posting.leg.value, self._kind(posting))
         same = stored == (*asked, posting.amount.minor, posting.amount.currency)

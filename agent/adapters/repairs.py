@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Update, insert, select, update
 
-from agent.adapters.asked import given, moment_asked, number_asked, text_asked
+from agent.adapters.asked import given, moment_asked, number_asked, plain_asked, text_asked
 from agent.adapters.rows import moment, naive, text
 from agent.adapters.tables import TradeTables
 from agent.errors import FencedError, PortError
@@ -52,6 +52,12 @@ class Repairs:
         of_key, asked = step.step_key == text_asked("step_key"), _STEP
         self._replace_step = update(self._step).where(of_key).values(asked)
         self._insert_step = insert(self._step).values({"step_key": text_asked("step_key"), **asked})
+        self._insert_repair = insert(self._repair).values(
+            {"trade_no": of_trade, **_BEGUN, "started_at": now, "changed_at": now}
+        )
+        is_it = repair.trade_no == of_trade
+        self._close = update(self._repair).where(is_it).values(state=text_asked("state"))
+        self._insert_correction = insert(self._correction).values({**_CORRECTED, "written_at": now})
 
     def find(self, connection: Connection, trade_no: str) -> RepairRow | None:
         """The newest repair of the trade with its steps."""
@@ -65,8 +71,8 @@ class Repairs:
         """Begin a repair or take an open one over, under the same fence from ``over``. Raises FencedError."""
         repair = self._repair
         if connection.execute(self._lock, given(trade_no=claim.trade_no)).rowcount == 0:
-            values = self._values(claim, 1)
-            connection.execute(insert(repair).values(trade_no=claim.trade_no, **values))
+            begun = given(trade_no=claim.trade_no, **self._begun(claim, 1))
+            connection.execute(self._insert_repair, begun)
         else:
             standing = self.find(connection, claim.trade_no)
             if standing is None:
@@ -137,35 +143,33 @@ class Repairs:
         self.hold(connection, claim, is_open=bool(steps))
         for step in steps:
             self.record_step(connection, claim, step, self.written_at(connection))
-        closed = update(self._repair).where(self._repair.c.trade_no == claim.trade_no)
-        connection.execute(closed.values(state=state))
+        connection.execute(self._close, given(trade_no=claim.trade_no, state=state))
 
     def keep_old_row(
         self, connection: Connection, claim: RepairRow, before: dict[str, object], old: Trade, new: TradeRow
     ) -> None:
         """Write the correction record. ``before`` holds every column read, as it was."""
-        connection.execute(
-            insert(self._correction).values(
-                trade_no=claim.trade_no,
-                round=claim.round,
-                old_version=old.version,
-                trade_id=old.trade_id,
-                fixer_code=claim.fixer_code,
-                fence=claim.fence,
-                agent=claim.agent,
-                boot_id=claim.boot_id,
-                old_row=_json(before),
-                new_row=_json(new),
-                written_at=self._now,
-            )
+        kept = given(
+            trade_no=claim.trade_no,
+            round=claim.round,
+            old_version=old.version,
+            trade_id=old.trade_id,
+            fixer_code=claim.fixer_code,
+            fence=claim.fence,
+            agent=claim.agent,
+            boot_id=claim.boot_id,
+            old_row=_json(before),
+            new_row=_json(new),
         )
+        connection.execute(self._insert_correction, kept)
 
     def _taking(
         self, connection: Connection, claim: RepairRow, standing: RepairRow, over: str | None
     ) -> dict[str, Any]:
         if standing.state != OPEN:
             self._refuse_stale(connection, claim)
-            return self._values(claim, standing.round + 1)
+            begun = self._begun(claim, standing.round + 1)
+            return {**begun, "started_at": self._now, "changed_at": self._now}
         is_newer = claim.fence > standing.fence
         is_same = claim.fence == standing.fence and standing.boot_id in (claim.boot_id, over)
         if not (is_newer or is_same):
@@ -177,7 +181,8 @@ class Repairs:
         if all(trade.row != claim.before for trade in self._rows_of(connection, claim.trade_no)):
             raise FencedError(f"{claim.trade_no} was repaired after this attempt had read it")
 
-    def _values(self, claim: RepairRow, round_: int) -> dict[str, Any]:
+    def _begun(self, claim: RepairRow, round_: int) -> dict[str, Any]:
+        """What a repair that begins writes, but for its number and its times."""
         return {
             "round": round_,
             "state": OPEN,
@@ -189,8 +194,6 @@ class Repairs:
             "terms": claim.terms,
             "agent": claim.agent,
             "boot_id": claim.boot_id,
-            "started_at": self._now,
-            "changed_at": self._now,
         }
 
 
@@ -219,6 +222,32 @@ _STEP = {
     "boot_id": text_asked("boot_id"),
 }
 """A step's columns, but for its key."""
+_BEGUN = {
+    "round": number_asked("round"),
+    "state": text_asked("state"),
+    "fence": number_asked("fence"),
+    "fixer_code": text_asked("fixer_code"),
+    "target": text_asked("target"),
+    "plan": text_asked("plan"),
+    "row_before": text_asked("row_before"),
+    "terms": text_asked("terms"),
+    "agent": text_asked("agent"),
+    "boot_id": text_asked("boot_id"),
+}
+"""A repair's columns, but for its number and its times."""
+_CORRECTED = {
+    "trade_no": text_asked("trade_no"),
+    "round": number_asked("round"),
+    "old_version": plain_asked("old_version"),
+    "trade_id": plain_asked("trade_id"),
+    "fixer_code": text_asked("fixer_code"),
+    "fence": number_asked("fence"),
+    "agent": text_asked("agent"),
+    "boot_id": text_asked("boot_id"),
+    "old_row": text_asked("old_row"),
+    "new_row": text_asked("new_row"),
+}
+"""A correction's columns, but for its time."""
 
 
 def _json(value: object) -> str:

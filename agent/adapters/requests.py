@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
-from agent.adapters.asked import given, texts_asked
+from agent.adapters.asked import given, number_asked, plain_asked, text_asked, texts_asked
 from agent.adapters.names import TradeNames
 from agent.adapters.rows import UNDATED, moment, number, plain, text
 from agent.adapters.tables import TradeTables
@@ -19,16 +19,30 @@ class Requests:
     """Reads and writes request lines. ``now`` is the database's clock in SQL."""
 
     def __init__(self, tables: TradeTables, names: TradeNames, now: ColumnElement[datetime]) -> None:
-        self._table = tables.request
-        self._columns = names.request_columns
         self._paid = names.request_paid
-        self._now = now
-        request, named = self._table.c, self._columns
+        request, named = tables.request.c, names.request_columns
+        of_request = request[named.request_no] == text_asked("request_no")
+        of_trade = request[named.trade_no] == text_asked("trade_no")
         self._select = (
-            select(self._table)
+            select(tables.request)
             .where(request[named.trade_no].in_(texts_asked("trade_nos")))
             .order_by(request[named.trade_no], request[named.seq])
         )
+        self._select_whose = select(request[named.trade_no]).where(of_request)
+        self._insert = insert(tables.request).values(
+            {
+                named.request_no: text_asked("request_no"),
+                named.trade_no: text_asked("trade_no"),
+                named.seq: number_asked("seq"),
+                named.kind: text_asked("kind"),
+                named.status: text_asked("status"),
+                named.amount: plain_asked("amount"),
+                named.created_at: now,
+                named.changed_at: now,
+            }
+        )
+        self._note = update(tables.request).where(of_request, of_trade)
+        self._note = self._note.values({named.status: text_asked("status"), named.changed_at: now})
 
     def of_trades(self, connection: Connection, trade_nos: Sequence[str]) -> list[BankRequest]:
         """Every request of some trades, by trade and seq."""
@@ -40,37 +54,25 @@ class Requests:
 
         Raises PortError where the number is another trade's.
         """
-        table, columns = self._table, self._columns
-        standing = connection.execute(
-            select(table.c[columns.trade_no]).where(table.c[columns.request_no] == request.request_no)
-        ).first()
+        standing = connection.execute(self._select_whose, given(request_no=request.request_no)).first()
         if standing is not None:
             if number(standing[0]) != request.trade_no:
                 raise PortError(f"bank request {request.request_no} belongs to another trade")
             return False
-        connection.execute(
-            insert(table).values(
-                {
-                    columns.request_no: request.request_no,
-                    columns.trade_no: request.trade_no,
-                    columns.seq: request.seq,
-                    columns.kind: request.kind,
-                    columns.status: request.status,
-                    columns.amount: request.amount_minor,
-                    columns.created_at: self._now,
-                    columns.changed_at: self._now,
-                }
-            )
+        opened = given(
+            request_no=request.request_no,
+            trade_no=request.trade_no,
+            seq=request.seq,
+            kind=request.kind,
+            status=request.status,
+            amount=request.amount_minor,
         )
+        connection.execute(self._insert, opened)
         return True
 
     def note(self, connection: Connection, trade_no: str, request_no: str, status: str) -> None:
         """Keep beside a request of the trade what the bank last said."""
-        table, columns = self._table, self._columns
-        noted = update(table).where(
-            table.c[columns.request_no] == request_no, table.c[columns.trade_no] == trade_no
-        )
-        connection.execute(noted.values({columns.status: status, columns.changed_at: self._now}))
+        connection.execute(self._note, given(request_no=request_no, trade_no=trade_no, status=status))
 
 
 def _request_of(row: Row[*tuple[Any, ...]], paid: Sequence[str]) -> BankRequest:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, DateTime, and_, func, literal, select, update
+from sqlalchemy import Connection, DateTime, and_, func, literal, select
 from sqlalchemy.sql import ColumnElement, Select
 
 from agent.adapters.asked import given, plain_asked, text_asked, texts_asked
@@ -12,14 +12,14 @@ from agent.adapters.begun import begun_since
 from agent.adapters.check import describe
 from agent.adapters.engine import clock, open_engine, read, read_within, write
 from agent.adapters.names import TradeNames
-from agent.adapters.narrow import Narrow, status_code
+from agent.adapters.narrow import Narrow
 from agent.adapters.repairs import Repairs
 from agent.adapters.requests import Requests
 from agent.adapters.rows import TradeReader, in_batches, moment, naive
+from agent.adapters.setting import RowSetter
 from agent.adapters.stepped import stepped_since
 from agent.adapters.tables import TradeTables, unindexed
 from agent.errors import PortError, RowChangedError
-from agent.facts import Leg
 from agent.ports import BankRequest, Begun, Correction, Opened, Pattern, RepairRow, StepRow, Trade, Window
 from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, require_within
 
@@ -41,19 +41,17 @@ class SqlTrades:
         self._narrow = Narrow(self._names, self._tables, self._engine.dialect.name)
         self._read_trade = TradeReader(self._names.codes)
         self._repairs = Repairs(self._tables, self._now, self._rows_of)
+        self._setter = RowSetter(self._names, self._tables, self._now)
         cells, columns = self._tables.trade.c, self._names.columns
-        self._leg_columns = {
-            Leg.FIRST: (columns.acc_voucher, columns.acc_status),
-            Leg.SECOND: (columns.e_acc_voucher, columns.e_acc_status),
-        }
         self._id, self._no = cells[columns.trade_id], cells[columns.trade_no]
-        self._changed_at, self._version = cells[columns.changed_at], cells[columns.version]
+        self._changed_at = cells[columns.changed_at]
         of_number, of_id = self._no == text_asked("trade_no"), self._id == plain_asked("trade_id")
         self._select_numbered = self._select().where(of_number).order_by(self._id)
         of_numbers = self._no.in_(texts_asked("trade_nos"))
         self._select_many = self._select().where(of_numbers).order_by(self._id)
         self._select_one = self._select().where(of_id)
         self._lock_one = self._select_one.with_for_update()
+        self._select_now = select(self._now.label("now"))
         self._requests = Requests(self._tables, self._names, self._now)
 
     def close(self) -> None:
@@ -66,7 +64,7 @@ class SqlTrades:
 
     def now(self) -> datetime:
         """Production's clock, aware UTC."""
-        found = read(self._engine, "read the clock", select(self._now.label("now")))
+        found = read(self._engine, "read the clock", self._select_now)
         at = moment(found[0][0])
         if at is None:
             raise PortError("the database's clock cannot be read")
@@ -195,7 +193,7 @@ class SqlTrades:
         def correct(connection: Connection) -> Trade:
             self._repairs.hold(connection, claim)
             before = self._locked(connection, trade)
-            self._compare_and_set(connection, before, correction)
+            self._setter.compare_and_set(connection, before, correction)
             after = self._read_trade(
                 connection.execute(self._select_one, given(trade_id=trade.trade_id)).one()
             )
@@ -317,26 +315,3 @@ class SqlTrades:
         if row is None or self._read_trade(row).row_hash != trade.row_hash:
             raise RowChangedError(f"the row of {trade.trade_no} is no longer what was read")
         return dict(zip((cell.name for cell in self._tables.stored), row[:-1], strict=True))
-
-    def _compare_and_set(
-        self, connection: Connection, before: dict[str, object], correction: Correction
-    ) -> None:
-        table, columns = self._tables.trade, self._names.columns
-        codes = self._names.codes
-        values: dict[str, Any] = {
-            columns.status: status_code(codes, correction.status),
-            columns.message: correction.message,
-            columns.changed_at: self._now,
-            columns.version: self._version + 1,
-        }
-        if correction.acc_voucher is not None:
-            values |= {columns.acc_voucher: correction.acc_voucher, columns.acc_status: codes.booked}
-        if correction.e_acc_voucher is not None:
-            values |= {columns.e_acc_voucher: correction.e_acc_voucher, columns.e_acc_status: codes.booked}
-        for leg, (voucher, booked) in self._leg_columns.items():
-            if leg in correction.cleared:
-                values |= {voucher: None, booked: codes.not_booked}
-        # Null-safe over everything read: a lock that a database does not keep must not cost a row either.
-        as_read = [table.c[name].is_not_distinct_from(value) for name, value in before.items()]
-        if connection.execute(update(table).where(*as_read).values(values)).rowcount != 1:
-            raise RowChangedError(f"the row of {before[columns.trade_no]} is no longer what was read")
