@@ -1,5 +1,5 @@
-"""How a bulk repair goes on: one trade, verified; then ten, verified; then the rest, and a pause at whatever
-does not end well.
+"""How a bulk repair goes on: one trade repaired and verified; then ten, verified; then the rest, and a pause at
+whatever does not end well.
 
 Everything rests on rows: any server may tend a bulk repair at any moment, and one that was stopped goes on.
 """
@@ -43,7 +43,8 @@ WINDOW: Final = 500
 ASK_AGAIN_AFTER: Final = timedelta(seconds=30)
 VERIFY_LIMIT: Final = timedelta(minutes=30)
 """A trade that could not be verified for so long after its repair does not count as one that ended well."""
-GOOD_OUTCOMES: Final = ("repaired", "already_consistent")
+NOTHING_TO_REPAIR: Final = "already_consistent"
+"""Such a trade says nothing of how repairs go: it counts neither way, and another one takes its place."""
 STOPPED: Final = "stopped_bulk"
 """Why a bulk repair is paused while a stop stands; its detail says whose and why."""
 OF_TRADE: Final = ("closed", "repairing", "no_fixer", "no_plan", "needs_human", *HELD_CODES)
@@ -88,7 +89,9 @@ def _settle_repairs(session: WorkSession, bulk: BulkRepair, now: datetime) -> li
     failed = []
     for item, outcome, reason in ended:
         item.outcome, item.detail, item.repaired_at = str(outcome), reason, now
-        if outcome not in GOOD_OUTCOMES:
+        if outcome == NOTHING_TO_REPAIR:
+            _end(item, "skipped", now)
+        elif outcome != "repaired":
             failed.append(_end(item, "failed", now))
         elif item.stage == LAST_STAGE:
             _end(item, "done", now)

@@ -29,7 +29,7 @@ UNDER_WAY: Final = ("repairing", "verifying")
 FIRST_STAGE: Final = 1
 LAST_STAGE: Final = 3
 STAGE_SIZES: Final = {1: 1, 2: 10}
-"""How many trades must end well in a stage before the next begins; the last takes the rest."""
+"""How many trades must be repaired in a stage before the next begins; the last takes the rest."""
 _live_sql = "state = 'running' OR under_way > 0"
 IS_LIVE_BULK: Final[ColumnElement[bool]] = literal_column(f"({_live_sql})", Boolean())
 """It runs, or something of it is still under way, in the words of its partial index."""
@@ -82,9 +82,9 @@ class BulkRepair(Base):
 class BulkItem(Base):
     """One trade of a bulk repair; begun in ``stage``, None before.
 
-    ``done``: it ended well, and in stages 1 and 2 was verified *consistent* afterwards. ``failed``: its
+    ``done``: it was repaired, and in stages 1 and 2 verified *consistent* afterwards. ``failed``: its
     attempt came to anything else (``outcome``, ``detail``) and it is left to its own course. ``skipped``:
-    it could not be attempted (``outcome`` is the code why). ``verified`` is what the last verification said,
+    nothing was repaired; it could not be attempted (``outcome`` is the code why), or was consistent already. ``verified`` is what the last verification said,
     '' while none has; the next is ordered at ``ask_at``.
     """
 

@@ -155,15 +155,31 @@ def test_a_few_trades_end_in_an_earlier_stage(
     assert (one.state, one.stage, counts(one)) == ("finished", 2, (0, 0, 4, 0, 0))
 
 
-def test_already_consistent_ends_well_too(
+def test_a_trade_consistent_already_is_no_trial_and_another_takes_its_place(
     session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
 ) -> None:
-    one = begin(session, group, 2)
-    end_repairs(session, agent, "already_consistent")
+    one = begin(session, group, 30)
+    for trade in ("T0000", "T0001"):
+        assert end_repairs(session, agent, "already_consistent") == [trade]
+        tend(session, one)
+    assert (one.state, one.stage, len(live(session, "Repair"))) == ("running", 1, 1)
+    go_through_a_stage(session, agent, one)
+    assert (one.stage, len(live(session, "Repair"))) == (2, 10)
+    end_repairs(session, agent, "already_consistent", count=9)
     tend(session, one)
-    assert answer_verifies(session, agent) == 1
-    tend(session, one)
-    assert (one.stage, one.done) == (2, 1)
+    assert (one.stage, len(live(session, "Repair"))) == (2, 10)
+    go_through_a_stage(session, agent, one)
+    assert (one.stage, len(live(session, "Repair")), counts(one)) == (3, 8, (0, 8, 11, 0, 11))
+
+
+def test_one_of_trades_consistent_already_ends(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 3)
+    for _trade in range(3):
+        end_repairs(session, agent, "already_consistent")
+        tend(session, one)
+    assert (one.state, one.stage, counts(one)) == ("finished", 1, (0, 0, 0, 0, 3))
 
 
 def test_the_first_ones_try_every_fixer_with_the_smallest_amounts() -> None:

@@ -150,6 +150,7 @@ class BulkMachine(RuleBasedStateMachine):
         for item in self._items():
             if item.state == "done":
                 done[item.stage] += 1
+                assert item.outcome == "repaired"
                 assert item.verified == "consistent" or item.stage == 3
             if item.state in ("done", "repairing", "verifying"):
                 held[item.stage] += 1
