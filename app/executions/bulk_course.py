@@ -1,5 +1,5 @@
-"""How a bulk repair goes on: one trade repaired and verified; then ten, verified; then the rest, and a pause at
-whatever does not end well.
+"""How a bulk repair goes on: one trade repaired, and verified; then ten, verified; then the rest, and a pause
+at whatever does not end well.
 
 Everything rests on rows: any server may tend a bulk repair at any moment, and one that was stopped goes on.
 """
