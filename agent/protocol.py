@@ -20,7 +20,8 @@ MAX_FRAME_BYTES: Final = 256 * 1024
 MAX_CHUNK_ROWS: Final = 100
 
 BY_PERSON: Final = "by_person"
-FEATURES: Final = (BY_PERSON, *ACTIONS)
+MAX_AMOUNT: Final = "max_amount_minor"
+FEATURES: Final = (BY_PERSON, MAX_AMOUNT, *ACTIONS)
 """What this agent can be asked beyond the first version of the protocol; named in Hello. The server leaves
 out of its frames what an agent does not name: an agent refuses a field that it does not know."""
 
@@ -95,7 +96,8 @@ class Collect(Message, frozen=True, kw_only=True, tag=True):
 class Repair(Message, frozen=True, kw_only=True, tag=True):
     """Repair one trade. Never an amount or a payee: the agent reads those itself.
 
-    ``by_person`` (only for agents with the feature of this name): a person has asked for this attempt.
+    ``by_person`` and ``max_amount_minor``, only for agents with the feature of this name: a person has asked
+    for this attempt; the amount it was judged by, above which the agent begins nothing.
     ``action``, only to an agent whose Hello names it: what a person has ordered of a trade debited and
     finally unpaid, on exactly the facts of ``facts_hash`` (agent.unpaid.digest_of).
     """
@@ -106,6 +108,7 @@ class Repair(Message, frozen=True, kw_only=True, tag=True):
     fence: Count
     deadline_ms: Milliseconds
     by_person: bool | UnsetType = UNSET
+    max_amount_minor: Annotated[int, Meta(ge=0, le=2**63 - 1)] | UnsetType = UNSET
     action: Action | UnsetType = UNSET
     facts_hash: str | UnsetType = UNSET
 

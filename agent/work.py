@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
+from msgspec import UNSET
+
 from agent import clock
 from agent.collectors import collect
 from agent.envelope import new_id
@@ -65,6 +67,7 @@ class ProductionWork:
             boot_id=holder.boot_id,
             former=holder.former,
             is_by_person=command.by_person is True,
+            max_amount_minor=None if command.max_amount_minor is UNSET else command.max_amount_minor,
             action=command.action or None,
             facts_hash=command.facts_hash or "",
         )

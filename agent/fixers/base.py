@@ -15,7 +15,7 @@ from agent.facts import Facts
 from agent.fixers import FIXERS, Fixer
 from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded, is_half_done
 from agent.fixers.claiming import claim, claim_of
-from agent.fixers.limits import require_allowed, require_room
+from agent.fixers.limits import require_allowed, require_as_judged, require_room
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings
 from agent.fixers.ordering import begin_ordered
@@ -114,6 +114,7 @@ def _begin(attempt: Attempt, standing: RepairRow | None, fixers: Mapping[str, Fi
     if nonsense:
         raise AttemptEnded("needs_human", nonsense)
     require_as_reported(attempt, trade)
+    require_as_judged(attempt, trade)
     facts = read_facts(trade, ports)
     attempt.know(facts)
     target = target_of(fixer.diagnose(facts), order.fixer_code)

@@ -15,6 +15,7 @@ from agent.fixers.order import Limits
 from agent.fixers.reading import TOO_OLD, is_too_old
 from agent.ports import Begun, Trade
 
+OVER_JUDGED: Final = "the amount is above what this attempt was judged by"
 OVER_TRADE: Final = "over the agent's limit for a trade"
 OVER_HOUR: Final = "over the agent's limit for an hour"
 OVER_DAY: Final = "over the agent's limit for a day"
@@ -58,6 +59,15 @@ def rates_of(limits: Limits) -> tuple[Rate, ...]:
         Rate(DAY, limits.max_trades_per_day, limits.max_amount_minor_per_day, OVER_DAY),
     )
     return tuple(rate for rate in rates if rate.is_set)
+
+
+def require_as_judged(attempt: Attempt, trade: Trade) -> None:
+    """Raises AttemptEnded(refused) where the amount, read fresh, is above what the server judged: the trade
+    was changed since, and is to be read and judged anew.
+    """
+    most = attempt.order.max_amount_minor
+    if most is not None and (trade.amount_minor or 0) > most:
+        raise AttemptEnded("refused", OVER_JUDGED, is_void=True)
 
 
 def require_allowed(attempt: Attempt, trade: Trade) -> None:

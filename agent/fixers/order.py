@@ -67,7 +67,8 @@ class RepairSettings:
 class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt: the server's Repair, and who carries it out: ``boot_id``, in place of ``former`` starts.
 
-    ``is_by_person``: a person asked for it. ``action`` is what a person has ordered of a trade debited and
+    ``is_by_person``: a person asked for it. ``max_amount_minor``: what its amount was judged by, None where
+    the server does not say. ``action`` is what a person has ordered of a trade debited and
     unpaid, on the facts of ``facts_hash`` (agent.unpaid.digest_of); None for a repair by its plan.
     """
 
@@ -79,6 +80,7 @@ class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: str
     former: tuple[str, ...] = ()
     is_by_person: bool = False
+    max_amount_minor: int | None = None
     action: Action | None = None
     facts_hash: str = ""
 

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
-from agent.protocol import BY_PERSON, Collect, Message, Repair, Verify
+from agent.protocol import BY_PERSON, MAX_AMOUNT, Collect, Message, Repair, Verify
 from app.agents import commands
 from app.agents.models import Command
 
 _MESSAGES: Final[dict[str, type[Message]]] = {"Collect": Collect, "Repair": Repair, "Verify": Verify}
-FIELD_FEATURES: Final[dict[str, str]] = {"by_person": BY_PERSON}
+FIELD_FEATURES: Final[dict[str, str]] = {"by_person": BY_PERSON, "max_amount_minor": MAX_AMOUNT}
 """Fields of commands that came after the first protocol: the feature an agent names to be sent each."""
 
 

@@ -8,15 +8,15 @@ the collection began is not opened again: the report is older than the repair.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import insert, select
 
 from agent.facts import ROW_COLUMNS
 from agent.protocol import ReportedTrade
 from app.anomalies.models import OPEN_STATES, TERMINAL_STATES, Anomaly, AnomalyEvent, CollectionTask
+from app.anomalies.reading import columns_of, id_of
 from app.anomalies.states import Reached, change_state, count, tell_reached
 from app.audit.service import SYSTEM
 from app.columns import fitting
@@ -24,7 +24,6 @@ from app.errors import InvalidError
 from app.unit_of_work import WorkSession
 
 NUMBER_CHARACTERS: Final = 64
-LARGEST_ID: Final = 2**63 - 1
 STATE_OF_OUTCOME = {"repair": "open", "wait": "waiting", "human": "needs_human"}
 """The state a decision of the collector puts a new anomaly into."""
 
@@ -89,7 +88,7 @@ def number_of(trade: ReportedTrade) -> str:
     """
     number = fitting(trade.trade_no, NUMBER_CHARACTERS)
     if not number.strip():
-        return f"TRD_ID {_id_of(trade)}"
+        return f"TRD_ID {id_of(trade)}"
     if number == trade.trade_no:
         return number
     digest = hashlib.sha256(trade.trade_no.encode()).hexdigest()[:16]
@@ -104,7 +103,7 @@ def see_again(session: WorkSession, anomaly: Anomaly, trade: ReportedTrade, sigh
     anomaly.last_seen_at = sighting.now
     was = anomaly.outcome
     keeps_outcome = anomaly.state == "needs_human" and was != "human"
-    for name, value in _fact_columns(trade).items():
+    for name, value in columns_of(trade).items():
         setattr(anomaly, name, value)
     if anomaly.state in ("open", "waiting"):
         anomaly.fixer_code = trade.fixer_code
@@ -214,7 +213,7 @@ def _reached(row: dict[str, Any]) -> Reached:
 
 def _new_row(trade: ReportedTrade, sighting: Sighting) -> dict[str, Any]:
     state = STATE_OF_OUTCOME[trade.outcome]
-    return _fact_columns(trade) | {
+    return columns_of(trade) | {
         "group_id": sighting.group_id,
         "trade_no": number_of(trade),
         "fixer_code": trade.fixer_code,
@@ -241,35 +240,3 @@ def _first_event(identity: int, row: dict[str, Any], sighting: Sighting) -> dict
         "actor_name": SYSTEM.name,
         "command_id": None,
     }
-
-
-def _fact_columns(trade: ReportedTrade) -> dict[str, Any]:
-    return {
-        "trade_id": _id_of(trade),
-        "kind": trade.kind and fitting(trade.kind, 16),
-        "bookkeeping": trade.bookkeeping and fitting(trade.bookkeeping, 16),
-        "channel": trade.channel and fitting(trade.channel, 32),
-        "amount_minor": trade.amount_minor,
-        "currency": fitting(trade.currency, 3) if len(trade.currency) <= 3 else "",
-        "row": trade.row,
-        "after": trade.after,
-        "facts": msgspec.to_builtins(trade.facts),
-        "row_hash": fitting(trade.row_hash, 64),
-        "row_changed_at": parse_moment(trade.row_changed_at),
-    }
-
-
-def _id_of(trade: ReportedTrade) -> int:
-    """0 where the id is none that a column holds, as for one that is no number; ``row`` has it as it is."""
-    return trade.trade_id if abs(trade.trade_id) <= LARGEST_ID else 0
-
-
-def parse_moment(text: str | None) -> datetime | None:
-    """Read an ISO 8601 time as aware UTC, None where it is missing or no time. Without a zone it is UTC."""
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None

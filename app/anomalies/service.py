@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-import msgspec
 from sqlalchemy import select
 
 from agent.facts import Status
@@ -12,6 +11,7 @@ from agent.protocol import FactsRead
 from app.agents import commands
 from app.agents.issuing import TradeOrder, issue_many
 from app.agents.models import Agent, Command
+from app.anomalies import reading
 from app.anomalies.models import OPEN_STATES, Anomaly, AnomalyEvent
 from app.anomalies.reports import apply_decision
 from app.anomalies.states import (
@@ -24,7 +24,6 @@ from app.anomalies.states import (
 from app.audit import service as audit
 from app.audit.reasons import required_reason
 from app.audit.service import SYSTEM, Actor
-from app.columns import fitting
 from app.errors import ConflictError, NotFoundError
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
@@ -236,12 +235,7 @@ def _was_ordered(session: WorkSession, anomaly: Anomaly, command_id: str | None)
 
 def take_facts(anomaly: Anomaly, message: FactsRead, now: datetime) -> None:
     """Keep what a Verify has read of the trade."""
-    anomaly.last_seen_at = now
-    if message.row is not None:
-        anomaly.row = message.row
-        anomaly.row_hash = fitting(message.row_hash, 64)
-    if message.facts is not None:
-        anomaly.facts = msgspec.to_builtins(message.facts)
+    reading.take(anomaly, message.row, message.row_hash, message.facts, now)
     anomaly.after = message.after
 
 

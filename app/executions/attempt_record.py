@@ -9,7 +9,7 @@ from agent.protocol import RepairFinished, Started, StepRecord, StepRecorded
 from app.agents import commands
 from app.agents.models import Agent
 from app.anomalies.models import Anomaly
-from app.anomalies.reports import parse_moment
+from app.anomalies.reading import parse_moment
 from app.columns import bounded
 from app.executions import moved_money
 from app.executions.models import Attempt, Step

@@ -9,12 +9,12 @@ or resume (verifications.py), whatever else is reported meanwhile.
 
 from datetime import datetime
 
-import msgspec
 from sqlalchemy import select
 
 from agent.protocol import RepairFinished
 from app.agents import commands
 from app.agents.models import Agent, Command
+from app.anomalies import reading
 from app.anomalies import service as anomaly_service
 from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent
 from app.anomalies.states import (
@@ -25,7 +25,6 @@ from app.anomalies.states import (
     note,
 )
 from app.audit.service import SYSTEM
-from app.columns import fitting
 from app.errors import ConflictError
 from app.executions import attempt_record, crashes, late_money, moved_money, order_course
 from app.executions.models import Attempt
@@ -189,14 +188,8 @@ def _verify_if_free(session: WorkSession, anomaly: Anomaly, now: datetime) -> No
 
 def _take_row(anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
     """The attempt has read the trade afresh: its row and facts are the newest."""
-    row = message.after or message.before
-    facts = message.facts_after or message.facts_before
-    if row is not None:
-        anomaly.row = row
-        anomaly.row_hash = fitting(message.row_hash, 64) or anomaly.row_hash
-    if facts is not None:
-        anomaly.facts = msgspec.to_builtins(facts)
-    anomaly.last_seen_at = now
+    row, facts = message.after or message.before, message.facts_after or message.facts_before
+    reading.take(anomaly, row, message.row_hash, facts, now)
 
 
 def command_closed(session: WorkSession, command: Command, outcome: str) -> None:

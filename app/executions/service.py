@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from agent.protocol import BY_PERSON
+from agent.protocol import BY_PERSON, MAX_AMOUNT
 from agent.unpaid import ACTIONS
 from app.agents import commands
 from app.agents.issuing import TradeOrder, issue_many
@@ -162,7 +162,8 @@ def start_attempts(
     may move (app.executions.order_guard); of a tick those go to a person.
 
     The caller has asked ``refusal`` of each. While a stop stands none is commanded; by itself none of a trade
-    known to be too old. A command carries neither amount nor payee: the agent reads those.
+    known to be too old. A command carries neither amount nor payee, for the agent reads those: only the
+    amount that limits, or a person, judged it by, above which nothing is begun.
     """
     if not anomalies or find_block(session, plan.group_id, plan.fixer_code, order.now) is not None:
         return []
@@ -207,6 +208,8 @@ def _message(anomaly: Anomaly, plan: Plan, order: Order) -> dict[str, Any]:
     }
     if order.is_by_person:
         message[BY_PERSON] = True
+    if order.action is None and anomaly.amount_minor is not None:
+        message[MAX_AMOUNT] = anomaly.amount_minor
     if order.action is not None:
         message |= {"action": order.action, "facts_hash": order.facts_hash}
     return message

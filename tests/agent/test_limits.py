@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agent.fixers.base import verify
-from agent.fixers.limits import OVER_DAY, OVER_HOUR, OVER_TRADE
+from agent.fixers.limits import OVER_DAY, OVER_HOUR, OVER_JUDGED, OVER_TRADE
 from agent.fixers.order import Limits
 from agent.fixers.reading import TOO_OLD
 from tests.agent.world import AMOUNT, CASES, Desk, load_case, nothing_was_touched
@@ -53,6 +53,16 @@ def test_a_trade_over_the_limit_is_for_a_person_even_at_a_click(
 def test_a_trade_at_the_limit_is_repaired() -> None:
     desk = desk_with(max_amount_minor={"CNY": AMOUNT})
     assert desk.attempt(*load_case(desk, "S2")).outcome == "repaired"
+
+
+@pytest.mark.parametrize("by_person", [False, True], ids=["tick", "click"])
+def test_an_amount_above_what_the_server_judged_is_refused_before_anything(by_person: bool) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    report = desk.attempt(trade_no, code, by_person=by_person, judged=AMOUNT - 1)
+    assert (report.outcome, report.reason, report.money_moved) == ("refused", OVER_JUDGED, False)
+    assert nothing_was_touched(desk, trade_no)
+    assert desk.attempt(trade_no, code, by_person=by_person, judged=AMOUNT).outcome == "repaired"
 
 
 def test_what_needs_no_repair_is_over_no_limit() -> None:

@@ -54,8 +54,9 @@ class Desk:
         row_hash: str | None = None,
         fence: int | None = None,
         by_person: bool = False,
+        judged: int | None = None,
     ) -> RepairReport:
-        """One attempt with the next fence, on the row as it stands."""
+        """One attempt with the next fence, on the row as it stands, judged by an amount."""
         self.fence = fence if fence is not None else self.fence + 1
         order = RepairOrder(
             trade_no=trade_no,
@@ -65,6 +66,7 @@ class Desk:
             agent="agent-1",
             boot_id=f"boot-{self.fence}",
             is_by_person=by_person,
+            max_amount_minor=judged,
         )
         return repair(order, self.production.ports, self.settings, self.told.append, self.cancellation)
 

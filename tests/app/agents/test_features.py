@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
+from msgspec import UNSET
 
 from agent.protocol import Repair, encode
 from app.agents import dispatcher
@@ -81,6 +82,28 @@ def test_a_repair_that_needs_nothing_is_the_frame_it_always_was(
     [message] = ear.heard
     assert b"action" not in encode(message)
     assert b"facts_hash" not in encode(message)
+
+
+@pytest.mark.parametrize("features", [(), ("max_amount_minor",)])
+def test_the_amount_a_repair_was_judged_by_goes_to_an_agent_that_names_it(
+    app: Flask, member: Member, clock: HandClock, features: tuple[str, ...]
+) -> None:
+    ear = able(app, member, *features)
+    message = {"trade_no": "TRD1", "fixer_code": "interRecharge", "row_hash": "hash", "max_amount_minor": 500}
+    with unit_of_work() as session:
+        issue_many(
+            session,
+            type="Repair",
+            group_id=member.group_id,
+            orders=[TradeOrder("TRD1", message)],
+            deadline=timedelta(hours=1),
+            now=clock(),
+            fixer_code="interRecharge",
+        )
+    look(app)
+    [heard] = ear.heard
+    assert isinstance(heard, Repair)
+    assert heard.max_amount_minor == (500 if features else UNSET)
 
 
 @pytest.mark.parametrize("features", [(), ("pay_again", "reverse")])

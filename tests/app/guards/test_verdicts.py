@@ -4,14 +4,16 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
+from agent.facts import Facts
 from app.agents.models import Command
 from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.queries import AnomalyFilter
-from app.anomalies.service import ignore
+from app.anomalies.service import ignore, order_verify
 from app.audit.models import AuditEntry
 from app.executions import bulk, results, ticking, verifications
 from app.executions.models import Attempt
@@ -26,6 +28,7 @@ from tests.app.test_query_plans import statements
 from tests.factories import (
     NOW,
     PERSON,
+    facts_of,
     facts_read,
     finished,
     hand_to,
@@ -92,6 +95,43 @@ def test_what_would_pass_a_limit_stays_open_for_a_click(session: WorkSession, gr
     assert attempted(session) == ["T-small"]
     assert (large.state, large.hold_code, large.held_at) == ("open", "limit_trade_minor", NOW)
     assert large.hold_detail == {"limit": 10_000, "used": 0, "amount": 10_001, "currency": "CNY"}
+
+
+def test_a_limit_judges_the_amount_that_an_attempt_has_read_last(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    plan = make_plan(session, group, limit_trade_minor=10_000, max_retries=1)
+    anomaly = make_anomaly(session, group, trade_no="T-grown", amount_minor=10_000)
+    tick(session, plan)
+    end(session, anomaly, "failed", NOW, facts_before=grown("T-grown", 10_001))
+    tick(session, plan)
+    assert (attempted(session), anomaly.hold_code) == (["T-grown"], "limit_trade_minor")
+
+
+def test_a_limit_judges_the_amount_that_a_look_has_read_last(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    make_plan(session, group, limit_trade_minor=10_000)
+    anomaly = make_anomaly(session, group, trade_no="T-grown", amount_minor=10_000, state="waiting")
+    command = order_verify(session, anomaly, NOW)
+    agent = make_agent(session, group)
+    hand_to(session, command, agent)
+    message = facts_read(command, "repair", facts=grown("T-grown", 10_001))
+    verifications.record_facts(session, agent, message, NOW)
+    assert (attempted(session), anomaly.hold_code) == ([], "limit_trade_minor")
+
+
+def test_a_repair_says_the_amount_it_was_judged_by(session: WorkSession, group: SystemGroup) -> None:
+    plan = make_plan(session, group)
+    make_anomaly(session, group, trade_no="T-1", amount_minor=7)
+    make_anomaly(session, group, trade_no="T-2", amount_minor=None)
+    tick(session, plan)
+    messages = session.scalars(select(Command.message).order_by(Command.seq))
+    assert [message.get("max_amount_minor") for message in messages] == [7, None]
+
+
+def grown(trade_no: str, amount_minor: int) -> Facts:
+    return msgspec.structs.replace(facts_of(trade_no), amount_minor=amount_minor)
 
 
 def test_the_history_tells_once_that_it_is_held_however_many_ticks_come(
