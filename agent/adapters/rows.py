@@ -39,10 +39,12 @@ def naive(at: datetime) -> datetime:
 
 def plain(value: object) -> Plain:
     """A stored value as it can stand in evidence: an integer, a text or None, whatever the driver gave."""
+    if value is None or type(value) is str or type(value) is int:
+        return value  # nearly all of them
     match value:
-        case None | str():
+        case str():
             return value
-        case bool() | int():
+        case int():
             return int(value)
         case Decimal() if value.is_finite() and value == value.to_integral_value():
             return int(value)
@@ -101,7 +103,7 @@ class TradeReader:
             trade_no=number(trade_no),
             row=dict(zip(ROW_COLUMNS, values, strict=False)),
             row_hash=_digest(values),
-            terms=_digest([kind, amount, currency, account_no, bank_account_no, mode]),
+            terms=_digest([*values[8:13], values[14]]),  # kind, amount, currency, accounts, posting mode
             version=version if isinstance(version, int) else 0,
             kind=found_kind,
             bookkeeping=_coded(mode, self._modes) if is_withdrawal else None,
@@ -123,8 +125,8 @@ class TradeReader:
         )
 
 
-def _digest(values: Sequence[object]) -> str:
-    return hashlib.sha256(msgspec.json.encode([plain(value) for value in values])).hexdigest()
+def _digest(values: Sequence[Plain]) -> str:
+    return hashlib.sha256(msgspec.json.encode(values)).hexdigest()
 
 
 def in_batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
