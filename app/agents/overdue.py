@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 
 from app.agents import commands
 from app.agents.models import IS_LIVE, Command
+from app.agents.recovery import LOST
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
 
@@ -56,7 +57,9 @@ def sweep(session: WorkSession, now: datetime) -> int:
     overdue = _batch(session, due.deadlines)
     for command in overdue:
         outcome = "expired" if command.accepted_at is None else "indeterminate"
-        commands.close(session, command, outcome, now, "its deadline passed")
+        commands.close(
+            session, command, outcome, now, LOST if command.error == LOST else "its deadline passed"
+        )
     silent = _batch(session, due.silent)
     for command in silent:
         command.state, command.sent_at = "pending", None

@@ -1,7 +1,7 @@
 """What becomes of an agent's commands when its socket is lost and when it comes back."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 from sqlalchemy import CursorResult, select, update
@@ -12,6 +12,9 @@ from app.agents.models import IS_LIVE, LIVE, Agent, Command
 from app.unit_of_work import WorkSession
 
 AGENTS_AT_ONCE: Final = 1_000
+LOST_AFTER: Final = timedelta(seconds=30)
+"""So long the result of a repair that a returned agent no longer holds may be on its way."""
+LOST: Final = "the agent came back without it"
 
 
 def release_sent(session: WorkSession, agent_id: int, command_ids: list[str] | None = None) -> int:
@@ -47,8 +50,9 @@ def reconcile(
     cancel.
 
     Sent ones the journal does not hold are sent again; held ones are accepted; accepted ones that a new
-    journal does not hold are superseded. What the journal holds and the server does not hold of this agent is
-    cancelled.
+    journal does not hold are superseded. An accepted repair that the same journal does not hold is finished,
+    or was lost, as by a journal put back from a backup: without its result it is soon indeterminate. What the
+    journal holds and the server does not hold of this agent is cancelled.
     """
     unfinished = {commands.command_id_of(one) for one in hello.unfinished}
     live = session.scalars(select(Command).where(IS_LIVE, Command.agent_id == agent.id)).all()
@@ -61,5 +65,8 @@ def reconcile(
             command.state, command.sent_at = "pending", None
         elif command.state in commands.HELD and is_new_journal:
             commands.close(session, command, "superseded", now, "the agent came back with another journal")
+        elif command.state in commands.HELD and command.type == "Repair":
+            command.deadline_at = min(command.deadline_at, now + LOST_AFTER)
+            command.lease_until, command.error = now + commands.lease(), command.error or LOST
     commands.look_now(session)
     return sorted(unfinished - {command.id for command in live if command.state in LIVE})

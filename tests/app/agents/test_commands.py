@@ -434,7 +434,36 @@ def test_after_hello_with_the_same_journal_a_finished_command_waits_for_its_resu
     connect(member, clock())
     command_id = order(member, TRADE, clock())
     accept(command_id, member, clock())
-    greet(member, clock())
+    greet(member, clock.advance(59))
+    sweep(clock.advance(30))
+    assert stored(command_id).state == "accepted"
+    with unit_of_work() as session:
+        agent = session.get_one(Agent, member.id)
+        assert commands.finish(session, agent, command_id, clock(), fence=FIRST).counts
+    assert stored(command_id).state == "finished"
+
+
+def test_a_repair_that_its_agent_came_back_without_is_soon_indeterminate(
+    member: Member, clock: HandClock
+) -> None:
+    """Its journal was put back from a backup: no result will come, and nobody knows what was done."""
+    connect(member, clock())
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock())
+    greet(member, clock.advance(5))
+    sweep(clock.advance(31))
+    assert (stored(command_id).state, stored(command_id).error) == ("indeterminate", recovery.LOST)
+    with unit_of_work() as session:
+        agent = session.get_one(Agent, member.id)
+        assert commands.finish(session, agent, command_id, clock(), fence=FIRST).counts
+
+
+def test_one_that_its_agent_came_back_with_goes_on(member: Member, clock: HandClock) -> None:
+    connect(member, clock())
+    command_id = order(member, TRADE, clock())
+    accept(command_id, member, clock())
+    greet(member, clock.advance(5), unfinished=(command_id,))
+    sweep(clock.advance(31))
     assert stored(command_id).state == "accepted"
 
 
