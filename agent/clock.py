@@ -1,7 +1,4 @@
-"""The agent's own clock: for evidence and durations, never for a decision about a trade.
-
-The one exception: how old a bank's failure is, where the bank's answers carry no time of their own.
-"""
+"""The agent's own clock: for evidence and durations, never for a decision about a trade."""
 
 from datetime import UTC, datetime
 

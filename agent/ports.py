@@ -87,6 +87,7 @@ class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A line of production's own table of bank requests.
 
     ``status`` is hearsay, never a fact; ``is_said_paid``: it tells of a request the bank carried out.
+    ``asked_at``: when a repair last had the bank asked to pay under it, by production's clock, if ever.
     """
 
     request_no: str
@@ -97,6 +98,12 @@ class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int | None
     created_at: datetime
     is_said_paid: bool = False
+    asked_at: datetime | None = None
+
+    @property
+    def last_asked_at(self) -> datetime:
+        """When the bank was last asked to carry it out, as far as production's tables tell."""
+        return max(self.created_at, self.asked_at or self.created_at)
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -124,8 +131,10 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A step as production's database holds it. ``result`` is small JSON text.
+    """A step as production's database holds it.
 
+    ``result`` is small JSON text; a payout's names its ``request_no``, and has a ``status`` once the bank was
+    let be asked (``asked``) or has answered.
     ``started_at``: when it was last written down as about to happen, by production's clock; None: when it is
     written next, or that the stored time cannot be read.
     """
@@ -213,7 +222,10 @@ class TradePort(Protocol):
         ...
 
     def bank_requests(self, trade_nos: Sequence[str]) -> Mapping[str, list[BankRequest]]:
-        """Every bank request of each trade, by seq; trades without one are absent."""
+        """Every bank request of each trade, by seq; trades without one are absent.
+
+        ``asked_at`` is the start of the step (PAYOUT_STEPS) that names the number, unless that has failed.
+        """
         ...
 
     def open_bank_request(self, claim: RepairRow, request: BankRequest, step: StepRow) -> Opened:

@@ -1,6 +1,6 @@
 """The bank over HTTP: many numbers an inquiry, settlement files as the second negative, payouts by number."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -9,7 +9,7 @@ import msgspec
 from agent.adapters.bank_client import Answer, BadAnswerError, BankClient, NoAnswerError, Transport
 from agent.adapters.names import BankNames
 from agent.adapters.rows import in_batches
-from agent.adapters.settlement import SettlementSearch, SettlementShelf
+from agent.adapters.settlement import Absence, SettlementSearch, SettlementShelf
 from agent.adapters.verdicts import NOT_FOUND, Record, absent, found, needs_dating, over_all, unknown
 from agent.clock import now
 from agent.errors import BankConflictError, PortError
@@ -26,8 +26,7 @@ MOST_SPLITS: Final = 24
 class HttpBank:
     """BankPort on the interface of docs/production-interface.md §3. Shared by threads.
 
-    ``clock`` tells the time, aware, where the bank's answers carry no ``Date`` of its own. ``transport``
-    carries the calls; None: sockets.
+    ``transport`` carries the calls; None: sockets.
     """
 
     def __init__(
@@ -35,11 +34,9 @@ class HttpBank:
         base_url: str,
         token: str,
         names: BankNames | None = None,
-        clock: Callable[[], datetime] = now,
         transport: Transport | None = None,
     ) -> None:
         self._names = names or BankNames()
-        self._clock = clock
         self._client = BankClient(base_url, token, self._names, transport=transport)
         self._shelf = SettlementShelf(self._client, self._names)
         self.deduplicates: bool = self._names.deduplicates
@@ -53,7 +50,7 @@ class HttpBank:
         health = self._client.get("/healthz")
         if health.status != 200:
             raise PortError(f"the bank's health: HTTP {health.status}")
-        today, _ = self._shelf.ask_pair(self._clock())
+        today, _ = self._shelf.ask_pair(now())
         return f"answers; bank day {today.day}, de-duplicates: {'yes' if self.deduplicates else 'no'}"
 
     @around("bank.inquiry")
@@ -62,7 +59,7 @@ class HttpBank:
     ) -> Mapping[str, BankFact]:
         """What the bank says over every request number of each trade; never raises."""
         asked = [request for trade in trades for request in requests.get(trade.trade_no, [])]
-        inquiry = _Inquiry(self._client, self._clock)
+        inquiry = _Inquiry(self._client)
         inquiry.ask(list(dict.fromkeys(request.request_no for request in asked)))
         search = SettlementSearch(self._shelf)
         return {
@@ -118,27 +115,26 @@ class HttpBank:
         if record is None:
             return unknown(request, inquiry.failures.get(request.request_no, "the bank left this number out"))
         if record.status == NOT_FOUND:
-            return absent(request, search.look(request.request_no, request.created_at))
+            return absent(request, _look(search, request))
         told_at = inquiry.answered_at[request.request_no]
         files = None
         if needs_dating(self._names, request, record):
-            files = search.look(request.request_no, request.created_at)
+            files = _look(search, request)
         return found(self._names, trade, request, record, told_at, files)
 
 
 class _Inquiry:
     """Asks for many numbers; those without a usable answer get the reason instead of a record.
 
-    ``answered_at``: when each record was told, by the bank's clock where it says so.
+    ``answered_at``: when each record was told, by the bank's clock, None where it does not say.
     """
 
-    def __init__(self, client: BankClient, clock: Callable[[], datetime]) -> None:
+    def __init__(self, client: BankClient) -> None:
         self._client = client
-        self._clock = clock
         self._splits_left = MOST_SPLITS
         self._silence = ""
         self.records: dict[str, Record] = {}
-        self.answered_at: dict[str, datetime] = {}
+        self.answered_at: dict[str, datetime | None] = {}
         self.failures: dict[str, str] = {}
 
     def ask(self, numbers: Sequence[str]) -> None:
@@ -171,7 +167,6 @@ class _Inquiry:
         self.failures.update(dict.fromkeys(numbers, reason))
 
     def _read(self, numbers: Sequence[str]) -> None:
-        asked_at = self._clock()
         answer = self._client.post("/inquiries", {"request_nos": list(numbers)})
         content = answer.json()
         listed = content.get("records") if isinstance(content, dict) else None
@@ -184,7 +179,15 @@ class _Inquiry:
                 twice.add(record.request_no)
         told = [number for number in numbers if number in records and number not in twice]
         self.records.update({number: records[number] for number in told})
-        self.answered_at.update(dict.fromkeys(told, answer.at or asked_at))
+        self.answered_at.update(dict.fromkeys(told, answer.at))
+
+
+def _look(search: SettlementSearch, request: BankRequest) -> Absence:
+    """What the files prove: those from when it was made and, asked for again since, those from then too."""
+    first = search.look(request.request_no, request.created_at)
+    if first.is_absent is not True or request.last_asked_at == request.created_at:
+        return first
+    return search.look(request.request_no, request.last_asked_at)
 
 
 def _record_of(content: object) -> Record | None:

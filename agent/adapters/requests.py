@@ -1,9 +1,10 @@
 """Production's own table of bank requests, inside a transaction that the caller holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from agent.adapters.asked import given, number_asked, plain_asked, text_asked, texts_asked
@@ -13,6 +14,18 @@ from agent.adapters.tables import TradeTables
 from agent.errors import PortError
 from agent.money import parse_minor
 from agent.ports import BankRequest
+from agent.unpaid import PAYOUT_STEPS
+
+FAILED: Final = "failed"
+ANY: Final = ""
+"""Stands for every number of a trade, where it cannot be read which one was asked for."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a payout's step says of what the bank was asked (StepRow.result)."""
+
+    request_no: str | None = None
+    status: str = ""
 
 
 class Requests:
@@ -43,11 +56,19 @@ class Requests:
         )
         self._note = update(tables.request).where(of_request, of_trade)
         self._note = self._note.values({named.status: text_asked("status"), named.changed_at: now})
+        step = tables.step.c
+        self._select_asked = select(step.trade_no, step.started_at, step.result).where(
+            step.trade_no.in_(texts_asked("trade_nos")),
+            step.name.in_(PAYOUT_STEPS),
+            step.state != FAILED,
+        )
 
     def of_trades(self, connection: Connection, trade_nos: Sequence[str]) -> list[BankRequest]:
         """Every request of some trades, by trade and seq."""
-        rows = connection.execute(self._select, given(trade_nos=trade_nos)).all()
-        return [_request_of(row, self._paid) for row in rows]
+        mine = given(trade_nos=trade_nos)
+        requests = [_request_of(row, self._paid) for row in connection.execute(self._select, mine)]
+        asked = _asked_at(connection.execute(self._select_asked, mine).all())
+        return [_asked(request, asked) for request in requests]
 
     def open(self, connection: Connection, request: BankRequest) -> bool:
         """Write a request's line, made now, where none stands; return whether it did.
@@ -73,6 +94,34 @@ class Requests:
     def note(self, connection: Connection, trade_no: str, request_no: str, status: str) -> None:
         """Keep beside a request of the trade what the bank last said."""
         connection.execute(self._note, given(request_no=request_no, trade_no=trade_no, status=status))
+
+
+def _asked_at(steps: Sequence[Row[*tuple[Any, ...]]]) -> dict[tuple[str, str], datetime]:
+    """When the bank was last asked, by trade and request number; UNDATED where that cannot be read."""
+    asked: dict[tuple[str, str], datetime] = {}
+    for step in steps:
+        trade_no, started_at, result = step[:3]
+        try:
+            said = msgspec.json.decode(text(result), type=Asked)
+        except msgspec.MsgspecError:
+            asked[number(trade_no), ANY] = UNDATED
+            continue
+        if said.status and said.request_no:
+            place = (number(trade_no), said.request_no)
+            at = moment(started_at) or UNDATED
+            asked[place] = UNDATED if UNDATED in (at, asked.get(place)) else max(at, asked.get(place, at))
+    return asked
+
+
+def _asked(request: BankRequest, asked: Mapping[tuple[str, str], datetime]) -> BankRequest:
+    """The request with when it was last asked for; where that cannot be read, it has no time at all."""
+    numbers = (request.request_no, ANY)
+    found = [asked[request.trade_no, each] for each in numbers if (request.trade_no, each) in asked]
+    if not found:
+        return request
+    if UNDATED in found:
+        return msgspec.structs.replace(request, created_at=UNDATED)
+    return msgspec.structs.replace(request, asked_at=found[0])
 
 
 def _request_of(row: Row[*tuple[Any, ...]], paid: Sequence[str]) -> BankRequest:

@@ -7,13 +7,15 @@ from typing import Final
 import msgspec
 
 from agent.adapters.names import BankNames
+from agent.adapters.rows import UNDATED
 from agent.adapters.settlement import Absence
 from agent.facts import BankFact, BankState, Kind, RequestFact
 from agent.ports import BankRequest, Trade
 
 NOT_FOUND: Final = "not_found"
-MOST_BEFORE: Final = timedelta(days=1)
-"""How much older than its request line a failure's time may be, clocks differing, and still make sense."""
+CLOCKS_DIFFER: Final = timedelta(minutes=5)
+"""How far production's clock and the bank's may lie apart. A failure older than this before it was asked for
+makes no sense, and a bank's Date further ahead of production's clock is not believed."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,15 +47,15 @@ def found(
     trade: Trade,
     request: BankRequest,
     record: Record,
-    now: datetime,
+    told_at: datetime | None,
     files: Absence | None = None,
 ) -> RequestFact:
-    """The fact of a number that the bank knows; ``now`` is the bank's time of saying so, aware.
+    """The fact of a number that the bank knows; ``told_at`` is the bank's own time of saying so, if it said.
 
     A failure that has not settled keeps the bank's word, ``failed``, and is UNKNOWN: it may still be paid.
     ``files`` is what the settlement files say where ``needs_dating``.
     """
-    status, verdict, evidence = _judge(names, trade, request, record, now, files)
+    status, verdict, evidence = _judge(names, trade, request, record, told_at, files)
     return RequestFact(
         request.request_no,
         request.seq,
@@ -80,7 +82,7 @@ def _judge(
     trade: Trade,
     request: BankRequest,
     record: Record,
-    now: datetime,
+    told_at: datetime | None,
     files: Absence | None,
 ) -> tuple[str, BankState, str]:
     """The bank's word as taken, the verdict, and the evidence for it."""
@@ -94,7 +96,7 @@ def _judge(
         case "success":
             return "success", BankState.SUCCESS, "inquiry"
         case "failed":
-            return "failed", *_judge_failure(names, request, record, now, files)
+            return "failed", *_judge_failure(names, trade, request, record, told_at, files)
         case "accepted":
             return "accepted", BankState.UNKNOWN, "inquiry"
         case _:
@@ -102,10 +104,17 @@ def _judge(
 
 
 def _judge_failure(
-    names: BankNames, request: BankRequest, record: Record, now: datetime, files: Absence | None
+    names: BankNames,
+    trade: Trade,
+    request: BankRequest,
+    record: Record,
+    told_at: datetime | None,
+    files: Absence | None,
 ) -> tuple[BankState, str]:
     """FAIL once the failure has settled; until then it may still turn into success.
 
+    So it has when the bank failed it that long ago by the bank's clock, and it was last asked for that long
+    ago by production's.
     A settlement file lists what is accepted or paid when its day closes. A failed number absent from the
     files of its day and the next had therefore failed by the time the later one closed.
     """
@@ -116,18 +125,34 @@ def _judge_failure(
     if doubt and files is not None and files.is_absent:
         failed_at, doubt = files.closed_at, ""
         evidence = f"inquiry · absent from settlement files {', '.join(files.days)}"
-    if not doubt and (failed_at is None or (now - failed_at).total_seconds() < names.failure_settles_s):
+    settles = timedelta(seconds=names.failure_settles_s)
+    if not doubt and (failed_at is None or _at_least_since(failed_at, told_at, trade.read_at) < settles):
         doubt = f"not yet {names.failure_settles_s:g} s ago"
+    if not doubt and trade.read_at - request.last_asked_at < settles:
+        doubt = f"asked for not yet {names.failure_settles_s:g} s ago"
     if doubt:
         return BankState.UNKNOWN, f"inquiry: failed with {record.code}, but {doubt}"
     return BankState.FAIL, evidence
+
+
+def _at_least_since(failed_at: datetime, told_at: datetime | None, read_at: datetime) -> timedelta:
+    """How long ago it failed, at least: by the bank's word, but for one too far ahead of production's clock.
+
+    Without its word, as much as production's clock may be ahead of the bank's is taken off.
+    """
+    if told_at is None:
+        return read_at - failed_at - CLOCKS_DIFFER
+    return min(told_at, read_at + CLOCKS_DIFFER) - failed_at
 
 
 def _useless(request: BankRequest, failed_at: datetime | None) -> str:
     """Why a time of failing says nothing; empty where it does."""
     if failed_at is None:
         return "without a readable time of failing"
-    return "at a time before it was asked for" if request.created_at - failed_at > MOST_BEFORE else ""
+    if request.created_at == UNDATED:
+        return "asked for at no readable time"
+    is_before = request.last_asked_at - failed_at > CLOCKS_DIFFER
+    return "at a time before it was asked for" if is_before else ""
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -10,7 +10,7 @@ from agent.errors import AgentError, FencedError, PortError
 from agent.facts import Facts, Leg, LegFact, LegState, Row, Status
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
 from agent.fixers.plan import LEG_OF, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
-from agent.fixers.result import StepResult, text_of
+from agent.fixers.result import ASKED, StepResult, result_of, text_of
 from agent.ports import BankRequest, Cancellation, Correction, Ports, RepairRow, StepLog, StepRow, Trade
 from agent.protocol import Outcome
 from agent.standstill import EFFECT_WITHIN
@@ -205,7 +205,8 @@ class Attempt:
         Raises FencedError, StoodStillError, PortError: the bank must then not be asked.
         """
         began = self.settings.monotonic()
-        now = msgspec.structs.replace(step, started_at=None)
+        asked = msgspec.structs.replace(result_of(step), status=ASKED)
+        now = msgspec.structs.replace(step, started_at=None, result=text_of(asked))
         opened = self.ports.trades.open_bank_request(self.held, request, now)
         self._hold_since(began, opened.at)
         self.keep(opened.at, now)

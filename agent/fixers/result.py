@@ -1,8 +1,13 @@
 """What a step left behind, as production's table keeps it beside the step."""
 
+from typing import Final
+
 import msgspec
 
 from agent.ports import StepRow
+
+ASKED: Final = "asked"
+"""The status of a payout that the bank was let be asked for, until it has answered."""
 
 
 class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -423,3 +423,27 @@ def test_a_single_step_withdrawal_keeps_one_voucher_in_both_cells() -> None:
     desk.attempt(trade_no, code)
     row = desk.production.trades.row(trade_no)
     assert row["ACC_TRD_NUM"] == row["E_ACC_TRD_NUM"]
+
+
+@pytest.mark.parametrize("failed_at", ["when it was written", "never"])
+@pytest.mark.parametrize("case_id", ["S2", "S3"])
+def test_a_number_submitted_again_that_fails_is_believed_only_once_that_has_settled(
+    case_id: str, failed_at: str
+) -> None:
+    """Production wrote it days ago, and the files of then do not list it: that says nothing of this."""
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    wait_for_days_to_close(desk)
+    bank = desk.production.bank
+    bank.default_reply = "accepted"
+    assert desk.attempt(trade_no, code).outcome == "wait"
+    assert bank.asked == [f"{trade_no}-0"]
+    bank.settle(f"{trade_no}-0", "failed", "E1001")
+    written_at = desk.production.trades.requests[0].created_at
+    bank.records[f"{trade_no}-0"].completed_at = written_at if failed_at == "when it was written" else None
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("wait", "bank: payout failed: E1001")
+    assert numbers(desk) == []
+    wait_for_days_to_close(desk)
+    report = desk.attempt(trade_no, code)
+    assert report.outcome == ("needs_human" if case_id == "S2" else "failed")

@@ -1,6 +1,6 @@
 """Where a bank's contract is tested: the fake, or the sandbox's bank behind the HTTP adapter."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from agent.adapters.bank_http import HttpBank
@@ -8,11 +8,12 @@ from agent.adapters.names import BankNames
 from agent.ports import BankPort
 from sandbox.bank.records import BankRecord
 from sandbox.bank.server import RunningBank
+from tests.contract.trades import READ_AT
 from tests.fakes.bank import BankRecord as FakeRecord
 from tests.fakes.bank import FakeBank
 from tests.fakes.faults import Clock, Faults
 
-NOW = datetime(2026, 3, 2, 4, 0, 30, tzinfo=UTC)
+NOW = READ_AT
 SETTLED = NOW - timedelta(hours=2)
 """A time whose bank day, and the next, are closed; those of NOW are open."""
 IMPATIENT = BankNames(timeout_s=0.2)

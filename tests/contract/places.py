@@ -311,12 +311,24 @@ def claim_of(
     )
 
 
+def payout_of(claim: RepairRow, request_no: str, **says: str) -> StepRow:
+    """The step of a payout under a number, about to happen; ``says`` is what its result says besides."""
+    return StepRow(
+        key=f"PCL:PBAP:{claim.trade_no}:pay:{request_no}",
+        seq=2,
+        name="pay",
+        state="intended",
+        moves_money=True,
+        started_at=None,
+        finished_at=None,
+        result=msgspec.json.encode({"request_no": request_no, **says}).decode(),
+    )
+
+
 def opened(place: TradePlace, claim: RepairRow, request: BankRequest) -> Opened:
     """Open a request under a claim, as just before the bank is asked."""
-    step = step_of(claim.trade_no, "pay", seq=2, state="intended")
-    return place.trades.open_bank_request(
-        claim, request, msgspec.structs.replace(step, started_at=None, result="")
-    )
+    step = payout_of(claim, request.request_no, status="asked")
+    return place.trades.open_bank_request(claim, request, step)
 
 
 def _no_status() -> Any:

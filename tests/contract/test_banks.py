@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 
 from agent.errors import BankConflictError
@@ -9,9 +10,11 @@ from agent.facts import BankFact, BankState, Kind
 from agent.money import Money
 from agent.ports import BankRequest, Trade
 from tests.contract.bank_places import NOW, SETTLED, BankPlace
-from tests.contract.trades import AT, new_trade, request_of
+from tests.contract.trades import new_trade, request_of
 
 AMOUNT = Money(10_050)
+FIVE_MINUTES = timedelta(minutes=5)
+A_SECOND = timedelta(seconds=1)
 
 
 def asked(place: BankPlace, trade: Trade, *requests: BankRequest) -> BankFact:
@@ -60,21 +63,28 @@ class TestOneNumber:
 
     @pytest.mark.parametrize("kind", list(Kind))
     @pytest.mark.parametrize(
-        ("completed_at", "state"),
+        ("created_at", "completed_at", "state"),
         [
-            (NOW - timedelta(seconds=300), BankState.FAIL),
-            (NOW - timedelta(seconds=299), BankState.UNKNOWN),
-            (NOW + timedelta(hours=1), BankState.UNKNOWN),
-            (AT - timedelta(days=2), BankState.UNKNOWN),
-            (None, BankState.UNKNOWN),
+            (SETTLED, NOW - FIVE_MINUTES, BankState.FAIL),
+            (SETTLED, NOW - FIVE_MINUTES + A_SECOND, BankState.UNKNOWN),
+            (SETTLED, NOW + timedelta(hours=1), BankState.UNKNOWN),
+            (NOW - FIVE_MINUTES, NOW - 2 * FIVE_MINUTES, BankState.FAIL),
+            (NOW - FIVE_MINUTES + A_SECOND, NOW - FIVE_MINUTES, BankState.UNKNOWN),
+            (NOW, NOW - FIVE_MINUTES - A_SECOND, BankState.UNKNOWN),
+            (NOW, None, BankState.UNKNOWN),
         ],
-        ids=["settled", "young", "to come", "before it was asked for", "untold"],
+        ids=["settled", "young", "to come", "asked long ago", "asked lately", "failed before", "untold"],
     )
     def test_a_failure_counts_once_it_has_settled(
-        self, bank_place: BankPlace, kind: Kind, completed_at: datetime | None, state: BankState
+        self,
+        bank_place: BankPlace,
+        kind: Kind,
+        created_at: datetime,
+        completed_at: datetime | None,
+        state: BankState,
     ) -> None:
         trade = new_trade(kind)
-        request = request_of(trade)
+        request = request_of(trade, created_at=created_at)
         account = trade.bank_account_no
         bank_place.put(
             request.request_no,
@@ -100,6 +110,39 @@ class TestOneNumber:
         fact = asked(bank_place, trade, request)
         assert (fact.state, fact.is_explicit) == (BankState.FAIL, True)
         assert fact.requests[0].evidence
+
+    @pytest.mark.parametrize(
+        ("asked_at", "completed_at"),
+        [
+            (NOW - FIVE_MINUTES + A_SECOND, NOW - FIVE_MINUTES),
+            (NOW, SETTLED),
+            (NOW, None),
+        ],
+        ids=["lately", "failed long before", "untold"],
+    )
+    def test_a_failure_of_a_number_asked_for_again_settles_from_then_on(
+        self, bank_place: BankPlace, asked_at: datetime, completed_at: datetime | None
+    ) -> None:
+        trade = new_trade()
+        once = request_of(trade, created_at=SETTLED)
+        again = msgspec.structs.replace(once, asked_at=asked_at)
+        bank_place.put(
+            once.request_no,
+            "failed",
+            account=trade.bank_account_no,
+            code="E1001",
+            completed_at=completed_at,
+        )
+        assert asked(bank_place, trade, once).state is BankState.FAIL
+        fact = asked(bank_place, trade, again)
+        assert (fact.state, fact.requests[0].status) == (BankState.UNKNOWN, "failed")
+
+    def test_two_negatives_older_than_the_last_asking_prove_nothing(self, bank_place: BankPlace) -> None:
+        trade = new_trade()
+        once = request_of(trade, created_at=SETTLED)
+        assert asked(bank_place, trade, once).state is BankState.FAIL
+        again = msgspec.structs.replace(once, asked_at=NOW)
+        assert asked(bank_place, trade, again).state is BankState.UNKNOWN
 
     def test_two_negatives_are_a_failure_that_is_not_explicit(self, bank_place: BankPlace) -> None:
         trade = new_trade()

@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 import urllib3
 
 from agent.adapters.bank_http import HttpBank
@@ -374,34 +375,51 @@ class TestSettlingFailures:
     FAILED_AT = "2026-03-02T04:00:00Z"
 
     def ask(
-        self, odd: OddBank, date: str, own: str, completed_at: object = FAILED_AT, **settings: float
+        self, odd: OddBank, date: str, read: str, completed_at: object = FAILED_AT, **settings: float
     ) -> BankState:
-        trade = new_trade()
-        request = request_of(trade, created_at=NOW)
+        """``read``: production's clock when its row was read."""
+        trade = new_trade(read_at=datetime.fromisoformat(read))
+        request = request_of(trade, created_at=SETTLED)
         told = record(request, trade, status="failed", code="E1001", completed_at=completed_at)
         odd.speak = lambda *_: Say(200, says({"records": [told]}).content, {"Date": date} if date else {})
-        clock = datetime.fromisoformat(own)
-        bank = HttpBank(odd.url, "token", BankNames(**settings), lambda: clock)
+        bank = HttpBank(odd.url, "token", BankNames(**settings))
         fact = fact_of(bank, trade, request)
         bank.close()
         return fact.state
 
     @pytest.mark.parametrize(
-        ("date", "own", "state"),
+        ("date", "read", "state"),
         [
             ("Mon, 02 Mar 2026 04:05:00 GMT", "2026-03-02T04:00:01Z", BankState.FAIL),
             ("Mon, 02 Mar 2026 04:04:59 GMT", "2026-03-09T00:00:00Z", BankState.UNKNOWN),
-            ("", "2026-03-02T04:05:00Z", BankState.FAIL),
-            ("", "2026-03-02T04:04:59Z", BankState.UNKNOWN),
-            ("yesterday", "2026-03-02T04:04:59Z", BankState.UNKNOWN),
-            ("Mon, 32 Mar 2026 04:05:00 GMT", "2026-03-02T04:05:00Z", BankState.FAIL),
+            ("Mon, 02 Mar 2026 04:05:00 GMT", "2026-03-02T03:59:59Z", BankState.UNKNOWN),
+            ("Mon, 09 Mar 2026 04:05:00 GMT", "2026-03-02T03:59:59Z", BankState.UNKNOWN),
         ],
+        ids=["settled", "young by its own", "ahead of production", "far ahead"],
     )
-    def test_the_banks_own_clock_counts_where_it_is_told(
-        self, odd: OddBank, date: str, own: str, state: BankState
+    def test_the_banks_own_clock_counts_unless_it_is_ahead_of_productions(
+        self, odd: OddBank, date: str, read: str, state: BankState
     ) -> None:
         odd.is_dated = False
-        assert self.ask(odd, date, own) is state
+        assert self.ask(odd, date, read) is state
+
+    @pytest.mark.parametrize("date", ["", "yesterday", "Mon, 32 Mar 2026 04:05:00 GMT"])
+    @pytest.mark.parametrize(
+        ("read", "state"),
+        [("2026-03-02T04:10:00Z", BankState.FAIL), ("2026-03-02T04:09:59Z", BankState.UNKNOWN)],
+    )
+    def test_without_its_word_productions_clock_counts_and_may_be_ahead(
+        self, odd: OddBank, date: str, read: str, state: BankState
+    ) -> None:
+        odd.is_dated = False
+        assert self.ask(odd, date, read) is state
+
+    @pytest.mark.parametrize("hours", [-24, 24])
+    def test_the_agents_own_clock_does_not_count(self, odd: OddBank, hours: int) -> None:
+        odd.is_dated = False
+        with time_machine.travel(NOW + timedelta(hours=hours), tick=False):
+            assert self.ask(odd, "", "2026-03-02T04:09:59Z") is BankState.UNKNOWN
+            assert self.ask(odd, "", "2026-03-02T04:10:00Z") is BankState.FAIL
 
     @pytest.mark.parametrize(
         "completed_at", [None, "", "soon", "2026-03-02", "2026-03-02T04:00:00", "0001-01-01T00:00:00Z"]
@@ -418,23 +436,24 @@ class TestFailuresWithoutATime:
     """When the settlement files date a failure, and when they do not."""
 
     def ask(
-        self, odd: OddBank, own: str, *, days: object = None, files: dict[str, Say] | None = None
+        self, odd: OddBank, read: str, *, days: object = None, files: dict[str, Say] | None = None
     ) -> BankFact:
-        trade = new_trade()
+        """``read``: production's clock when its row was read."""
+        trade = new_trade(read_at=datetime.fromisoformat(read))
         request = request_of(trade, created_at=NOW)
         told = record(request, trade, status="failed", code="E1001", completed_at=None)
         odd.speak, odd.is_dated = settling(request, told, days, files), False
-        bank = HttpBank(odd.url, "token", clock=lambda: datetime.fromisoformat(own))
+        bank = HttpBank(odd.url, "token")
         fact = fact_of(bank, trade, request)
         bank.close()
         return fact
 
     @pytest.mark.parametrize(
-        ("own", "state"),
-        [("2026-03-04T00:05:00Z", BankState.FAIL), ("2026-03-04T00:04:59Z", BankState.UNKNOWN)],
+        ("read", "state"),
+        [("2026-03-04T00:10:00Z", BankState.FAIL), ("2026-03-04T00:09:59Z", BankState.UNKNOWN)],
     )
-    def test_it_failed_before_the_later_day_closed(self, odd: OddBank, own: str, state: BankState) -> None:
-        fact = self.ask(odd, own)
+    def test_it_failed_before_the_later_day_closed(self, odd: OddBank, read: str, state: BankState) -> None:
+        fact = self.ask(odd, read)
         assert (fact.state, fact.is_explicit) == (state, state is BankState.FAIL)
 
     def test_its_evidence_names_the_files(self, odd: OddBank) -> None:

@@ -11,7 +11,9 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, event, text, update
 
+from agent.adapters.ddl import own_tables
 from agent.adapters.names import TradeCodes, TradeColumns, TradeNames
+from agent.adapters.rows import UNDATED
 from agent.adapters.trade_db import SqlTrades
 from agent.errors import ConfigurationError, FencedError, PortError, RowChangedError
 from agent.facts import Kind, Status
@@ -140,6 +142,21 @@ class TestRequestsOfOthers:
         with pytest.raises(PortError):
             opened(sql_trades, held, bank_request(trade_no, f"{trade_no}-other"))
         assert len(sql_trades.trades.bank_requests([trade_no])[trade_no]) == 1
+
+    @pytest.mark.parametrize("column", ["result", "started_at"])
+    def test_a_number_asked_for_nobody_can_read_when_has_no_time(
+        self, sql_trades: SqlTradePlace, column: str
+    ) -> None:
+        if column == "started_at" and sql_trades.engine.dialect.name != "sqlite":
+            pytest.skip("the database stores times only")
+        held = claimed(sql_trades)
+        opened(sql_trades, held, bank_request(held.trade_no))
+        step = own_tables(sql_trades.names)[1]
+        with writing(sql_trades.engine) as production:
+            mine = text(f"UPDATE {step.name} SET {column} = 'soon' WHERE trade_no = :trade_no")
+            production.execute(mine, {"trade_no": held.trade_no})
+        [request] = sql_trades.trades.bank_requests([held.trade_no])[held.trade_no]
+        assert (request.created_at, request.asked_at) == (UNDATED, None)
 
 
 class TestNonsenseAsStored:

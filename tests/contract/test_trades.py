@@ -10,7 +10,16 @@ from agent.errors import FencedError, RowChangedError, StoodStillError
 from agent.facts import Kind, Status
 from agent.ports import BankRequest, Correction, Pattern, RepairRow, Trade, Window
 from agent.standstill import EFFECT_WITHIN, FACTS_HOLD
-from tests.contract.places import Planted, TradePlace, claim_of, new_window, opened, shard_of, step_of
+from tests.contract.places import (
+    Planted,
+    TradePlace,
+    claim_of,
+    new_window,
+    opened,
+    payout_of,
+    shard_of,
+    step_of,
+)
 
 HALF = Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=True, is_e_acc=False)
 UNBOOKED = Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=False, is_e_acc=False)
@@ -239,7 +248,31 @@ class TestBankRequests:
         assert (first.is_new, again.is_new) == (True, False)
         [stored] = trade_place.trades.bank_requests([claim.trade_no])[claim.trade_no]
         assert before <= stored.created_at <= first.at <= again.at <= trade_place.trades.now()
-        assert stored == msgspec.structs.replace(request, created_at=stored.created_at)
+        assert stored == msgspec.structs.replace(request, created_at=stored.created_at, asked_at=again.at)
+
+    def test_a_number_is_asked_for_once_the_bank_was_let_be_asked(self, trade_place: TradePlace) -> None:
+        claim = held(trade_place)
+        numbers = [self.request(claim.trade_no, seq) for seq in (0, 1)]
+        at = [opened(trade_place, claim, each).at for each in numbers]
+        assert self.asked(trade_place, claim) == at
+        trade_place.trades.record_step(claim, payout_of(claim, numbers[1].request_no))
+        assert self.asked(trade_place, claim) == [at[0], None]
+        again = opened(trade_place, claim, numbers[1]).at
+        assert self.asked(trade_place, claim) == [at[0], again]
+
+    @pytest.mark.parametrize(("state", "is_asked"), [("failed", False), ("done", True)])
+    def test_what_has_failed_for_good_was_not_asked_for_since(
+        self, trade_place: TradePlace, state: str, is_asked: bool
+    ) -> None:
+        claim = held(trade_place)
+        request = self.request(claim.trade_no, 1)
+        at = opened(trade_place, claim, request).at
+        ended = payout_of(claim, request.request_no, status=state)
+        trade_place.trades.record_step(claim, msgspec.structs.replace(ended, state=state, started_at=at))
+        assert self.asked(trade_place, claim) == [at if is_asked else None]
+
+    def asked(self, place: TradePlace, claim: RepairRow) -> list[datetime | None]:
+        return [each.asked_at for each in place.trades.bank_requests([claim.trade_no])[claim.trade_no]]
 
     def test_the_step_is_dated_each_time_the_bank_is_to_be_asked(self, trade_place: TradePlace) -> None:
         claim = held(trade_place)
@@ -266,7 +299,7 @@ class TestBankRequests:
         opened(trade_place, claim, request)
         trade_place.trades.note_bank_request(claim, request.request_no, "accepted")
         [noted] = trade_place.trades.bank_requests([request.trade_no])[request.trade_no]
-        assert noted == msgspec.structs.replace(request, status="accepted", created_at=noted.created_at)
+        assert (noted.status, noted.is_said_paid) == ("accepted", False)
 
     def test_a_request_noted_as_carried_out_says_so(self, trade_place: TradePlace) -> None:
         claim = held(trade_place)

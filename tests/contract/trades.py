@@ -8,7 +8,8 @@ from agent.money import Money
 from agent.ports import BankRequest, Posting, Trade
 
 _numbers = count(1)
-AT = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
+AT = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
+READ_AT = datetime(2026, 3, 2, 4, 0, 30, tzinfo=UTC)
 
 
 def new_trade(
@@ -19,6 +20,7 @@ def new_trade(
     bank_account_no: str = "",
     account_no: str = "",
     created_at: datetime = AT,
+    read_at: datetime = READ_AT,
 ) -> Trade:
     """A trade that nobody has seen before, with accounts of its own."""
     number = next(_numbers)
@@ -43,7 +45,7 @@ def new_trade(
         channel="ICBC",
         created_at=created_at,
         changed_at=created_at,
-        read_at=created_at,
+        read_at=read_at,
     )
 
 

@@ -37,8 +37,8 @@ class FakeBank:
     ``lost_wrong_amount``, ``odd:E9999`` (a code that is on no list). ``payments`` lists every payout that
     really left the bank.
     Settlement files prove the absence of requests written before ``closed_until``, and that one of these
-    which the bank has failed, no matter when, had failed by then; a failure counts once it is
-    ``failure_settles_s`` old.
+    which the bank has failed, no matter when, had failed by then; a failure counts once it, and the last time
+    it was asked for, are ``failure_settles_s`` old.
     """
 
     port_name = "bank"
@@ -150,16 +150,16 @@ class FakeBank:
         failed_at = record.completed_at
         if self.failure_settles_s == 0:
             return BankState.FAIL, "inquiry"
-        if failed_at is None or request.created_at - failed_at > timedelta(days=1):
-            if request.created_at >= self.closed_until:
+        if failed_at is None or request.last_asked_at - failed_at > timedelta(minutes=5):
+            if request.last_asked_at >= self.closed_until:
                 return BankState.UNKNOWN, "failed at no time that makes sense"
             failed_at = self.closed_until
-        if self.clock() - failed_at < timedelta(seconds=self.failure_settles_s):
+        if self.clock() - max(failed_at, request.last_asked_at) < timedelta(seconds=self.failure_settles_s):
             return BankState.UNKNOWN, "failed, not settled"
         return BankState.FAIL, "inquiry"
 
     def _absent(self, request: BankRequest) -> RequestFact:
-        is_closed = request.created_at < self.closed_until
+        is_closed = request.last_asked_at < self.closed_until
         verdict, evidence = (BankState.FAIL, "settlement") if is_closed else (BankState.UNKNOWN, "day open")
         return RequestFact(request.request_no, request.seq, "not_found", verdict, evidence=evidence)
 

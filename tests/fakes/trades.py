@@ -11,6 +11,7 @@ import msgspec
 
 from agent.errors import FencedError, RowChangedError
 from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Leg, Row, Status
+from agent.fixers.result import result_of
 from agent.money import parse_minor
 from agent.ports import (
     CLOCKS_APART,
@@ -26,6 +27,7 @@ from agent.ports import (
     Window,
 )
 from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, require_within
+from agent.unpaid import PAYOUT_STEPS
 from tests.fakes.faults import Clock, Faults, port_call
 
 STATUS_CODES = {Status.PROCESSING: 0, Status.SUCCESS: 8, Status.FAILED: 9}
@@ -147,7 +149,8 @@ class FakeTrades:
         by_trade: dict[str, list[BankRequest]] = {}
         for request in sorted(self.requests, key=lambda each: each.seq):
             if request.trade_no in trade_nos:
-                by_trade.setdefault(request.trade_no, []).append(request)
+                asked = msgspec.structs.replace(request, asked_at=self._asked_at(request))
+                by_trade.setdefault(request.trade_no, []).append(asked)
         return by_trade
 
     @port_call
@@ -255,6 +258,20 @@ class FakeTrades:
         return self._read(stored)
 
     # ---- inside
+
+    def _asked_at(self, request: BankRequest) -> datetime | None:
+        """The start of the newest payout step that had the bank asked under this number."""
+        started = [
+            step.started_at
+            for trade_no, _, step in self.repair_steps.values()
+            if trade_no == request.trade_no
+            and step.name in PAYOUT_STEPS
+            and step.state != "failed"
+            and step.started_at
+            and result_of(step).request_no == request.request_no
+            and result_of(step).status
+        ]
+        return max(started, default=None)
 
     def _keep_steps(self, standing: RepairRow, steps: Sequence[StepRow]) -> None:
         for step in steps:
