@@ -23,7 +23,7 @@ from app.audit.service import Actor
 from app.plans.fixer_codes import KNOWN_FIXERS
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
-from app.users.models import SystemGroup
+from app.users.models import SystemGroup, User
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 FIXER = "interRechargeFixServiceImpl"
@@ -37,6 +37,16 @@ def make_group(session: WorkSession, sys_code: str = "PBAP", **columns: Any) -> 
     session.add(group)
     session.flush()
     return group
+
+
+def make_user(session: WorkSession, actor: Actor = PERSON, **columns: Any) -> User:
+    """The account of an actor: an operator who sees all groups."""
+    username = f"{actor.name}.{actor.id}"
+    wanted: dict[str, Any] = {"role": "operator", "sees_all_groups": True, "password_hash": ""} | columns
+    user = User(id=actor.id, username=username, created_at=NOW, **wanted)
+    session.add(user)
+    session.flush()
+    return user
 
 
 def make_agent(

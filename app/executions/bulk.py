@@ -129,11 +129,13 @@ def resume(
 ) -> BulkRepair:
     """Go on with the stage: what ended otherwise is left to its own course, another trade takes its place.
 
-    Raises as pause.
+    From now on it goes on in the name of whoever resumed it. Raises as pause.
     """
     reason = required_reason(reason)
     bulk = _in_state(session, bulk_id, group_ids, ("paused",))
-    change(session, bulk, "running", actor, reason, now)
+    told = {} if actor.id == bulk.actor_id else {"in_name_of": bulk.actor_name}
+    bulk.actor_id, bulk.actor_name = actor.id, actor.name
+    change(session, bulk, "running", actor, reason, now, told=told)
     bulk_course.tend(session, bulk.id, now)
     return bulk
 

@@ -31,12 +31,14 @@ from app.executions.bulk_states import change, lock, write_down
 from app.executions.models import Attempt
 from app.executions.order_guard import CODES as HELD_CODES
 from app.executions.order_guard import find_holds
+from app.executions.order_people import may_order
 from app.executions.service import Order, refusal, start_attempts
 from app.guards.verdicts import beyond
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.queries import plans_of
 from app.unit_of_work import WorkSession
+from app.users.models import User
 
 WINDOW: Final = 500
 """How many trades of the last stage are under way at a time."""
@@ -47,6 +49,8 @@ NOTHING_TO_REPAIR: Final = "already_consistent"
 """Such a trade says nothing of how repairs go: it counts neither way, and another one takes its place."""
 STOPPED: Final = "stopped_bulk"
 """Why a bulk repair is paused while a stop stands; its detail says whose and why."""
+MAY_NOT: Final = "person_may_not"
+"""Why a bulk repair is paused whose person may repair in its group no longer: another one may go on."""
 OF_TRADE: Final = ("closed", "repairing", "no_fixer", "no_plan", "needs_human", *HELD_CODES)
 """Why one trade cannot be attempted: it is skipped. Any other refusal holds for more than it, and pauses."""
 NOT_YET: Final = ("wait", "error")
@@ -68,6 +72,8 @@ def tend(session: WorkSession, bulk_id: int, now: datetime) -> None:
     if bulk.state == "running" and failed and bulk.pending:
         worst = failed[0]
         _pause(session, bulk, worst.outcome, now, detail=worst.detail, trade_no=worst.trade_no)
+    if bulk.state == "running" and bulk.pending and not _may_go_on(session, bulk):
+        _pause(session, bulk, MAY_NOT, now, told={"in_name_of": bulk.actor_name})
     if bulk.state == "running":
         _go_on(session, bulk, now)
         _recount(session, bulk)
@@ -169,6 +175,14 @@ def _counts(command: Command, agent: Agent) -> bool:
 # ---- what begins
 
 
+def _may_go_on(session: ReadSession, bulk: BulkRepair) -> bool:
+    """Whether the person in whose name it goes on may still repair in its group; the command line may."""
+    if bulk.actor_id is None:
+        return True
+    person = session.get(User, bulk.actor_id)
+    return person is not None and may_order(person, bulk.group_id)
+
+
 def _go_on(session: WorkSession, bulk: BulkRepair, now: datetime) -> None:
     while bulk.stage in STAGE_SIZES and _count(session, bulk, ("done",)) >= STAGE_SIZES[bulk.stage]:
         bulk.stage, bulk.changed_at = bulk.stage + 1, now
@@ -238,8 +252,8 @@ def _attempt(
     order = Order(bulk.trigger, Actor(bulk.actor_id, bulk.actor_name), bulk.reason, now)
     block = find_block(session, plan.group_id, plan.fixer_code, now)
     if block is not None:
-        stop = {"stop_scope": block.scope, "stop_name": block.name, "stop_by": block.who}
-        _pause(session, bulk, STOPPED, now, detail=block.told(), trade_no=pairs[0][0].trade_no, stop=stop)
+        whose = {"stop_scope": block.scope, "stop_name": block.name, "stop_by": block.who}
+        _pause(session, bulk, STOPPED, now, detail=block.told(), trade_no=pairs[0][0].trade_no, told=whose)
         return 0
     passed = beyond(session, plan, [anomaly for _item, anomaly in pairs], now)
     if passed:
@@ -279,9 +293,9 @@ def _pause(
     *,
     detail: str = "",
     trade_no: str = "",
-    stop: Mapping[str, str] | None = None,
+    told: Mapping[str, str] | None = None,
 ) -> None:
-    change(session, bulk, "paused", SYSTEM, "", now, code=code, detail=detail, trade_no=trade_no, stop=stop)
+    change(session, bulk, "paused", SYSTEM, "", now, code=code, detail=detail, trade_no=trade_no, told=told)
 
 
 def _recount(session: WorkSession, bulk: BulkRepair) -> None:

@@ -38,6 +38,7 @@ IS_LIVE_BULK: Final[ColumnElement[bool]] = literal_column(f"({_live_sql})", Bool
 class BulkRepair(Base):
     """One selection of one group. ``stage`` 1, 2 or 3: one trade, ten, the rest.
 
+    ``actor_name``: in whose name it goes on: of whoever began it, or has resumed it last.
     ``pause_code`` says why it is paused: ``by_person``, or what a trade came to (``pause_detail``,
     ``pause_trade_no``), or why none can begin. The counts are of its items: ``total`` of all, ``under_way``,
     ``done``, ``failed``, ``skipped``; the others are pending.

@@ -31,20 +31,19 @@ def change(
     code: str = "",
     detail: str = "",
     trade_no: str = "",
-    stop: Mapping[str, str] | None = None,
+    told: Mapping[str, str] | None = None,
 ) -> None:
     """Move a bulk repair to another state and write the change down; ``code`` says why, '' for no cause.
 
-    ``stop`` tells in the audit whose stop it was, where one was.
+    ``told`` goes into the audit beside it: whose stop it was, or in whose name it had begun.
     """
     before = bulk.state
     bulk.state, bulk.changed_at = to, now
     bulk.pause_code, bulk.pause_detail, bulk.pause_trade_no = code[:40], detail[:500], trade_no
     bulk.finished_at = now if to in ("finished", "stopped") else None
     action = {"paused": "bulk.pause", "running": "bulk.resume", "stopped": "bulk.stop"}.get(to, "bulk.finish")
-    told = {"from": before, "to": to, "stage": bulk.stage, "code": code, "trade_no": trade_no}
-    told |= stop or {}
-    write_down(session, bulk, action, actor, reason or detail, told, now)
+    known = {"from": before, "to": to, "stage": bulk.stage, "code": code, "trade_no": trade_no}
+    write_down(session, bulk, action, actor, reason or detail, known | dict(told or {}), now)
 
 
 def write_down(

@@ -5,7 +5,7 @@ from typing import Final
 from app.audit.models import AuditEntry
 from app.errors import ConflictError
 from app.executions import bulk
-from app.executions.bulk_course import STOPPED
+from app.executions.bulk_course import MAY_NOT, STOPPED
 from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.models import OUTCOMES
 from app.i18n import translate as _
@@ -25,6 +25,10 @@ def halt_words(found: BulkRepair, entry: AuditEntry | None) -> str:
         return _by_person(found, entry)
     if found.pause_code == STOPPED and entry is not None and "stop_scope" in entry.detail:
         return _by_stop(entry)
+    if found.pause_code == MAY_NOT:
+        return _(
+            "%(who)s 已停用，或不再可以在这个系统组别修复；另一个人可以以自己的名义继续", who=found.actor_name
+        )
     if found.pause_code == "cancelled" and found.pause_detail.removeprefix("cancelled: ").startswith(BY_STOP):
         return _("紧急停止取消了这一笔")
     return _cause(found.pause_code, found.group.sys_code)

@@ -10,14 +10,16 @@ from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter
 from app.audit.models import AuditEntry
+from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.executions import bulk, bulk_course, results, verifications
 from app.executions.bulk_models import BulkItem, BulkRepair
+from app.executions.models import Attempt
 from app.executions.selection import Chosen
 from app.executions.service import Order
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
-from app.users.models import SystemGroup
+from app.users.models import SystemGroup, User
 from tests.factories import (
     NOW,
     PERSON,
@@ -28,6 +30,7 @@ from tests.factories import (
     make_anomaly,
     make_group,
     make_plan,
+    make_user,
 )
 
 pytestmark = pytest.mark.each_engine
@@ -38,6 +41,7 @@ OTHER = "rechargeTimeoutFixServiceImpl"
 
 @pytest.fixture
 def group(session: WorkSession) -> SystemGroup:
+    make_user(session)
     return make_group(session)
 
 
@@ -456,6 +460,55 @@ def test_what_a_person_does_wants_a_reason_and_the_group_and_is_audited(
         ("bulk.stop", "c"),
     ]
     assert {entry.sys_code for entry in entries} == {"PBAP"}
+
+
+@pytest.mark.parametrize("change", ["disabled", "viewer", "of no group", "gone"])
+def test_whose_person_may_repair_no_longer_it_pauses_and_another_goes_on_in_their_own_name(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, change: str
+) -> None:
+    one = begin(session, group, 5)
+    person = session.get_one(User, PERSON.id)
+    if change == "disabled":
+        person.is_enabled = False
+    elif change == "viewer":
+        person.role = "viewer"
+    elif change == "of no group":
+        person.sees_all_groups = False
+    else:
+        session.delete(person)
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.pause_code, counts(one)) == ("paused", "person_may_not", (4, 0, 1, 0, 0))
+    bulk.resume(session, one.id, reason="on with it", actor=PERSON, group_ids=None, now=NOW)
+    assert (one.state, one.pause_code, live(session, "Repair")) == ("paused", "person_may_not", [])
+    wang = Actor(8, "wang.qiang")
+    make_user(session, wang)
+    bulk.resume(session, one.id, reason="I go on", actor=wang, group_ids=None, now=NOW)
+    assert (one.state, one.actor_id, one.actor_name, len(live(session, "Repair"))) == (
+        "running",
+        8,
+        "wang.qiang",
+        4,
+    )
+    attempts = session.scalars(select(Attempt.actor_name).order_by(Attempt.id)).all()
+    assert attempts == ["li.na", *["wang.qiang"] * 4]
+    entry = session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc())).first()
+    assert entry is not None
+    assert (entry.action, entry.actor_name, entry.detail["in_name_of"]) == (
+        "bulk.resume",
+        "wang.qiang",
+        "li.na",
+    )
+
+
+def test_one_begun_from_the_command_line_goes_on(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    for number in range(3):
+        make_anomaly(session, group, trade_no=f"T{number:04d}")
+    order = Order("command_line", SYSTEM, "日终处理", NOW)
+    (one,) = bulk.begin(session, AnomalyFilter(group_ids=[group.id]), order).bulks
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.stage) == ("running", 2)
 
 
 def test_only_what_runs_or_is_under_way_is_tended(

@@ -32,6 +32,7 @@ from tests.factories import (
     make_anomaly,
     make_group,
     make_plan,
+    make_user,
 )
 
 WINDOW = 5
@@ -52,6 +53,7 @@ class BulkMachine(RuleBasedStateMachine):
         self._work = unit_of_work()
         self.session = self._work.__enter__()
         self.now: datetime = NOW
+        make_user(self.session)
         group = make_group(self.session)
         self.agent: Agent = make_agent(self.session, group)
         self.plan: Plan = make_plan(self.session, group)

@@ -16,9 +16,9 @@ from app.executions.bulk_states import change
 from app.executions.service import Order
 from app.extensions import db
 from app.unit_of_work import unit_of_work
-from app.users.models import SystemGroup
+from app.users.models import SystemGroup, User
 from tests.app.visitor import Visitor, visitor_of
-from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan
+from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan, make_user
 
 TABLE = "bulk-table"
 PAGE = "/exceptions/bulk"
@@ -27,6 +27,7 @@ PAGE = "/exceptions/bulk"
 @pytest.fixture
 def group(app: Flask) -> SystemGroup:
     with unit_of_work() as session:
+        make_user(session)
         group = make_group(session)
         make_agent(session, group)
         make_plan(session, group)
@@ -218,3 +219,22 @@ def test_a_drawer_asks_again_for_what_it_shows(operator: Visitor, group: SystemG
         assert again is not None
         assert again.group(1) == f"{PAGE}/{identity}{query}"
         assert operator.get(again.group(1), target="drawer").status_code == 200
+
+
+def test_whose_person_may_repair_no_longer_says_so_and_another_goes_on(
+    app: Flask, operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group)
+    with unit_of_work() as session:
+        session.get_one(User, PERSON.id).is_enabled = False
+        bulk_course.tend(session, identity, NOW)
+    for url in (PAGE, f"{PAGE}/{identity}", f"{PAGE}/{identity}/resume"):
+        assert "li.na 已停用，或不再可以在这个系统组别修复" in operator.get(url).text
+    assert "以您的名义" in operator.get(f"{PAGE}/{identity}/resume").text
+    english = visitor_of(app, "auditor", "operator", groups=["PBAP"])
+    english.post("/locale", {"locale": "en"})
+    assert "li.na is disabled or may no longer repair in this group" in english.get(f"{PAGE}/{identity}").text
+    assert "in your name" in english.get(f"{PAGE}/{identity}/resume").text
+    answer = english.post(f"{PAGE}/{identity}/resume", {"reason": "接手"}, target="dialog")
+    assert (answer.status_code, stored(identity).state) == (204, "running")
+    assert stored(identity).actor_name == "auditor"

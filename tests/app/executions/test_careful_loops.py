@@ -21,7 +21,7 @@ from app.plans.service import create_plan
 from app.unit_of_work import unit_of_work
 from tests.app.agents.agent_client import AgentClient, new_id
 from tests.app.live_server import LiveServer
-from tests.factories import FIXER, PERSON, make_anomaly, make_group, row_of
+from tests.factories import FIXER, PERSON, make_anomaly, make_group, make_user, row_of
 
 pytestmark = pytest.mark.each_engine
 
@@ -77,6 +77,7 @@ def test_a_bulk_repair_goes_on_by_itself_once_its_first_trade_was_verified(live_
     client = AgentClient(live_server, seed(live_server, mode="manual"))
     client.greet(fixer_codes=(FIXER,))
     with live_server.app.app_context(), unit_of_work() as session:
+        make_user(session)
         order = Order("click", PERSON, "all three", datetime.now(UTC))
         bulk.begin(session, AnomalyFilter(), order)
     first = client.take(Repair)

@@ -36,6 +36,7 @@ from tests.factories import (
     make_anomaly,
     make_group,
     make_plan,
+    make_user,
 )
 
 pytestmark = pytest.mark.each_engine
@@ -289,6 +290,7 @@ def test_a_click_within_the_limits_is_recorded_without_them(session: WorkSession
 
 
 def test_a_click_on_many_tells_what_it_goes_beyond(session: WorkSession, group: SystemGroup) -> None:
+    make_user(session)
     make_plan(session, group, limit_trade_minor=10_000)
     ids = [make_anomaly(session, group, amount_minor=amount).id for amount in (20_000, 30_000)]
     begun = bulk.begin(session, AnomalyFilter(ids=tuple(ids)), CLICK)
