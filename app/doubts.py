@@ -55,6 +55,7 @@ DOUBTS: Mapping[str, Any] = {
     "claim_refuted": _("有人称已在外部处理，核实结果却不支持；有疑问时机器不动资金。"),
     "claim_unanswered": _("有人称已在外部处理，却没有核实到结果；有疑问时机器不动资金。"),
     "money_after_close": _("关闭时不知道资金会动：若有人已在外部处理，可能付了两次，由人核对。"),
+    "money_during_repair": _("更早一次修复说动了资金，之后的核实却没有见到；可能付了两次，由人核对。"),
     "read back": _("修复后读回的与写入的不同，需查明是谁改的。"),
     "the ledger refused after money moved": _("资金已动，账务却拒绝记下一段；这一步机器不能跳过。"),
 }

@@ -31,6 +31,9 @@ from app.unit_of_work import WorkSession
 VERIFY_DEADLINE: Final = timedelta(minutes=5)
 MONEY_AFTER_CLOSE: Final = "money_after_close"
 """Money moved after the trade's last anomaly was closed: no look that nobody ordered closes this one."""
+MONEY_DURING_REPAIR: Final = "money_during_repair"
+"""An earlier attempt told of money while a newer one was under way that knew of none: likewise."""
+LATE_MONEY: Final = (MONEY_AFTER_CLOSE, MONEY_DURING_REPAIR)
 
 GroupIds = Collection[int] | None
 """The groups a person may see; None: all."""
@@ -146,7 +149,7 @@ def order_verifies(
 def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: datetime) -> Anomaly | None:
     """Apply the answer of a Verify; return the anomaly it concerns, None where that is closed by now.
 
-    Only ``consistent`` heals, and only what awaits no person's look (MONEY_AFTER_CLOSE). An answer that comes
+    Only ``consistent`` heals, and only what awaits no person's look (LATE_MONEY). An answer that comes
     while a repair runs changes nothing: the repair reads afresh.
     """
     anomaly = find_open(session, agent.group_id, message.trade_no)
@@ -219,7 +222,7 @@ def _awaits_a_look(session: WorkSession, anomaly: Anomaly, command_id: str | Non
     if anomaly.state != "needs_human" or _was_ordered(session, anomaly, command_id):
         return False
     told = select(AnomalyEvent.id).where(
-        AnomalyEvent.anomaly_id == anomaly.id, AnomalyEvent.code == MONEY_AFTER_CLOSE
+        AnomalyEvent.anomaly_id == anomaly.id, AnomalyEvent.code.in_(LATE_MONEY)
     )
     return session.scalars(told).first() is not None
 

@@ -62,6 +62,7 @@ CAUSES: Final = (
     "claim_unanswered",
     "money_found",
     "money_after_close",
+    "money_during_repair",
     "crashed_too_often",
 )
 """The reasons offered as the filter ``cause``; any other may stand in the URL."""

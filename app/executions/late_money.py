@@ -1,18 +1,22 @@
-"""A word of money that comes after its anomaly was closed: that stays closed, and a person must learn of it.
+"""A word of money that comes when nobody counts on it any more: a person must learn of it.
 
-The trade stands in 待人工 again, as an anomaly of its own, with the alert of any other, until a person has
-had it verified, said that it was settled outside, or closed it.
+After its anomaly was closed: that stays closed, and the trade stands in 待人工 again, as one of its own.
+While a newer repair is under way: that is left to end, and the trade stands in 待人工 then. It does so, with
+the alert of any other, until a person has had it verified, said that it was settled outside, or closed it.
 """
 
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy import select
+
 from agent.protocol import RepairFinished
-from app.anomalies.models import TERMINAL_STATES, Anomaly
-from app.anomalies.service import MONEY_AFTER_CLOSE, find_open
+from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent
+from app.anomalies.service import LATE_MONEY, MONEY_AFTER_CLOSE, find_open
 from app.anomalies.states import change_state, note, note_first
 from app.audit.service import SYSTEM
 from app.executions import moved_money
+from app.executions.models import Attempt
 from app.unit_of_work import WorkSession
 
 DECISION: Final = "repair"
@@ -46,7 +50,7 @@ def tell(session: WorkSession, closed: Anomaly, message: RepairFinished, now: da
     """Bring the trade of a closed anomaly to a person; return the anomaly that stands for it now.
 
     Where the trade has been reported anew, that one goes to the person; a repair of it that is under way has
-    read production's own table and is left to end, with the word in its history.
+    read production's own table and is left to end first, with the word in its history (find_told).
     """
     code, command_id = MONEY_AFTER_CLOSE, message.command_id
     anomaly = find_open(session, closed.group_id, closed.trade_no) or _open_anew(
@@ -56,6 +60,38 @@ def tell(session: WorkSession, closed: Anomaly, message: RepairFinished, now: da
     if anomaly.state in ("repairing", "needs_human"):
         note(session, anomaly, code=code, reason=code, actor=SYSTEM, now=now, command_id=command_id)
         return anomaly
+    hand_over(session, anomaly, code, now, command_id)
+    return anomaly
+
+
+def is_news_to_newer(anomaly: Anomaly, attempt: Attempt) -> bool:
+    """Return whether a newer attempt is under way that was begun without knowing of money.
+
+    Ask before the word is noted on the anomaly.
+    """
+    is_newer_running = anomaly.state == "repairing" and attempt.number != anomaly.attempts
+    return is_newer_running and not anomaly.has_moved_money
+
+
+def find_told(session: WorkSession, anomaly: Anomaly, attempt: Attempt, *, moved_money: bool) -> str | None:
+    """Return the code of the word of money that came since an attempt began, None where none did.
+
+    ``moved_money``: the attempt has moved some, or gone on from one that had; what an earlier one moved it
+    accounts for, but not for what was thought settled when the trade was closed.
+    """
+    codes = (MONEY_AFTER_CLOSE,) if moved_money else LATE_MONEY
+    told = select(AnomalyEvent.code).where(
+        AnomalyEvent.anomaly_id == anomaly.id,
+        AnomalyEvent.code.in_(codes),
+        AnomalyEvent.at >= attempt.created_at,
+    )
+    return session.scalars(told.limit(1)).first()
+
+
+def hand_over(
+    session: WorkSession, anomaly: Anomaly, code: str, now: datetime, command_id: str | None
+) -> None:
+    """Give the trade to a person for a word of money; one that is there stays as it is."""
     anomaly.outcome, anomaly.reason = DECISION, code
     change_state(
         session,
@@ -67,7 +103,6 @@ def tell(session: WorkSession, closed: Anomaly, message: RepairFinished, now: da
         now=now,
         command_id=command_id,
     )
-    return anomaly
 
 
 def _open_anew(session: WorkSession, closed: Anomaly, now: datetime, command_id: str | None) -> Anomaly:

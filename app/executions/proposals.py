@@ -47,6 +47,7 @@ CHANGED: Final = (
     "claim_refuted",
     "claim_unanswered",
     "money_after_close",
+    "money_during_repair",
 )
 """What was read does not hold any more, or someone may have been at work: it is read afresh first."""
 ORDERED_BEFORE: Final = "people have ordered of this trade before"

@@ -17,6 +17,7 @@ from app.agents.models import Agent, Command
 from app.anomalies import reading
 from app.anomalies import service as anomaly_service
 from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent
+from app.anomalies.service import MONEY_DURING_REPAIR
 from app.anomalies.states import (
     RESOLUTION_CONFIRMED_FAILED,
     RESOLUTION_SUCCESS,
@@ -53,6 +54,8 @@ def record_result(session: WorkSession, agent: Agent, message: RepairFinished, n
     if message.money_moved:
         if late_money.is_news(anomaly):
             _take_row(late_money.tell(session, anomaly, message, now), message, now)
+        elif late_money.is_news_to_newer(anomaly, attempt):
+            _note_late_money(session, anomaly, message, now)
         moved_money.note(session, anomaly, now, message.command_id)
     if not finish.counts:
         _keep_evidence(session, anomaly, finish.command, message, now)
@@ -74,7 +77,16 @@ def record_result(session: WorkSession, agent: Agent, message: RepairFinished, n
         )
         return
     _take_row(anomaly, message, now)
-    _apply(session, anomaly, message, now)
+    told = late_money.find_told(session, anomaly, attempt, moved_money=message.money_moved)
+    if told is not None and message.outcome != "needs_human":
+        late_money.hand_over(session, anomaly, told, now, message.command_id)
+    else:
+        _apply(session, anomaly, message, now)
+
+
+def _note_late_money(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
+    code = MONEY_DURING_REPAIR
+    note(session, anomaly, code=code, reason=code, actor=SYSTEM, now=now, command_id=message.command_id)
 
 
 def _is_over(anomaly: Anomaly, attempt: Attempt, message: RepairFinished) -> bool:
@@ -212,6 +224,10 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
     if outcome in UNCERTAIN or (outcome == "expired" and command.agent_id is not None):
         # Sent to an agent whose Ack never came, it may have been worked on all the same.
         anomaly.unknown_since = now
+    told = late_money.find_told(session, anomaly, attempt, moved_money=False)
+    if told is not None:
+        late_money.hand_over(session, anomaly, told, now, command.id)
+        return
     waits = anomaly.unknown_since is not None or anomaly.has_moved_money
     to = "waiting" if waits else "open"
     if outcome in UNCERTAIN and crashes.crashes_every_time(session, anomaly):

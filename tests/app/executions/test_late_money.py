@@ -13,7 +13,7 @@ from app.anomalies.models import Anomaly
 from app.anomalies.queries import list_events
 from app.executions import results, verifications
 from app.executions.exceptions import count_tabs
-from app.executions.service import Order, start_attempt
+from app.executions.service import Order, retry_now, start_attempt
 from app.monitor.home import list_urgent
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
@@ -154,6 +154,82 @@ def test_a_trade_reported_anew_is_the_one_that_tells(
     assert open_one(session, anomaly) is again
     assert (again.state, again.has_moved_money) == (after, True)
     assert REASON in [one.code for one in list_events(session, again.id, count=9)]
+
+
+def begin_newer(session: WorkSession, anomaly: Anomaly, plan: Plan, agent: Agent) -> Command:
+    """The next attempt, which a Verify has allowed because it found no repair half done."""
+    anomaly.unknown_since = None
+    attempt = start_attempt(session, anomaly, plan, Order("tick", PERSON, "", LATER))
+    command = commands.find(session, attempt.command_id)
+    assert command is not None
+    hand_to(session, command, agent)
+    return command
+
+
+@pytest.mark.parametrize("outcome", ["repaired", "already_consistent", "failed", "refused", "wait"])
+def test_a_late_word_of_money_during_a_newer_repair_ends_with_a_person(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly, command: Command, outcome: str
+) -> None:
+    newer = begin_newer(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "unknown", money_moved=True), LATER)
+    assert (anomaly.state, alerts(session)) == ("repairing", [])
+    results.record_result(session, agent, finished(newer, outcome), LATER)
+    assert (anomaly.state, anomaly.has_moved_money) == ("needs_human", True)
+    assert alerts(session) == [("needs_human", anomaly.trade_no, service.MONEY_DURING_REPAIR)]
+
+
+def test_so_it_does_where_the_newer_one_never_tells_how_it_ended(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly, command: Command
+) -> None:
+    newer = begin_newer(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "unknown", money_moved=True), LATER)
+    commands.close(session, newer, "indeterminate", LATER, "its deadline passed")
+    assert (anomaly.state, anomaly.reason) == ("needs_human", service.MONEY_DURING_REPAIR)
+
+
+def test_money_that_the_newer_repair_accounts_for_is_no_news(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly, command: Command
+) -> None:
+    newer = begin_newer(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "unknown", money_moved=True), LATER)
+    results.record_result(session, agent, finished(newer, "repaired", money_moved=True), LATER)
+    assert (anomaly.state, alerts(session)) == ("repaired", [])
+
+
+@pytest.mark.parametrize("money_moved", [True, False])
+def test_a_trade_reported_anew_and_under_repair_ends_with_a_person(
+    session: WorkSession,
+    group: SystemGroup,
+    agent: Agent,
+    plan: Plan,
+    anomaly: Anomaly,
+    command: Command,
+    money_moved: bool,
+) -> None:
+    """Someone closed it, and may have settled it by hand: that the newer repair is whole does not tell."""
+    close(session, anomaly, "ignored")
+    again = make_anomaly(session, group, trade_no=anomaly.trade_no)
+    newer = begin_newer(session, again, plan, agent)
+    results.record_result(session, agent, finished(command, "repaired", money_moved=True), LATER)
+    assert again.state == "repairing"
+    results.record_result(session, agent, finished(newer, "repaired", money_moved=money_moved), LATER)
+    assert again.state == "needs_human"
+    assert alerts(session) == [("needs_human", anomaly.trade_no, REASON)]
+
+
+def test_an_attempt_begun_after_the_word_ends_as_any_other(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly, command: Command
+) -> None:
+    newer = begin_newer(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "unknown", money_moved=True), LATER)
+    results.record_result(session, agent, finished(newer, "failed"), LATER)
+    after = LATER + timedelta(minutes=1)
+    attempt = retry_now(session, anomaly.id, Order("click", PERSON, "looked", after), group_ids=None)
+    last = commands.find(session, attempt.command_id)
+    assert last is not None
+    hand_to(session, last, agent)
+    results.record_result(session, agent, finished(last, "repaired"), after)
+    assert anomaly.state == "repaired"
 
 
 @pytest.mark.parametrize("is_ordered", [False, True])
