@@ -99,7 +99,8 @@ class Dispatcher:
         )
 
     def heartbeat(self) -> Heartbeat:
-        """Return the sign of life, which renews the leases of what is in hand; also retries the journal."""
+        """Return the sign of life, which renews the leases of what is at work; also retries the journal."""
+        self._runner.leave_late()
         length = JOURNAL_UNREADABLE
         try:
             self._outbox.retry()
@@ -108,7 +109,7 @@ class Dispatcher:
             self._complain(error)
         return Heartbeat(
             id=new_id(),
-            running=self._runner.in_hand(),
+            running=self._runner.at_work(),
             journal_length=length,
             stopped=self._stopped(),
             agent_time=clock.to_iso(clock.now()),
@@ -145,6 +146,7 @@ class Dispatcher:
     def resume(self) -> None:
         """Take up what an earlier start left unfinished; what ends the agent each time is given up.
 
+        A repair waits until the server sends it again, which may have given it up or to another meanwhile.
         Raises JournalError.
         """
         for entry in self._journal.take_up():
@@ -170,15 +172,18 @@ class Dispatcher:
             log.warning("refused %s: %s", describe(command), reason)
             self._hint(rejected(command.id, code, reason, command_id_of(command)))
             return
-        if entry is not None and self._runner.drop(key_of(entry.command)):
-            # An older order of the same command that still waits; one that has begun ends by itself, fenced.
-            self._journal.supersede(key_of(entry.command))
+        self._drop_older(command)
         entry = self._journal.receive(command, self._identity.boot_id)
         self._acknowledge(command.id, command_id_of(command))
         self._runner.submit(entry, self._identity.boot_id, is_resumed=False)
 
+    def _drop_older(self, command: Command) -> None:
+        """Forget older orders of the command that still wait; one that has begun ends by itself, fenced."""
+        for key in self._runner.drop_older(*key_of(command)):
+            self._journal.supersede(key)
+
     def _take_again(self, command: Command, entry: Entry) -> None:
-        """Answer a duplicate from the journal; it is not run again."""
+        """Answer a duplicate from the journal; it is not run again, but a repair that waits goes on at it."""
         command_id = command_id_of(command)
         if _essence(command) != _essence(entry.command):
             reason = "this id stands for another command here, or for a newer fence of it"
@@ -187,6 +192,9 @@ class Dispatcher:
         self._acknowledge(command.id, command_id)
         if entry.state == "finished":
             self._outbox.repeat(entry)
+            return
+        if isinstance(command, Repair) and self._runner.go_on(command):
+            self._drop_older(command)
             return
         # A collection's Started stands for its beginning, at which the server forgets the chunks it has.
         if self._runner.is_running(key_of(entry.command)) and not isinstance(command, Collect):
@@ -241,8 +249,14 @@ class Dispatcher:
 
 
 def _essence(command: Command) -> Command:
-    """A command without what differs each time it is sent: its frame's id and the time left."""
-    return msgspec.structs.replace(command, id="", deadline_ms=0)
+    """A command without what differs each time it is sent: its frame's id and the time left.
+
+    Nor with what is only told to an agent that names the feature, as it may not have when it took the order.
+    """
+    same = msgspec.structs.replace(command, id="", deadline_ms=0)
+    if not isinstance(same, Repair):
+        return same
+    return msgspec.structs.replace(same, by_person=msgspec.UNSET, max_amount_minor=msgspec.UNSET)
 
 
 def _range_refusal(command: Collect) -> tuple[str, str] | None:

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from agent import clock
 from agent.envelope import new_id
+from agent.errors import PortError
+from agent.fixers.leaving import NOT_RESUMED
 from agent.orders import Entry, Holder, command_id_of, key_of
 from agent.ports import Cancellation
 from agent.protocol import (
@@ -51,6 +53,10 @@ class Work(Protocol):
         """Repair one trade. ``holder``: under which name it is claimed, and from whom it is taken over."""
         ...
 
+    def leave(self, command: Repair, command_id: str, holder: Holder, reason: str) -> RepairFinished:
+        """Do nothing more of a repair, and report how far it came. Raises PortError."""
+        ...
+
     def verify(self, command: Verify, command_id: str) -> FactsRead:
         """Read one trade's facts and decide, writing nothing."""
         ...
@@ -59,18 +65,21 @@ class Work(Protocol):
 class Job:
     """A command in hand. It is the Cancellation of its own work: cancelled by a person, or past its deadline.
 
-    ``is_resumed``: an earlier start of the agent accepted it and may have worked on it. ``follows``: an older
-    order of the same command has begun here.
+    ``is_resumed``: an earlier start of the agent accepted it and may have worked on it; a repair then
+    ``is_waiting`` until the server sends it again. ``left_for`` is why no more is to be done of it.
+    ``follows``: an older order of the same command has begun here.
     """
 
     def __init__(
         self, entry: Entry, boot_id: str, deadline: float, monotonic: Callable[[], float], is_resumed: bool
     ) -> None:
-        self.command = entry.command
+        self.command: Command = entry.command
         self.command_id = command_id_of(entry.command)
         self.key = key_of(entry.command)
         self.holder = Holder(boot_id, (entry.boot_id, *entry.taken_up_by) if is_resumed else ())
         self.is_resumed = is_resumed
+        self.is_waiting = is_resumed and isinstance(entry.command, Repair)
+        self.left_for: str | None = None
         self.cancel_reason = entry.cancel_reason
         self.follows = False
         self.has_begun = False
@@ -81,6 +90,11 @@ class Job:
     def is_set(self) -> bool:
         """Whether the work is to stop before its next outside effect."""
         return self.cancel_reason is not None or self.is_late()
+
+    def renew(self, command: Repair) -> None:
+        """Take the order as the server has sent it anew; the time left counts from now."""
+        self.command = command
+        self._deadline = self._monotonic() + command.deadline_ms / 1000
 
     def is_late(self) -> bool:
         """Whether the deadline has passed."""
@@ -101,6 +115,15 @@ class Halt:
 
     def is_set(self) -> bool:
         return self._job.is_set() or self._stopping.is_set()
+
+
+def look_back(job: Job, command: Repair, work: Work) -> Message:
+    """Return how far a repair came that is left as it is; where that cannot be seen, it is in doubt."""
+    try:
+        return work.leave(command, job.command_id, job.holder, job.left_for or "")
+    except PortError as error:
+        job.money_begun = True
+        return failure(job, f"{NOT_RESUMED}: {job.left_for}, and could not be looked at: {error}")
 
 
 def failure(job: Job, reason: str) -> Message:

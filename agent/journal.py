@@ -156,11 +156,11 @@ class Journal:
             sql.execute("DELETE FROM command WHERE id = ? AND fence = ? AND state <> 'finished'", key)
 
     def take_up(self) -> list[Entry]:
-        """The agent starts: count this start for what was begun; return the commands not finished.
+        """The agent starts: count this start for what the one before began; return the commands not finished.
 
         The oldest come first. Where the journal cannot be written the count waits for the next change.
         """
-        self._file.defer("UPDATE command SET starts = starts + 1 WHERE state = 'started'")
+        self._file.defer("UPDATE command SET starts = starts + 1, state = 'received' WHERE state = 'started'")
         with suppress(JournalError):
             self._file.flush()
         return self.unfinished()

@@ -11,9 +11,9 @@ from agent.envelope import new_id
 from agent.errors import JournalError, PortError, StoppedError
 from agent.failpoints import Failpoint
 from agent.fixers.plan import READ_BACK
-from agent.jobs import Halt, Job, Work, describe, failure
+from agent.jobs import Halt, Job, Work, describe, failure, look_back
 from agent.journal import Journal
-from agent.orders import Entry, Key
+from agent.orders import Entry, Key, key_of
 from agent.outbox import Outbox
 from agent.protocol import (
     BROKE_OFF,
@@ -83,6 +83,11 @@ class Runner:
         with self._changed:
             return tuple(dict.fromkeys(command_id for command_id, _ in self._jobs))
 
+    def at_work(self) -> tuple[str, ...]:
+        """Return those of them that do not wait for the server to send them again: their leases live on."""
+        with self._changed:
+            return tuple(dict.fromkeys(job.command_id for job in self._jobs.values() if not job.is_waiting))
+
     def is_running(self, key: Key) -> bool:
         """Whether work on this order has begun and not ended."""
         with self._changed:
@@ -92,7 +97,8 @@ class Runner:
     def submit(self, entry: Entry, boot_id: str, *, is_resumed: bool) -> None:
         """Queue an order that the journal holds; one that is in hand already is not queued a second time.
 
-        ``boot_id`` is this start of the agent. ``is_resumed``: an earlier one took the order.
+        ``boot_id`` is this start of the agent. ``is_resumed``: an earlier one took the order. A repair then
+        waits for ``go_on``: the server may have given it up meanwhile.
         """
         allowed = entry.command.deadline_ms / 1000
         used = max(0.0, self._wall() - entry.received_at) if is_resumed else 0.0
@@ -103,8 +109,43 @@ class Runner:
                 return
             job.follows = any(one.has_begun for one in self._of(job.command_id))
             self._jobs[job.key] = job
-        workers = self._collector if isinstance(entry.command, Collect) else self._repairers
+            if job.is_waiting and job.cancel_reason is not None:
+                self._leave(job, job.cancel_reason)
+                return
+        if not job.is_waiting:
+            self._queue(job)
+
+    def _queue(self, job: Job) -> None:
+        workers = self._collector if isinstance(job.command, Collect) else self._repairers
         workers.submit(lambda: self._run(job))
+
+    def go_on(self, command: Repair) -> bool:
+        """The server still wants a repair of an earlier start: queue it as it is sent now, with its time left.
+
+        Returns whether it waited for that word.
+        """
+        with self._changed:
+            job = self._jobs.get(key_of(command))
+            if job is None or not job.is_waiting:
+                return False
+            job.is_waiting = False
+            job.renew(command)
+        log.info("the server still wants %s: it goes on", describe(job.command))
+        self._queue(job)
+        return True
+
+    def leave_late(self) -> None:
+        """Leave repairs of an earlier start as they stand that nobody has asked for again in their time."""
+        with self._changed:
+            for job in self._jobs.values():
+                if job.is_waiting and job.is_late():
+                    self._leave(job, DEADLINE_PASSED)
+
+    def _leave(self, job: Job, reason: str) -> None:
+        """Have a repair that waits, or has not begun again, end with a look at how far it came."""
+        was_waiting, job.is_waiting, job.left_for = job.is_waiting, False, reason
+        if was_waiting and not self._stopping.is_set():
+            self._queue(job)
 
     def give_up(self, entry: Entry) -> None:
         """Answer an order of an earlier start without working on it: what it did, nobody here knows."""
@@ -115,11 +156,14 @@ class Runner:
     def cancel(self, key: Key, reason: str) -> None:
         """Ask an order, and older ones of its command, to stop before their next outside effect.
 
-        One that waits behind no other ends at once.
+        One that waits behind no other ends at once; a repair of an earlier start that has not begun again
+        does nothing more, though money may have moved.
         """
         with self._changed:
             for one in self._of(key[0]):
                 one.cancel_reason = reason
+                if one.is_resumed and isinstance(one.command, Repair) and not one.has_begun:
+                    self._leave(one, reason)
             job = self._jobs.get(key)
             if job is None:
                 return
@@ -131,15 +175,14 @@ class Runner:
     def _of(self, command_id: str) -> list[Job]:
         return [job for job in self._jobs.values() if job.command_id == command_id]
 
-    def drop(self, key: Key) -> bool:
-        """Take an order back that has not begun; return whether that was so."""
+    def drop_older(self, command_id: str, fence: int) -> list[Key]:
+        """Take back the command's orders of a lower fence that have not begun; return them."""
         with self._changed:
-            job = self._jobs.get(key)
-            if job is None or job.has_begun:
-                return False
-            job.has_begun = True
-            del self._jobs[key]
-            return True
+            older = [one for one in self._of(command_id) if one.key[1] < fence and not one.has_begun]
+            for job in older:
+                job.has_begun = True
+                del self._jobs[job.key]
+        return [job.key for job in older]
 
     def stop(self, grace: float, boundary: float) -> bool:
         """Take nothing more; let work end within ``grace`` seconds, then stop repairs between two steps.
@@ -182,6 +225,8 @@ class Runner:
         self._end(job, result)
 
     def _begin(self, job: Job) -> Message | None:
+        if job.left_for is not None and isinstance(job.command, Repair):
+            return look_back(job, job.command, self._work)
         if job.may_be_dropped and job.is_set():
             reason = job.cancel_reason or DEADLINE_PASSED
             return Cancelled(id=new_id(), command_id=job.command_id, reason=reason)

@@ -10,6 +10,7 @@ from agent.collectors import collect
 from agent.envelope import new_id
 from agent.fixers import Fixer
 from agent.fixers.base import repair, verify
+from agent.fixers.leaving import leave
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
 from agent.fixers.result import result_of
 from agent.jobs import Progress
@@ -58,7 +59,22 @@ class ProductionWork:
     ) -> RepairFinished:
         """Repair one trade and report how that ended."""
         began = self._settings.clock()
-        order = RepairOrder(
+
+        def tell(step: StepRow) -> None:
+            note(recorded(step))
+
+        order = self._order(command, holder)
+        report = repair(order, self._ports, self._settings, tell, cancellation, self._fixers)
+        return self._finished(command, command_id, report, began)
+
+    def leave(self, command: Repair, command_id: str, holder: Holder, reason: str) -> RepairFinished:
+        """Do nothing more of a repair, and report how far it came. Raises PortError."""
+        began = self._settings.clock()
+        report = leave(self._order(command, holder), self._ports, self._settings, reason)
+        return self._finished(command, command_id, report, began)
+
+    def _order(self, command: Repair, holder: Holder) -> RepairOrder:
+        return RepairOrder(
             trade_no=command.trade_no,
             fixer_code=command.fixer_code,
             row_hash=command.row_hash,
@@ -71,12 +87,6 @@ class ProductionWork:
             action=command.action or None,
             facts_hash=command.facts_hash or "",
         )
-
-        def tell(step: StepRow) -> None:
-            note(recorded(step))
-
-        report = repair(order, self._ports, self._settings, tell, cancellation, self._fixers)
-        return self._finished(command, command_id, report, began)
 
     def _finished(
         self, command: Repair, command_id: str, report: RepairReport, began: datetime

@@ -261,9 +261,13 @@ class Attempt:
     def wait_while_stopped(self, standing: RepairRow) -> None:
         """Leave a repair half done as it stands while the agent is stopped. Raises AttemptEnded(wait)."""
         if (why := self.settings.stopped()) is not None:
-            self.before = standing.before
-            self.steps = {step.key: step for step in standing.steps}
+            self.recall(standing)
             raise AttemptEnded("wait", f"stopped on the agent: {why}")
+
+    def recall(self, standing: RepairRow) -> None:
+        """Keep what a repair that is not taken over has done, as evidence."""
+        self.before = standing.before
+        self.steps = {step.key: step for step in standing.steps}
 
     # ---- the row
 

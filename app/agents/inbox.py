@@ -228,9 +228,12 @@ class Inbox:
         is_new_journal = service.introduce(work, agent, hello, now)
         session.boot_id = agent.boot_id
         unknown = recovery.reconcile(work, agent, hello, is_new_journal, now)
-        work.after_commit(lambda: self._make_ready(session, hello, unknown))
+        wanted = recovery.list_wanted(work, agent, hello, now)
+        work.after_commit(lambda: self._make_ready(session, hello, unknown, wanted))
 
-    def _make_ready(self, session: AgentSession, hello: Hello, unknown: list[str]) -> None:
+    def _make_ready(
+        self, session: AgentSession, hello: Hello, unknown: list[str], wanted: list[Message]
+    ) -> None:
         for command_id in unknown:
             cancel = Cancel(
                 id=f"{command_id}.cancel", command_id=command_id, reason="not known to the server"
@@ -239,6 +242,8 @@ class Inbox:
         session.fixer_codes = frozenset(hello.fixer_codes)
         session.features = frozenset(hello.features)
         if self._hub.register(session):
+            for command in wanted:
+                self._send(session, command)
             session.is_ready = not session.is_lost
         self._look_now()
 

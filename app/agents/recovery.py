@@ -6,9 +6,11 @@ from typing import Any, Final, cast
 
 from sqlalchemy import CursorResult, select, update
 
-from agent.protocol import Hello
+from agent.protocol import Hello, Message
 from app.agents import commands
+from app.agents.command_frames import message_of
 from app.agents.models import IS_LIVE, LIVE, Agent, Command
+from app.agents.standing import lets_repair
 from app.unit_of_work import WorkSession
 
 AGENTS_AT_ONCE: Final = 1_000
@@ -70,3 +72,26 @@ def reconcile(
             command.lease_until, command.error = now + commands.lease(), command.error or LOST
     commands.look_now(session)
     return sorted(unfinished - {command.id for command in live if command.state in LIVE})
+
+
+def list_wanted(session: WorkSession, agent: Agent, hello: Hello, now: datetime) -> list[Message]:
+    """Return the repairs an agent holds that are still its to carry out, as it is sent them again.
+
+    An agent that has started anew goes on with none before. What a person, or a stop, has asked it to end is
+    not among them: that is cancelled. Asked after reconcile.
+    """
+    held = session.scalars(
+        select(Command)
+        .where(
+            IS_LIVE,
+            Command.agent_id == agent.id,
+            Command.type == "Repair",
+            Command.state.in_(commands.HELD),
+            Command.cancel_requested_at.is_(None),
+            Command.deadline_at > now,
+            lets_repair(agent.id),
+        )
+        .order_by(Command.priority.desc(), Command.seq)
+    )
+    unfinished = {commands.command_id_of(one) for one in hello.unfinished}
+    return [message_of(command, now, hello.features) for command in held if command.id in unfinished]

@@ -28,6 +28,7 @@ from agent.protocol import (
     Heartbeat,
     Log,
     Message,
+    Outcome,
     Rejected,
     Repair,
     RepairFinished,
@@ -64,6 +65,7 @@ class Bench:
     def __init__(self) -> None:
         self.repaired: list[tuple[str, int, str]] = []
         self.holders: list[Holder] = []
+        self.commands: list[Repair] = []
         self.is_working = threading.Event()
         self.may_go_on = threading.Event()
         self.may_go_on.set()
@@ -84,17 +86,22 @@ class Bench:
     ) -> RepairFinished:
         self.repaired.append((command.trade_no, command.fence, holder.boot_id))
         self.holders.append(holder)
+        self.commands.append(command)
         for step in self.steps:
             note(step)
         self._work()
         self.was_cancelled.append(cancellation.is_set())
+        outcome = "cancelled" if cancellation.is_set() else "repaired"
+        return self._finished(command, command_id, outcome, self.reason)
+
+    def _finished(self, command: Repair, command_id: str, outcome: Outcome, reason: str) -> RepairFinished:
         return RepairFinished(
             id=f"finished-{command_id}-{command.fence}-{len(self.repaired)}",
             command_id=command_id,
             trade_no=command.trade_no,
             fence=command.fence,
-            outcome="cancelled" if cancellation.is_set() else "repaired",
-            reason=self.reason,
+            outcome=outcome,
+            reason=reason,
             is_confirmed_failed=False,
             money_moved=True,
             before=None,
@@ -106,6 +113,11 @@ class Bench:
             started_at="",
             duration_ms=0,
         )
+
+    def leave(self, command: Repair, command_id: str, holder: Holder, reason: str) -> RepairFinished:
+        if self.fault is not None:
+            raise self.fault
+        return self._finished(command, command_id, "unknown", reason)
 
     def verify(self, command: Verify, command_id: str) -> FactsRead:
         self._work()
@@ -548,6 +560,7 @@ def test_an_unfinished_repair_is_run_again_under_a_name_of_its_own(tmp_path: Pat
     desk = Desk(tmp_path / "journal.db", "boot-2")
     desk.dispatcher.resume()
     assert desk.dispatcher.hello().boot_id == "boot-2"
+    desk.dispatcher.handle(repair(sending=2))
     finished = desk.result(RepairFinished)
     assert finished.fence == 1  # type: ignore[attr-defined]
     assert desk.work.repaired == [("T00000001", 1, "boot-2")]
@@ -591,15 +604,98 @@ def test_hello_and_heartbeat_name_the_commands_in_hand(desk: Desk) -> None:
     assert desk.dispatcher.heartbeat().journal_length == 3
 
 
-def test_a_resumed_repair_that_was_cancelled_looks_before_it_says_so(tmp_path: Path) -> None:
+def test_a_repair_of_an_earlier_start_that_was_cancelled_is_only_looked_at(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.db", Clock())
     journal.receive(repair(), "boot-1")
     journal.cancel(("command-1", 1), "wrong trade")
     journal.close()
     desk = Desk(tmp_path / "journal.db", "boot-2")
     desk.dispatcher.resume()
+    told = desk.result(RepairFinished)
+    assert (told.outcome, told.reason) == ("unknown", "wrong trade")  # type: ignore[attr-defined]
+    assert desk.work.repaired == []
+    desk.leave()
+
+
+def test_what_cannot_be_looked_at_may_have_moved_money(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db", Clock())
+    journal.receive(repair(), "boot-1")
+    journal.close()
+    desk = Desk(tmp_path / "journal.db", "boot-2")
+    desk.work.fault = PortError("the trade database does not answer")
+    desk.dispatcher.resume()
+    desk.dispatcher.handle(cancel("command-1"))
+    told = desk.result(RepairFinished)
+    assert (told.outcome, told.money_moved) == ("unknown", True)  # type: ignore[attr-defined]
+    assert "not resumed: wrong trade" in told.reason  # type: ignore[attr-defined]
+    desk.leave()
+
+
+def test_a_repair_that_waits_for_the_server_renews_no_lease_and_ends_with_its_time(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db", Clock())
+    journal.receive(repair(), "boot-1")
+    journal.close()
+    desk = Desk(tmp_path / "journal.db", "boot-2")
+    desk.dispatcher.resume()
+    assert desk.dispatcher.hello().unfinished == ("command-1",)
+    assert desk.dispatcher.heartbeat().running == ()
+    desk.clock.at += 61
+    desk.dispatcher.heartbeat()
+    told = desk.result(RepairFinished)
+    assert (told.outcome, "deadline" in told.reason) == ("unknown", True)  # type: ignore[attr-defined]
+    assert desk.work.repaired == []
+    desk.leave()
+
+
+def test_the_time_left_is_what_the_server_says_when_it_sends_a_repair_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db", Clock())
+    journal.receive(repair(), "boot-1")
+    journal.close()
+    desk = Desk(tmp_path / "journal.db", "boot-2")
+    desk.clock.at += 61
+    desk.dispatcher.resume()
+    desk.dispatcher.handle(repair(sending=2, deadline_ms=5_000))
+    assert desk.result(RepairFinished).outcome == "repaired"  # type: ignore[attr-defined]
+    desk.leave()
+
+
+def test_a_repair_sent_again_with_what_is_told_to_a_newer_agent_is_the_same_repair(tmp_path: Path) -> None:
+    """The agent that took it did not name the feature yet; the one that starts now does."""
+    journal = Journal(tmp_path / "journal.db", Clock())
+    journal.receive(repair(), "boot-1")
+    journal.close()
+    desk = Desk(tmp_path / "journal.db", "boot-2")
+    desk.dispatcher.resume()
+    desk.dispatcher.handle(repair(sending=2, by_person=True, max_amount_minor=5))
+    assert desk.result(RepairFinished).outcome == "repaired"  # type: ignore[attr-defined]
+    assert desk.work.commands == [repair(sending=2, by_person=True, max_amount_minor=5)]
+    desk.leave()
+
+
+def test_of_orders_that_wait_only_the_newest_goes_on(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db", Clock())
+    for fence in (1, 2):
+        journal.receive(repair(fence=fence), "boot-1")
+    journal.close()
+    desk = Desk(tmp_path / "journal.db", "boot-2")
+    desk.dispatcher.resume()
+    desk.dispatcher.handle(repair(fence=2, sending=2))
     desk.result(RepairFinished)
-    assert desk.work.was_cancelled == [True]
+    assert [run[1] for run in desk.work.repaired] == [2]
+    assert desk.journal.unfinished() == []
+    desk.leave()
+
+
+def test_a_higher_fence_takes_the_place_of_an_order_that_waits(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db", Clock())
+    journal.receive(repair(fence=1), "boot-1")
+    journal.close()
+    desk = Desk(tmp_path / "journal.db", "boot-2")
+    desk.dispatcher.resume()
+    desk.dispatcher.handle(repair(fence=2))
+    desk.result(RepairFinished)
+    assert [run[1] for run in desk.work.repaired] == [2]
+    assert desk.journal.unfinished() == []
     desk.leave()
 
 

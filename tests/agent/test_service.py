@@ -133,6 +133,8 @@ def test_a_killed_agent_takes_its_repair_up_again(server: FakeServer, agent: Age
     agent.start_again()
     server.session(2)
     assert server.of(Hello)[1].unfinished == ("command",)
+    server.session(2).send(REPAIR)
+    server.first(StepRecorded, 2)
     agent.open_gate()
     assert server.first(RepairFinished).command_id == "command"
     assert server.of(Hello)[0].journal_id == server.of(Hello)[1].journal_id

@@ -11,6 +11,7 @@ from agent import log
 from agent.commands import Dispatcher, Identity
 from agent.connection import Link, LinkSettings
 from agent.envelope import new_id
+from agent.errors import PortError
 from agent.jobs import Progress
 from agent.journal import Journal
 from agent.orders import Holder
@@ -36,6 +37,9 @@ class SlowWork:
         self, command: Collect, progress: Progress, cancellation: Cancellation
     ) -> Iterator[Sequence[ReportedTrade]]:
         return iter(())
+
+    def leave(self, command: Repair, command_id: str, holder: Holder, reason: str) -> RepairFinished:
+        raise PortError("there is nothing to look at")
 
     def verify(self, command: Verify, command_id: str) -> FactsRead:
         return FactsRead(

@@ -79,12 +79,14 @@ def test_a_command_that_ends_its_agent_at_every_start_is_given_up(tmp_path: Path
     journal = Journal(path)
     journal.receive(repair(1), "boot-1")
     journal.receive(repair(2), "boot-1")
-    journal.start(("command-1", 1))
     for _ in range(5):
+        journal.start(("command-1", 1))
         journal.take_up()
+    journal.start(("command-1", 1))
     journal.close()
     desk = Desk(path, "boot-7")
     desk.dispatcher.resume()
+    desk.dispatcher.handle(repair(2, sending=2))
     desk.wait(lambda: len(desk.delivered()) == 2)
     poison, other = sorted(desk.delivered(), key=lambda message: str(message.command_id))
     assert isinstance(poison, RepairFinished)
@@ -97,6 +99,17 @@ def test_a_command_that_ends_its_agent_at_every_start_is_given_up(tmp_path: Path
     desk.leave()
 
 
+def test_starts_that_began_nothing_give_nothing_up(tmp_path: Path) -> None:
+    """A start that only waits for the server is no sign that the work ends the agent."""
+    journal = Journal(tmp_path / "journal.db")
+    journal.receive(repair(), "boot-1")
+    journal.start(("command-1", 1))
+    for _ in range(9):
+        [entry] = journal.take_up()
+    assert entry.starts == 1
+    journal.close()
+
+
 def test_that_work_was_begun_again_outlives_the_next_crash(tmp_path: Path) -> None:
     """A start is usually written with the next change; of work taken up again it is written at once."""
     path = tmp_path / "journal.db"
@@ -106,6 +119,7 @@ def test_that_work_was_begun_again_outlives_the_next_crash(tmp_path: Path) -> No
     desk = Desk(path, "boot-2")
     desk.work.may_go_on.clear()
     desk.dispatcher.resume()
+    desk.dispatcher.handle(repair(sending=2))
     assert desk.work.is_working.wait(20)
     stored = desk.journal._file.rows("SELECT state FROM command")
     assert stored == [("started",)]

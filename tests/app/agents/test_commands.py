@@ -9,7 +9,7 @@ from sqlalchemy import delete, update
 
 from agent.protocol import Ack, Cancelled, Rejected, Started
 from app.agents import claims, commands, fences, issuing, overdue, recovery, service
-from app.agents.models import Agent, Command
+from app.agents.models import Agent, Command, Stop
 from app.errors import ConflictError
 from app.unit_of_work import WorkSession, unit_of_work
 from tests.app.agents.agent_client import hello, new_id
@@ -471,6 +471,38 @@ def sweep(now: datetime) -> int:
     """One sweep in its own unit of work."""
     with unit_of_work() as session:
         return overdue.sweep(session, now)
+
+
+def wanted_of(member: Member, now: datetime, *unfinished: str) -> list[str | None]:
+    """The agent says Hello; return the ids of what it is sent again."""
+    greet(member, now, unfinished=unfinished)
+    with unit_of_work() as session:
+        agent = session.get_one(Agent, member.id)
+        return [
+            one.command_id for one in recovery.list_wanted(session, agent, hello(unfinished=unfinished), now)
+        ]
+
+
+def test_after_hello_a_repair_that_is_held_and_still_wanted_is_sent_again(
+    member: Member, clock: HandClock
+) -> None:
+    connect(member, clock())
+    held, look = order(member, "TRD1", clock()), order(member, "TRD2", clock(), type="Verify")
+    unheld, late = order(member, "TRD3", clock()), order(member, "TRD4", clock(), seconds=5)
+    for command_id in (held, look, unheld, late):
+        claim(command_id, member, clock())
+        accept(command_id, member, clock())
+    assert wanted_of(member, clock.advance(6), held, look, late) == [held]
+
+
+def test_what_a_stop_holds_back_is_not_sent_again_after_hello(member: Member, clock: HandClock) -> None:
+    connect(member, clock())
+    held = order(member, TRADE, clock())
+    claim(held, member, clock())
+    accept(held, member, clock())
+    with unit_of_work() as session:
+        session.add(Stop(scope="all", name="", reason="look", set_by="li.na", set_at=clock()))
+    assert wanted_of(member, clock(), held) == []
 
 
 def greet(member: Member, now: datetime, **fields: object) -> list[str]:

@@ -472,3 +472,34 @@ def test_a_restarted_server_finds_its_agents_and_commands_again(live_server: Liv
         back.send(Started(id=new_id(), command_id=command_id))
         again.until(lambda: state_of(command_id) == "running")
         back.ws.shutdown()
+
+
+def test_an_agent_that_comes_back_is_sent_again_at_once_what_is_still_its_to_repair(
+    server: LiveServer, live_member: Member, connected: Connect
+) -> None:
+    client = connected(live_member.token)
+    client.greet()
+    wanted, unwanted = issue(server, live_member, "TRD1"), issue(server, live_member, "TRD2")
+    sent = [client.take(Repair) for _ in range(2)]
+    server.until(lambda: [state_of(one) for one in (wanted, unwanted)] == ["accepted", "accepted"])
+    client.ws.shutdown()
+    server.until(lambda: db.session.get_one(Agent, live_member.id).connected_at is None)
+    with server.app.app_context(), unit_of_work() as session:
+        command = session.scalars(select(Command).where(Command.id == unwanted)).one()
+        commands.request_cancel(session, command, "wrong trade", datetime.now(UTC))
+    back = connected(live_member.token)
+    gone = "0" * 32
+    back.greet(boot_id="another", unfinished=(wanted, unwanted, gone))
+    told = {}
+    while len(told) < 3:
+        message = back.receive()
+        if isinstance(message, Repair | Cancel):
+            told[message.command_id] = message
+    assert {command_id: type(message) for command_id, message in told.items()} == {
+        wanted: Repair,
+        unwanted: Cancel,
+        gone: Cancel,
+    }
+    [first] = [one for one in sent if one.command_id == wanted]
+    assert (told[wanted].id, told[wanted].fence) == (first.id, first.fence)
+    assert server.until(lambda: state_of(wanted) == "accepted")
