@@ -120,7 +120,7 @@ class Runner:
         workers.submit(lambda: self._run(job))
 
     def go_on(self, command: Repair) -> bool:
-        """The server still wants a repair of an earlier start: queue it as it is sent now, with its time left.
+        """The server still wants a repair of an earlier start: queue it as sent now, with its time left.
 
         Returns whether it waited for that word.
         """

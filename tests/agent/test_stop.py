@@ -129,7 +129,7 @@ def test_a_repair_is_refused_and_a_look_is_not(office: Office, tmp_path: Path) -
 
 
 def test_hello_names_what_the_agent_can_be_asked(office: Office) -> None:
-    assert office.dispatcher.hello().features == ("by_person", "pay_again", "reverse")
+    assert office.dispatcher.hello().features == ("by_person", "max_amount_minor", "pay_again", "reverse")
     office.leave()
 
 
