@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, exists, or_, select
 
 from app.agents import commands
 from app.agents.models import IS_LIVE, Command
@@ -15,25 +15,16 @@ BATCH: Final = 500
 """At most so many commands of a kind a sweep: the rest waits for the next."""
 
 
-def has_work(session: ReadSession, now: datetime) -> bool:
-    """Return whether a sweep would change anything; a read that needs no lock, of one statement."""
-    return bool(
-        session.scalar(
-            select(or_(*(exists().where(IS_LIVE, condition) for condition in _Overdue(now).conditions)))
-        )
-    )
-
-
 class _Overdue:
-    """The conditions of what time alone decides about live commands."""
+    """The conditions of what time alone decides about live commands, over the values of ``_moments``."""
 
-    def __init__(self, now: datetime) -> None:
-        lease = commands.lease()
+    def __init__(self) -> None:
+        now: BindParameter[datetime] = bindparam("now")
         is_held = Command.state.in_(commands.HELD)
-        self.too_long = and_(is_held, Command.lease_until > now + 2 * lease)
+        self.too_long = and_(is_held, Command.lease_until > bindparam("longest_lease"))
         self.leases = and_(is_held, Command.lease_until < now)
         self.deadlines = Command.deadline_at < now
-        self.silent = and_(Command.state == "sent", Command.sent_at < now - lease)
+        self.silent = and_(Command.state == "sent", Command.sent_at < bindparam("silent_since"))
         self.unwanted = and_(Command.state == "pending", Command.cancel_requested_at.is_not(None))
 
     @property
@@ -42,28 +33,43 @@ class _Overdue:
         return self.too_long, self.leases, self.deadlines, self.silent, self.unwanted
 
 
+_OVERDUE: Final = _Overdue()
+_HAS_WORK: Final = select(or_(*(exists().where(IS_LIVE, condition) for condition in _OVERDUE.conditions)))
+"""Asked each second, so built once."""
+
+
+def _moments(now: datetime) -> dict[str, datetime]:
+    lease = commands.lease()
+    return {"now": now, "longest_lease": now + 2 * lease, "silent_since": now - lease}
+
+
+def has_work(session: ReadSession, now: datetime) -> bool:
+    """Return whether a sweep would change anything; a read that needs no lock, of one statement."""
+    return bool(session.scalar(_HAS_WORK, _moments(now)))
+
+
 def sweep(session: WorkSession, now: datetime) -> int:
     """End what is overdue: leases, deadlines, sent commands never answered, and cancels of what came back.
 
     Returns how many commands changed.
     """
-    due = _Overdue(now)
-    for command in _batch(session, due.too_long):
+    due, moments = _OVERDUE, _moments(now)
+    for command in _batch(session, due.too_long, moments):
         # The clock was put back: a lease that ends by the old one would outlive its agent.
         command.lease_until = now + commands.lease()
-    leases = _batch(session, due.leases)
+    leases = _batch(session, due.leases, moments)
     for command in leases:
         _end_lease(session, command, now)
-    overdue = _batch(session, due.deadlines)
+    overdue = _batch(session, due.deadlines, moments)
     for command in overdue:
         outcome = "expired" if command.accepted_at is None else "indeterminate"
         commands.close(
             session, command, outcome, now, LOST if command.error == LOST else "its deadline passed"
         )
-    silent = _batch(session, due.silent)
+    silent = _batch(session, due.silent, moments)
     for command in silent:
         command.state, command.sent_at = "pending", None
-    unwanted = _batch(session, due.unwanted)
+    unwanted = _batch(session, due.unwanted, moments)
     for command in unwanted:
         commands.close(session, command, commands.outcome_unsent(command), now, command.error)
     changed = len(leases) + len(overdue) + len(silent) + len(unwanted)
@@ -88,13 +94,15 @@ def _end_lease(session: WorkSession, command: Command, now: datetime) -> None:
         command.sent_at = command.lease_until = None
 
 
-def _batch(session: WorkSession, condition: ColumnElement[bool]) -> list[Command]:
+def _batch(
+    session: WorkSession, condition: ColumnElement[bool], moments: dict[str, datetime]
+) -> list[Command]:
     """Return the live commands of which the condition holds, at most BATCH.
 
     Ordered by a column of a partial index: by ``seq`` SQLite would read every command there ever was.
     """
     return list(
         session.scalars(
-            select(Command).where(IS_LIVE, condition).order_by(Command.deadline_at).limit(BATCH)
+            select(Command).where(IS_LIVE, condition).order_by(Command.deadline_at).limit(BATCH), moments
         ).all()
     )

@@ -7,6 +7,7 @@ Only repairs are held back: to collect and to verify is to read, and harmless.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 
@@ -14,6 +15,10 @@ from app.agents import service
 from app.agents.models import IS_STANDING, Agent, Command, Stop
 from app.errors import ConflictError
 from app.keyset import ReadSession
+
+_STANDING: Final = select(Stop.scope, Stop.group_id, Stop.agent_id).where(IS_STANDING)
+_STOPPED_HERE: Final = select(Agent.id).where(Agent.stopped_here.is_not(None))
+"""Asked again and again, so built once."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,8 @@ def list_standing(session: ReadSession, group_ids: Sequence[int] | None = None) 
 
 def read_holds(session: ReadSession) -> Holds:
     """Return whom stops hold back. Two reads of small indexes."""
-    rows = session.execute(select(Stop.scope, Stop.group_id, Stop.agent_id).where(IS_STANDING)).all()
-    stopped_here = session.scalars(select(Agent.id).where(Agent.stopped_here.is_not(None)))
+    rows = session.execute(_STANDING).all()
+    stopped_here = session.scalars(_STOPPED_HERE)
     return Holds(
         is_for_all=any(row.scope == "all" for row in rows),
         group_ids=frozenset(row.group_id for row in rows if row.scope == "group"),

@@ -3,9 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from sqlalchemy import ColumnElement, CursorResult, and_, delete, exists, func, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Integer,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    select,
+    tuple_,
+)
 
 from app.agents.models import LIVE, Command, Frame, ReceivedMessage
 from app.extensions import Base
@@ -37,103 +48,135 @@ class Ages(Protocol):
     def tick_days(self) -> float: ...
 
 
+class _Kind:
+    """Rows of one kind. ``old``: which of them are the next batch, over the values of a sweep."""
+
+    def __init__(self, model: type[Base], old: ColumnElement[bool]) -> None:
+        self.look = select(exists().where(old).select_from(model))
+        self.deletion = delete(model).where(old)
+
+
 @dataclass(frozen=True)
 class Sweep:
-    """One kind of row that grows old. ``find`` returns the condition of the next batch, None for none."""
+    """One kind of row that grows old. ``find`` returns the values that say how old, None where none is."""
 
-    model: type[Base]
-    find: Callable[[ReadSession], ColumnElement[bool] | None]
+    kind: _Kind
+    find: Callable[[ReadSession], dict[str, Any] | None]
 
     def has_work(self, session: ReadSession) -> bool:
         """Return whether a batch would delete anything; a read that needs no lock."""
-        old = self.find(session)
-        return old is not None and bool(session.scalar(select(exists().where(old).select_from(self.model))))
+        values = self.find(session)
+        return values is not None and bool(session.scalar(self.kind.look, values))
 
     def delete_batch(self, session: WorkSession) -> int:
         """Delete one batch; return how many rows went: a full batch means that more may follow."""
-        old = self.find(session)
-        if old is None:
+        values = self.find(session)
+        if values is None:
             return 0
-        done = session.execute(
-            delete(self.model).where(old), execution_options={"synchronize_session": False}
-        )
+        done = session.execute(self.kind.deletion, values, execution_options={"synchronize_session": False})
         assert isinstance(done, CursorResult)
         return done.rowcount
 
 
 def sweeps(ages: Ages, now: datetime) -> tuple[Sweep, ...]:
     """Return one sweep for each kind of row that grows old."""
-    heartbeats_before = now - timedelta(days=ages.heartbeat_frame_days)
     frames_before = now - timedelta(days=ages.frame_days)
-    messages_before = now - timedelta(days=ages.received_message_days)
-    logins_before = now - LOGIN_LASTS
-    ticks_before = now - timedelta(days=ages.tick_days)
     return (
-        Sweep(Frame, lambda _: _old_heartbeats(heartbeats_before)),
-        Sweep(Frame, lambda _: _old_frames(frames_before)),
-        Sweep(Frame, lambda session: _frames_beyond(session, ages.frame_rows_cap)),
-        Sweep(ReceivedMessage, lambda _: _old_messages(messages_before)),
-        Sweep(Command, lambda _: _old_verifies(frames_before)),
-        Sweep(Tick, lambda _: _old_ticks(ticks_before)),
-        Sweep(EndedLogin, lambda _: _old_logins(logins_before)),
-        Sweep(BegunRepair, lambda session: _old_begun(session, now - COUNTED)),
+        _before(_HEARTBEATS, now - timedelta(days=ages.heartbeat_frame_days)),
+        _before(_FRAMES, frames_before),
+        Sweep(_FRAMES_BEYOND, lambda session: _beyond(session, ages.frame_rows_cap)),
+        _before(_MESSAGES, now - timedelta(days=ages.received_message_days)),
+        _before(_VERIFIES, frames_before),
+        _before(_TICKS, now - timedelta(days=ages.tick_days)),
+        _before(_LOGINS, now - LOGIN_LASTS),
+        Sweep(_BEGUN, lambda session: _begun(session, now - COUNTED)),
     )
 
 
-def _old_heartbeats(before: datetime) -> ColumnElement[bool]:
+def _before(kind: _Kind, before: datetime) -> Sweep:
+    return Sweep(kind, lambda _: {"before": before, "batch": BATCH})
+
+
+def _beyond(session: ReadSession, cap: int) -> dict[str, Any] | None:
+    # Two queries: asked for both at once, SQLite reads every id.
+    newest, first = session.scalar(_NEWEST_FRAME), session.scalar(_FIRST_FRAME)
+    if newest is None or first is None or newest - first < cap:
+        return None
+    return {"last": newest - cap, "batch": BATCH}
+
+
+def _begun(session: ReadSession, before: datetime) -> dict[str, Any] | None:
+    # Ids rise with time, one by one: the oldest are looked at, whatever is kept.
+    first = session.scalar(_FIRST_BEGUN)
+    return None if first is None else {"end": first + BATCH, "before": before}
+
+
+_AT_ONCE: Final = bindparam("batch", type_=Integer())
+
+
+def _old_heartbeats() -> ColumnElement[bool]:
     # By the index on (type, id): ids rise with time, so the oldest of the type are looked at first.
     oldest = (
-        select(Frame.id, Frame.at).where(Frame.type.in_(HEARTBEAT_TYPES)).order_by(Frame.id).limit(BATCH)
+        select(Frame.id, Frame.at).where(Frame.type.in_(HEARTBEAT_TYPES)).order_by(Frame.id).limit(_AT_ONCE)
     ).subquery()
-    return Frame.id.in_(select(oldest.c.id).where(oldest.c.at < before))
+    return Frame.id.in_(select(oldest.c.id).where(oldest.c.at < bindparam("before")))
 
 
-def _old_verifies(before: datetime) -> ColumnElement[bool]:
+def _old_verifies() -> ColumnElement[bool]:
     # A Verify writes nothing and is asked again and again; its frames go at the same age. A Repair stays: the
     # fence of the trade's next one is counted from it.
     oldest = (
         select(Command.seq, Command.created_at, Command.state)
         .where(Command.type == "Verify")
         .order_by(Command.seq)
-        .limit(BATCH)
+        .limit(_AT_ONCE)
     ).subquery()
-    old = select(oldest.c.seq).where(oldest.c.created_at < before, oldest.c.state.not_in(LIVE))
-    return Command.seq.in_(old)
+    is_old = oldest.c.created_at < bindparam("before")
+    return Command.seq.in_(select(oldest.c.seq).where(is_old, oldest.c.state.not_in(LIVE)))
 
 
-def _old_frames(before: datetime) -> ColumnElement[bool]:
-    return Frame.id.in_(select(Frame.id).where(Frame.at < before).order_by(Frame.at).limit(BATCH))
+def _old_frames() -> ColumnElement[bool]:
+    oldest = select(Frame.id).where(Frame.at < bindparam("before")).order_by(Frame.at)
+    return Frame.id.in_(oldest.limit(_AT_ONCE))
 
 
-def _frames_beyond(session: ReadSession, cap: int) -> ColumnElement[bool] | None:
-    # Two queries: asked for both at once, SQLite reads every id.
-    newest, first = session.scalar(select(func.max(Frame.id))), session.scalar(select(func.min(Frame.id)))
-    if newest is None or first is None or newest - first < cap:
-        return None
-    return Frame.id.in_(select(Frame.id).where(Frame.id <= newest - cap).order_by(Frame.id).limit(BATCH))
+def _frames_beyond() -> ColumnElement[bool]:
+    oldest = select(Frame.id).where(Frame.id <= bindparam("last")).order_by(Frame.id)
+    return Frame.id.in_(oldest.limit(_AT_ONCE))
 
 
-def _old_messages(before: datetime) -> ColumnElement[bool]:
+def _old_messages() -> ColumnElement[bool]:
     key = tuple_(ReceivedMessage.agent_id, ReceivedMessage.message_id)
     oldest = (
         select(ReceivedMessage.agent_id, ReceivedMessage.message_id)
-        .where(ReceivedMessage.at < before)
+        .where(ReceivedMessage.at < bindparam("before"))
         .order_by(ReceivedMessage.at)
-        .limit(BATCH)
+        .limit(_AT_ONCE)
     )
     return key.in_(oldest)
 
 
-def _old_ticks(before: datetime) -> ColumnElement[bool]:
-    return Tick.id.in_(select(Tick.id).where(Tick.at < before).order_by(Tick.at).limit(BATCH))
+def _old_ticks() -> ColumnElement[bool]:
+    return Tick.id.in_(select(Tick.id).where(Tick.at < bindparam("before")).order_by(Tick.at).limit(_AT_ONCE))
 
 
-def _old_begun(session: ReadSession, before: datetime) -> ColumnElement[bool]:
-    # Ids rise with time, one by one: the oldest are looked at, whatever is kept.
-    first = session.scalar(select(func.min(BegunRepair.id)))
-    return and_(BegunRepair.id < (first or 0) + BATCH, BegunRepair.begun_at < before)
+def _old_begun() -> ColumnElement[bool]:
+    return and_(BegunRepair.id < bindparam("end"), BegunRepair.begun_at < bindparam("before"))
 
 
-def _old_logins(before: datetime) -> ColumnElement[bool]:
-    oldest = select(EndedLogin.login_id).where(EndedLogin.at < before).order_by(EndedLogin.at).limit(BATCH)
-    return EndedLogin.login_id.in_(oldest)
+def _old_logins() -> ColumnElement[bool]:
+    oldest = select(EndedLogin.login_id).where(EndedLogin.at < bindparam("before")).order_by(EndedLogin.at)
+    return EndedLogin.login_id.in_(oldest.limit(_AT_ONCE))
+
+
+_HEARTBEATS: Final = _Kind(Frame, _old_heartbeats())
+_FRAMES: Final = _Kind(Frame, _old_frames())
+_FRAMES_BEYOND: Final = _Kind(Frame, _frames_beyond())
+_MESSAGES: Final = _Kind(ReceivedMessage, _old_messages())
+_VERIFIES: Final = _Kind(Command, _old_verifies())
+_TICKS: Final = _Kind(Tick, _old_ticks())
+_LOGINS: Final = _Kind(EndedLogin, _old_logins())
+_BEGUN: Final = _Kind(BegunRepair, _old_begun())
+_NEWEST_FRAME: Final = select(func.max(Frame.id))
+_FIRST_FRAME: Final = select(func.min(Frame.id))
+_FIRST_BEGUN: Final = select(func.min(BegunRepair.id))

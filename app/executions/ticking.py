@@ -31,6 +31,19 @@ FIRST_CONNECT_PATIENCE: Final = timedelta(seconds=5)
 VERIFY_AGAIN_AFTER: Final = timedelta(seconds=30)
 """A cron of every few seconds does not ask production about the same waiting trade each time."""
 
+_NEVER_COLLECTED: Final = select(CollectionSchedule).where(
+    CollectionSchedule.is_enabled,
+    CollectionSchedule.runs_on_first_connect,
+    ~exists().where(
+        CollectionRun.group_id == CollectionSchedule.group_id,
+        or_(
+            CollectionRun.trigger == "first_start",
+            CollectionRun.state.in_((*collections.LIVE_RUN_STATES, "finished", "incomplete")),
+        ),
+    ),
+)
+"""The schedules of groups whose first collection has not begun; asked each second, so built once."""
+
 
 @dataclass(frozen=True)
 class TickPage:
@@ -198,17 +211,7 @@ def start_first_collections(session: WorkSession, now: datetime) -> int:
 
 
 def _first_collections(session: ReadSession, now: datetime) -> list[CollectionSchedule]:
-    has_begun = or_(
-        CollectionRun.trigger == "first_start",
-        CollectionRun.state.in_((*collections.LIVE_RUN_STATES, "finished", "incomplete")),
-    )
-    schedules = session.scalars(
-        select(CollectionSchedule).where(
-            CollectionSchedule.is_enabled,
-            CollectionSchedule.runs_on_first_connect,
-            ~exists().where(CollectionRun.group_id == CollectionSchedule.group_id, has_begun),
-        )
-    ).unique()
+    schedules = session.scalars(_NEVER_COLLECTED).unique()
     return [one for one in schedules if one.group.is_enabled and _are_connected(session, one.group_id, now)]
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import CursorResult, select, tuple_, update
+from sqlalchemy import CursorResult, bindparam, select, tuple_, update
 
 from app.keyset import ReadSession
 from app.plans.models import CollectionSchedule, Plan, Tick
@@ -15,6 +15,18 @@ from app.unit_of_work import WorkSession
 
 MISSED_CAP: Final = 1000
 """Missed due times are counted no further; nobody needs to know that it was more."""
+
+_DUE_PLANS: Final = (
+    select(Plan)
+    .where(Plan.next_due_at <= bindparam("now"), Plan.mode == "auto", Plan.state == "normal")
+    .order_by(Plan.level.desc(), Plan.next_due_at, Plan.id)
+)
+_DUE_SCHEDULES: Final = (
+    select(CollectionSchedule)
+    .where(CollectionSchedule.next_due_at <= bindparam("now"), CollectionSchedule.is_enabled)
+    .order_by(CollectionSchedule.next_due_at, CollectionSchedule.id)
+)
+"""Asked each second, so built once."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +47,13 @@ class Due:
 
 def due_plans(session: ReadSession, now: datetime) -> list[Due]:
     """Return the due times of auto plans in state normal, of the most important plans first."""
-    plans = session.scalars(
-        select(Plan)
-        .where(Plan.next_due_at <= now, Plan.mode == "auto", Plan.state == "normal")
-        .order_by(Plan.level.desc(), Plan.next_due_at, Plan.id)
-    ).unique()
+    plans = session.scalars(_DUE_PLANS, {"now": now}).unique()
     return [_due("plan", plan.id, plan.next_due_at, plan.retry_cron, plan.zone, now) for plan in plans]
 
 
 def due_schedules(session: ReadSession, now: datetime) -> list[Due]:
     """Return the due times of enabled collection schedules."""
-    schedules = session.scalars(
-        select(CollectionSchedule)
-        .where(CollectionSchedule.next_due_at <= now, CollectionSchedule.is_enabled)
-        .order_by(CollectionSchedule.next_due_at, CollectionSchedule.id)
-    ).unique()
+    schedules = session.scalars(_DUE_SCHEDULES, {"now": now}).unique()
     return [_due("schedule", one.id, one.next_due_at, one.cron, one.zone, now) for one in schedules]
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from unittest.mock import patch
 
 import time_machine
-from sqlalchemy import func, select
+from sqlalchemy import exists, or_, select
 
 from agent import failpoints
 from agent.adapters.bank_http import HttpBank
@@ -47,6 +47,14 @@ LEAP: Final = 3600.0
 LEAPS: Final = 30
 COLLECT_EVERY: Final = 600.0
 ENDED: Final = ("repaired", "healed", "ignored", "needs_human", "exhausted")
+_IS_AT_WORK: Final = select(
+    or_(
+        exists().where(IS_LIVE).select_from(Command),
+        exists().where(IS_LIVE_RUN).select_from(CollectionRun),
+    )
+)
+_STATES: Final = select(Anomaly.trade_no, Anomaly.state)
+"""Asked after each moment of a schedule, so built once."""
 
 
 class _Fate:
@@ -271,11 +279,11 @@ class Schedule:
                 db.session.remove()
 
     def _has_ended(self) -> bool:
-        live = db.session.scalar(select(func.count()).where(IS_LIVE).select_from(Command))
-        runs = db.session.scalar(select(func.count()).where(IS_LIVE_RUN).select_from(CollectionRun))
-        states = dict(db.session.execute(select(Anomaly.trade_no, Anomaly.state)).all())
+        if db.session.scalar(_IS_AT_WORK):
+            return False
+        states = dict(db.session.execute(_STATES).all())
         known = all(one.trade_no in states for one in self.loaded)
-        if live or runs or not known or any(state not in ENDED for state in states.values()):
+        if not known or any(state not in ENDED for state in states.values()):
             return False
         here = [agent for agent in self.agents if agent not in self.lost]
         return all(agent.journal is not None and not agent.journal.outbox_length() for agent in here)
