@@ -84,11 +84,20 @@ class AgentProcess(Process):
         self._network = network
         self._life = life
         self.journal: Journal | None = None
+        self._paused = 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Stop its machine for so long; its own clock stands still with it."""
+        self._paused += self.loom.freeze(self, seconds)
+        self.loom.note(f"{self.name} is paused for {seconds:g} s")
+
+    def _monotonic(self) -> float:
+        return self.loom.monotonic() - self._paused
 
     def _start(self) -> None:
         loom, chance = self.loom, self.loom.chance
         settings = RepairSettings(
-            sys_code="PBAP", stuck_after=timedelta(minutes=30), monotonic=loom.monotonic
+            sys_code="PBAP", stuck_after=timedelta(minutes=30), monotonic=self._monotonic
         )
         work = ProductionWork(self.name, self._life.ports, settings, FIXERS)
         self.journal = journal = Journal(self._life.journal)
@@ -99,7 +108,7 @@ class AgentProcess(Process):
             outbox,
             Waker(waker),  # type: ignore[arg-type]  # a waker for strands
             backoff=Backoff(chance.random),
-            monotonic=loom.monotonic,
+            monotonic=self._monotonic,
             dial=self._network.dial,
             wait=lambda wire, seconds: wire.wait(waker, seconds),  # type: ignore[attr-defined]
             pause=loom.sleep,
@@ -112,7 +121,7 @@ class AgentProcess(Process):
             link.hint,
             link.is_live,
             workers=self._life.workers,
-            monotonic=loom.monotonic,
+            monotonic=self._monotonic,
             crew=lambda name, count: Crew(self, name, count),
         )
         identity = Identity(name=self.name, boot_id=f"{self.name}-{self.boots}", version="sim", host="sim")

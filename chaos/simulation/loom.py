@@ -63,6 +63,7 @@ class Loom:
         self._timers: list[tuple[float, int, Strand, int]] = []
         self._count = 0
         self._strands: list[Strand] = []
+        self._thaws_at: dict[str, float] = {}
 
     def monotonic(self) -> float:
         """Seconds since the schedule began."""
@@ -104,6 +105,12 @@ class Loom:
         self._strands = [one for one in self._strands if not one.is_over]
         self._ready = [one for one in self._ready if not one.is_over]
 
+    def freeze(self, owner: Owner, seconds: float) -> float:
+        """Let no strand of a process go on for so long; return by how much longer that is than it was."""
+        thawed_at = max(self.seconds, self._thaws_at.get(owner.name, 0.0))
+        self._thaws_at[owner.name] = max(thawed_at, self.seconds + seconds)
+        return self._thaws_at[owner.name] - thawed_at
+
     def sleep(self, seconds: float) -> None:
         """Let ``seconds`` pass."""
         self._wait(seconds)
@@ -128,10 +135,12 @@ class Loom:
     def _wait(self, seconds: float) -> None:
         strand = self._mine()
         if seconds < FOREVER:
-            self._count += 1
-            at = self.seconds + max(0.0, seconds)
-            heapq.heappush(self._timers, (at, self._count, strand, strand.turn))
+            self._wake_at(self.seconds + max(0.0, seconds), strand)
         self._switch(strand)
+
+    def _wake_at(self, at: float, strand: Strand) -> None:
+        self._count += 1
+        heapq.heappush(self._timers, (at, self._count, strand, strand.turn))
 
     def _mine(self) -> Strand:
         assert self.current is not None, "only a strand waits"
@@ -177,6 +186,9 @@ class Loom:
         self._ready[index] = self._ready[-1]
         self._ready.pop()
         strand.is_ready = False
+        if (thaws_at := self._thaws_at.get(strand.owner.name, 0.0)) > self.seconds:
+            self._wake_at(thaws_at, strand)
+            return
         strand.turn += 1
         if strand.is_over or strand.owner.is_dead:
             return

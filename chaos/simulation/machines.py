@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from app.agents.models import Command
-from chaos.simulation.moments import at_command, wait_for_repair
+from chaos.simulation.moments import at_command, holder_of, wait_for_repair
 from chaos.simulation.processes import Process
 
 if TYPE_CHECKING:
@@ -41,8 +41,24 @@ def part(schedule: "Schedule") -> None:
 
 
 def stall(schedule: "Schedule") -> None:
-    """The clock leaps: a suspended machine, or a clock set right."""
-    schedule.loom.leap(schedule.chance.choice(LEAPS))
+    """The clock leaps: all is suspended, or a clock set right. Or one agent's machine is paused."""
+    if schedule.chance.random() < 0.5:
+        schedule.loom.leap(schedule.chance.choice(LEAPS))
+    else:
+        schedule.counts["machine paused"] += 1
+        pause(schedule)
+
+
+def pause(schedule: "Schedule") -> None:
+    """The machine of an agent is paused amid its repair and its clock stands still with it; others go on."""
+    while not (trade_no := wait_for_repair(schedule, "AND step.state = 'intended'")):
+        if not schedule.is_rough:
+            return
+    holder, seconds = holder_of(schedule, trade_no), schedule.chance.choice(LEAPS)
+    for agent in schedule.agents:
+        if agent.name == holder:
+            agent.pause(seconds)
+    schedule.failer.wakes_at = max(schedule.failer.wakes_at, schedule.loom.seconds + seconds)
 
 
 def kill_collecting(schedule: "Schedule") -> None:

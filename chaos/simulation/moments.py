@@ -35,6 +35,16 @@ def wait_for_repair(schedule: "Schedule", of_step: str = "") -> str:
     return ""
 
 
+def holder_of(schedule: "Schedule", trade_no: str) -> str:
+    """Return the name of the agent that holds the repair of a trade, '' where none does."""
+    path = schedule.world.production(GROUP).engine.url.database or ""
+    held = "SELECT agent FROM piculus_repair WHERE trade_no = ?"
+    with sqlite3.connect(path) as production:
+        found = production.execute(held, (trade_no,)).fetchone()
+    production.close()
+    return str(found[0]) if found else ""
+
+
 def at_command(schedule: "Schedule", is_wanted: ColumnElement[bool], act: Callable[[], None]) -> None:
     """Do something, once, as soon as an agent has taken such a command."""
     held = select(Command.id).where(Command.state.in_(("accepted", "running")), is_wanted)

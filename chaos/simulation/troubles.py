@@ -35,8 +35,9 @@ SCRIPTED: Final[dict[str, Trouble]] = {
     "person cancels at once": people.cancel_at_once,
     "agent killed in a collection": machines.kill_collecting,
     "reversed when unpaid": people.reverse_when_unpaid,
+    "machine paused": machines.pause,
 }
-"""What brings a schedule to points that it would not come to by itself; no seed draws these."""
+"""What brings a schedule to points that it would not come to by itself, or seldom; no seed draws these."""
 
 
 def make_trouble(schedule: "Schedule", kinds: tuple[str, ...]) -> None:
