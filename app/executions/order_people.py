@@ -1,22 +1,24 @@
 """Who may order that money moves, and who is another person than the one who asked."""
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from app.audit.models import AuditEntry
 from app.audit.service import Actor
 from app.errors import ConflictError, ForbiddenError
 from app.executions.order_models import MoneyOrder
 from app.keyset import ReadSession
-from app.users.models import User
+from app.users.models import ROLES, User
 from app.users.service import visible_group_ids
 
 ROLE: Final = "operator"
 ACCOUNT_IS_NEW_FOR: Final = timedelta(days=7)
-"""So long whoever made an account, or reset its password, may still know it."""
-MAKES_ONE_KNOW_IT: Final = ("user.create", "user.reset_password", "user.enable")
+"""So long whoever made an account, let it in again, raised it or reset its password may be behind it."""
+LINKS: Final = ("user.create", "user.reset_password", "user.enable", "user.update")
 
 
 def person_of(session: ReadSession, actor: Actor, group_id: int) -> User:
@@ -41,32 +43,58 @@ def is_surely_another(session: ReadSession, person_id: int, other_id: int, now: 
     one, other = session.get(User, person_id), session.get(User, other_id)
     if one is None or other is None or one.id == other.id or _names(one) & _names(other):
         return False
-    return not _may_know_each_other(session, one, other, now)
+    return not _who_may_be_both(session, one, other, now)
 
 
 def require_another(session: ReadSession, order: MoneyOrder, person: User, now: datetime) -> None:
     """Raise ConflictError unless ``person`` is surely another one than the proposer.
 
-    order_own: the same account, or one whose name or shown name is the same; order_own_account: one of the
-    two made the other's account or reset its password lately, and could have used both.
+    order_own: the same account, or one whose name or shown name is the same; order_own_account: somebody, one
+    of the two or a third one, could have used both, through accounts made, let in again, raised, or given a
+    new password lately.
     """
     proposer = session.get(User, order.proposed_by_id)
     if proposer is None or person.id == proposer.id or _names(person) & _names(proposer):
         raise ConflictError("order_own")
-    if _may_know_each_other(session, proposer, person, now):
-        raise ConflictError("order_own_account", days=ACCOUNT_IS_NEW_FOR.days)
+    both = _who_may_be_both(session, proposer, person, now)
+    if both:
+        names = session.scalars(select(User.username).where(User.id.in_(both)).order_by(User.id))
+        raise ConflictError("order_own_account", days=ACCOUNT_IS_NEW_FOR.days, who=", ".join(names))
 
 
-def _may_know_each_other(session: ReadSession, one: User, other: User, now: datetime) -> bool:
-    """Whether one of the two may still know the other's password."""
-    pairs = ((one.id, other.id), (other.id, one.id))
-    known = select(AuditEntry.id).where(
-        AuditEntry.action.in_(MAKES_ONE_KNOW_IT),
+def _who_may_be_both(session: ReadSession, one: User, other: User, now: datetime) -> set[int]:
+    """Return the ids of the accounts whose holder may be behind both, however many accounts lie between."""
+    makers: dict[int, set[int]] = defaultdict(set)
+    links = select(AuditEntry).where(
+        AuditEntry.action.in_(LINKS),
         AuditEntry.object_type == "user",
         AuditEntry.at > now - ACCOUNT_IS_NEW_FOR,
-        or_(*((AuditEntry.actor_id == maker) & (AuditEntry.object_id == str(of)) for maker, of in pairs)),
+        AuditEntry.actor_id.is_not(None),
     )
-    return session.scalars(known.limit(1)).first() is not None
+    for entry in session.scalars(links):
+        if entry.actor_id is not None and (entry.action != "user.update" or _is_raise(entry.detail)):
+            makers[int(entry.object_id)].add(entry.actor_id)
+    return _behind(one.id, makers) & _behind(other.id, makers)
+
+
+def _behind(account_id: int, makers: Mapping[int, Collection[int]]) -> set[int]:
+    """Return the account, those whose holders could have used it, those behind these, and so on."""
+    found, left = set[int](), [account_id]
+    while left:
+        account = left.pop()
+        if account not in found:
+            found.add(account)
+            left.extend(makers.get(account, ()))
+    return found
+
+
+def _is_raise(changed: Mapping[str, Any]) -> bool:
+    """Whether a change of an account lets it do or see more: a higher role, another group, or all of them."""
+    before, after = changed.get("role", (ROLES[0], ROLES[0]))
+    groups_before, groups_after = changed.get("groups", ((), ()))
+    _, sees_all = changed.get("sees_all_groups", (False, False))
+    is_higher = ROLES.index(after) > ROLES.index(before)
+    return is_higher or bool(sees_all) or bool({*groups_after} - {*groups_before})
 
 
 def _names(user: User) -> set[str]:

@@ -10,12 +10,15 @@ from sqlalchemy import select
 
 from agent import unpaid
 from agent.facts import BankFact, BankState, RequestFact
+from app.audit.models import AuditEntry
 from app.doubts import NEXT_STEPS
 from app.executions.order_models import MoneyOrder
 from app.extensions import db
+from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup, User
 from tests.app.executions.unpaid import change, make_world, plant, read_order, unpaid_facts
 from tests.app.visitor import Visitor, visitor_of
+from tests.factories import NOW
 
 LARGE = 250_000
 NUMBER = "TX20260301000099"
@@ -239,9 +242,28 @@ def test_who_made_the_account_is_told_so_before_a_reason_is_typed(
     li_na_id = db.session.scalars(select(User.id).where(User.username == "li.na")).one()
     admin.post(f"/users/{li_na_id}/reset", {"reason": "忘记密码"})
     opened = admin.get(f"/exceptions/orders/{order_id}/confirm").text
-    assert "不能互相复核" in opened
+    assert "boss 在 7 天内新建、启用过账号" in opened
+    assert "不能互相复核，请另找一个人" in opened
     assert 'name="reason"' not in opened
     assert 'name="reason"' in admin.get(f"/exceptions/orders/{order_id}/reject").text
+    admin.post("/locale", {"locale": "en"})
+    assert "boss may hold both accounts" in admin.get(f"/exceptions/orders/{order_id}/confirm").text
+
+
+def test_one_admin_does_not_order_and_confirm_through_two_accounts(
+    app: Flask, li_na: Visitor, wang: Visitor, group: SystemGroup
+) -> None:
+    admin = visitor_of(app, "boss", "admin")
+    order_id = propose(li_na, plant(group, amount=LARGE))
+    for identity in db.session.scalars(select(User.id).where(User.username.in_(("li.na", "wang.qiang")))):
+        with unit_of_work() as session:
+            of = {"action": "user.enable", "object_type": "user", "object_id": str(identity)}
+            boss = session.scalars(select(User).where(User.username == "boss")).one()
+            session.add(AuditEntry(at=NOW, actor_id=boss.id, actor_name="boss", **of))
+    answer = wang.post(f"/exceptions/orders/{order_id}/confirm", {"reason": "核对过"})
+    assert answer.status_code == 409
+    assert "boss 在 7 天内" in answer.text
+    assert 'name="reason"' not in admin.get(f"/exceptions/orders/{order_id}/confirm").text
 
 
 def test_a_limit_that_was_saved_stands_on_the_page_at_once(app: Flask, group: SystemGroup) -> None:

@@ -262,6 +262,81 @@ def test_whoever_may_still_know_the_others_password_does_not_count(
     assert confirm(order_id, wang) == "issued"
 
 
+def link(maker: Actor, account: Actor, action: str = "user.create", **detail: Any) -> None:
+    """The audit's line of what one account has done to another."""
+    of = {"action": action, "object_type": "user", "object_id": str(account.id), "detail": detail}
+    with unit_of_work() as session:
+        session.add(AuditEntry(at=NOW - timedelta(days=1), actor_id=maker.id, actor_name=maker.name, **of))
+
+
+def test_nobody_confirms_through_an_account_that_theirs_has_made(
+    group: SystemGroup, li_na: Actor, wang: Actor
+) -> None:
+    chen, zhao = operator("chen"), operator("zhao")
+    order_id = propose(plant(group, amount=LARGE), li_na)
+    link(li_na, chen)
+    link(chen, zhao, "user.reset_password")
+    link(zhao, wang, "user.enable")
+    with pytest.raises(ConflictError, match="order_own_account") as refused:
+        confirm(order_id, wang)
+    assert refused.value.params["who"] == "li.na"
+    assert confirm(order_id, operator("sun")) == "issued"
+
+
+def test_a_third_one_who_may_hold_both_accounts_counts_for_both(
+    group: SystemGroup, li_na: Actor, wang: Actor
+) -> None:
+    boss = operator("boss")
+    order_id = propose(plant(group, amount=LARGE), li_na)
+    for account in (li_na, wang):
+        link(boss, account)
+    with pytest.raises(ConflictError, match="order_own_account") as refused:
+        confirm(order_id, wang)
+    assert refused.value.params["who"] == "boss"
+
+
+def test_two_who_have_dealt_with_the_same_account_are_two(
+    group: SystemGroup, li_na: Actor, wang: Actor
+) -> None:
+    chen = operator("chen")
+    link(li_na, chen)
+    link(wang, chen, "user.reset_password")
+    assert confirm(propose(plant(group, amount=LARGE), li_na), wang) == "issued"
+
+
+@pytest.mark.parametrize(
+    ("change", "is_refused"),
+    [
+        ({"role": ["viewer", "operator"]}, True),
+        ({"groups": [[], ["PBAP"]]}, True),
+        ({"sees_all_groups": [False, True]}, True),
+        ({"role": ["admin", "operator"]}, False),
+        ({"groups": [["PBAP", "PBMS"], ["PBAP"]]}, False),
+        ({"display_name": ["", "Wang"]}, False),
+    ],
+)
+def test_whoever_has_raised_an_account_does_not_confirm_with_it(
+    group: SystemGroup, li_na: Actor, wang: Actor, change: dict[str, Any], is_refused: bool
+) -> None:
+    order_id = propose(plant(group, amount=LARGE), li_na)
+    link(li_na, wang, "user.update", **change)
+    if is_refused:
+        with pytest.raises(ConflictError, match="order_own_account"):
+            confirm(order_id, wang)
+    else:
+        assert confirm(order_id, wang) == "issued"
+
+
+def test_a_limit_raised_through_another_account_of_ones_own_does_not_count(
+    group: SystemGroup, li_na: Actor, wang: Actor
+) -> None:
+    chen = operator("chen")
+    link(li_na, chen)
+    link(chen, wang)
+    set_limit(group, 1_000_000, wang)
+    assert read_order(propose(plant(group, amount=LARGE), li_na)).state == "proposed"
+
+
 @pytest.mark.parametrize("who", ["disabled", "viewer", "of another group", "the command line"])
 def test_only_an_enabled_operator_of_the_group_proposes_or_confirms(
     group: SystemGroup, li_na: Actor, who: str
