@@ -374,6 +374,15 @@ class TestClaiming:
         with pytest.raises(FencedError):
             trade_place.trades.claim_repair(claim_of(trade, fence=1, boot_id="boot-2"), "boot-1")
 
+    def test_of_two_orders_at_work_in_one_process_the_older_is_fenced(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        older = trade_place.trades.claim_repair(claim_of(trade))
+        newer = trade_place.trades.claim_repair(claim_of(trade, fence=2))
+        assert older.boot_id == newer.boot_id
+        with pytest.raises(FencedError):
+            trade_place.trades.record_step(older, step_of(trade.trade_no))
+        trade_place.trades.record_step(newer, step_of(trade.trade_no))
+
     def test_a_zombie_is_fenced_from_every_write(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))
         zombie = trade_place.trades.claim_repair(claim_of(trade))
