@@ -22,6 +22,8 @@ PHRASES: Final[tuple[tuple[str, Any], ...]] = (
     ("without a readable time of failing", _("失败时间无法读取")),
     ("at a time before it was asked for", _("失败时间早于请求时间")),
     ("not yet (?P<seconds>[^ ]+) s ago", _("失败不到 %(seconds)s 秒，可能还会变为成功")),
+    ("asked for not yet (?P<seconds>[^ ]+) s ago", _("请求提交不到 %(seconds)s 秒，可能还会变为成功")),
+    ("asked for at no readable time", _("请求时间无法读取")),
     ("status (?P<status>.+)", _("银行状态 %(status)s 不认识")),
     ("amount (?P<amount>-?[0-9]+)", _("金额是 %(amount)s，与交易不符")),
     ("amount (?P<value>.+)", _("金额是 %(value)s，与交易不符")),
@@ -59,6 +61,7 @@ PHRASES: Final[tuple[tuple[str, Any], ...]] = (
     ("the ledger did not answer for this trade", _("账务没有应答这笔交易")),
     ("the account does not hold (?P<amount>[0-9]+) fen", _("账户余额不足 %(amount)s")),
     ("paid already", _("已经出款")),
+    ("asked", _("已提交银行，尚无答复")),
     ("posted by another", _("已由别处记账")),
     ("production wrote the row", _("生产系统已写好记录")),
 )

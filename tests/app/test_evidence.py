@@ -17,6 +17,15 @@ from app.evidence import evidence_words
             "inquiry: failed with E1001, but not yet 60 s ago",
             "向银行查询：失败码 E1001，但失败不到 60 秒，可能还会变为成功",
         ),
+        (
+            "inquiry: failed with E1001, but asked for not yet 60 s ago",
+            "向银行查询：失败码 E1001，但请求提交不到 60 秒，可能还会变为成功",
+        ),
+        (
+            "inquiry: failed with E1001, but asked for at no readable time",
+            "向银行查询：失败码 E1001，但请求时间无法读取",
+        ),
+        ("WD1-P1 · asked", "WD1-P1 · 已提交银行，尚无答复"),
         ("WD1-0: accepted, not finished", "WD1-0: 银行已受理，尚未完成"),
         ("WD1-P1 · success", "WD1-P1 · 成功"),
         ("the account does not hold 3300 fen", "账户余额不足 ¥33.00"),
