@@ -115,6 +115,10 @@ class Dispatcher:
             agent_time=clock.to_iso(clock.now()),
         )
 
+    def is_urgent(self) -> bool:
+        """Whether a repair of an earlier start waits for the server's word."""
+        return self._runner.is_awaiting()
+
     def handle(self, message: ToAgent) -> None:
         """Take one message of the server."""
         if isinstance(message, Ack):

@@ -84,6 +84,10 @@ class Session(Protocol):
         """Take a message of the server; must not wait for long."""
         ...
 
+    def is_urgent(self) -> bool:
+        """Whether work stands still until the server is heard."""
+        ...
+
 
 Dial = Callable[[LinkSettings], AnyWire]
 Wait = Callable[[AnyWire, float], bool]
@@ -158,13 +162,13 @@ class Link:
             except Exception:
                 # The agent's loop: whatever a session stumbles over, the agent must be reachable again.
                 log.exception("the session ended with an unexpected error")
-            self._pause()
+            self._pause(session)
         return Ending.STOPPED
 
-    def _pause(self) -> None:
+    def _pause(self, session: Session) -> None:
         if self._stopping.is_set():
             return
-        seconds = self._backoff.next()
+        seconds = self._backoff.next(is_urgent=session.is_urgent())
         log.info("next connection attempt in %.1f s", seconds)
         self._sleep(seconds)
 

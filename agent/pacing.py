@@ -8,6 +8,8 @@ from typing import Final
 
 BACKOFF_FIRST: Final = 1.0
 BACKOFF_CAP: Final = 30.0
+MOST_HURRIED: Final = 40
+"""So many waits of one agent are not doubled while something is urgent: about half a minute."""
 
 
 class Waker:
@@ -52,13 +54,17 @@ class Backoff:
     def __init__(self, fraction: Callable[[], float] = random.random) -> None:
         self._fraction = fraction
         self._attempt = 0
+        self._hurried = 0
 
-    def next(self) -> float:
-        """Return the seconds to wait before the next attempt."""
+    def next(self, *, is_urgent: bool = False) -> float:
+        """Return the seconds to wait before the next attempt. ``is_urgent``: the first are not doubled."""
+        if is_urgent and self._hurried < MOST_HURRIED:
+            self._hurried += 1
+            return BACKOFF_FIRST * (0.5 + 0.5 * self._fraction())
         span = min(BACKOFF_CAP, BACKOFF_FIRST * 2.0**self._attempt)
         self._attempt = min(self._attempt + 1, 16)
         return span * (0.5 + 0.5 * self._fraction())
 
     def reset(self) -> None:
         """Begin again at one second."""
-        self._attempt = 0
+        self._attempt = self._hurried = 0

@@ -88,6 +88,11 @@ class Runner:
         with self._changed:
             return tuple(dict.fromkeys(job.command_id for job in self._jobs.values() if not job.is_waiting))
 
+    def is_awaiting(self) -> bool:
+        """Whether a repair of an earlier start waits for the server to send it again."""
+        with self._changed:
+            return any(job.is_waiting for job in self._jobs.values())
+
     def is_running(self, key: Key) -> bool:
         """Whether work on this order has begun and not ended."""
         with self._changed:

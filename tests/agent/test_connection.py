@@ -10,7 +10,7 @@ from agent.connection import Ending, Link, LinkSettings
 from agent.envelope import new_id
 from agent.journal import Journal, Unsent
 from agent.outbox import Outbox
-from agent.pacing import Backoff, Waker
+from agent.pacing import MOST_HURRIED, Backoff, Waker
 from agent.protocol import (
     CLOSE_GOING_AWAY,
     CLOSE_PROTOCOL,
@@ -37,7 +37,7 @@ class AtOnce(Backoff):
         super().__init__()
         self.asked = self.resets = 0
 
-    def next(self) -> float:
+    def next(self, *, is_urgent: bool = False) -> float:
         self.asked += 1
         return 0.01
 
@@ -64,6 +64,9 @@ class Listener:
             fixer_codes=(),
             agent_time="2026-03-02T12:00:00Z",
         )
+
+    def is_urgent(self) -> bool:
+        return False
 
     def heartbeat(self) -> Heartbeat:
         return Heartbeat(id=new_id(), agent_time="2026-03-02T12:00:00Z")
@@ -422,6 +425,12 @@ def test_a_reset_begins_at_a_second_again() -> None:
     waits(backoff, 5)
     backoff.reset()
     assert backoff.next() == 1
+
+
+def test_what_is_urgent_waits_no_longer_each_time_for_about_half_a_minute() -> None:
+    backoff = Backoff(lambda: 1.0)
+    hurried = [backoff.next(is_urgent=True) for _ in range(MOST_HURRIED + 3)]
+    assert hurried == [1.0] * MOST_HURRIED + [1, 2, 4]
 
 
 def waits(backoff: Backoff, count: int) -> list[float]:

@@ -180,6 +180,7 @@ def test_without_the_servers_word_a_repair_half_done_waits(desk: Desk, start: St
     agent = start("boot-2")
     agent.settle()
     assert agent.dispatcher.hello().unfinished == ("command",)
+    assert agent.dispatcher.is_urgent()
     agent.dispatcher.heartbeat()
     assert agent.delivered() == []
     agent.leave()
@@ -198,6 +199,7 @@ def test_a_repair_that_is_sent_again_goes_on_and_moves_money_once(desk: Desk, st
     assert [entry.posted_by for entry in desk.production.ledger.entries].count("piculus") == 1
     agent.settle()
     assert agent.dispatcher.hello().unfinished == ()
+    assert not agent.dispatcher.is_urgent()
 
 
 def test_a_repair_the_server_has_given_up_has_no_effect_and_says_how_far_it_came(
