@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 PARTED_SECONDS: Final = (5.0, 40.0, 100.0)
 LEAPS: Final = (30.0, 100.0, 700.0, 4000.0)
+PAUSES: Final = (20.0, 40.0, 100.0, 700.0)
+"""A machine that is paused for longer than a schedule heals is lost."""
 
 
 def kill(schedule: "Schedule") -> None:
@@ -54,7 +56,7 @@ def pause(schedule: "Schedule") -> None:
     while not (trade_no := wait_for_repair(schedule, "AND step.state = 'intended'")):
         if not schedule.is_rough:
             return
-    holder, seconds = holder_of(schedule, trade_no), schedule.chance.choice(LEAPS)
+    holder, seconds = holder_of(schedule, trade_no), schedule.chance.choice(PAUSES)
     for agent in schedule.agents:
         if agent.name == holder:
             agent.pause(seconds)

@@ -5,8 +5,10 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import create_engine, text
 
+from agent.adapters.ddl import ddl
 from agent.adapters.names import RequestColumns
 from agent.adapters.trade_db import SqlTrades
+from sandbox.statements import split_statements
 from tests.databases import databases
 
 
@@ -21,6 +23,8 @@ def test_the_blanks_of_a_char_column_are_no_part_of_a_request_number(tmp_path: P
             connection.execute(text(f'CREATE TABLE "TPBAP_BANK_REQUEST" ({typed})'))
             insert_of = f'INSERT INTO "TPBAP_BANK_REQUEST" VALUES ({", ".join(["%s"] * len(values))})'
             connection.exec_driver_sql(insert_of, values)
+            for statement in split_statements(ddl("postgresql")):
+                connection.execute(text(statement))
         engine.dispose()
         trades = SqlTrades(url)
         found = trades.bank_requests(["WD12345678"])
