@@ -7,10 +7,12 @@ from typing import Final, assert_never
 import msgspec
 
 from agent import clock
+from agent.answers import Started
 from agent.envelope import new_id, rejected
 from agent.errors import AgentError, JournalError
 from agent.jobs import describe
 from agent.journal import Journal
+from agent.message import Message
 from agent.orders import Entry, command_id_of, key_of
 from agent.outbox import Outbox
 from agent.protocol import (
@@ -23,10 +25,8 @@ from agent.protocol import (
     Heartbeat,
     Hello,
     Log,
-    Message,
     Rejected,
     Repair,
-    Started,
     ToAgent,
     Verify,
     Welcome,

@@ -18,6 +18,7 @@ from agent.envelope import rejection_of
 from agent.errors import JournalError, ProtocolError
 from agent.failpoints import Failpoint
 from agent.journal import Unsent
+from agent.message import Message
 from agent.outbox import Outbox
 from agent.pacing import Backoff, Waker
 from agent.protocol import (
@@ -28,7 +29,6 @@ from agent.protocol import (
     CLOSE_SLOW,
     Heartbeat,
     Hello,
-    Message,
     ToAgent,
     Welcome,
     decode_to_agent,

@@ -6,22 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from agent import clock
+from agent.answers import FactsRead, RepairFinished, ReportedTrade, StepRecord
 from agent.envelope import new_id
 from agent.errors import PortError
 from agent.fixers.leaving import NOT_RESUMED
+from agent.message import Message
 from agent.orders import Entry, Holder, command_id_of, key_of
 from agent.ports import Cancellation
-from agent.protocol import (
-    Collect,
-    Command,
-    FactsRead,
-    Message,
-    Repair,
-    RepairFinished,
-    ReportedTrade,
-    StepRecord,
-    Verify,
-)
+from agent.protocol import Collect, Command, Repair, Verify
 from agent.reporting import Report
 
 Progress = Callable[[int, int, int], None]

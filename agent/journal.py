@@ -17,8 +17,9 @@ import msgspec
 from agent.errors import JournalError, ProtocolError
 from agent.failpoints import Span
 from agent.journal_file import MOST_DEFERRED, JournalFile
+from agent.message import Message
 from agent.orders import Entry, Key, command_id_of, key_of
-from agent.protocol import Command, Message, decode_to_agent, encode
+from agent.protocol import Command, decode_to_agent, encode
 
 SCHEMA_VERSION: Final = 1
 KEEP_DAYS: Final = 30

@@ -9,8 +9,9 @@ from typing import Final
 
 from agent.errors import JournalError
 from agent.journal import Journal, Unsent
+from agent.message import Message
 from agent.orders import Entry, Key
-from agent.protocol import Message, encode
+from agent.protocol import encode
 
 log: Final = logging.getLogger("agent.outbox")
 LONGEST_PAUSE: Final = 64

@@ -5,21 +5,19 @@ from typing import Final
 
 import msgspec
 
-from agent.envelope import new_id
-from agent.errors import PortError
-from agent.protocol import (
+from agent.answers import (
     MAX_CHUNK_ROWS,
-    MAX_FRAME_BYTES,
     AnomaliesReported,
-    Collect,
     CollectFinished,
     CollectProgress,
     FactsRead,
-    Message,
     RepairFinished,
     ReportedTrade,
-    encode,
 )
+from agent.envelope import new_id
+from agent.errors import PortError
+from agent.message import Message
+from agent.protocol import MAX_FRAME_BYTES, Collect, encode
 
 ENVELOPE_BYTES: Final = 2_048
 """Room left in a frame for everything that is not rows."""

@@ -7,25 +7,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from agent.answers import BROKE_OFF, Cancelled, Started, StepRecord, StepRecorded
 from agent.envelope import new_id
 from agent.errors import JournalError, PortError, StoppedError
 from agent.failpoints import Failpoint
 from agent.fixers.plan import READ_BACK
 from agent.jobs import Halt, Job, Work, describe, failure, look_back
 from agent.journal import Journal
+from agent.message import Message
 from agent.orders import Entry, Key, key_of
 from agent.outbox import Outbox
-from agent.protocol import (
-    BROKE_OFF,
-    Cancelled,
-    Collect,
-    Message,
-    Repair,
-    Started,
-    StepRecord,
-    StepRecorded,
-    Verify,
-)
+from agent.protocol import Collect, Repair, Verify
 from agent.reporting import Report, cut, fitted
 from agent.workers import Crew, Workers
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from msgspec import UNSET
 
 from agent import clock
+from agent.answers import FactsRead, RepairFinished, ReportedTrade, StepRecord
 from agent.collectors import collect
 from agent.envelope import new_id
 from agent.fixers import Fixer
@@ -16,7 +17,7 @@ from agent.fixers.result import result_of
 from agent.jobs import Progress
 from agent.orders import Holder
 from agent.ports import EPOCH, Cancellation, Ports, StepRow, Window
-from agent.protocol import Collect, FactsRead, Repair, RepairFinished, ReportedTrade, StepRecord, Verify
+from agent.protocol import Collect, Repair, Verify
 
 
 class ProductionWork:

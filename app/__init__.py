@@ -6,19 +6,18 @@ from flask import Flask, Response, abort, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter
 
-from agent.protocol import (
-    Ack,
+from agent.answers import (
     AnomaliesReported,
     Cancelled,
     CollectFinished,
     CollectProgress,
     FactsRead,
-    Message,
-    Rejected,
     RepairFinished,
     Started,
     StepRecorded,
 )
+from agent.message import Message
+from agent.protocol import Ack, Rejected
 from app import cli, doubts, error_pages, evidence, health, i18n, messages, notices, presentation, told
 from app.agents import commands, endpoint, stop_banner, stop_views, stops, withdrawing
 from app.agents import views as agent_views

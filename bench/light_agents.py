@@ -17,16 +17,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from agent.protocol import (
-    Ack,
-    FactsRead,
-    Heartbeat,
-    Hello,
-    Verify,
-    Welcome,
-    decode_to_agent,
-    encode,
-)
+from agent.answers import FactsRead
+from agent.protocol import Ack, Heartbeat, Hello, Verify, Welcome, decode_to_agent, encode
 from agent.wire import Wire
 from bench.server import ROOT, BenchError
 

@@ -11,7 +11,9 @@ from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy import insert, select
 
-from agent.protocol import Message, Repair, RepairFinished
+from agent.answers import RepairFinished
+from agent.message import Message
+from agent.protocol import Repair
 from app import create_app
 from app.agents.dispatcher import Dispatcher
 from app.agents.hub import AgentSession, Hub

@@ -12,13 +12,15 @@ from typing import Any, Final
 
 from agent.__main__ import bank_of, ledger_of, offered_fixers, repair_settings, trades_of
 from agent.adapters.tables import REPAIR_COLUMNS, STEP_COLUMNS
+from agent.answers import RepairFinished
 from agent.commands import Dispatcher, Identity
 from agent.config import Configuration, load
 from agent.envelope import new_id
 from agent.journal import Journal
+from agent.message import Message
 from agent.outbox import Outbox
 from agent.ports import Ports
-from agent.protocol import Ack, Message, Repair, RepairFinished, decode_to_agent, decode_to_server, encode
+from agent.protocol import Ack, Repair, decode_to_agent, decode_to_server, encode
 from agent.runner import Runner
 from agent.work import ProductionWork
 from bench.figures import Figure

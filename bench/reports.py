@@ -12,8 +12,8 @@ from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy import func, select
 
+from agent.answers import MAX_CHUNK_ROWS, AnomaliesReported, CollectFinished, ReportedTrade, Started
 from agent.facts import ROW_COLUMNS, Row
-from agent.protocol import MAX_CHUNK_ROWS, AnomaliesReported, CollectFinished, ReportedTrade, Started
 from app import create_app
 from app.agents.models import Agent
 from app.agents.service import mark_connected, register

@@ -8,8 +8,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Row, Status
-from agent.protocol import (
+from agent.answers import (
     AnomaliesReported,
     CollectFinished,
     FactsRead,
@@ -17,6 +16,7 @@ from agent.protocol import (
     ReportedTrade,
     StepRecord,
 )
+from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Row, Status
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, CollectionTask
 from app.audit.service import Actor

@@ -11,12 +11,14 @@ FEATURES = ("audit", "users", "agents", "anomalies", "plans", "guards", "executi
 
 APP_MAY_USE_OF_AGENT = {
     "agent.protocol",
+    "agent.answers",
+    "agent.message",
     "agent.facts",
     "agent.unpaid",
     "agent.errors",
     "agent.failpoints",
 }
-"""The protocol, the values and errors it is made of, and the moments that tests name."""
+"""The protocol and its messages, the values and errors they are made of, and the moments that tests name."""
 
 DECIDERS_MAY_USE = {
     "agent.ports",
@@ -26,6 +28,8 @@ DECIDERS_MAY_USE = {
     "agent.money",
     "agent.errors",
     "agent.protocol",
+    "agent.answers",
+    "agent.message",
     "agent.clock",
     "agent.standstill",
 }

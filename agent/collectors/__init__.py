@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from agent.answers import MAX_CHUNK_ROWS, ReportedTrade
 from agent.collectors.base import Collection, Progress
 from agent.collectors.collector import Collector, collector_of, index_collectors
 from agent.collectors.inter_recharge import InterRechargeCollector
@@ -17,7 +18,6 @@ from agent.errors import PortError
 from agent.fixers import FIXERS, Fixer
 from agent.fixers.order import RepairSettings
 from agent.ports import Cancellation, Ports, Window
-from agent.protocol import MAX_CHUNK_ROWS, ReportedTrade
 
 COLLECTORS: Final[Mapping[str, Collector]] = index_collectors(
     InterRechargeCollector,

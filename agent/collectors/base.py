@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.answers import ReportedTrade
 from agent.collectors.collector import Collector
 from agent.collectors.late import late_successes
 from agent.decision import corrected_row
@@ -15,7 +16,6 @@ from agent.fixers.order import RepairSettings
 from agent.fixers.reading import TOO_OLD, Legs, is_in_flight, is_too_old, read_legs, read_page
 from agent.fixers.resuming import judge_half_done
 from agent.ports import Cancellation, Ports, RepairRow, Trade, Window
-from agent.protocol import ReportedTrade
 
 Progress = Callable[[int, int, int], None]
 """Rows scanned, rows that could not be verified (未能核实), rows expected (0 where not known)."""

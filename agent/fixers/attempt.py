@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from agent.answers import Outcome
 from agent.decision import REPAIRED_MESSAGE, corrected_row, legs_claimed, reversed_row
 from agent.errors import AgentError, FencedError, PortError
 from agent.facts import Facts, Leg, LegFact, LegState, Row, Status
@@ -12,7 +13,6 @@ from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
 from agent.fixers.plan import LEG_OF, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
 from agent.fixers.result import ASKED, StepResult, result_of, text_of
 from agent.ports import BankRequest, Cancellation, Correction, Ports, RepairRow, StepLog, StepRow, Trade
-from agent.protocol import Outcome
 from agent.standstill import EFFECT_WITHIN
 
 OPEN: Final = "open"

@@ -8,10 +8,10 @@ from typing import Literal
 
 import msgspec
 
+from agent.answers import Outcome
 from agent.decision import RowCodes
 from agent.facts import Facts, Row
 from agent.ports import RepairRow, StepRow
-from agent.protocol import Outcome
 from agent.unpaid import Action
 
 VerifyOutcome = Literal["repair", "consistent", "wait", "human", "resume", "missing", "error"]

@@ -6,16 +6,16 @@ command goes on to its lease and its deadline as if nothing had come.
 
 from typing import Final
 
-from agent.facts import Facts
-from agent.protocol import (
+from agent.answers import (
     AnomaliesReported,
     CollectFinished,
     CollectProgress,
     FactsRead,
-    Message,
     RepairFinished,
     StepRecorded,
 )
+from agent.facts import Facts
+from agent.message import Message
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.errors import InvalidError

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from agent.protocol import BY_PERSON, MAX_AMOUNT, Collect, Message, Repair, Verify
+from agent.message import Message
+from agent.protocol import BY_PERSON, MAX_AMOUNT, Collect, Repair, Verify
 from app.agents import commands
 from app.agents.models import Command
 

@@ -18,7 +18,8 @@ from flask import current_app
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from agent.protocol import Ack, Cancelled, Rejected, Started
+from agent.answers import Cancelled, Started
+from agent.protocol import Ack, Rejected
 from app.agents import fences
 from app.agents.models import LIVE, Agent, Command
 from app.errors import ConflictError

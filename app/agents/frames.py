@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from agent.protocol import Message
+from agent.message import Message
 from app.clock import Clock
 from app.columns import fitting
 

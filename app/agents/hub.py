@@ -14,7 +14,8 @@ from typing import Final
 
 from agent.errors import ProtocolError
 from agent.failpoints import Failpoint
-from agent.protocol import CLOSE_OVERTAKEN, CLOSE_REPLACED, Message, encode
+from agent.message import Message
+from agent.protocol import CLOSE_OVERTAKEN, CLOSE_REPLACED, encode
 from app.agents.frames import Correspondent, FrameLog
 from app.agents.peer import Peer
 from app.agents.sockets import SocketLoop

@@ -13,25 +13,21 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.answers import AnomaliesReported, Cancelled, CollectFinished, FactsRead, RepairFinished
 from agent.errors import ProtocolError
 from agent.failpoints import around
+from agent.message import Message
 from agent.protocol import (
     CLOSE_OVERTAKEN,
     CLOSE_PROTOCOL,
     CLOSE_REVOKED,
     SERVER_FAILED,
     Ack,
-    AnomaliesReported,
     Cancel,
-    Cancelled,
-    CollectFinished,
-    FactsRead,
     Heartbeat,
     Hello,
     Log,
-    Message,
     Rejected,
-    RepairFinished,
     ToServer,
     Welcome,
     decode_to_server,

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy.dialects import postgresql, sqlite
 
-from agent.protocol import Message
+from agent.message import Message
 from app.agents.models import ReceivedMessage
 from app.unit_of_work import WorkSession
 

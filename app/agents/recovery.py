@@ -6,7 +6,8 @@ from typing import Any, Final, cast
 
 from sqlalchemy import CursorResult, select, update
 
-from agent.protocol import Hello, Message
+from agent.message import Message
+from agent.protocol import Hello
 from app.agents import commands
 from app.agents.command_frames import message_of
 from app.agents.models import IS_LIVE, LIVE, Agent, Command

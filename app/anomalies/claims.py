@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from agent.protocol import FactsRead
+from agent.answers import FactsRead
 from app.agents.models import Command
 from app.anomalies.models import OPEN_STATES, TERMINAL_STATES, Anomaly, OutsideClaim
 from app.anomalies.service import GroupIds, get_anomaly, order_verify, take_facts

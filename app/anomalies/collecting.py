@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, func, select
 
-from agent.protocol import AnomaliesReported, CollectFinished, CollectProgress, Started
+from agent.answers import AnomaliesReported, CollectFinished, CollectProgress, Started
 from app.agents import commands
 from app.agents.models import Agent
 from app.anomalies import reports

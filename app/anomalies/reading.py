@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.answers import ReportedTrade
 from agent.facts import Facts, Row
-from agent.protocol import ReportedTrade
 from app.anomalies.models import Anomaly
 from app.columns import fitting
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from sqlalchemy import insert, select
 
+from agent.answers import ReportedTrade
 from agent.facts import ROW_COLUMNS
-from agent.protocol import ReportedTrade
 from app.anomalies.models import OPEN_STATES, TERMINAL_STATES, Anomaly, AnomalyEvent, CollectionTask
 from app.anomalies.reading import columns_of, id_of
 from app.anomalies.states import Reached, change_state, count, tell_reached

@@ -6,8 +6,8 @@ from typing import Final
 
 from sqlalchemy import select
 
+from agent.answers import FactsRead
 from agent.facts import Status
-from agent.protocol import FactsRead
 from app.agents import commands
 from app.agents.issuing import TradeOrder, issue_many
 from app.agents.models import Agent, Command

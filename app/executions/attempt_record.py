@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import delete, select
 
-from agent.protocol import RepairFinished, Started, StepRecord, StepRecorded
+from agent.answers import RepairFinished, Started, StepRecord, StepRecorded
 from app.agents import commands
 from app.agents.models import Agent
 from app.anomalies.models import Anomaly

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import func, select
 
-from agent.protocol import FactsRead
+from agent.answers import FactsRead
 from app.agents import commands
 from app.agents.models import LIVE, Agent, Command
 from app.agents.standing import find_block

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import or_, select
 
-from agent.protocol import BROKE_OFF
+from agent.answers import BROKE_OFF
 from app.anomalies.models import Anomaly
 from app.executions.models import Attempt
 from app.unit_of_work import WorkSession

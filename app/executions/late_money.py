@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from agent.protocol import RepairFinished
+from agent.answers import RepairFinished
 from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent
 from app.anomalies.service import LATE_MONEY, MONEY_AFTER_CLOSE, find_open
 from app.anomalies.states import change_state, note, note_first

@@ -93,7 +93,7 @@ class Attempt(Base):
 
 
 class Step(Base):
-    """One step of an attempt, as the agent told it (agent.protocol.StepRecord)."""
+    """One step of an attempt, as the agent told it (agent.answers.StepRecord)."""
 
     __tablename__ = "step"
     __table_args__ = (UniqueConstraint("attempt_id", "seq"),)

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from agent.protocol import RepairFinished
+from agent.answers import RepairFinished
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies import reading

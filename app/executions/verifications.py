@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from agent.protocol import FactsRead
+from agent.answers import FactsRead
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies import claims

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.orm import aliased
 
-from agent.protocol import AnomaliesReported, RepairFinished
+from agent.answers import AnomaliesReported, RepairFinished
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly

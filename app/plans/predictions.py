@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, exists, select, update
 
+from agent.answers import FactsRead
 from agent.facts import ROW_COLUMNS
-from agent.protocol import FactsRead
 from app.agents.models import Command
 from app.anomalies.models import OPEN_STATES, Anomaly, AnomalyEvent
 from app.anomalies.service import GroupIds, get_anomaly, order_verify

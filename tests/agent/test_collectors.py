@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from agent.answers import MAX_CHUNK_ROWS, ReportedTrade
 from agent.collectors import COLLECTORS, collect, index_collectors
 from agent.errors import ConfigurationError, PortError
 from agent.facts import Kind, Leg
@@ -12,7 +13,6 @@ from agent.fixers import FIXERS
 from agent.fixers.base import verify
 from agent.money import MAX_MINOR
 from agent.ports import Window
-from agent.protocol import MAX_CHUNK_ROWS, ReportedTrade
 from tests.agent.world import CASES, Desk, load_case, wait_for_failures_to_settle
 from tests.fakes.production import blank_row
 

@@ -7,10 +7,24 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agent.answers import (
+    AnomaliesReported,
+    Cancelled,
+    CollectFinished,
+    CollectProgress,
+    FactsRead,
+    Outcome,
+    RepairFinished,
+    ReportedTrade,
+    Started,
+    StepRecord,
+    StepRecorded,
+)
 from agent.commands import Dispatcher, Identity
 from agent.errors import PortError
 from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
 from agent.journal import Journal
+from agent.message import Message
 from agent.orders import Holder
 from agent.outbox import LONGEST_PAUSE, QUIET_RETRIES, Outbox
 from agent.ports import Cancellation
@@ -18,24 +32,12 @@ from agent.protocol import (
     MAX_FRAME_BYTES,
     REFUSED_FOR_GOOD,
     Ack,
-    AnomaliesReported,
     Cancel,
-    Cancelled,
     Collect,
-    CollectFinished,
-    CollectProgress,
-    FactsRead,
     Heartbeat,
     Log,
-    Message,
-    Outcome,
     Rejected,
     Repair,
-    RepairFinished,
-    ReportedTrade,
-    Started,
-    StepRecord,
-    StepRecorded,
     Verify,
     Welcome,
     encode,

@@ -8,19 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.answers import Cancelled
 from agent.errors import JournalError, ProtocolError
 from agent.journal import Journal
 from agent.journal_file import _FLUSH, JournalFile
-from agent.protocol import (
-    MAX_FRAME_BYTES,
-    Cancelled,
-    Collect,
-    Log,
-    Repair,
-    Verify,
-    decode_to_agent,
-    encode,
-)
+from agent.protocol import MAX_FRAME_BYTES, Collect, Log, Repair, Verify, decode_to_agent, encode
 
 SPAN = _FLUSH
 """The journal's own: one declared here would count as a point of the program in every other test."""

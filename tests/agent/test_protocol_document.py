@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent import facts, protocol
+from agent import answers, facts, protocol
+from agent.answers import ReportedTrade, StepRecord
 from agent.facts import BankFact, Facts, LegFact, RequestFact
-from agent.protocol import Message, ReportedTrade, StepRecord, decode_to_agent, decode_to_server, encode
+from agent.message import Message
+from agent.protocol import decode_to_agent, decode_to_server, encode
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 DECODERS: dict[str, Any] = {"server": decode_to_agent, "agent": decode_to_server}
@@ -48,12 +50,12 @@ def test_every_close_code_is_explained(code: int) -> None:
 
 
 def test_every_outcome_is_explained() -> None:
-    for outcome in protocol.Outcome.__args__:
+    for outcome in answers.Outcome.__args__:
         assert re.search(rf"(?m)^\| `{outcome}` \| .* \| .* \|$", DOCUMENT)
 
 
 def test_the_limits_and_columns_are_those_of_the_code() -> None:
     assert f"{protocol.MAX_FRAME_BYTES:,} bytes" in DOCUMENT
-    assert f"at most {protocol.MAX_CHUNK_ROWS} rows" in DOCUMENT
+    assert f"at most {answers.MAX_CHUNK_ROWS} rows" in DOCUMENT
     for column in facts.ROW_COLUMNS:
         assert f"`{column}`" in DOCUMENT

@@ -5,8 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent.answers import AnomaliesReported, CollectFinished
 from agent.errors import ProtocolError
-from agent.protocol import AnomaliesReported, CollectFinished, Heartbeat, Message, decode_to_server, encode
+from agent.message import Message
+from agent.protocol import Heartbeat, decode_to_server, encode
 from tests.factories import reported
 
 NOTHING = {"chunks": 0, "rows": 0, "amount_minor": 0, "scanned": 0, "unverified": 0, "duration_ms": 0}

@@ -8,12 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agent.answers import Cancelled, RepairFinished
 from agent.commands import Dispatcher, Identity
 from agent.errors import StoppedError
 from agent.fixers import FIXERS
 from agent.journal import Journal
+from agent.message import Message
 from agent.outbox import Outbox
-from agent.protocol import Cancel, Cancelled, Message, Repair, RepairFinished
+from agent.protocol import Cancel, Repair
 from agent.runner import Runner
 from agent.work import ProductionWork
 from tests.agent.world import Desk, load_case, wait_for_days_to_close

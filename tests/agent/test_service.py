@@ -9,16 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.protocol import (
-    CLOSE_GOING_AWAY,
-    CLOSE_REPLACED,
-    CLOSE_REVOKED,
-    Ack,
-    Hello,
-    Repair,
-    RepairFinished,
-    StepRecorded,
-)
+from agent.answers import RepairFinished, StepRecorded
+from agent.protocol import CLOSE_GOING_AWAY, CLOSE_REPLACED, CLOSE_REVOKED, Ack, Hello, Repair
 from agent.service import ExitCode
 from tests.fakes.fake_server import PATIENCE, FakeServer
 

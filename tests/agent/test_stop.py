@@ -6,8 +6,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agent.__main__ import main
+from agent.answers import RepairFinished
 from agent.errors import AgentError
-from agent.protocol import Rejected, Repair, RepairFinished, Verify, encode
+from agent.protocol import Rejected, Repair, Verify, encode
 from agent.stop_file import NO_REASON, StopFile
 from tests.agent.test_commands import Desk as Office
 from tests.agent.test_commands import repair

@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 
 from agent import clock
+from agent.answers import StepRecord
 from agent.facts import Kind
 from agent.fixers import FIXERS
 from agent.fixers.order import RepairSettings
 from agent.orders import Holder
-from agent.protocol import Collect, Repair, StepRecord, Verify, encode
+from agent.protocol import Collect, Repair, Verify, encode
 from agent.work import ProductionWork
 from tests.fakes.production import FakeProduction, blank_row
 

@@ -14,11 +14,11 @@ from agent.adapters.ddl import ddl
 from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.names import BankNames
 from agent.adapters.trade_db import SqlTrades
+from agent.answers import ReportedTrade
 from agent.collectors import collect
 from agent.fixers import FIXERS
 from agent.fixers.base import RepairOrder, RepairReport, RepairSettings, repair
 from agent.ports import Ports, Window
-from agent.protocol import ReportedTrade
 from sandbox.cases import LoadedCase
 from sandbox.database import writing
 from sandbox.settings import GroupUrls

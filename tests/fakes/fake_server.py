@@ -20,8 +20,8 @@ from wsproto.events import (
 )
 from wsproto.utilities import ProtocolError
 
+from agent.message import Message as Frame
 from agent.protocol import Ack, Heartbeat, Hello, ToServer, Welcome, decode_to_server, encode
-from agent.protocol import Message as Frame
 
 PATIENCE = 20.0
 """Seconds after which a test that waits for the agent fails."""

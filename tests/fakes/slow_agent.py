@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from agent import log
+from agent.answers import FactsRead, RepairFinished, ReportedTrade, StepRecord
 from agent.commands import Dispatcher, Identity
 from agent.connection import Link, LinkSettings
 from agent.envelope import new_id
@@ -18,7 +19,7 @@ from agent.orders import Holder
 from agent.outbox import Outbox
 from agent.pacing import Waker
 from agent.ports import Cancellation
-from agent.protocol import Collect, FactsRead, Repair, RepairFinished, ReportedTrade, StepRecord, Verify
+from agent.protocol import Collect, Repair, Verify
 from agent.runner import Runner
 from agent.service import Service
 

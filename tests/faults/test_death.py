@@ -5,7 +5,8 @@ from typing import Final
 
 import pytest
 
-from agent.protocol import Repair, RepairFinished
+from agent.answers import RepairFinished
+from agent.protocol import Repair
 from app import HANDLERS
 from app.errors import ConflictError, InvalidError, NotFoundError, PiculusError
 from tests.app.machines.pretender import Pretender

@@ -6,14 +6,13 @@ from typing import Final, Literal
 import msgspec
 import pytest
 
+from agent.answers import AnomaliesReported, Cancelled
+from agent.message import Message
 from agent.protocol import (
     Ack,
-    AnomaliesReported,
     Cancel,
-    Cancelled,
     Collect,
     Hello,
-    Message,
     Rejected,
     Repair,
     Verify,

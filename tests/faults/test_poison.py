@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.answers import BROKE_OFF, RepairFinished
 from agent.journal import Journal
-from agent.protocol import BROKE_OFF, RepairFinished
 from app.executions.crashes import CRASH_LIMIT
 from tests.agent.test_commands import Desk, repair
 from tests.app.machines.server_machine import result_of

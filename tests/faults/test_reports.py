@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from agent.protocol import MAX_CHUNK_ROWS, AnomaliesReported, CollectFinished, ReportedTrade, Started
+from agent.answers import MAX_CHUNK_ROWS, AnomaliesReported, CollectFinished, ReportedTrade, Started
 from app.anomalies import collecting, collections
 from app.anomalies.collection_course import cancel_run
 from app.anomalies.models import Anomaly, CollectionRun, CollectionTask

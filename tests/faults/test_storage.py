@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from agent.answers import RepairFinished
 from agent.errors import JournalError
 from agent.journal import Journal
-from agent.protocol import Rejected, RepairFinished
+from agent.protocol import Rejected
 from app.agents.models import ReceivedMessage
 from app.agents.writer import Job, Writer
 from app.unit_of_work import WorkSession

@@ -8,12 +8,12 @@ from typing import TypeVar
 import websocket
 from websocket import ABNF
 
+from agent.message import Message
 from agent.protocol import (
     FEATURES,
     Ack,
     Collect,
     Hello,
-    Message,
     Repair,
     ToAgent,
     Verify,

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from agent.protocol import CollectFinished, CollectProgress, Message, RepairFinished, Started, StepRecorded
+from agent.answers import CollectFinished, CollectProgress, RepairFinished, Started, StepRecorded
+from agent.message import Message
 from app.agents import commands
 from app.agents.answers import require_answer
 from app.agents.models import Agent, Command

@@ -7,7 +7,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete, update
 
-from agent.protocol import Ack, Cancelled, Rejected, Started
+from agent.answers import Cancelled, Started
+from agent.protocol import Ack, Rejected
 from app.agents import claims, commands, fences, issuing, overdue, recovery, service
 from app.agents.models import Agent, Command, Stop
 from app.errors import ConflictError

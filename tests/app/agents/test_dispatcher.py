@@ -8,7 +8,8 @@ from flask import Flask
 from msgspec import UNSET
 from sqlalchemy import update
 
-from agent.protocol import Message, Repair, decode_to_agent
+from agent.message import Message
+from agent.protocol import Repair, decode_to_agent
 from app.agents import dispatcher
 from app.agents.claims import Claim, claim
 from app.agents.hub import AgentSession

@@ -10,6 +10,7 @@ import pytest
 import websocket
 from sqlalchemy import select
 
+from agent.answers import Cancelled, CollectFinished, Started
 from agent.protocol import (
     CLOSE_BAD_DATA,
     CLOSE_GOING_AWAY,
@@ -22,13 +23,10 @@ from agent.protocol import (
     SERVER_FAILED,
     Ack,
     Cancel,
-    Cancelled,
-    CollectFinished,
     Heartbeat,
     Log,
     Rejected,
     Repair,
-    Started,
     Welcome,
 )
 from app.agents import commands, service

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from agent.protocol import Cancel, Cancelled, Heartbeat, Rejected, Repair, Started
+from agent.answers import Cancelled, Started
+from agent.protocol import Cancel, Heartbeat, Rejected, Repair
 from app.agents import commands, service, stops
 from app.agents.stops import Target
 from app.audit.service import SYSTEM

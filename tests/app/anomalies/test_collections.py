@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from sqlalchemy import func, select
 
-from agent.protocol import CollectProgress, Started
+from agent.answers import CollectProgress, Started
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies import absence, collecting, collection_course

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from agent.protocol import FactsRead, Message, Repair, RepairFinished, Verify
+from agent.answers import FactsRead, RepairFinished
+from agent.message import Message
+from agent.protocol import Repair, Verify
 from app.agents import service as agents
 from app.agents.models import Command
 from app.anomalies.queries import AnomalyFilter

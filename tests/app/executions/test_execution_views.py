@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from agent.protocol import StepRecorded
+from agent.answers import StepRecorded
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly

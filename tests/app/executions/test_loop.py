@@ -5,15 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from agent.protocol import (
-    AnomaliesReported,
-    Collect,
-    CollectFinished,
-    Repair,
-    RepairFinished,
-    Started,
-    StepRecorded,
-)
+from agent.answers import AnomaliesReported, CollectFinished, RepairFinished, Started, StepRecorded
+from agent.protocol import Collect, Repair
 from app.agents import service as agents
 from app.anomalies.models import Anomaly, CollectionRun
 from app.audit.service import SYSTEM

@@ -9,9 +9,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from agent.answers import FactsRead
 from agent.decision import WITHDRAW_TIMEOUT
 from agent.facts import BankFact, BankState, Bookkeeping, Facts, LegFact, LegState, RequestFact, Status
-from agent.protocol import FactsRead
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.queries import AnomalyFilter

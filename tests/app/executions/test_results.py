@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
+from agent.answers import StepRecorded
 from agent.facts import Status
-from agent.protocol import StepRecorded
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, AnomalyEvent, QuarterCount

@@ -9,18 +9,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
+from agent.answers import Cancelled, Started
+from agent.message import Message
 from agent.protocol import (
     REFUSED_FOR_GOOD,
     Ack,
     Cancel,
-    Cancelled,
     Collect,
     Heartbeat,
     Hello,
-    Message,
     Rejected,
     Repair,
-    Started,
     Verify,
     decode_to_agent,
     encode,

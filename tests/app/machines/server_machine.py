@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agent.protocol import Message, Repair
+from agent.message import Message
+from agent.protocol import Repair
 from app.agents import commands
 from app.agents.models import LIVE
 from app.unit_of_work import WorkSession

@@ -7,7 +7,8 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from agent.protocol import Collect, CollectFinished, Verify
+from agent.answers import CollectFinished
+from agent.protocol import Collect, Verify
 from app.anomalies import collection_course, collections, service
 from app.unit_of_work import WorkSession
 from app.users import groups

@@ -12,7 +12,8 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from agent.protocol import Repair, StepRecorded
+from agent.answers import StepRecorded
+from agent.protocol import Repair
 from app.anomalies import service
 from app.anomalies.models import Anomaly, AnomalyEvent
 from app.executions.service import Order, attempt_one, cancel_attempt, retry_now
