@@ -55,6 +55,7 @@ from app.guards import views as guard_views
 from app.guards import words as guard_words
 from app.monitor import views as monitor_views
 from app.plans import collection_views, cron_words, prediction_views, predictions
+from app.plans import service as plans
 from app.plans import views as plan_views
 from app.runtime import Runtime
 from app.users import groups, sessions
@@ -132,6 +133,9 @@ ANOMALY_CLOSED: Final[tuple[states.AnomalyClosed, ...]] = (
 BREAKER_CHANGED: Final[tuple[breakers.BreakerChanged, ...]] = (conditions.breaker_changed,)
 """Who hears of a breaker that tripped or was reset."""
 
+PLAN_LEAVES: Final[tuple[plans.PlanLeaves, ...]] = (breakers.refuse_standing,)
+"""Who may object to a plan's being deleted, or given another group or fixer."""
+
 TRADES_REACHED: Final[tuple[states.TradesReached, ...]] = (alerts.trades_reached,)
 """Who hears of trades that need a person or have no attempts left."""
 
@@ -178,6 +182,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["trades_reached"] = TRADES_REACHED
     app.extensions["group_disabled"] = GROUP_DISABLED
     app.extensions["stop_changed"] = STOP_CHANGED
+    app.extensions["plan_leaves"] = PLAN_LEAVES
     app.extensions["breaker_changed"] = BREAKER_CHANGED
     app.extensions[notices.PLAN] = (guard_notices.of_plans,)
     app.extensions[notices.GROUP] = (guard_notices.of_groups,)

@@ -17,7 +17,7 @@ from app.guards.models import Breaker
 from app.guards.queries import IS_TRIPPED
 from app.keyset import ReadSession
 from app.plans.models import Plan
-from app.plans.service import GroupIds
+from app.plans.service import GroupIds, find_plan
 from app.thresholds import GROUP_DEFAULTS, PLAN_DEFAULTS, Thresholds, thresholds_of
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
@@ -40,8 +40,19 @@ class Subject:
 
     @property
     def is_this(self) -> ColumnElement[bool]:
-        """The condition that a breaker is of this."""
-        return and_(Breaker.scope == self.scope, Breaker.subject_id == self.id)
+        """The condition that a breaker is of this: of a plan by its fixer, whichever plan that was."""
+        of_group = and_(Breaker.scope == self.scope, Breaker.group_id == self.group.id)
+        return of_group if self.scope == "group" else and_(of_group, Breaker.subject_name == self.name)
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What it has in common with its breakers, as key_of tells."""
+        return self.scope, self.group.id, self.name if self.scope == "plan" else ""
+
+
+def key_of(breaker: Breaker) -> tuple[str, int, str]:
+    """Return what a breaker has in common with its subject."""
+    return breaker.scope, breaker.group_id, breaker.subject_name if breaker.scope == "plan" else ""
 
 
 def subject_of_plan(plan: Plan) -> Subject:
@@ -117,6 +128,12 @@ def stops(session: ReadSession, plan: Plan) -> list[Breaker]:
     return tripped_of(session, subjects_of(plan))
 
 
+def refuse_standing(session: ReadSession, plan: Plan) -> None:
+    """Raise ConflictError('plan_tripped') while the plan's own breaker stands: it is to be reset."""
+    if tripped_of(session, [subject_of_plan(plan)]):
+        raise ConflictError("plan_tripped", plan=plan.fixer_code)
+
+
 def list_tripped(session: ReadSession, group_ids: Collection[int] | None) -> list[Breaker]:
     """Return every breaker that stops something, the newest first; ``group_ids`` None: of all groups."""
     statement = _tripped().where(IS_TRIPPED)
@@ -127,7 +144,7 @@ def list_tripped(session: ReadSession, group_ids: Collection[int] | None) -> lis
 
 def plan_of(session: ReadSession, breaker: Breaker) -> Plan | None:
     """Return the plan a breaker is of; None for a group's, or where the plan is gone."""
-    return session.get(Plan, breaker.subject_id) if breaker.scope == "plan" else None
+    return find_plan(session, breaker.group_id, breaker.subject_name) if breaker.scope == "plan" else None
 
 
 def list_earlier(session: ReadSession, breaker: Breaker) -> list[Breaker]:
@@ -135,8 +152,9 @@ def list_earlier(session: ReadSession, breaker: Breaker) -> list[Breaker]:
     statement = (
         select(Breaker)
         .where(
+            Breaker.group_id == breaker.group_id,
             Breaker.scope == breaker.scope,
-            Breaker.subject_id == breaker.subject_id,
+            Breaker.subject_name == breaker.subject_name,
             Breaker.id < breaker.id,
         )
         .order_by(Breaker.id.desc())

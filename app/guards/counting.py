@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, case, func, insert, select
+from sqlalchemy import ColumnElement, and_, case, func, insert, select
 
 from app.anomalies.models import Anomaly
 from app.guards.limits import Used
@@ -29,6 +29,7 @@ def note_begun(session: WorkSession, plan: Plan, begun: Sequence[tuple[Anomaly, 
         {
             "group_id": plan.group_id,
             "plan_id": plan.id,
+            "fixer_code": plan.fixer_code,
             "command_id": command_id,
             "is_new": not anomaly.has_moved_money,
             "amount_minor": anomaly.amount_minor,
@@ -57,7 +58,7 @@ def used_by(session: ReadSession, plan: Plan, now: datetime) -> Used:
             _count(BegunRepair.begun_at >= day),
             _amount(BegunRepair.begun_at >= day),
         )
-        .where(BegunRepair.plan_id == plan.id, BegunRepair.begun_at >= min(hour, day), BegunRepair.is_new)
+        .where(of_plan(plan), BegunRepair.begun_at >= min(hour, day), BegunRepair.is_new)
         .group_by(BegunRepair.currency)
     ):
         hour_count, hour_minor, day_count, day_minor = (int(figure or 0) for figure in figures)
@@ -77,12 +78,17 @@ def _amount(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.sum(case((condition & is_readable, BegunRepair.amount_minor), else_=0))
 
 
-def amounts_since(session: ReadSession, plan_ids: Sequence[int], since: datetime) -> dict[str, int]:
+def of_plan(plan: Plan) -> ColumnElement[bool]:
+    """Return the condition of what counts for a plan: all that was begun for its group and fixer."""
+    return and_(BegunRepair.group_id == plan.group_id, BegunRepair.fixer_code == plan.fixer_code)
+
+
+def amounts_since(session: ReadSession, of_subject: ColumnElement[bool], since: datetime) -> dict[str, int]:
     """Return the amounts that plans have begun by themselves after ``since``, by currency."""
     rows = session.execute(
         select(BegunRepair.currency, func.sum(BegunRepair.amount_minor))
         .where(
-            BegunRepair.plan_id.in_(plan_ids),
+            of_subject,
             BegunRepair.begun_at > since,
             BegunRepair.is_new,
             BegunRepair.amount_minor > 0,

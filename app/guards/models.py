@@ -19,6 +19,7 @@ TRIPPED_SQL = "reset_at IS NULL"
 class BegunRepair(Base):
     """An attempt that a plan began by itself, kept for a few days to be counted.
 
+    It counts for its group and fixer: a plan made anew for these goes on counting.
     ``is_new`` is false where it goes on with a repair that has moved money: its amount counts once.
     ``amount_minor`` and ``currency`` are as known when it began. ``outcome`` None while it runs.
     """
@@ -27,15 +28,22 @@ class BegunRepair(Base):
     __table_args__ = (
         # Covers what limits sum up.
         Index(
-            "ix_begun_repair_plan_id_begun_at", "plan_id", "begun_at", "is_new", "currency", "amount_minor"
+            "ix_begun_repair_fixer_code_begun_at",
+            "group_id",
+            "fixer_code",
+            "begun_at",
+            "is_new",
+            "currency",
+            "amount_minor",
         ),
-        Index("ix_begun_repair_plan_id_ended_at", "plan_id", "ended_at", "outcome"),
+        Index("ix_begun_repair_fixer_code_ended_at", "group_id", "fixer_code", "ended_at", "outcome"),
         Index("ix_begun_repair_group_id_ended_at", "group_id", "ended_at", "outcome"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     group_id: Mapped[int]
     plan_id: Mapped[int]
+    fixer_code: Mapped[str] = mapped_column(String(80))
     command_id: Mapped[str] = mapped_column(String(32), unique=True)
     is_new: Mapped[bool]
     amount_minor: Mapped[int | None] = mapped_column(BigId)
@@ -48,7 +56,8 @@ class BegunRepair(Base):
 class Breaker(Base):
     """One trip of a plan's or a group's circuit breaker; until it is reset nothing new is repaired by itself.
 
-    ``subject_id`` is the plan's id or the group's; it outlives the plan. ``code``: one of CODES, ``figures``
+    ``subject_id`` is the plan's id or the group's, ``subject_name`` the plan's fixer or the group's code. A
+    plan's breaker goes by group and fixer: it holds for a plan made anew. ``code``: one of CODES, ``figures``
     what it tripped on. At most one of a subject is not reset.
     """
 
@@ -56,7 +65,7 @@ class Breaker(Base):
     __table_args__ = (
         CheckConstraint(f"scope IN {SCOPES}", name="scope"),
         CheckConstraint(f"code IN {CODES}", name="code"),
-        Index("ix_breaker_scope_subject_id_id", "scope", "subject_id", "id"),
+        Index("ix_breaker_group_id_scope_subject_name_id", "group_id", "scope", "subject_name", "id"),
         Index(
             "uq_breaker_tripped",
             "scope",

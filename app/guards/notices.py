@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from flask import url_for
 
-from app.guards.breakers import Subject, subject_of_group, subjects_of, tripped_of
+from app.guards.breakers import Subject, key_of, subject_of_group, subjects_of, tripped_of
 from app.guards.models import Breaker
 from app.guards.words import breaker_cause, breaker_title
 from app.i18n import translate as _
@@ -26,12 +26,12 @@ def of_groups(session: ReadSession, groups: Sequence[SystemGroup]) -> dict[int, 
 
 
 def _notices(session: ReadSession, subjects: dict[int, Sequence[Subject]]) -> dict[int, list[Notice]]:
-    asked = {(one.scope, one.id): one for some in subjects.values() for one in some}
-    tripped = {(one.scope, one.subject_id): one for one in tripped_of(session, asked.values())}
+    asked = {one.key: one for some in subjects.values() for one in some}
+    tripped = {key_of(one): one for one in tripped_of(session, asked.values())}
     found: dict[int, list[Notice]] = defaultdict(list)
     for identity, some in subjects.items():
         for one in some:
-            breaker = tripped.get((one.scope, one.id))
+            breaker = tripped.get(one.key)
             if breaker is not None:
                 found[identity].append(_notice(breaker))
     return found

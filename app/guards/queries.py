@@ -9,8 +9,9 @@ from app.guards.models import Breaker
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 from app.plans.models import Plan
 
-_HAS_SUBJECT = or_(Breaker.scope == "group", exists().where(Plan.id == Breaker.subject_id))
-"""The breaker of a plan that was deleted stops nothing."""
+_IS_OF_PLAN = (Plan.group_id == Breaker.group_id, Plan.fixer_code == Breaker.subject_name)
+_HAS_SUBJECT = or_(Breaker.scope == "group", exists().where(*_IS_OF_PLAN))
+"""The breaker of a plan that was deleted stops nothing, until one is made anew for its fixer."""
 IS_TRIPPED = and_(Breaker.reset_at.is_(None), _HAS_SUBJECT)
 _STATES: dict[str, ColumnElement[bool]] = {
     "tripped": IS_TRIPPED,
@@ -50,12 +51,14 @@ def count_breakers(session: ReadSession, wanted: BreakerFilter) -> CappedCount:
 
 def states_of(session: ReadSession, breakers: Sequence[Breaker]) -> dict[int, str]:
     """Return by id how each stands: tripped, reset, or gone with its plan; one query."""
-    plan_ids = {one.subject_id for one in breakers if one.scope == "plan" and one.reset_at is None}
-    kept = set(session.scalars(select(Plan.id).where(Plan.id.in_(plan_ids)))) if plan_ids else set()
+    groups = {one.group_id for one in breakers if one.scope == "plan" and one.reset_at is None}
+    plans = select(Plan.group_id, Plan.fixer_code).where(Plan.group_id.in_(groups))
+    kept = {(group_id, code) for group_id, code in session.execute(plans)} if groups else set()
     return {one.id: _state_of(one, kept) for one in breakers}
 
 
-def _state_of(breaker: Breaker, plan_ids: set[int]) -> str:
+def _state_of(breaker: Breaker, plans: set[tuple[int, str]]) -> str:
     if breaker.reset_at is not None:
         return "reset"
-    return "tripped" if breaker.scope == "group" or breaker.subject_id in plan_ids else "gone"
+    is_kept = breaker.scope == "group" or (breaker.group_id, breaker.subject_name) in plans
+    return "tripped" if is_kept else "gone"

@@ -12,10 +12,19 @@ from agent.answers import AnomaliesReported, RepairFinished
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly
-from app.guards.breakers import Subject, counts_from, subject_of_group, subject_of_plan, trip, tripped_of
-from app.guards.counting import FAILURES, HOUR, outcomes_since
+from app.guards.breakers import (
+    Subject,
+    counts_from,
+    key_of,
+    subject_of_group,
+    subject_of_plan,
+    trip,
+    tripped_of,
+)
+from app.guards.counting import FAILURES, HOUR, of_plan, outcomes_since
 from app.guards.models import BegunRepair
 from app.plans.models import Plan
+from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 
@@ -54,8 +63,9 @@ def _end(session: WorkSession, command_id: str, outcome: str, now: datetime) -> 
     assert isinstance(ended, CursorResult)
     if not ended.rowcount or outcome not in FAILURES:
         return
-    plan_id = session.scalars(select(BegunRepair.plan_id).where(BegunRepair.command_id == command_id)).one()
-    plan = session.get(Plan, plan_id)
+    key = select(BegunRepair.group_id, BegunRepair.fixer_code).where(BegunRepair.command_id == command_id)
+    group_id, fixer_code = session.execute(key).one()
+    plan = find_plan(session, group_id, fixer_code)
     if plan is not None:
         _check_failures(session, plan, now)
 
@@ -64,7 +74,7 @@ def _check_failures(session: WorkSession, plan: Plan, now: datetime) -> None:
     subjects = [subject_of_plan(plan), subject_of_group(plan.group)]
     for subject in _armed(session, [one for one in subjects if one.thresholds.failures]):
         is_plan = subject.scope == "plan"
-        of_subject = BegunRepair.plan_id == plan.id if is_plan else BegunRepair.group_id == plan.group_id
+        of_subject = of_plan(plan) if is_plan else BegunRepair.group_id == plan.group_id
         since = counts_from(session, subject, now - HOUR)
         outcomes = outcomes_since(session, of_subject, since, subject.thresholds.attempts)
         failed = Counter(outcome for outcome in outcomes if outcome in FAILURES)
@@ -126,5 +136,5 @@ def _armed(session: WorkSession, subjects: Sequence[Subject]) -> list[Subject]:
     """Return those that have not tripped already."""
     if not subjects:
         return []
-    tripped = {(one.scope, one.subject_id) for one in tripped_of(session, subjects)}
-    return [one for one in subjects if (one.scope, one.id) not in tripped]
+    tripped = {key_of(one) for one in tripped_of(session, subjects)}
+    return [one for one in subjects if one.key not in tripped]

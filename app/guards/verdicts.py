@@ -13,8 +13,9 @@ from app.anomalies.models import Anomaly
 from app.anomalies.states import Hold, hold_all
 from app.guards import breakers
 from app.guards.breakers import Subject, counts_from, trip
-from app.guards.counting import HOUR, amounts_since, used_by
+from app.guards.counting import HOUR, amounts_since, of_plan, used_by
 from app.guards.limits import UNKNOWN, Asked, Used, has_amount_limit, has_limit, has_window, judge
+from app.guards.models import BegunRepair
 from app.keyset import ReadSession
 from app.plans.limits import LIMITS
 from app.plans.models import Plan
@@ -158,7 +159,5 @@ def _within_thresholds(
 def _begun(session: WorkSession, plan: Plan, subject: Subject, now: datetime) -> dict[str, int]:
     """Return what the subject has begun by itself within the hour, by currency."""
     since = counts_from(session, subject, now - HOUR)
-    if subject.scope == "plan":
-        return amounts_since(session, [plan.id], since)
-    plan_ids = session.scalars(select(Plan.id).where(Plan.group_id == plan.group_id)).all()
-    return amounts_since(session, plan_ids, since)
+    of_subject = of_plan(plan) if subject.scope == "plan" else BegunRepair.group_id == plan.group_id
+    return amounts_since(session, of_subject, since)

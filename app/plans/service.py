@@ -1,10 +1,11 @@
 """Repair plans: made, changed, copied, enabled, disabled, deleted, with a version for each change."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
 
+from flask import current_app
 from sqlalchemy import select
 
 from app.agents.withdrawing import cancel_repairs
@@ -37,6 +38,9 @@ CHANGED_BY_EDIT: Final = (
     *LIMITS,
     *THRESHOLDS,
 )
+PlanLeaves = Callable[[ReadSession, Plan], None]
+"""Raises ConflictError where a plan may not leave its group and fixer; bound by create_app."""
+
 GroupIds = Collection[int] | None
 """The groups a person may see; None: all."""
 
@@ -104,7 +108,8 @@ def update_plan(
 
     ``version`` is the one the change was made on, None for whichever stands. Raises NotFoundError('plan'),
     FormErrors; ConflictError: plan_changed since that version, plan_in_use for another group or fixer while
-    a repair of it has not ended, plan_at_work for putting it into shadow meanwhile.
+    a repair of it has not ended, plan_tripped while its breaker stands, plan_at_work for putting it into
+    shadow meanwhile.
     """
     plan = get_plan(session, plan_id, group_ids)
     if version is not None and version != plan.version:
@@ -117,6 +122,7 @@ def update_plan(
         return plan
     if {"sys_code", "fixer_code"} & changed.keys():
         refuse_in_use(session, plan, field="fixer_code")
+        _ask_to_leave(session, plan)
     if values.is_shadow and not before.is_shadow:
         refuse_at_work(session, plan)
     if values.state == "disabled" and before.state == "normal":
@@ -184,14 +190,23 @@ def delete_plan(
 ) -> None:
     """Delete a plan and its versions; open anomalies nobody has attempted stay, without a plan.
 
-    Raises NotFoundError('plan'), InvalidError for the reason, ConflictError('plan_in_use').
+    Raises NotFoundError('plan'), InvalidError for the reason, ConflictError: plan_in_use, plan_tripped while
+    its breaker stands.
     """
     reason = required_reason(reason)
     plan = get_plan(session, plan_id, group_ids)
     refuse_in_use(session, plan)
+    _ask_to_leave(session, plan)
     _audit(session, plan, "plan.delete", actor, reason, now, {"values": asdict(values_of(plan))})
     session.delete(plan)
     session.flush()
+
+
+def _ask_to_leave(session: WorkSession, plan: Plan) -> None:
+    """The plan is about to leave its group or fixer; who objects raises."""
+    listeners: tuple[PlanLeaves, ...] = current_app.extensions.get("plan_leaves", ())
+    for listener in listeners:
+        listener(session, plan)
 
 
 def due_after(plan: Plan, now: datetime) -> datetime | None:

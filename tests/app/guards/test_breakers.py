@@ -1,6 +1,7 @@
 """Breakers: what trips them, what they stop and do not stop, and that only a person resets them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from app.guards import breakers, tripping
 from app.guards.counting import note_begun
 from app.guards.models import BegunRepair
 from app.plans.models import Plan
+from app.plans.service import delete_plan, update_plan, values_of
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from tests.app.guards.test_verdicts import CLICK, attempted, tick
@@ -200,6 +202,44 @@ def test_a_tripped_breaker_stops_what_is_new_and_holds_nothing_up_that_moved_mon
     tick(session, other)
     assert attempted(session) == ["T-paid", "T-other"]
     assert (new.state, new.hold_code) == ("open", None)
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved"])
+def test_a_plan_whose_breaker_stands_stays_where_it_is(
+    session: WorkSession, group: SystemGroup, how: str
+) -> None:
+    plan = make_plan(session, group)
+    breakers.trip(session, breakers.subject_of_plan(plan), "failures", {}, NOW)
+
+    def leave() -> None:
+        if how == "deleted":
+            delete_plan(session, plan.id, actor=PERSON, now=NOW, reason="anew")
+        else:
+            values = replace(values_of(plan), fixer_code=OTHER_FIXER)
+            update_plan(session, plan.id, values, actor=PERSON, now=NOW, reason="anew")
+
+    with pytest.raises(ConflictError, match="plan_tripped"):
+        leave()
+    (breaker,) = breakers.list_tripped(session, None)
+    breakers.reset(session, breaker.id, reason="looked at", actor=PERSON, group_ids=None, now=NOW)
+    leave()
+
+
+def test_a_breaker_goes_by_group_and_fixer_whichever_plan_it_is(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, breaker_failures=2)
+    attempts(session, plan, agent, ["failed"])
+    session.query(Anomaly).update({"state": "healed"})
+    delete_plan(session, plan.id, actor=PERSON, now=NOW, reason="anew")
+    again = make_plan(session, group, breaker_failures=2)
+    attempts(session, again, agent, ["failed"])
+    (breaker,) = breakers.list_tripped(session, None)
+    assert breaker.figures["failed"] == 2
+    session.delete(again)
+    session.flush()
+    assert breakers.list_tripped(session, None) == []
+    assert breakers.stops(session, make_plan(session, group)) == [breaker]
 
 
 def test_a_click_goes_beyond_a_breaker_and_is_recorded_so(

@@ -1,6 +1,7 @@
 """Limits at a tick: what goes by itself, what is left to a person, and how often its history says so."""
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.executions.ticking import TickPage
 from app.extensions import db
 from app.guards.models import BegunRepair
 from app.plans.models import Plan, Tick
+from app.plans.service import delete_plan, update_plan, values_of
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from tests.app.test_query_plans import statements
@@ -96,6 +98,23 @@ def test_what_would_pass_a_limit_stays_open_for_a_click(session: WorkSession, gr
     assert attempted(session) == ["T-small"]
     assert (large.state, large.hold_code, large.held_at) == ("open", "limit_trade_minor", NOW)
     assert large.hold_detail == {"limit": 10_000, "used": 0, "amount": 10_001, "currency": "CNY"}
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved"])
+def test_a_plan_made_anew_goes_on_counting(session: WorkSession, group: SystemGroup, how: str) -> None:
+    plan = make_plan(session, group, limit_day_count=1)
+    first = make_anomaly(session, group, trade_no="T-first")
+    tick(session, plan)
+    end(session, first, "repaired", NOW)
+    if how == "deleted":
+        delete_plan(session, plan.id, actor=PERSON, now=NOW, reason="anew")
+    else:
+        values = replace(values_of(plan), fixer_code="withdrawTimeoutFixServiceImpl")
+        update_plan(session, plan.id, values, actor=PERSON, now=NOW, reason="elsewhere")
+    second = make_anomaly(session, group, trade_no="T-second")
+    tick(session, make_plan(session, group, limit_day_count=1))
+    session.refresh(second)
+    assert (attempted(session), second.hold_code) == (["T-first"], "limit_day_count")
 
 
 def test_a_limit_judges_the_amount_that_an_attempt_has_read_last(

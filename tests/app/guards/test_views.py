@@ -341,3 +341,13 @@ def test_the_list_is_paged_and_hides_other_groups(app: Flask, operator: Visitor,
     stranger = visitor_of(app, "wang.wu", "operator", groups=["PBMS"])
     assert listed(stranger.get("/breakers").text) == []
     assert "No circuit breaker has tripped" in in_english(stranger).get("/breakers").text
+
+
+def test_a_tripped_plan_is_not_deleted_and_says_why(operator: Visitor, plan_id: int) -> None:
+    trip(plan_id)
+    answer = operator.post(f"/plans/{plan_id}/delete", {"reason": "重新来"})
+    assert answer.status_code == 409
+    assert "已熔断：先复位，才能删除" in answer.text
+    answer = in_english(operator).post(f"/plans/{plan_id}/delete", {"reason": "重新来"})
+    assert "Reset its breaker before it is deleted" in answer.text
+    assert stored(plan_id).id == plan_id
