@@ -58,12 +58,19 @@ def test_a_tick_attempts_open_anomalies_and_verifies_waiting_ones(
     assert {command.priority for command in session.scalars(select(Command))} == {2}
 
 
-def test_a_repair_command_carries_no_amount_and_no_payee(session: WorkSession, group: SystemGroup) -> None:
+def test_a_repair_command_carries_no_payee_and_only_the_amount_it_was_judged_by(
+    session: WorkSession, group: SystemGroup
+) -> None:
     plan = make_plan(session, group)
     anomaly = make_anomaly(session, group)
     tick(session, plan)
     message = session.scalars(select(Command)).one().message
-    assert message == {"trade_no": anomaly.trade_no, "fixer_code": plan.fixer_code, "row_hash": "hash-1"}
+    assert message == {
+        "trade_no": anomaly.trade_no,
+        "fixer_code": plan.fixer_code,
+        "row_hash": "hash-1",
+        "max_amount_minor": anomaly.amount_minor,
+    }
 
 
 def test_a_tick_exhausts_what_has_no_attempt_left(session: WorkSession, group: SystemGroup) -> None:
