@@ -119,29 +119,33 @@ class Dispatcher:
         """Whether a repair of an earlier start waits for the server's word."""
         return self._runner.is_awaiting()
 
-    def handle(self, message: ToAgent) -> None:
-        """Take one message of the server."""
-        if isinstance(message, Ack):
-            self._outbox.acknowledge(message.of)
-        elif isinstance(message, Rejected):
-            self._drop(message)
-        elif (
-            not self._runner.is_stopping
-        ):  # else unanswered: the server sends it again, to whoever is there then
-            try:
-                self._obey(message)
-            except JournalError as error:
-                self._complain(error)
-                self._hint(rejected(message.id, "journal", str(error), message.command_id))
+    def handle(self, *messages: ToAgent) -> None:
+        """Take messages of the server in their order; new orders among them share one journal write."""
+        new: list[Command] = []
+        for message in messages:
+            if isinstance(message, Ack):
+                self._outbox.acknowledge(message.of)
+            elif isinstance(message, Rejected):
+                self._drop(message)
+            elif (
+                not self._runner.is_stopping
+            ):  # else unanswered: the server sends it again, to whoever is there then
+                try:
+                    self._obey(message, new)
+                except JournalError as error:
+                    self._unable(message, error)
+        self._receive(new)
 
-    def _obey(self, message: Welcome | Cancel | Command) -> None:
+    def _obey(self, message: Welcome | Cancel | Command, new: list[Command]) -> None:
+        """``new``: orders before it that the journal does not hold yet."""
         match message:
             case Welcome():
                 self._hint(rejected(message.id, "state", "a session has one Welcome, its first frame"))
             case Cancel():
+                self._receive(new)
                 self._cancel(message)
             case Collect() | Repair() | Verify():
-                self._take(message)
+                self._take(message, new)
             case _:
                 assert_never(message)
 
@@ -165,21 +169,43 @@ class Dispatcher:
 
     # ---- commands
 
-    def _take(self, command: Command) -> None:
+    def _take(self, command: Command, new: list[Command]) -> None:
+        if command_id_of(command) in map(command_id_of, new):
+            self._receive(new)
         entry = self._journal.find(command_id_of(command))
         fence = key_of(command)[1]
         if entry is not None and key_of(entry.command)[1] >= fence:
             self._take_again(command, entry)
             return
-        if (refusal := self._refusal(command)) is not None:
+        if (refusal := self._refusal(command, len(new))) is not None:
             code, reason = refusal
             log.warning("refused %s: %s", describe(command), reason)
             self._hint(rejected(command.id, code, reason, command_id_of(command)))
             return
         self._drop_older(command)
-        entry = self._journal.receive(command, self._identity.boot_id)
-        self._acknowledge(command.id, command_id_of(command))
-        self._runner.submit(entry, self._identity.boot_id, is_resumed=False)
+        new.append(command)
+
+    def _receive(self, new: list[Command]) -> None:
+        """Journal new orders in one write, then acknowledge and queue each; none of them is new any more.
+
+        Where they cannot be kept together, each is kept or refused by itself.
+        """
+        orders = tuple(new)
+        new.clear()
+        if not orders:
+            return
+        try:
+            entries = self._journal.receive_all(orders, self._identity.boot_id)
+        except JournalError as error:
+            if len(orders) == 1:
+                self._unable(orders[0], error)
+                return
+            for order in orders:
+                self._receive([order])
+            return
+        for entry in entries:
+            self._acknowledge(entry.command.id, command_id_of(entry.command))
+            self._runner.submit(entry, self._identity.boot_id, is_resumed=False)
 
     def _drop_older(self, command: Command) -> None:
         """Forget older orders of the command that still wait; one that has begun ends by itself, fenced."""
@@ -204,8 +230,9 @@ class Dispatcher:
         if self._runner.is_running(key_of(entry.command)) and not isinstance(command, Collect):
             self._hint(Started(id=new_id(), command_id=command_id))
 
-    def _refusal(self, command: Command) -> tuple[str, str] | None:
-        if len(self._runner.in_hand()) >= MAX_IN_HAND:
+    def _refusal(self, command: Command, about_to_be: int) -> tuple[str, str] | None:
+        """``about_to_be``: orders that are as good as in hand."""
+        if len(self._runner.in_hand()) + about_to_be >= MAX_IN_HAND:
             return "busy", f"{MAX_IN_HAND} commands are in hand"
         asked: tuple[str, ...] = ()
         if isinstance(command, Repair):
@@ -246,6 +273,11 @@ class Dispatcher:
             self._outbox.acknowledge(message.of)
         elif self._outbox.try_again(message.of) == WORTH_TELLING:
             self._complain(AgentError(f"the server fails over message {message.of} again and again"))
+
+    def _unable(self, message: Welcome | Cancel | Command, error: JournalError) -> None:
+        """Refuse what the journal could not be read or written for: the server sends it again."""
+        self._complain(error)
+        self._hint(rejected(message.id, "journal", str(error), message.command_id))
 
     def _complain(self, error: Exception) -> None:
         log.error("%s", error)

@@ -80,8 +80,8 @@ class Session(Protocol):
         """Return the sign of life; called at each interval."""
         ...
 
-    def handle(self, message: ToAgent) -> None:
-        """Take a message of the server; must not wait for long."""
+    def handle(self, *messages: ToAgent) -> None:
+        """Take messages of the server, in their order; must not wait for long."""
         ...
 
     def is_urgent(self) -> bool:
@@ -225,7 +225,7 @@ class Link:
             has_more = self._send_waiting(wire)
             if self._wait(wire, 0.0 if has_more else max(0.0, beat_due - self._monotonic())):
                 last_seen = self._monotonic()
-                self._read(wire, session)
+                self._read(wire, session, beat_due)
             elif self._monotonic() - last_seen > MISSED_HEARTBEATS * interval:
                 wire.close(CLOSE_SLOW, "no sign of life")
                 raise WireError(f"nothing heard from the server for {MISSED_HEARTBEATS} heartbeats")
@@ -274,19 +274,29 @@ class Link:
         self._outbox_failed = False
         return batch
 
-    def _read(self, wire: AnyWire, session: Session) -> None:
+    def _read(self, wire: AnyWire, session: Session, until: float) -> None:
+        """Hand over together what waits on the wire: a batch at most, read no longer than ``until``."""
+        messages: list[ToAgent] = []
+        try:
+            for _ in range(BATCH):
+                self._take_in(wire, messages)
+                if self._monotonic() >= until or not self._wait(wire, 0.0):
+                    break
+        finally:  # what came before the connection's end is taken
+            if messages:
+                _HANDLE()
+                session.handle(*messages)
+                _HANDLED()
+
+    def _take_in(self, wire: AnyWire, messages: list[ToAgent]) -> None:
         frame = wire.receive()
         if frame is None:
             return
         try:
-            message = decode_to_agent(frame)
+            messages.append(decode_to_agent(frame))
         except ProtocolError as error:
             log.warning("a frame of the server cannot be read: %s", error)
             self.hint(rejection_of(frame, str(error)))
-            return
-        _HANDLE()
-        session.handle(message)
-        _HANDLED()
 
 
 def _send(wire: AnyWire, frame: bytes) -> None:

@@ -7,7 +7,7 @@ is open, so two processes can never run one journal. Any failure raises JournalE
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -94,24 +94,31 @@ class Journal:
         return _entry(rows[0]) if rows else None
 
     def receive(self, command: Command, boot_id: str) -> Entry:
-        """Keep a new order; it is durable on return. The same command and fence must not be there yet.
+        """Keep one new order, as ``receive_all`` does."""
+        (entry,) = self.receive_all((command,), boot_id)
+        return entry
 
-        Raises JournalError.
+    def receive_all(self, commands: Sequence[Command], boot_id: str) -> list[Entry]:
+        """Keep new orders in one write, all or none; they are durable on return, and follow each other.
+
+        No command and fence of them may be there yet. Raises JournalError.
         """
-        key = key_of(command)
         received_at = self._clock()
         try:
-            frame = encode(command)
+            rows = [(*key_of(command), encode(command), boot_id, received_at) for command in commands]
         except ProtocolError as error:
             # Written out in full it may be larger than it came.
             raise JournalError(f"the journal cannot keep this command: {error}") from error
         with self._file.writing(_RECEIVE) as sql:
-            sql.execute(
+            sql.executemany(
                 "INSERT INTO command (id, fence, frame, boot_id, state, received_at)"
                 " VALUES (?, ?, ?, ?, 'received', ?)",
-                (*key, frame, boot_id, received_at),
+                rows,
             )
-        return Entry(command=command, boot_id=boot_id, state="received", received_at=received_at)
+        return [
+            Entry(command=command, boot_id=boot_id, state="received", received_at=received_at)
+            for command in commands
+        ]
 
     def start(self, key: Key, taken_up_by: str = "") -> None:
         """Note that work has begun; written with the next durable change.

@@ -54,7 +54,7 @@ TRADES: Final = {
 }
 LEDGER: Final = {"now": "reading", "legs": "reading", "post": "ledger"}
 BANK: Final = {"facts": "bank", "pay": "bank"}
-JOURNAL: Final = {"find": "journal", "receive": "journal", "finish": "journal", "unsent": "journal"}
+JOURNAL: Final = {"find": "journal", "receive_all": "journal", "finish": "journal", "unsent": "journal"}
 SAFETY: Final = ("journal", "steps", "read back")
 """What a repair would not need if nothing ever failed."""
 
@@ -132,9 +132,10 @@ class Line:
         results: list[RepairFinished] = []
         sent, heard_at = 0, time.monotonic()
         while len(results) < len(frames):
-            while sent < len(frames) and sent - len(results) < IN_FLIGHT:
-                self._dispatcher.handle(decode_to_agent(frames[sent]))
-                sent += 1
+            due = frames[sent : len(results) + IN_FLIGHT]
+            sent += len(due)
+            # As the connection does with frames that wait on its socket together.
+            self._dispatcher.handle(*map(decode_to_agent, due))
             self._ready.clear()
             for unsent in self._outbox.next(IN_FLIGHT):
                 message = decode_to_server(unsent.frame)

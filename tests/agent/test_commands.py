@@ -20,9 +20,10 @@ from agent.answers import (
     StepRecord,
     StepRecorded,
 )
-from agent.commands import Dispatcher, Identity
+from agent.commands import MAX_IN_HAND, Dispatcher, Identity
 from agent.errors import PortError
 from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
+from agent.failpoints import armed
 from agent.journal import Journal
 from agent.message import Message
 from agent.orders import Holder
@@ -322,6 +323,84 @@ def test_the_ack_comes_only_after_the_journal_holds_the_command(desk: Desk) -> N
     desk.dispatcher._hint = look
     desk.dispatcher.handle(repair())
     assert held == [True]
+
+
+def test_commands_that_come_together_share_one_write_and_are_acknowledged_after_it(desk: Desk) -> None:
+    seen: list[str] = []
+    original = desk._hint
+
+    def look(message: Message) -> None:
+        if isinstance(message, Ack):
+            seen.append(message.of)
+        original(message)
+
+    desk.dispatcher._hint = look
+    with armed(lambda name: seen.append(name) if name.startswith("agent.journal.receive") else None):
+        desk.dispatcher.handle(repair(2), Ack(id="a", of="nothing"), repair(1), repair(3))
+    assert seen == [
+        "agent.journal.receive.before",
+        "agent.journal.receive.commit",
+        "agent.journal.receive.after",
+        "frame-2-1-1",
+        "frame-1-1-1",
+        "frame-3-1-1",
+    ]
+
+
+def test_a_process_that_ends_in_the_write_of_several_commands_has_acknowledged_none(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "journal.db")
+
+    def die(name: str) -> None:
+        if name == "agent.journal.receive.commit":
+            raise KeyboardInterrupt
+
+    with armed(die), pytest.raises(KeyboardInterrupt):
+        desk.dispatcher.handle(repair(1), repair(2))
+    assert (desk.said(Ack), desk.journal.unfinished(), desk.work.repaired) == ([], [], [])
+    desk.dispatcher.handle(repair(1, sending=2), repair(2, sending=2))
+    assert len(desk.said(Ack)) == 2
+    desk.leave()
+
+
+def test_of_commands_that_come_together_one_that_cannot_be_kept_is_refused_alone(desk: Desk) -> None:
+    beyond = msgspec.structs.replace(repair(2), fence=2**70)
+    desk.dispatcher.handle(repair(1), beyond, repair(3))
+    assert [refusal.of for refusal in desk.said(Rejected)] == ["frame-2-1-1"]  # type: ignore[attr-defined]
+    assert [ack.of for ack in desk.said(Ack)] == ["frame-1-1-1", "frame-3-1-1"]  # type: ignore[attr-defined]
+    desk.settle()
+    desk.wait(lambda: len(desk.delivered()) == 2)
+
+
+def test_a_command_that_comes_twice_at_once_is_run_once(desk: Desk) -> None:
+    desk.dispatcher.handle(repair(), repair(sending=2))
+    desk.wait(lambda: bool(desk.delivered()))
+    assert [ack.of for ack in desk.said(Ack)] == ["frame-1-1-1", "frame-1-1-2"]  # type: ignore[attr-defined]
+    assert len(desk.work.repaired) == 1
+
+
+def test_a_cancel_that_comes_with_its_command_stays_behind_it(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "journal.db", workers=1)
+    desk.work.may_go_on.clear()
+    desk.dispatcher.handle(repair(1))
+    assert desk.work.is_working.wait(PATIENCE)
+    desk.dispatcher.handle(repair(2), cancel("command-2"), repair(3))
+    (cancelled,) = desk.delivered()
+    assert isinstance(cancelled, Cancelled)
+    assert cancelled.command_id == "command-2"
+    desk.work.may_go_on.set()
+    desk.wait(lambda: len(desk.delivered()) == 3)
+    assert [run[0] for run in desk.work.repaired] == ["T00000001", "T00000003"]
+    desk.leave()
+
+
+def test_commands_that_come_together_count_against_those_in_hand(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "journal.db", workers=1)
+    desk.work.may_go_on.clear()
+    desk.dispatcher.handle(*(repair(number) for number in range(MAX_IN_HAND + 2)))
+    assert [refusal.code for refusal in desk.said(Rejected)] == ["busy", "busy"]  # type: ignore[attr-defined]
+    assert len(desk.runner.in_hand()) == MAX_IN_HAND
+    desk.work.may_go_on.set()
+    desk.leave()
 
 
 def test_a_command_without_a_command_id_goes_by_its_frame(desk: Desk) -> None:

@@ -51,6 +51,7 @@ class Listener:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self.handled: list[ToAgent] = []
+        self.together: list[tuple[ToAgent, ...]] = []
         self.on_message: Callable[[ToAgent], None] = lambda message: None
 
     def hello(self) -> Hello:
@@ -71,11 +72,13 @@ class Listener:
     def heartbeat(self) -> Heartbeat:
         return Heartbeat(id=new_id(), agent_time="2026-03-02T12:00:00Z")
 
-    def handle(self, message: ToAgent) -> None:
-        self.handled.append(message)
-        if isinstance(message, Ack):
-            self._outbox.acknowledge(message.of)
-        self.on_message(message)
+    def handle(self, *messages: ToAgent) -> None:
+        self.together.append(messages)
+        for message in messages:
+            self.handled.append(message)
+            if isinstance(message, Ack):
+                self._outbox.acknowledge(message.of)
+            self.on_message(message)
 
 
 class InterruptedOutbox(Outbox):
@@ -364,6 +367,32 @@ def test_a_frame_that_cannot_be_read_is_rejected_and_the_session_goes_on(
     agent.outbox.put(line("still here"))
     assert server.first(Log).text == "still here"
     assert len(server.sessions) == 1
+
+
+def test_frames_that_wait_together_are_handed_over_together_in_their_order(
+    server: FakeServer, agent: LinkedAgent
+) -> None:
+    """While the session is at the first one, three more come, one of which cannot be read; then a goodbye."""
+    is_first, may_go_on = threading.Event(), threading.Event()
+
+    def hold(message: ToAgent) -> None:
+        is_first.set()
+        assert may_go_on.wait(PATIENCE)
+
+    agent.listener.on_message = hold
+    agent.start()
+    session = server.session()
+    session.send(Verify(id="v0", trade_no="T0"))
+    assert is_first.wait(PATIENCE)
+    for number in (1, 2, 3):
+        session.send(Verify(id=f"v{number}", trade_no=f"T{number}"))
+        if number == 1:
+            session.send_text('{"type":"Dance","id":"d1"}')
+    session.close(CLOSE_REPLACED)
+    may_go_on.set()
+    assert agent.wait_until_over() is Ending.REPLACED
+    handed = [[one.id for one in messages] for messages in agent.listener.together]
+    assert handed == [["v0"], ["v1", "v2", "v3"]]
 
 
 def test_a_first_frame_that_is_no_welcome_is_a_protocol_error(server: FakeServer, agent: LinkedAgent) -> None:
