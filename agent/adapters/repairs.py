@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Update, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Row, TableClause, Update, insert, select, update
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from agent.adapters.asked import given, moment_asked, number_asked, plain_asked, text_asked
 from agent.adapters.rows import moment, naive, text
@@ -25,7 +26,8 @@ OPEN = "open"
 class Repairs:
     """Reads and writes the repair of a trade.
 
-    ``now`` is the database's clock in SQL; ``rows_of`` reads the trade rows of a number inside a transaction.
+    ``now`` is the database's clock in SQL, of this ``dialect``; ``rows_of`` reads the trade rows of a number
+    inside a transaction.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Repairs:
         tables: TradeTables,
         now: ColumnElement[datetime],
         rows_of: Callable[[Connection, str], list[Trade]],
+        dialect: str,
     ) -> None:
         self._repair = tables.repair
         self._step = tables.step
@@ -49,9 +52,7 @@ class Repairs:
         )
         self._lock = update(self._repair).where(repair.trade_no == of_trade).values(changed_at=now)
         self._holds = {is_open: self._holding(_CLAIM, is_open=is_open) for is_open in (True, False)}
-        of_key, asked = step.step_key == text_asked("step_key"), _STEP
-        self._replace_step = update(self._step).where(of_key).values(asked)
-        self._insert_step = insert(self._step).values({"step_key": text_asked("step_key"), **asked})
+        self._merge_step = _merging(self._step, dialect)
         self._insert_repair = insert(self._repair).values(
             {"trade_no": of_trade, **_BEGUN, "started_at": now, "changed_at": now}
         )
@@ -116,9 +117,16 @@ class Repairs:
         held = update(self._repair).where(*owned).values(changed_at=self._now)
         return held  # noqa: RET504 - the statement has its name
 
-    def record_step(self, connection: Connection, claim: RepairRow, step: StepRow, at: datetime) -> None:
-        """Write a step under a held repair, ``at`` a time of its clock; one whose key stands is replaced."""
-        values = given(
+    def record_steps(
+        self, connection: Connection, claim: RepairRow, steps: Sequence[StepRow], at: datetime
+    ) -> None:
+        """Write steps under a held repair, ``at`` a time of its clock; one whose key stands is replaced."""
+        if steps:
+            connection.execute(self._merge_step, [self._values_of(claim, step, at) for step in steps])
+
+    @staticmethod
+    def _values_of(claim: RepairRow, step: StepRow, at: datetime) -> dict[str, object]:
+        return given(
             step_key=step.key,
             trade_no=claim.trade_no,
             round=claim.round,
@@ -133,16 +141,14 @@ class Repairs:
             agent=claim.agent,
             boot_id=claim.boot_id,
         )
-        if connection.execute(self._replace_step, values).rowcount == 0:
-            connection.execute(self._insert_step, values)
 
     def close(
         self, connection: Connection, claim: RepairRow, state: str, steps: Sequence[StepRow] = ()
     ) -> None:
         """Set a repair done or abandoned, its last steps with it. Raises FencedError."""
         self.hold(connection, claim, is_open=bool(steps))
-        for step in steps:
-            self.record_step(connection, claim, step, self.written_at(connection))
+        if steps:
+            self.record_steps(connection, claim, steps, self.written_at(connection))
         connection.execute(self._close, given(trade_no=claim.trade_no, state=state))
 
     def keep_old_row(
@@ -248,6 +254,20 @@ _CORRECTED = {
     "new_row": text_asked("new_row"),
 }
 """A correction's columns, but for its time."""
+
+
+def _merging(step: TableClause, dialect: str) -> Insert:
+    """Insert a step, or replace the one whose key stands: an earlier round's too."""
+    values = {"step_key": text_asked("step_key"), **_STEP}
+    merged: Insert
+    if dialect in ("mysql", "mariadb"):
+        into = mysql.insert(step).values(values)
+        merged = into.on_duplicate_key_update({name: into.inserted[name] for name in _STEP})
+    else:
+        merging = (postgresql if dialect == "postgresql" else sqlite).insert(step).values(values)
+        replaced = {name: merging.excluded[name] for name in _STEP}
+        merged = merging.on_conflict_do_update(index_elements=["step_key"], set_=replaced)
+    return merged
 
 
 def _json(value: object) -> str:

@@ -40,7 +40,7 @@ class SqlTrades:
         self._now = clock(self._engine)
         self._narrow = Narrow(self._names, self._tables, self._engine.dialect.name)
         self._read_trade = TradeReader(self._names.codes)
-        self._repairs = Repairs(self._tables, self._now, self._rows_of)
+        self._repairs = Repairs(self._tables, self._now, self._rows_of, self._engine.dialect.name)
         self._setter = RowSetter(self._names, self._tables, self._now)
         cells, columns = self._tables.trade.c, self._names.columns
         self._id, self._no = cells[columns.trade_id], cells[columns.trade_no]
@@ -123,7 +123,7 @@ class SqlTrades:
             is_new = self._requests.open(connection, request)
             at = self._repairs.written_at(connection)
             require_within(EFFECT_WITHIN, claim.held_at, at)
-            self._repairs.record_step(connection, claim, step, at)
+            self._repairs.record_steps(connection, claim, (step,), at)
             return Opened(is_new, at)
 
         return write(self._engine, "open a bank request", open_it)
@@ -174,8 +174,7 @@ class SqlTrades:
             self._repairs.hold(connection, claim)
             at = self._repairs.written_at(connection)
             require_within(FACTS_HOLD, looked_at or at, at)
-            for step in steps:
-                self._repairs.record_step(connection, claim, step, at)
+            self._repairs.record_steps(connection, claim, steps, at)
             return at
 
         return write(self._engine, "record a step", record)
@@ -200,8 +199,7 @@ class SqlTrades:
             # Behind all that it may have had to wait for.
             require_within(EFFECT_WITHIN, claim.held_at, after.read_at)
             self._repairs.keep_old_row(connection, claim, before, trade, after.row)
-            for step in steps:
-                self._repairs.record_step(connection, claim, step, after.read_at)
+            self._repairs.record_steps(connection, claim, steps, after.read_at)
             return after
 
         return write(self._engine, "write the trade row", correct)
