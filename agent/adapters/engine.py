@@ -5,13 +5,14 @@ a short message that names neither address nor user.
 """
 
 import re
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import Connection, DateTime, Engine, Row, create_engine, event, literal_column, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.sql import ColumnElement, Executable
 
 from agent.errors import ConfigurationError, PortError
@@ -132,10 +133,15 @@ def _text(raw: bytes) -> str:
 def _begin(connection: Connection, how: str) -> None:
     """Begin SQLite's transaction; other databases begin theirs by themselves.
 
-    Not by an event of the engine: one that listens to any slows down every statement.
+    Not by an event of the engine: one that listens to any slows down every statement. And past SQLAlchemy,
+    to which these are as much work as a statement.
     """
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(how)
+    driver = connection.connection.dbapi_connection
+    if isinstance(driver, sqlite3.Connection):
+        try:
+            driver.execute(how)
+        except sqlite3.Error as error:
+            raise OperationalError(how, None, error) from error
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:
