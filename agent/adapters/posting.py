@@ -154,16 +154,18 @@ class Poster:
             key=posting.key,
         )
         connection.execute(self._insert_entry, entry)
-        for slot in SLOTS[posting.leg.value]:
-            held = given(trade_no=posting.trade_no, slot=slot, voucher_no=voucher_no)
-            connection.execute(self._insert_leg, held)
+        slots = SLOTS[posting.leg.value]
+        held = [given(trade_no=posting.trade_no, slot=slot, voucher_no=voucher_no) for slot in slots]
+        connection.execute(self._insert_leg, held)
         self.write_lines(connection, voucher_no, wanted)
 
     def write_lines(self, connection: Connection, voucher_no: str, wanted: Shares) -> None:
         """Write the signed postings of an entry."""
-        for account_no, amount in wanted:
-            line = given(voucher_no=voucher_no, account_no=account_no, amount=amount)
-            connection.execute(self._insert_line, line)
+        lines = [
+            given(voucher_no=voucher_no, account_no=account_no, amount=amount)
+            for account_no, amount in wanted
+        ]
+        connection.execute(self._insert_line, lines)
 
     def move(self, connection: Connection, wanted: Shares) -> None:
         """Raise and lower the balances, in the order of the accounts so that two postings cannot deadlock."""

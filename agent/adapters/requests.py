@@ -67,6 +67,8 @@ class Requests:
         """Every request of some trades, by trade and seq."""
         mine = given(trade_nos=trade_nos)
         requests = [_request_of(row, self._paid) for row in connection.execute(self._select, mine)]
+        if not requests:
+            return []
         asked = _asked_at(connection.execute(self._select_asked, mine).all())
         return [_asked(request, asked) for request in requests]
 
