@@ -28,6 +28,7 @@ from tests.factories import (
     make_anomaly,
     make_group,
     make_plan,
+    make_user,
 )
 
 pytestmark = pytest.mark.each_engine
@@ -126,6 +127,7 @@ def test_a_selection_says_what_is_left_out_and_sends_nothing(
 def test_a_bulk_repair_waits_while_a_stop_stands_and_skips_nothing(
     session: WorkSession, group: SystemGroup
 ) -> None:
+    make_user(session)
     make_plan(session, group)
     make_anomaly(session, group)
     make_anomaly(session, group)
