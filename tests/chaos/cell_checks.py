@@ -1,7 +1,7 @@
 """What the tests of the failpoints share: which cells to run, and one cell's check."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agent import failpoints
@@ -14,8 +14,12 @@ EVERY_CELL: Final = "PICULUS_EVERY_CELL"
 """Set, all modes of each point are run, as ``make chaos`` does; else one, in turn over points and cases."""
 
 
-def cells(*case_ids: str) -> Iterator[Cell]:
+def cells(*case_ids: str) -> list[Cell]:
     """The cells to be run for some cases."""
+    return list(_chosen(case_ids))
+
+
+def _chosen(case_ids: Sequence[str]) -> Iterator[Cell]:
     for cell in every_cell(case_ids):
         turn = failpoints.declared().index(cell.point) + CASES.index(cell.case_id)
         if os.environ.get(EVERY_CELL) or cell.mode == MODES[turn % len(MODES)]:
