@@ -122,32 +122,33 @@ class Dispatcher:
     def handle(self, *messages: ToAgent) -> None:
         """Take messages of the server in their order; new orders among them share one journal write."""
         new: list[Command] = []
-        for message in messages:
-            if isinstance(message, Ack):
-                self._outbox.acknowledge(message.of)
-            elif isinstance(message, Rejected):
-                self._drop(message)
-            elif (
-                not self._runner.is_stopping
-            ):  # else unanswered: the server sends it again, to whoever is there then
-                try:
+        try:
+            for message in messages:
+                if isinstance(message, Ack):
+                    self._outbox.acknowledge(message.of)
+                elif isinstance(message, Rejected):
+                    self._drop(message)
+                elif not self._runner.is_stopping:
                     self._obey(message, new)
-                except JournalError as error:
-                    self._unable(message, error)
-        self._receive(new)
+                # else unanswered: the server sends it again, to whoever is there then
+        finally:  # what came before a message that ends the session
+            self._receive(new)
 
     def _obey(self, message: Welcome | Cancel | Command, new: list[Command]) -> None:
         """``new``: orders before it that the journal does not hold yet."""
-        match message:
-            case Welcome():
-                self._hint(rejected(message.id, "state", "a session has one Welcome, its first frame"))
-            case Cancel():
-                self._receive(new)
-                self._cancel(message)
-            case Collect() | Repair() | Verify():
-                self._take(message, new)
-            case _:
-                assert_never(message)
+        try:
+            match message:
+                case Welcome():
+                    self._hint(rejected(message.id, "state", "a session has one Welcome, its first frame"))
+                case Cancel():
+                    self._receive(new)
+                    self._cancel(message)
+                case Collect() | Repair() | Verify():
+                    self._take(message, new)
+                case _:
+                    assert_never(message)
+        except JournalError as error:
+            self._unable(message, error)
 
     # ---- life
 

@@ -9,7 +9,7 @@ import selectors
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -282,11 +282,10 @@ class Link:
                 self._take_in(wire, messages)
                 if self._monotonic() >= until or not self._wait(wire, 0.0):
                     break
-        finally:  # what came before the connection's end is taken
-            if messages:
-                _HANDLE()
-                session.handle(*messages)
-                _HANDLED()
+        except WireError:
+            _hand_over(session, messages)  # what came before the connection's end
+            raise
+        _hand_over(session, messages)
 
     def _take_in(self, wire: AnyWire, messages: list[ToAgent]) -> None:
         frame = wire.receive()
@@ -297,6 +296,13 @@ class Link:
         except ProtocolError as error:
             log.warning("a frame of the server cannot be read: %s", error)
             self.hint(rejection_of(frame, str(error)))
+
+
+def _hand_over(session: Session, messages: Sequence[ToAgent]) -> None:
+    if messages:
+        _HANDLE()
+        session.handle(*messages)
+        _HANDLED()
 
 
 def _send(wire: AnyWire, frame: bytes) -> None:

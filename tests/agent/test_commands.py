@@ -371,6 +371,15 @@ def test_of_commands_that_come_together_one_that_cannot_be_kept_is_refused_alone
     desk.wait(lambda: len(desk.delivered()) == 2)
 
 
+def test_what_came_before_a_message_that_ends_the_session_is_taken(desk: Desk) -> None:
+    words: list[str | None] = [None]
+    desk.dispatcher._stopped = words.pop
+    with pytest.raises(IndexError):
+        desk.dispatcher.handle(repair(1), repair(2), repair(3))
+    assert [ack.of for ack in desk.said(Ack)] == ["frame-1-1-1"]  # type: ignore[attr-defined]
+    desk.wait(lambda: len(desk.delivered()) == 1)
+
+
 def test_a_command_that_comes_twice_at_once_is_run_once(desk: Desk) -> None:
     desk.dispatcher.handle(repair(), repair(sending=2))
     desk.wait(lambda: bool(desk.delivered()))
