@@ -69,7 +69,11 @@ class Repairs:
         return _repair_of(row, connection.execute(self._select_steps, mine).all())
 
     def claim(self, connection: Connection, claim: RepairRow, over: str | None) -> RepairRow:
-        """Begin a repair or take an open one over, under the same fence from ``over``. Raises FencedError."""
+        """Begin a repair or take an open one over, never under a lower fence than stands there, also where
+        that repair is closed; under the same one only by the start that holds it or from ``over``.
+
+        Raises FencedError.
+        """
         repair = self._repair
         if connection.execute(self._lock, given(trade_no=claim.trade_no)).rowcount == 0:
             begun = given(trade_no=claim.trade_no, **self._begun(claim, 1))
@@ -172,15 +176,15 @@ class Repairs:
     def _taking(
         self, connection: Connection, claim: RepairRow, standing: RepairRow, over: str | None
     ) -> dict[str, Any]:
-        if standing.state != OPEN:
-            self._refuse_stale(connection, claim)
-            begun = self._begun(claim, standing.round + 1)
-            return {**begun, "started_at": self._now, "changed_at": self._now}
         is_newer = claim.fence > standing.fence
         is_same = claim.fence == standing.fence and standing.boot_id in (claim.boot_id, over)
         if not (is_newer or is_same):
             raise FencedError(f"the repair of {claim.trade_no} belongs to a newer attempt")
-        return {"fence": claim.fence, "agent": claim.agent, "boot_id": claim.boot_id}
+        if standing.state == OPEN:
+            return {"fence": claim.fence, "agent": claim.agent, "boot_id": claim.boot_id}
+        self._refuse_stale(connection, claim)
+        begun = self._begun(claim, standing.round + 1)
+        return {**begun, "started_at": self._now, "changed_at": self._now}
 
     def _refuse_stale(self, connection: Connection, claim: RepairRow) -> None:
         """An attempt that read the row before another repaired it must not begin the same repair again."""

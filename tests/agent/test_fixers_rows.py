@@ -79,6 +79,23 @@ def test_an_attempt_overtaken_between_its_steps_is_fenced_before_it_pays() -> No
     assert desk.production.balance(trade_no) == BALANCE - AMOUNT
 
 
+def test_an_attempt_that_wakes_behind_a_newer_one_that_failed_pays_under_no_further_number() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S7a")
+    desk.production.bank.failure_settles_s = 0
+    desk.production.bank.replies.append("failed:E1001")
+
+    def overtake() -> None:
+        desk.production.faults.heal()
+        assert desk.attempt(trade_no, code, fence=7).outcome == "failed"
+        desk.production.clock.advance(hours=2)
+
+    desk.production.faults.on("trades.find_repair", overtake)
+    report = desk.attempt(trade_no, code, fence=6)
+    assert (report.outcome, report.reason) == ("refused", "fenced")
+    assert desk.production.bank.asked == [f"{trade_no}-P1"]
+
+
 def test_a_whole_repair_that_came_between_reading_and_claiming_is_noticed() -> None:
     desk = Desk()
     trade_no, code = load_case(desk, "S7a")

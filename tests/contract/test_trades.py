@@ -412,8 +412,26 @@ class TestClaiming:
         trade_place.trades.record_step(held, step_of(trade.trade_no, "post_both", state="failed"))
         trade_place.trades.close_repair(held, "abandoned")
         assert trade_place.trades.find_repair(trade.trade_no).state == "abandoned"  # type: ignore[union-attr]
-        again = trade_place.trades.claim_repair(claim_of(trade, boot_id="boot-2"))
-        assert (again.round, again.state, again.steps) == (2, "open", ())
+        again = trade_place.trades.claim_repair(claim_of(trade, fence=8, boot_id="boot-2"))
+        assert (again.round, again.fence, again.state, again.steps) == (2, 8, "open", ())
+
+    @pytest.mark.parametrize("fence", [6, 7])
+    def test_a_closed_repair_is_not_begun_anew_by_an_older_attempt(
+        self, trade_place: TradePlace, fence: int
+    ) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade, fence=7))
+        trade_place.trades.close_repair(held, "abandoned")
+        with pytest.raises(FencedError):
+            trade_place.trades.claim_repair(claim_of(trade, fence=fence, boot_id="boot-2"))
+        assert trade_place.trades.find_repair(trade.trade_no).state == "abandoned"  # type: ignore[union-attr]
+
+    def test_the_same_order_begins_anew_after_its_own_closed_repair(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade, fence=7))
+        trade_place.trades.close_repair(held, "abandoned")
+        again = trade_place.trades.claim_repair(claim_of(trade, fence=7, boot_id="boot-2"), "boot-1")
+        assert (again.round, again.fence, again.boot_id) == (2, 7, "boot-2")
 
 
 class TestSteps:

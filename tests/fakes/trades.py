@@ -201,6 +201,10 @@ class FakeTrades:
     @port_call
     def claim_repair(self, claim: RepairRow, over: str | None = None) -> RepairRow:
         standing = self._repair(claim.trade_no)
+        if standing is not None:
+            is_over = over is not None and (claim.fence, over) == (standing.fence, standing.boot_id)
+            if not (is_over or _owns(claim, standing)):
+                raise FencedError
         if standing is None or standing.state != "open":
             round_ = standing.round + 1 if standing else 1
             claimed = msgspec.structs.replace(
@@ -208,9 +212,6 @@ class FakeTrades:
             )
             self.begun[claim.trade_no] = self.clock()
         else:
-            is_over = over is not None and (claim.fence, over) == (standing.fence, standing.boot_id)
-            if not (is_over or _owns(claim, standing)):
-                raise FencedError
             claimed = msgspec.structs.replace(
                 standing,
                 fence=claim.fence,
