@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+import msgspec
+
 from agent import clock
 from agent.answers import FactsRead, RepairFinished, ReportedTrade, StepRecord
 from agent.envelope import new_id
@@ -68,7 +70,8 @@ class Job:
         self.command: Command = entry.command
         self.command_id = command_id_of(entry.command)
         self.key = key_of(entry.command)
-        self.holder = Holder(boot_id, (entry.boot_id, *entry.taken_up_by) if is_resumed else ())
+        former = (entry.boot_id, *entry.taken_up_by) if is_resumed else ()
+        self.holder = Holder(boot_id, former, monotonic())
         self.is_resumed = is_resumed
         self.is_waiting = is_resumed and isinstance(entry.command, Repair)
         self.left_for: str | None = None
@@ -86,7 +89,9 @@ class Job:
     def renew(self, command: Repair) -> None:
         """Take the order as the server has sent it anew; the time left counts from now."""
         self.command = command
-        self._deadline = self._monotonic() + command.deadline_ms / 1000
+        now = self._monotonic()
+        self.holder = msgspec.structs.replace(self.holder, given_at=now)
+        self._deadline = now + command.deadline_ms / 1000
 
     def is_late(self) -> bool:
         """Whether the deadline has passed."""

@@ -34,11 +34,13 @@ class Holder(msgspec.Struct, frozen=True):
     from the journal, so that of two copies of a journal each claims under a name of its own.
 
     ``former`` are the earlier starts that had the order, as this journal says: from one of these, and from no
-    other, its claim may be taken over under the same fence.
+    other, its claim may be taken over under the same fence. ``given_at``: when the server gave this start the
+    order, in seconds of the monotonic clock.
     """
 
     boot_id: str
     former: tuple[str, ...] = ()
+    given_at: float | None = None
 
 
 def command_id_of(command: Command) -> str:

@@ -3,6 +3,7 @@
 A paused machine's own clocks stand still with it, so that it notices nothing; a database's go on.
 """
 
+import threading
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,3 +22,34 @@ def require_within(most: timedelta, since: datetime, at: datetime) -> None:
     """
     if abs(at - since) > most:
         raise StoodStillError
+
+
+class Watch:
+    """Tells whether this machine has stood still, by how production's clock has gone on beside its own.
+
+    A production clock that was set looks alike: an order is then doubted once, and nothing worse.
+    """
+
+    _DRIFT: Final = 0.001
+    """Two clocks may part by so much of the time between two looks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: tuple[datetime, float] | None = None
+        self._stood_still_until: float | None = None
+
+    def note(self, at: datetime, own: float) -> None:
+        """Take in production's clock, aware UTC, as read at ``own`` seconds of the monotonic clock."""
+        with self._lock:
+            if self._last is not None:
+                then, own_then = self._last
+                passed = own - own_then
+                parted = abs((at - then).total_seconds() - passed)
+                if parted > EFFECT_WITHIN.total_seconds() + self._DRIFT * abs(passed):
+                    self._stood_still_until = max(own, own_then)
+            self._last = at, own
+
+    def has_stood_still_since(self, own: float) -> bool:
+        """Whether it may have stood still after ``own`` seconds of the monotonic clock, as far as noted."""
+        with self._lock:
+            return self._stood_still_until is not None and own <= self._stood_still_until

@@ -1,6 +1,7 @@
 """Binds commands to production: an order becomes a repair, a look or a collection over the agent's ports."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from msgspec import UNSET
@@ -9,6 +10,7 @@ from agent import clock
 from agent.answers import FactsRead, RepairFinished, ReportedTrade, StepRecord
 from agent.collectors import collect
 from agent.envelope import new_id
+from agent.errors import PortError
 from agent.fixers import Fixer
 from agent.fixers.base import repair, verify
 from agent.fixers.leaving import leave
@@ -30,6 +32,8 @@ class ProductionWork:
         self._ports = ports
         self._settings = settings
         self._fixers = fixers
+        with suppress(PortError):  # without it the first claim is what later ones are held against
+            settings.watch.note(ports.trades.now(), settings.monotonic())
 
     @property
     def fixer_codes(self) -> tuple[str, ...]:
@@ -83,6 +87,7 @@ class ProductionWork:
             agent=self._name,
             boot_id=holder.boot_id,
             former=holder.former,
+            given_at=holder.given_at,
             is_by_person=command.by_person is True,
             max_amount_minor=None if command.max_amount_minor is UNSET else command.max_amount_minor,
             action=command.action or None,

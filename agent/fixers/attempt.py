@@ -122,13 +122,21 @@ class Attempt:
             self.vouchers[leg] = fact.voucher_no
 
     def hold(self, claim: RepairRow) -> None:
-        """Take the claim as production's table has it; steps of earlier attempts are told again."""
+        """Take the claim as production's table has it; steps of earlier attempts are told again.
+
+        Raises AttemptEnded(unknown) where the machine has stood still since it was given the order: that may
+        have been given up, stopped or settled meanwhile.
+        """
         self._held_at = self.settings.monotonic()
         self.claim = claim
         self.before = claim.before
         self.steps = {step.key: step for step in claim.steps}
         for step in claim.steps:
             self._log(step)
+        watch, given_at = self.settings.watch, self.order.given_at
+        watch.note(claim.held_at, self._held_at)
+        if given_at is not None and watch.has_stood_still_since(given_at):
+            raise AttemptEnded("unknown", STOOD_STILL)
 
     # ---- steps
 
@@ -215,6 +223,7 @@ class Attempt:
     def _hold_since(self, began: float, at: datetime) -> None:
         self._held_at = began
         self.claim = msgspec.structs.replace(self.held, held_at=at)
+        self.settings.watch.note(at, self.settings.monotonic())
 
     def require_awake(self) -> None:
         """Asked just before an effect. Raises AttemptEnded(unknown) where this process has stood still since

@@ -12,6 +12,7 @@ from agent.answers import Outcome
 from agent.decision import RowCodes
 from agent.facts import Facts, Row
 from agent.ports import RepairRow, StepRow
+from agent.standstill import Watch
 from agent.unpaid import Action
 
 VerifyOutcome = Literal["repair", "consistent", "wait", "human", "resume", "missing", "error"]
@@ -48,7 +49,7 @@ class RepairSettings:
     asked at a time. ``clock`` is the agent's own, aware UTC, for evidence; decisions use production's.
     ``max_age``: an older trade is only repaired by a person's word. ``limits``: what this agent does at most.
     ``stopped`` says why this agent is to begin nothing, None while it may. ``monotonic`` counts seconds and
-    cannot be set.
+    cannot be set; ``watch`` tells whether it stood still.
     """
 
     sys_code: str
@@ -62,6 +63,7 @@ class RepairSettings:
     limits: Limits = field(default_factory=Limits)
     stopped: Callable[[], str | None] = _nothing
     monotonic: Callable[[], float] = time.monotonic
+    watch: Watch = field(default_factory=Watch)
 
 
 class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +72,7 @@ class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):
     ``is_by_person``: a person asked for it. ``max_amount_minor``: what its amount was judged by, None where
     the server does not say. ``action`` is what a person has ordered of a trade debited and
     unpaid, on the facts of ``facts_hash`` (agent.unpaid.digest_of); None for a repair by its plan.
+    ``given_at``: when the agent was given it, in seconds of the monotonic clock; None where nobody knows.
     """
 
     trade_no: str
@@ -81,6 +84,7 @@ class RepairOrder(msgspec.Struct, frozen=True, kw_only=True):
     former: tuple[str, ...] = ()
     is_by_person: bool = False
     max_amount_minor: int | None = None
+    given_at: float | None = None
     action: Action | None = None
     facts_hash: str = ""
 

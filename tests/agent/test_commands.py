@@ -654,7 +654,7 @@ def test_an_unfinished_repair_is_run_again_under_a_name_of_its_own(tmp_path: Pat
     finished = desk.result(RepairFinished)
     assert finished.fence == 1  # type: ignore[attr-defined]
     assert desk.work.repaired == [("T00000001", 1, "boot-2")]
-    assert desk.work.holders == [Holder("boot-2", ("boot-1",))]
+    assert [(one.boot_id, one.former) for one in desk.work.holders] == [("boot-2", ("boot-1",))]
     desk.leave()
 
 
