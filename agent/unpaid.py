@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from agent.decision import WITHDRAW_TIMEOUT
-from agent.facts import BankState, Bookkeeping, Facts, Kind, LegState
+from agent.facts import BankState, Bookkeeping, Facts, Kind, LegState, RequestFact
 
 Action = Literal["pay_again", "reverse"]
 """再付: ask the bank once more, under the next number. 冲正: give the money back and confirm the failure."""
@@ -88,8 +88,16 @@ def may_pay(fixer_code: str | None, facts: Facts | None) -> bool:
 
 def has_failed_number_of_ours(facts: Facts) -> bool:
     """Return whether the bank has failed a number that a repair opened; production's own is number 0."""
-    opened = f"{facts.trade_no}-P"
-    return any(each.status == "failed" and each.request_no.startswith(opened) for each in facts.bank.requests)
+    return any(each.status == "failed" for each in _numbers_of_ours(facts))
+
+
+def has_number_of_ours(facts: Facts) -> bool:
+    """Return whether a repair has opened a number, whatever the bank says of it."""
+    return bool(_numbers_of_ours(facts))
+
+
+def _numbers_of_ours(facts: Facts) -> list[RequestFact]:
+    return [each for each in facts.bank.requests if each.request_no.startswith(f"{facts.trade_no}-P")]
 
 
 def why_unpaid(facts: Facts) -> str:

@@ -13,7 +13,14 @@ import msgspec
 from sqlalchemy import select
 
 from agent.facts import Facts
-from agent.unpaid import PAYOUT_FAILED, PAYOUT_STEPS, has_failed_number_of_ours, is_unpaid, may_pay
+from agent.unpaid import (
+    PAYOUT_FAILED,
+    PAYOUT_STEPS,
+    has_failed_number_of_ours,
+    has_number_of_ours,
+    is_unpaid,
+    may_pay,
+)
 from app.anomalies.models import Anomaly
 from app.anomalies.states import change_state
 from app.audit.service import SYSTEM
@@ -53,7 +60,8 @@ def find_holds(session: ReadSession, anomalies: Sequence[Anomaly], *, by_person:
 
     By itself nothing begins while an order waits; what an issued one left half done goes on, and so does the
     rest of a trade that the bank has paid. A person waits for the order's end. Whoever asks, once people have
-    ordered of a trade it is paid by an order only; a person pays so, too, where a payout of ours has failed.
+    ordered of a trade it is paid by an order only; a person pays so, too, where a payout of ours has failed,
+    whether or not anything could be read of the bank since.
     """
     orders = _orders_of(session, anomalies)
     live = {trade for trade, states in orders.items() if states & set(LIVE_STATES)}
@@ -119,25 +127,30 @@ def _order_only(
     payable = [one for one in anomalies if one.id in read and may_pay(one.fixer_code, read[one.id])]
     found = {one.id: ORDERED for one in payable if trade_of(one) in ordered}
     if by_person:
-        unpaid = {
-            one: facts
+        # What one look could not read the next may: the agent decides by its own, and a click asks once.
+        asked = {
+            one: read[one.id]
             for one in anomalies
-            if (facts := read.get(one.id)) is not None and is_unpaid(facts) and one.id not in found
+            if one.id in read and one.id not in found and (one in payable or _is_unpaid(read[one.id]))
         }
-        found |= {one.id: ORDER_ONLY for one in _with_failed_payout(session, unpaid)}
+        found |= {one.id: ORDER_ONLY for one in _with_failed_payout(session, asked)}
     return found
 
 
-def _with_failed_payout(session: ReadSession, unpaid: dict[Anomaly, Facts]) -> list[Anomaly]:
-    """Return the anomalies of which a payout of ours has failed. No query for none."""
-    if not unpaid:
+def _is_unpaid(facts: Facts | None) -> bool:
+    return facts is not None and is_unpaid(facts)
+
+
+def _with_failed_payout(session: ReadSession, asked: dict[Anomaly, Facts | None]) -> list[Anomaly]:
+    """Return the anomalies of which a payout of ours has failed, or may have. No query for none."""
+    if not asked:
         return []
     failed = (
         select(Execution.group_id, Execution.trade_no)
         .join(Attempt, Attempt.execution_id == Execution.id)
         .join(Step, Step.attempt_id == Attempt.id)
         .where(
-            Execution.trade_no.in_([one.trade_no for one in unpaid]),
+            Execution.trade_no.in_([one.trade_no for one in asked]),
             Step.name.in_(PAYOUT_STEPS),
             Step.state == "failed",
         )
@@ -145,9 +158,16 @@ def _with_failed_payout(session: ReadSession, unpaid: dict[Anomaly, Facts]) -> l
     by_step = {(group_id, trade_no) for group_id, trade_no in session.execute(failed)}
     return [
         one
-        for one, facts in unpaid.items()
-        if one.reason == PAYOUT_FAILED or has_failed_number_of_ours(facts) or trade_of(one) in by_step
+        for one, facts in asked.items()
+        if one.reason == PAYOUT_FAILED or _may_have_failed(facts) or trade_of(one) in by_step
     ]
+
+
+def _may_have_failed(facts: Facts | None) -> bool:
+    """Return whether a number of ours has failed, or stands while nobody knows what the bank says of them."""
+    if facts is None:
+        return False
+    return has_failed_number_of_ours(facts) if is_unpaid(facts) else has_number_of_ours(facts)
 
 
 def _goes_on(anomaly: Anomaly) -> bool:

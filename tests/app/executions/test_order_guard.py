@@ -272,6 +272,78 @@ def test_a_failed_payout_of_ours_is_known_on_the_trades_next_anomaly(group: Syst
         ask(plant(group, **half_posted("0"), **OF_PLAN), "click")
 
 
+STATES = ["open", "waiting", "exhausted", "needs_human"]
+
+
+def unread(group: SystemGroup, state: str, told_by: str, bank_state: BankState | None) -> int:
+    """A trade of which a payout of ours has failed; the last look at it learned nothing of the bank."""
+    facts = None
+    if bank_state is not None:
+        numbers = ("0", "P1") if told_by == "number" else ("0",)
+        asked = tuple(RequestFact(f"{NUMBER}-{each}", 0, "unknown", bank_state) for each in numbers)
+        read = unpaid_facts(NUMBER, amount=SMALL, bank=BankFact(bank_state, asked), **HALF_POSTED)
+        facts = msgspec.to_builtins(read)
+    columns = {"trade_no": NUMBER, "amount": SMALL, "facts": facts}
+    anomaly_id = plant(group, **columns, **OF_PLAN | {"state": state, "reason": "bank"})
+    if told_by == "step":
+        _write_step(anomaly_id, "pay", "failed")
+    return anomaly_id
+
+
+UNREAD = pytest.mark.parametrize(
+    ("told_by", "bank_state"),
+    [
+        ("step", None),
+        ("step", BankState.UNKNOWN),
+        ("step", BankState.MISMATCH),
+        ("number", BankState.UNKNOWN),
+        ("number", BankState.MISMATCH),
+    ],
+)
+
+
+@UNREAD
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("act", [attempt_one, retry_now])
+def test_what_a_look_could_not_read_lets_no_person_pay_again(
+    group: SystemGroup,
+    act: Callable[..., Attempt],
+    state: str,
+    told_by: str,
+    bank_state: BankState | None,
+) -> None:
+    """The agent goes by what it reads next: it would open another number by one person's click."""
+    anomaly_id = unread(group, state, told_by, bank_state)
+    code = "needs_human" if (act, state) == (attempt_one, "needs_human") else "order_only"
+    with pytest.raises(ConflictError, match=code):
+        ask(anomaly_id, "click", act)
+    assert commands_of(anomaly_id) == []
+
+
+@UNREAD
+@pytest.mark.parametrize("state", [state for state in STATES if state != "needs_human"])
+def test_nor_does_a_bulk_repair(
+    group: SystemGroup, state: str, told_by: str, bank_state: BankState | None
+) -> None:
+    held = unread(group, state, told_by, bank_state)
+    for number in range(2):
+        columns = {"trade_no": f"TX2026030100010{number}", "amount": SMALL, "facts": None}
+        plant(group, **columns, **OF_PLAN | {"state": state})
+    with unit_of_work() as session:
+        bulk.begin(session, AnomalyFilter(group_ids=[group.id]), Order("click", SYSTEM, "all", NOW))
+    item = db.session.scalars(select(BulkItem).where(BulkItem.anomaly_id == held)).one()
+    assert (item.state, item.outcome, commands_of(held)) == ("skipped", "order_only", [])
+
+
+@pytest.mark.parametrize("bank_state", [None, BankState.UNKNOWN])
+def test_without_any_payout_of_ours_what_could_not_be_read_is_an_ordinary_repair(
+    group: SystemGroup, bank_state: BankState | None
+) -> None:
+    anomaly_id = unread(group, "open", "nothing", bank_state)
+    ask(anomaly_id, "click")
+    assert commands_of(anomaly_id) == ["Repair"]
+
+
 # ---- where people have ordered
 
 
