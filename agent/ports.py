@@ -277,8 +277,8 @@ class TradePort(Protocol):
 
         Returns when, by production's clock: the start of those that name none. A step whose key stands
         already is replaced and belongs to the claim's round from then on. ``looked_at``: when what a step
-        rests on was read, by production's clock. Raises FencedError; StoodStillError where that is longer
-        ago than FACTS_HOLD.
+        rests on was read, by production's clock. Raises FencedError; StoodStillError where that, or the last
+        write under this claim (``claim.held_at``), is longer ago than FACTS_HOLD.
         """
         ...
 

@@ -12,7 +12,8 @@ from agent.errors import StoodStillError
 EFFECT_WITHIN: Final = timedelta(seconds=30)
 """An effect that was written down longer ago than this is not begun: its agent may have been given up."""
 FACTS_HOLD: Final = timedelta(minutes=5)
-"""Nothing is written down as about to happen on a look at the trade that is older than this."""
+"""Nothing is written down as about to happen on a look at the trade older than this, nor so long after the
+last write under the same claim: a fresh look does not tell that its agent was given up meanwhile."""
 
 
 def require_within(most: timedelta, since: datetime, at: datetime) -> None:

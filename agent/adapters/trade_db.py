@@ -173,7 +173,9 @@ class SqlTrades:
         def record(connection: Connection) -> datetime:
             self._repairs.hold(connection, claim)
             at = self._repairs.written_at(connection)
-            require_within(FACTS_HOLD, looked_at or at, at)
+            if looked_at is not None:
+                require_within(FACTS_HOLD, looked_at, at)
+                require_within(FACTS_HOLD, claim.held_at, at)
             self._repairs.record_steps(connection, claim, steps, at)
             return at
 

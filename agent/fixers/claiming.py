@@ -2,9 +2,11 @@
 
 from typing import Final
 
+from agent.errors import StoodStillError
 from agent.facts import Status
-from agent.fixers.attempt import ABANDONED, OPEN, Attempt, AttemptEnded, is_half_done
+from agent.fixers.attempt import ABANDONED, OPEN, STOOD_STILL, Attempt, AttemptEnded, is_half_done
 from agent.ports import RepairRow, Trade
+from agent.standstill import FACTS_HOLD, require_within
 
 OVERTAKEN: Final = "another repair of this trade came between"
 
@@ -34,6 +36,7 @@ def claim(attempt: Attempt, wanted: RepairRow, standing: RepairRow | None) -> No
     between; one that was, shows in the round or in its steps.
     """
     expected = 1 if standing is None else standing.round + (standing.state != OPEN)
+    trade, _ = attempt.seen
     claimed = attempt.ports.trades.claim_repair(wanted, attempt.order.over(standing))
     attempt.hold(claimed)
     if is_half_done(claimed) or claimed.round != expected:
@@ -44,6 +47,17 @@ def claim(attempt: Attempt, wanted: RepairRow, standing: RepairRow | None) -> No
         attempt.hold(attempt.ports.trades.claim_repair(wanted))
         if attempt.steps or not _is_same_repair(attempt.held, wanted):
             raise AttemptEnded("refused", OVERTAKEN)
+    _require_awake_since(attempt, trade)
+
+
+def _require_awake_since(attempt: Attempt, trade: Trade) -> None:
+    """Raises AttemptEnded(unknown) where the trade was claimed long after it was read: looking afresh behind
+    the claim tells nothing of having been given up before it.
+    """
+    try:
+        require_within(FACTS_HOLD, trade.read_at, attempt.held.held_at)
+    except StoodStillError as error:
+        raise AttemptEnded("unknown", STOOD_STILL) from error
 
 
 def _is_same_repair(claimed: RepairRow, wanted: RepairRow) -> bool:

@@ -191,6 +191,37 @@ def test_a_machine_that_was_paused_behind_its_look_intends_nothing() -> None:
     assert desk.attempt(trade_no, code).outcome == "repaired"
 
 
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("call", ["trades.claim_repair", "behind the claim"])
+def test_a_machine_paused_around_its_claim_begins_no_order_though_it_looks_afresh(
+    action: Action, call: str
+) -> None:
+    desk = Desk()
+    trade_no, code = load_unpaid(desk, "processing")
+    before = net_postings(desk, trade_no)
+
+    def pause() -> None:
+        desk.production.faults.heal()
+        desk.production.clock.advance(hours=2)
+
+    if call == "behind the claim":
+        after_the_claim(desk, pause)
+    else:
+        desk.production.faults.on(call, pause)
+    report = desk.order(trade_no, code, action)
+    assert (report.reason, report.outcome, report.money_moved) == (*ASLEEP, False)
+    assert (desk.production.bank.asked, net_postings(desk, trade_no)) == ([], before)
+    assert desk.order(trade_no, code, action).outcome == "repaired"
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_bank_slow_at_every_look_holds_up_no_order(action: Action) -> None:
+    desk = Desk()
+    trade_no, code = load_unpaid(desk, "processing two-step")
+    desk.production.faults.on("bank.facts", lambda: desk.production.clock.advance(seconds=25))
+    assert desk.order(trade_no, code, action).outcome == "repaired"
+
+
 def paused_behind(desk: Desk, name: str) -> "_Told":
     """Pause the machine once the step is written down as about to happen."""
 

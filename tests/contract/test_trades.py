@@ -491,6 +491,24 @@ class TestSteps:
             trade_place.trades.record_step(held, step_of(trade.trade_no), looked_at=looked_at)
         assert trade_place.trades.find_repair(trade.trade_no) == held
 
+    @pytest.mark.parametrize("put_back", [1, -1])
+    def test_nothing_is_intended_long_after_the_last_write_under_the_claim(
+        self, trade_place: TradePlace, put_back: int
+    ) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        long_ago = msgspec.structs.replace(held, held_at=held.held_at - put_back * (FACTS_HOLD + A_MINUTE))
+        with pytest.raises(StoodStillError):
+            trade_place.trades.record_step(long_ago, step_of(trade.trade_no), looked_at=held.held_at)
+        assert trade_place.trades.find_repair(trade.trade_no) == held
+
+    def test_what_has_ended_is_written_however_long_that_took(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        long_ago = msgspec.structs.replace(held, held_at=held.held_at - FACTS_HOLD - A_MINUTE)
+        trade_place.trades.record_step(long_ago, step_of(trade.trade_no))
+        assert trade_place.trades.find_repair(trade.trade_no).steps == (step_of(trade.trade_no),)  # type: ignore[union-attr]
+
 
 class TestWritingTheRow:
     both = Correction(status=Status.SUCCESS, acc_voucher="GA1", e_acc_voucher="GA2", message="提现成功修复")

@@ -225,7 +225,9 @@ class FakeTrades:
     @port_call
     def record_step(self, claim: RepairRow, *steps: StepRow, looked_at: datetime | None = None) -> datetime:
         standing = self._owned(claim)
-        require_within(FACTS_HOLD, looked_at or self.clock(), self.clock())
+        if looked_at is not None:
+            require_within(FACTS_HOLD, looked_at, self.clock())
+            require_within(FACTS_HOLD, claim.held_at, self.clock())
         self._keep_steps(standing, steps)
         return self.clock()
 
