@@ -18,6 +18,8 @@ from agent.standstill import EFFECT_WITHIN
 OPEN: Final = "open"
 DONE: Final = "done"
 ABANDONED: Final = "abandoned"
+UNPAID: Final = "unpaid"
+"""State of a repair whose payout has finally failed after its debit: a person's order goes on from there."""
 
 INTENDED: Final = "intended"
 FAILED: Final = "failed"

@@ -29,7 +29,7 @@ from agent.fixers.reading import (
     is_too_old,
     read_facts,
 )
-from agent.fixers.resuming import judge_half_done, require_as_reported, resume, target_of
+from agent.fixers.resuming import find_own_failure, judge_half_done, require_as_reported, resume, target_of
 from agent.fixers.reversing import REVERSALS
 from agent.fixers.steps import STEPS
 from agent.ports import Cancellation, Ports, RepairRow, StepLog, Trade
@@ -67,6 +67,9 @@ def repair(
         half_done = standing if standing is not None and is_half_done(standing) else None
         if half_done is not None:
             attempt.wait_while_stopped(half_done)
+        elif standing is not None and (ended := find_own_failure(standing, order)) is not None:
+            attempt.recall(standing)
+            raise ended
         if order.action is not None:
             begin_ordered(attempt, order.action, standing, fixers)
         elif half_done is not None:

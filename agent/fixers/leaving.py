@@ -2,6 +2,7 @@
 
 from agent.fixers.attempt import ABANDONED, OPEN, Attempt, is_half_done
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
+from agent.fixers.resuming import find_own_failure
 from agent.ports import Ports, RepairRow, StepRow
 
 NOT_RESUMED = "not resumed"
@@ -11,7 +12,8 @@ def leave(order: RepairOrder, ports: Ports, settings: RepairSettings, reason: st
     """Say what production's own table holds of the repair; only that table is read. Raises PortError.
 
     ``cancelled`` where this order has begun nothing, ``unknown`` with its steps where it has, ``refused``
-    where a newer one has taken over and tells of all.
+    where a newer one has taken over and tells of all. One whose payout has failed, which it died before it
+    could say, ends as it then would have.
     """
     attempt = Attempt(order, ports, settings, _tell_nobody, _Over())
     standing = ports.trades.find_repair(order.trade_no)
@@ -19,6 +21,9 @@ def leave(order: RepairOrder, ports: Ports, settings: RepairSettings, reason: st
         return attempt.report("cancelled", reason)
     if standing.fence > order.fence:
         return attempt.report("refused", "fenced")
+    if (ended := find_own_failure(standing, order)) is not None:
+        attempt.recall(standing)
+        return attempt.report(ended.outcome, ended.reason)
     if not (is_half_done(standing) or _has_ended(standing, order)):
         return attempt.report("cancelled", reason)
     attempt.recall(standing)

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from agent.facts import Status
-from agent.fixers.attempt import FAILED, Attempt, AttemptEnded, is_half_done
+from agent.fixers.attempt import FAILED, UNPAID, Attempt, AttemptEnded, is_half_done
 from agent.fixers.claiming import OVERTAKEN, claim, claim_of
 from agent.fixers.fixer import Fixer
 from agent.fixers.limits import require_allowed, require_room
@@ -23,8 +23,6 @@ from agent.fixers.resuming import require_as_reported, resume
 from agent.ports import RepairRow, Trade
 from agent.unpaid import NOT_YET_KNOWN, Action, digest_of, find_obstacle
 
-UNPAID: Final = "unpaid"
-"""State of a repair whose payout has finally failed after its debit: a person's order goes on from there."""
 FACTS_CHANGED: Final = "the facts have changed since the order was given"
 GOES_ON: Final = "a repair half done goes on by itself"
 PAYING_AGAIN: Final = "paying again has begun and has not finally failed"

@@ -28,6 +28,8 @@ from agent.ports import BankRequest, PayoutReply, StepRow
 OWN_DEBIT_UNPAID: Final = "debited, payout failed"
 NO_NUMBER: Final = "production holds no bank request of the trade"
 """Its table may have been cleared: what was asked under a number nobody holds, nobody can find again."""
+CONFLICT: Final = "conflict"
+HELD_OTHERWISE: Final = "the bank holds the number with another amount or payee"
 DEBIT_GONE: Final = "not debited, so not paid"
 MAY_STILL_ARRIVE: Final = "the request may still reach the bank, which does not de-duplicate"
 
@@ -189,12 +191,9 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
     try:
         reply = attempt.ports.bank.pay(number.request_no, amount, trade.bank_account_no)
     except BankConflictError:
-        attempt.record(attempt.conclude(step, FAILED, StepResult(number.request_no, status="conflict")))
-        raise AttemptEnded(
-            "needs_human",
-            "the bank holds the number with another amount or payee",
-            is_void=not _has_own_posting(attempt),
-        ) from None
+        step = attempt.conclude(step, FAILED, StepResult(number.request_no, status=CONFLICT))
+        attempt.record(step)
+        raise _end_unpaid(attempt, step) from None
     attempt.ports.trades.note_bank_request(attempt.held, number.request_no, reply.status)
     _take_reply(attempt, step, reply)
 
@@ -252,15 +251,29 @@ def _settle(attempt: Attempt, step: StepRow, status: str, code: str | None) -> N
         attempt.record_with_next(attempt.conclude(step, DONE, result))
         return
     if status == "failed":
-        attempt.record(attempt.conclude(step, FAILED, result))
-        if step.name == PAY_AGAIN:
-            # One order, one number: another one takes another order. Nothing of this one can still pay.
-            raise AttemptEnded("needs_human", OWN_DEBIT_UNPAID, is_void=True)
-        if _has_own_posting(attempt):
-            raise AttemptEnded("needs_human", OWN_DEBIT_UNPAID)
-        raise AttemptEnded("failed", f"payout failed: {code}", is_void=True)
+        step = attempt.conclude(step, FAILED, result)
+        attempt.record(step)
+        raise _end_unpaid(attempt, step)
     _keep_open(attempt, step, result)
     raise AttemptEnded("wait", "the bank has accepted the payout and not yet finished it")
+
+
+def end_of_failed(step: StepRow) -> AttemptEnded:
+    """Return how an attempt ends whose payout has failed for good, where it has not debited the customer."""
+    result = result_of(step)
+    if result.status == CONFLICT:
+        return AttemptEnded("needs_human", HELD_OTHERWISE, is_void=True)
+    if step.name == PAY_AGAIN:
+        # One order, one number: another one takes another order. Nothing of this one can still pay.
+        return AttemptEnded("needs_human", OWN_DEBIT_UNPAID, is_void=True)
+    return AttemptEnded("failed", f"payout failed: {result.code}", is_void=True)
+
+
+def _end_unpaid(attempt: Attempt, failed: StepRow) -> AttemptEnded:
+    if failed.name != PAY_AGAIN and _has_own_posting(attempt):
+        reason = HELD_OTHERWISE if result_of(failed).status == CONFLICT else OWN_DEBIT_UNPAID
+        return AttemptEnded("needs_human", reason)
+    return end_of_failed(failed)
 
 
 def _wait_for_failure_to_settle(attempt: Attempt, step: StepRow, code: str | None) -> NoReturn:

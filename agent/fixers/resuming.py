@@ -7,12 +7,13 @@ import msgspec
 
 from agent.decision import Decision, decide
 from agent.facts import BankState, Facts, LegState, Status
-from agent.fixers.attempt import FAILED, INTENDED, MAY_STILL_COME, Attempt, AttemptEnded
+from agent.fixers.attempt import FAILED, INTENDED, MAY_STILL_COME, UNPAID, Attempt, AttemptEnded, is_half_done
 from agent.fixers.claiming import OVERTAKEN
 from agent.fixers.fixer import Fixer
 from agent.fixers.nonsense import find_nonsense
-from agent.fixers.payout import OWN_DEBIT_UNPAID, choose_number
-from agent.fixers.plan import LEG_OF, PAY, PAYOUTS, WRITE_ROW, is_reversal
+from agent.fixers.order import RepairOrder
+from agent.fixers.payout import OWN_DEBIT_UNPAID, choose_number, end_of_failed
+from agent.fixers.plan import LEG_OF, PAY, PAY_AGAIN, PAYOUTS, WRITE_ROW, is_reversal
 from agent.fixers.reading import (
     IN_FLIGHT,
     ROW_CHANGED_AFTER_MONEY,
@@ -47,6 +48,21 @@ def judge_half_done(
     if decide(facts).outcome == "consistent":
         return "consistent", ""
     return "human", OWN_DEBIT_UNPAID
+
+
+def find_own_failure(standing: RepairRow, order: RepairOrder) -> AttemptEnded | None:
+    """Return how this very order has ended, where a payout of its own has failed and it died before it could
+    say so; None where it has not. One order pays under one number: what failed is told, and nothing begun.
+
+    The round's fence is the order's. What an ordered repair found in the round that it takes the place of is
+    not its own.
+    """
+    if standing.fence != order.fence or standing.state == UNPAID or is_half_done(standing):
+        return None
+    own = {None: PAYOUTS, "pay_again": (PAY_AGAIN,), "reverse": ()}[order.action]
+    asked = (step for step in standing.steps if step.name in own and step.state == FAILED)
+    failed = next((step for step in asked if result_of(step).status), None)
+    return end_of_failed(failed) if failed is not None else None
 
 
 def _is_with_the_bank(standing: RepairRow, facts: Facts) -> bool:

@@ -144,3 +144,34 @@ def test_no_schedule_of_orders_pays_twice_or_pays_what_it_has_given_back(first: 
         else:
             assert schedule.has_odd_failure or schedule.endings[-1][1] == LOST, (seed, schedule.endings[-1])
     assert {(1, True), (0, False)} <= ends
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_order_that_died_behind_its_failed_payout_tells_of_it_and_asks_under_no_other_number(
+    moment: Moment,
+) -> None:
+    desk = Desk()
+    trade_no, code = load_unpaid(desk, "processing")
+    desk.production.bank.failure_settles_s = 0
+    desk.production.bank.replies.append("failed:E1001")
+    seen = desk.facts_hash(trade_no)
+    desk.production.faults.down("trades.close_repair", moment, Crash())
+    with pytest.raises(Crash):
+        desk.order(trade_no, code, "pay_again", seen=seen)
+    desk.production.faults.heal()
+    report = desk.order(trade_no, code, "pay_again", fence=desk.fence)
+    assert (report.outcome, report.reason) == ("needs_human", "debited, payout failed")
+    assert [(step.name, step.state) for step in report.steps] == [("pay_again", "failed")]
+    assert desk.production.bank.asked == [f"{trade_no}-P1"]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_order_is_not_ended_by_the_failed_payout_that_it_goes_on_from(action: Action) -> None:
+    desk = Desk()
+    trade_no, code = load_unpaid(desk, "ours")
+    seen = desk.facts_hash(trade_no)
+    desk.production.faults.down("trades.close_repair", "after", Crash())
+    with pytest.raises(Crash):
+        desk.order(trade_no, code, action, seen=seen)
+    desk.production.faults.heal()
+    assert desk.order(trade_no, code, action, seen=seen, fence=desk.fence).outcome == "repaired"

@@ -19,6 +19,7 @@ from agent.protocol import Cancel, Repair
 from agent.runner import Runner
 from agent.work import ProductionWork
 from tests.agent.world import Desk, load_case, wait_for_days_to_close
+from tests.fakes.faults import Moment
 
 PATIENCE = 20.0
 
@@ -106,11 +107,13 @@ def ordered(desk: Desk, case_id: str = "S2") -> Repair:
     )
 
 
-def end_at(desk: Desk, agent: Agent, order: Repair, call: str = "bank.pay") -> None:
-    """Have the agent end just before this call of a port."""
+def end_at(
+    desk: Desk, agent: Agent, order: Repair, call: str = "bank.pay", moment: Moment = "before"
+) -> None:
+    """Have the agent end just before this call of a port, or just after it."""
     reached = threading.Event()
     desk.production.faults.on(call, reached.set)
-    desk.production.faults.down(call, "before", StoppedError())
+    desk.production.faults.down(call, moment, StoppedError())
     agent.dispatcher.handle(order)
     assert reached.wait(PATIENCE)
     agent.settle()
@@ -250,3 +253,43 @@ def test_one_that_had_begun_nothing_is_cancelled(desk: Desk, start: Starting) ->
     told = agent.result()
     assert (told.outcome, told.reason, told.money_moved) == ("cancelled", "wrong trade", False)
     assert desk.production.trades.repairs == {}
+
+
+# ---- one whose payout has failed
+
+
+def failed_unsaid(desk: Desk, start: Starting, moment: Moment) -> Repair:
+    """An order whose agent ended after its payout had failed, before or after it closed the repair."""
+    desk.production.bank.failure_settles_s = 0
+    order = ordered(desk, "S7a")
+    desk.production.bank.replies.append("failed:E1001")
+    end_at(desk, start("boot-1"), order, "trades.close_repair", moment)
+    return order
+
+
+def as_it_failed(desk: Desk, order: Repair, told: RepairFinished) -> bool:
+    """Whether that payout is told as the attempt itself would have, and stayed the only one."""
+    assert (told.outcome, told.reason, told.money_moved) == ("failed", "payout failed: E1001", False)
+    assert [(step.name, step.state) for step in told.steps] == [("pay", "failed")]
+    return desk.production.bank.asked == [f"{order.trade_no}-P1"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_one_whose_payout_has_failed_says_so_and_pays_under_no_other_number(
+    desk: Desk, start: Starting, moment: Moment
+) -> None:
+    order = failed_unsaid(desk, start, moment)
+    agent = start("boot-2")
+    agent.dispatcher.handle(again(order))
+    assert as_it_failed(desk, order, agent.result())
+    assert desk.attempt(order.trade_no, order.fixer_code, fence=8).outcome == "repaired"
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_one_whose_payout_has_failed_says_so_when_it_is_given_up(
+    desk: Desk, start: Starting, moment: Moment
+) -> None:
+    order = failed_unsaid(desk, start, moment)
+    agent = start("boot-2")
+    agent.dispatcher.handle(Cancel(id="c", command_id="command", reason="not known to the server"))
+    assert as_it_failed(desk, order, agent.result())
