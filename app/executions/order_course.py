@@ -103,11 +103,15 @@ def _end(session: WorkSession, order: MoneyOrder, to: str, reason: str, now: dat
 
 
 def attempt_ended(session: WorkSession, attempt: Attempt, now: datetime) -> None:
-    """An attempt has ended: so has the order of its trade, unless the repair goes on by itself."""
+    """An attempt has ended: so has the order of its trade, unless the repair goes on by itself.
+
+    The attempt may be one after the order's own, which has finished what that left half done. Of one before
+    it, whose end is told late, the order knows nothing.
+    """
     order = session.scalars(
         select(MoneyOrder).where(MoneyOrder.anomaly_id == attempt.anomaly_id, MoneyOrder.state == "issued")
     ).first()
-    if order is None or attempt.outcome is None:
+    if order is None or attempt.outcome is None or attempt.id < (order.attempt_id or 0):
         return
     order.outcome, order.outcome_reason = attempt.outcome, attempt.outcome_reason
     session.flush()

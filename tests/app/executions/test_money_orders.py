@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from agent.facts import BankFact, BankState, LegFact, LegState, RequestFact
 from agent.unpaid import ACTIONS, Action, digest_of
+from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.service import close_consistent, ignore
@@ -20,6 +21,7 @@ from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundErro
 from app.executions import money_orders, order_course, order_limits, results
 from app.executions.models import Attempt
 from app.executions.order_models import MoneyOrder
+from app.executions.service import Order, start_attempts
 from app.extensions import db
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession, unit_of_work
@@ -610,6 +612,62 @@ def test_a_result_counts_though_its_order_ends_in_that_moment(group: SystemGroup
     assert (order.state, order.closed_by, order.outcome) == ("done", "another", "repaired")
     assert read_anomaly(anomaly_id).state == "repaired"
     assert [outcome for (outcome,) in db.session.execute(select(Attempt.outcome))] == ["repaired"]
+
+
+def attempt_by_plan(anomaly_id: int) -> str:
+    """Attempt it as a tick of its plan does; returns the command's id."""
+    change(anomaly_id, state="open")
+    with unit_of_work() as session:
+        anomaly = session.get_one(Anomaly, anomaly_id)
+        plan = session.scalars(select(Plan)).unique().one()
+        [attempt] = start_attempts(session, [anomaly], plan, Order("tick", SYSTEM, "", NOW))
+        return attempt.command_id
+
+
+def lose(command_id: str) -> None:
+    """The agent has gone off with it, and nobody heard how it ended."""
+    with unit_of_work() as session:
+        command = session.scalars(select(Command).where(Command.id == command_id)).one()
+        hand_to(session, command, session.scalars(select(Agent)).one())
+        commands.close(session, command, "indeterminate", NOW, "its deadline passed")
+
+
+def tell(command_id: str, outcome: str, **fields: Any) -> None:
+    with unit_of_work() as session:
+        command = session.scalars(select(Command).where(Command.id == command_id)).one()
+        agent = session.scalars(select(Agent)).one()
+        if command.state == "pending":
+            hand_to(session, command, agent)
+        results.record_result(session, agent, finished(command, outcome, **fields), LATER)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "needs_human", "cancelled", "wait"])
+def test_the_late_end_of_an_attempt_before_it_leaves_an_order_under_way(
+    group: SystemGroup, li_na: Actor, outcome: str
+) -> None:
+    anomaly_id = plant(group)
+    earlier = attempt_by_plan(anomaly_id)
+    lose(earlier)
+    change(anomaly_id, state="needs_human", unknown_since=None)
+    order_id = propose(anomaly_id, li_na)
+    tell(earlier, outcome)
+    order = read_order(order_id)
+    assert (order.state, order.outcome, read_anomaly(anomaly_id).state) == ("issued", None, "repairing")
+    told = select(Attempt.outcome).where(Attempt.command_id == earlier)
+    assert db.session.scalars(told).one() == outcome
+    end(order_id, "repaired", money_moved=True)
+    assert (read_order(order_id).state, read_order(order_id).outcome) == ("done", "repaired")
+
+
+def test_an_attempt_after_it_that_finishes_what_it_left_half_done_ends_the_order(
+    group: SystemGroup, li_na: Actor
+) -> None:
+    anomaly_id = plant(group)
+    order_id = propose(anomaly_id, li_na)
+    end(order_id, "unknown", money_moved=True)
+    change(anomaly_id, unknown_since=None, reason="resume")
+    tell(attempt_by_plan(anomaly_id), "repaired", money_moved=True)
+    assert (read_order(order_id).state, read_order(order_id).outcome) == ("done", "repaired")
 
 
 def test_an_order_under_way_ends_when_the_trade_is_whole(group: SystemGroup, li_na: Actor) -> None:
