@@ -199,9 +199,12 @@ def _verify_if_free(session: WorkSession, anomaly: Anomaly, now: datetime) -> No
 
 
 def _take_row(anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
-    """The attempt has read the trade afresh: its row and facts are the newest."""
-    row, facts = message.after or message.before, message.facts_after or message.facts_before
-    reading.take(anomaly, row, message.row_hash, facts, now)
+    """The attempt has read the trade afresh: its row and facts are the newest.
+
+    Without a row as last read it has read none, and ``before`` may be older than what the repair has written.
+    """
+    facts = message.facts_after or message.facts_before
+    reading.take(anomaly, message.after, message.row_hash, facts, now)
 
 
 def command_closed(session: WorkSession, command: Command, outcome: str) -> None:

@@ -179,6 +179,19 @@ def test_a_repaired_trade_keeps_its_rows_steps_and_resolution(
     assert (anomaly.resolution, anomaly.closed_at, execution.finished_at) == ("success", LATER, LATER)
 
 
+def test_a_result_that_read_no_row_leaves_the_newest_row_as_it_is(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    """A repair left as it stands tells the row before it, which it may have written since."""
+    command = begin(session, anomaly, plan, agent)
+    newest = row_of(anomaly.trade_no, 1) | {"ACC_TRD_NUM": "GA160724154946100112", "ACC_TRD_STATUS": 1}
+    anomaly.row = newest
+    message = finished(command, "unknown", after=None, money_moved=True, row_hash="")
+    results.record_result(session, agent, message, LATER)
+    assert anomaly.row == newest
+    assert attempt_of(session, command).before == row_of(anomaly.trade_no, 1)
+
+
 def test_a_confirmed_failure_is_counted_apart(
     session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
 ) -> None:
