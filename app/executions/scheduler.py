@@ -16,7 +16,7 @@ from flask import Flask, current_app
 from app.agents import overdue, stops
 from app.anomalies import collection_course
 from app.clock import current_time
-from app.executions import bulk_course, limits, order_course, retention, ticking, unknown
+from app.executions import bulk_course, limits, order_course, retention, ticking, times_ahead, unknown
 from app.extensions import db
 from app.plans import ticks
 from app.unit_of_work import unit_of_work
@@ -225,6 +225,14 @@ def correct_due_times(now: datetime) -> None:
             ticks.correct_due_times(session, now)
 
 
+def bring_back_times(now: datetime) -> None:
+    """Bring back since when trades wait, or are unknown, where a clock running ahead has dated that."""
+    if times_ahead.has_any(db.session, now):
+        db.session.remove()
+        with unit_of_work() as session:
+            times_ahead.bring_back(session, now)
+
+
 def close_orders(now: datetime) -> None:
     """End money orders that nobody confirmed in time, and those whose trade is with a person again."""
     if order_course.has_over(db.session, now):
@@ -261,6 +269,7 @@ EVERY_SECOND: Final[tuple[Part, ...]] = (
 )
 EVERY_MINUTE: Final[tuple[Part, ...]] = (
     correct_due_times,
+    bring_back_times,
     resume_clicked,
     verify_unknown,
     apply_limits,

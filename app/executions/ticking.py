@@ -15,6 +15,7 @@ from app.anomalies.service import order_verifies
 from app.audit.service import SYSTEM
 from app.executions.retries import exhaust, has_attempts_left
 from app.executions.service import Order, start_attempts
+from app.executions.times_ahead import is_lately
 from app.guards.verdicts import is_looked_at, let_go
 from app.keyset import ReadSession
 from app.plans import predictions
@@ -163,7 +164,7 @@ def _repairable(session: ReadSession, plan: Plan, after_id: int, now: datetime) 
     of_trade = and_(Command.group_id == Anomaly.group_id, Command.trade_no == Anomaly.trade_no)
     is_busy = exists().where(of_trade, Command.state.in_(LIVE))
     was_asked = exists().where(
-        of_trade, Command.type == "Verify", Command.created_at > now - VERIFY_AGAIN_AFTER
+        of_trade, Command.type == "Verify", is_lately(Command.created_at, now, VERIFY_AGAIN_AFTER)
     )
     return (
         select(Anomaly)

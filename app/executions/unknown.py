@@ -14,6 +14,7 @@ from app.agents.models import LIVE, Command
 from app.anomalies import fleet
 from app.anomalies.models import Anomaly
 from app.anomalies.service import order_verifies
+from app.executions.times_ahead import is_lately
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
@@ -47,7 +48,9 @@ def verify_waiting(session: WorkSession, anomaly_ids: Sequence[int], now: dateti
 def _unasked(group_id: int, now: datetime) -> Select[int]:
     of_trade = and_(Command.group_id == Anomaly.group_id, Command.trade_no == Anomaly.trade_no)
     is_busy = exists().where(of_trade, Command.state.in_(LIVE))
-    was_asked = exists().where(of_trade, Command.type == "Verify", Command.created_at > now - VERIFY_EVERY)
+    was_asked = exists().where(
+        of_trade, Command.type == "Verify", is_lately(Command.created_at, now, VERIFY_EVERY)
+    )
     has_ticks = exists().where(
         Plan.group_id == Anomaly.group_id,
         Plan.fixer_code == Anomaly.fixer_code,

@@ -6,13 +6,17 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select
 
+from app.agents.models import Command
+from app.anomalies.models import Anomaly
+from app.anomalies.service import order_verify
 from app.executions import scheduler
 from app.extensions import db
 from app.plans import ticks
 from app.plans.models import Plan
 from app.plans.quartz import next_fire_time
-from app.unit_of_work import WorkSession
+from app.unit_of_work import WorkSession, unit_of_work
 from tests.app.machines.server_machine import result_of
+from tests.app.machines.stage import Stage
 from tests.faults.conftest import Scene
 
 DAY = timedelta(days=1).total_seconds()
@@ -72,6 +76,35 @@ def test_a_lease_given_by_a_clock_ahead_does_not_outlive_its_agent(scene: Scene)
     other.begin(command_id)
     other.finish(command_id, result_of(other, command_id, "repaired"))
     assert scene.state_of(trade_no) == "repaired"
+
+
+@pytest.mark.parametrize("mode", ["auto", "manual"])
+def test_what_is_unknown_since_a_clock_ahead_is_verified_once_it_is_put_back(stage: Stage, mode: str) -> None:
+    """A repair ended unknown, and was asked about, by a clock a day ahead: it is asked about again."""
+    scene = Scene(stage, mode=mode)
+    ahead = stage.clock() + timedelta(days=1)
+    trade_no = scene.break_trade(
+        state="waiting", unknown_since=ahead, waiting_since=ahead, has_moved_money=True, money_moved_at=ahead
+    )
+    stage.ask(lambda session: _ask_at(session, trade_no, ahead))
+    for _ in range(3):
+        scene.pass_time(61)
+    with unit_of_work() as session:
+        anomaly = session.scalars(select(Anomaly)).unique().one()
+        dated = (anomaly.unknown_since, anomaly.waiting_since, anomaly.money_moved_at)
+        asked = select(Command.created_at).where(Command.type == "Verify", Command.state != "finished")
+        assert all(at is not None and at <= stage.clock() for at in dated)
+        assert [at <= stage.clock() for at in session.scalars(asked)] == [True]
+
+
+def _ask_at(session: WorkSession, trade_no: str, at: datetime) -> None:
+    """A Verify was ordered at that time, and answered."""
+    order_verify(
+        session, session.scalars(select(Anomaly).where(Anomaly.trade_no == trade_no)).unique().one(), at
+    )
+    session.flush()
+    command = session.scalars(select(Command)).one()
+    command.state, command.finished_at = "finished", at
 
 
 def test_an_agent_whose_clock_is_a_day_off_is_told_of_and_works(scene: Scene) -> None:
