@@ -13,7 +13,7 @@ from agent.errors import AgentError, JournalError
 from agent.jobs import describe
 from agent.journal import Journal
 from agent.message import Message
-from agent.orders import Entry, command_id_of, key_of
+from agent.orders import Entry, command_id_of, key_of, without_hints
 from agent.outbox import Outbox
 from agent.protocol import (
     FEATURES,
@@ -290,10 +290,7 @@ def _essence(command: Command) -> Command:
 
     Nor with what is only told to an agent that names the feature, as it may not have when it took the order.
     """
-    same = msgspec.structs.replace(command, id="", deadline_ms=0)
-    if not isinstance(same, Repair):
-        return same
-    return msgspec.structs.replace(same, by_person=msgspec.UNSET, max_amount_minor=msgspec.UNSET)
+    return without_hints(msgspec.structs.replace(command, id="", deadline_ms=0))
 
 
 def _range_refusal(command: Collect) -> tuple[str, str] | None:

@@ -18,7 +18,7 @@ from agent.errors import JournalError, ProtocolError
 from agent.failpoints import Span
 from agent.journal_file import MOST_DEFERRED, JournalFile
 from agent.message import Message
-from agent.orders import Entry, Key, command_id_of, key_of
+from agent.orders import Entry, Key, command_id_of, key_of, without_hints
 from agent.protocol import Command, decode_to_agent, encode
 
 SCHEMA_VERSION: Final = 1
@@ -101,11 +101,16 @@ class Journal:
     def receive_all(self, commands: Sequence[Command], boot_id: str) -> list[Entry]:
         """Keep new orders in one write, all or none; they are durable on return, and follow each other.
 
-        No command and fence of them may be there yet. Raises JournalError.
+        No command and fence of them may be there yet. What only an agent that names a feature is told is not
+        kept: one of before the feature may open this journal, and a repair goes on after a restart only as
+        the server sends it anew. Raises JournalError.
         """
         received_at = self._clock()
         try:
-            rows = [(*key_of(command), encode(command), boot_id, received_at) for command in commands]
+            rows = [
+                (*key_of(command), encode(without_hints(command)), boot_id, received_at)
+                for command in commands
+            ]
         except ProtocolError as error:
             # Written out in full it may be larger than it came.
             raise JournalError(f"the journal cannot keep this command: {error}") from error

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from agent.protocol import Collect, Command
+from agent.protocol import Collect, Command, Repair
 
 Key = tuple[str, int]
 """A command's id and the fence of this order of it (0 where there is none): a repair whose lease ran out is
@@ -41,6 +41,15 @@ class Holder(msgspec.Struct, frozen=True):
     boot_id: str
     former: tuple[str, ...] = ()
     given_at: float | None = None
+
+
+def without_hints(command: Command) -> Command:
+    """Return a command without what is only told to an agent that names the feature, and changes no effect of
+    the order: an agent of before the feature can read it.
+    """
+    if not isinstance(command, Repair):
+        return command
+    return msgspec.structs.replace(command, by_person=msgspec.UNSET, max_amount_minor=msgspec.UNSET)
 
 
 def command_id_of(command: Command) -> str:

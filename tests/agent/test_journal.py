@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.answers import Cancelled
@@ -302,3 +303,15 @@ def test_a_number_no_machine_can_count_with_makes_no_command(field: str) -> None
     huge = re.sub(rf'"{field}":\d+', f'"{field}":{10**400}', frame)
     with pytest.raises(ProtocolError):
         decode_to_agent(huge)
+
+
+def test_an_agent_of_before_a_feature_can_read_the_orders_of_one_that_names_it(path: Path) -> None:
+    told = msgspec.structs.replace(repair(), by_person=True, max_amount_minor=5)
+    journal = Journal(path)
+    kept = journal.receive(told, "boot-1")
+    assert kept.command == told
+    journal.close()
+    again = Journal(path)
+    [entry] = again.unfinished()
+    assert entry.command == repair()
+    again.close()
