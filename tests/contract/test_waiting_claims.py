@@ -23,3 +23,16 @@ def test_a_claim_that_waits_for_a_higher_fence_is_refused(sql_trades: SqlTradePl
         with pytest.raises(FencedError):
             late.result(timeout=30)
     assert sql_trades.trades.find_repair(trade.trade_no).fence == 9  # type: ignore[union-attr]
+
+
+def test_a_claim_that_waits_for_the_repair_to_be_closed_begins_a_round(sql_trades: SqlTradePlace) -> None:
+    """Whoever held it holds it still: only the look behind the lock tells that it has ended."""
+    trade = planted_trade(sql_trades)
+    sql_trades.trades.claim_repair(claim_of(trade, fence=1, boot_id="boot-1"))
+    with ThreadPoolExecutor(1) as pool:
+        with writing(sql_trades.engine) as other:
+            other.execute(text("UPDATE piculus_repair SET state = 'done'"))
+            next_one = pool.submit(sql_trades.trades.claim_repair, claim_of(trade, fence=2, boot_id="boot-2"))
+            wait_until_blocked(sql_trades.engine)
+        claimed = next_one.result(timeout=30)
+    assert (claimed.state, claimed.round, claimed.fence) == ("open", 2, 2)
