@@ -4,15 +4,28 @@ To build a statement anew for each call costs more than to have SQLite carry it 
 SQLAlchemy gives the values themselves, so that a database is sent the same either way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, DateTime, Integer, String, bindparam
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Integer,
+    Row,
+    Select,
+    String,
+    bindparam,
+    or_,
+)
 from sqlalchemy.types import NullType, TypeEngine
 
 _PREFIX: Final = "asked_"
 """A name of its own beside the columns'."""
+_SPELT_OUT: Final = 4
+"""Up to so many texts have a statement of their own."""
 _LONG_BITS: Final = 32
 """Whole numbers of so many bits are of another type on the wire."""
 
@@ -62,3 +75,29 @@ def type_asked(value: object) -> object:
 def given(**values: object) -> dict[str, object]:
     """The values of a call, by the names above."""
     return {_PREFIX + name: value for name, value in values.items()}
+
+
+class AmongTexts:
+    """A statement about the rows whose ``cell`` is one of some texts.
+
+    One for a few texts is built with as many places: an IN is written out anew at each call.
+    """
+
+    def __init__(
+        self, cell: ColumnElement[Any], statement: Callable[[ColumnElement[bool]], Select[*tuple[Any, ...]]]
+    ) -> None:
+        self._cell = cell
+        self._many = statement(cell.in_(texts_asked("texts")))
+        self._few = [statement(self._one_of(count)) for count in range(1, _SPELT_OUT + 1)]
+
+    def _one_of(self, count: int) -> ColumnElement[bool]:
+        return or_(*(self._cell == text_asked(f"text_{place}") for place in range(count)))
+
+    def rows(
+        self, connection: Connection, texts: Sequence[str], **values: object
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        """All rows for these texts; ``values``: what else the statement asks for."""
+        if not 0 < len(texts) <= _SPELT_OUT:
+            return connection.execute(self._many, given(texts=texts, **values)).all()
+        asked = {f"text_{place}": one for place, one in enumerate(texts)}
+        return connection.execute(self._few[len(texts) - 1], given(**asked, **values)).all()

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Row, and_, select
 
-from agent.adapters.asked import given, texts_asked
+from agent.adapters.asked import AmongTexts
 from agent.adapters.check import describe
 from agent.adapters.engine import ConstraintError, clock, open_engine, read, read_within, write
 from agent.adapters.entries import Entry, leg_facts, net
@@ -33,23 +33,21 @@ class SqlLedger:
         self._now = clock(self._engine)
         self._poster = Poster(self._names, self._tables, self._now)
         self._reverser = Reverser(self._names, self._tables, self._poster, self._now)
-        cells, lines = self._tables.entry.c, self._tables.posting.c
-        self._select_live = select(
-            cells["TRD_NUM"],
-            cells["VOUCHER_NO"],
-            cells["LEG"],
-            cells["KIND"],
-            cells["AMOUNT"],
-            cells["CURRENCY"],
-        ).where(
-            cells["TRD_NUM"].in_(texts_asked("trade_nos")),
+        entry, line = self._tables.entry, self._tables.posting
+        cells = entry.c
+        is_live = and_(
             cells["REVERSED_BY"].is_(None),
             cells["REVERSES"].is_(None),
             cells["KIND"] != self._names.reversal,
         )
-        self._select_lines = select(lines["VOUCHER_NO"], lines["ACC_NO"], lines["AMOUNT"]).where(
-            lines["VOUCHER_NO"].in_(texts_asked("voucher_nos"))
+        told = (cells[name] for name in ("TRD_NUM", "VOUCHER_NO", "LEG", "KIND", "AMOUNT", "CURRENCY"))
+        live = (
+            select(*told, line.c["ACC_NO"], line.c["AMOUNT"])
+            .select_from(entry)
+            .outerjoin(line, line.c["VOUCHER_NO"] == cells["VOUCHER_NO"])
+            .where(is_live)
         )
+        self._live = AmongTexts(cells["TRD_NUM"], live.where)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -105,25 +103,19 @@ class SqlLedger:
 
     def _entries(self, trade_nos: Sequence[str]) -> Mapping[str, list[Entry]]:
         """The unreversed entries of each trade, with their postings, as of one moment."""
-
-        def look(connection: Connection) -> Mapping[str, list[Entry]]:
-            rows = connection.execute(self._select_live, given(trade_nos=list(trade_nos))).all()
-            postings: dict[str, list[tuple[str, Any]]] = defaultdict(list)
-            for vouchers in in_batches([row[1] for row in rows], MOST_ASKED):
-                for line in connection.execute(self._select_lines, given(voucher_nos=vouchers)):
-                    postings[line[0]].append((line[1], plain(line[2])))
-            return _by_trade(rows, postings)
-
-        return read_within(self._engine, "read the ledger", look)
+        found = read_within(self._engine, "read the ledger", lambda c: self._live.rows(c, trade_nos))
+        return _by_trade(found)
 
 
-def _by_trade(
-    rows: Sequence[Row[*tuple[Any, ...]]], postings: Mapping[str, list[tuple[str, Any]]]
-) -> Mapping[str, list[Entry]]:
-    by_trade: dict[str, list[Entry]] = defaultdict(list)
+def _by_trade(rows: Sequence[Row[*tuple[Any, ...]]]) -> Mapping[str, list[Entry]]:
+    """From one row for each posting of an entry; an entry without any has one row, with no account."""
+    postings: dict[tuple[Any, ...], list[tuple[str, Any]]] = {}
     for row in rows:
-        trade_no, voucher_no, leg, kind, amount, currency = row[:6]
-        lines = postings.get(voucher_no, [])
+        lines = postings.setdefault(tuple(row[:6]), [])
+        if row[6] is not None:
+            lines.append((row[6], plain(row[7])))
+    by_trade: dict[str, list[Entry]] = defaultdict(list)
+    for (trade_no, voucher_no, leg, kind, amount, currency), lines in postings.items():
         readable = all(isinstance(minor, int) for _, minor in lines)
         entry = Entry(
             voucher_no=number(voucher_no),

@@ -6,9 +6,9 @@ and everything read afterwards is fresh.
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
-from agent.adapters.asked import given, plain_asked, text_asked, texts_asked
+from agent.adapters.asked import AmongTexts, given, plain_asked, text_asked
 from agent.adapters.entries import SLOTS, Shares, net, shares
 from agent.adapters.names import LedgerNames
 from agent.adapters.rows import moment, plain
@@ -41,13 +41,15 @@ class Poster:
         self._select_lines = select(line["ACC_NO"], line["AMOUNT"]).where(
             line["VOUCHER_NO"] == text_asked("voucher_no")
         )
-        self._select_taken = select(leg.c["VOUCHER_NO"]).where(
-            leg.c["TRD_NUM"] == text_asked("trade_no"),
-            leg.c["LEG"].in_(texts_asked("slots")),
-            leg.c["LIVE"] == 1,
+        is_live = and_(leg.c["TRD_NUM"] == text_asked("trade_no"), leg.c["LIVE"] == 1)
+        self._taken = AmongTexts(
+            leg.c["LEG"], lambda is_wanted: select(leg.c["VOUCHER_NO"]).where(is_live, is_wanted)
         )
-        self._select_accounts = select(account["ACC_NO"], account["KIND"], account["CURRENCY"]).where(
-            account["ACC_NO"].in_(texts_asked("account_nos"))
+        self._accounts = AmongTexts(
+            account["ACC_NO"],
+            lambda is_wanted: select(account["ACC_NO"], account["KIND"], account["CURRENCY"]).where(
+                is_wanted
+            ),
         )
         self._insert_entry = insert(entry).values(
             VOUCHER_NO=text_asked("voucher_no"),
@@ -128,14 +130,13 @@ class Poster:
         return str(held.VOUCHER_NO)
 
     def _refuse_taken(self, connection: Connection, posting: Posting) -> None:
-        asked = given(trade_no=posting.trade_no, slots=list(SLOTS[posting.leg.value]))
-        held = connection.execute(self._select_taken, asked).first()
-        if held is not None:
-            raise LegTakenError(f"leg {posting.leg.value} of {posting.trade_no} is held by {held[0]}")
+        held = self._taken.rows(connection, SLOTS[posting.leg.value], trade_no=posting.trade_no)
+        if held:
+            raise LegTakenError(f"leg {posting.leg.value} of {posting.trade_no} is held by {held[0][0]}")
 
     def _check_accounts(self, connection: Connection, posting: Posting, wanted: Shares) -> None:
         needed = {account_no for account_no, _ in wanted}
-        rows = connection.execute(self._select_accounts, given(account_nos=sorted(needed)))
+        rows = self._accounts.rows(connection, sorted(needed))
         kinds = {row[0]: row[1] for row in rows if row[2] == posting.amount.currency}
         missing = sorted(needed - kinds.keys())
         if missing:

@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Insert, Row, TableClause, Update, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Row, TableClause, insert, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from agent.adapters.asked import given, moment_asked, number_asked, plain_asked, text_asked
+from agent.adapters.holding import OPEN, Holding
 from agent.adapters.rows import moment, naive, text
 from agent.adapters.tables import TradeTables
 from agent.errors import FencedError, PortError
@@ -20,20 +21,19 @@ from agent.facts import Row as TradeRow
 from agent.facts import Status
 from agent.ports import EPOCH, RepairRow, StepRow, Trade
 
-OPEN = "open"
-
 
 class Repairs:
     """Reads and writes the repair of a trade.
 
-    ``now`` is the database's clock in SQL, of this ``dialect``; ``rows_of`` reads the trade rows of a number
-    inside a transaction.
+    ``now`` is the database's clock in SQL, of this ``dialect``; ``holding`` locks the repair for its holder;
+    ``rows_of`` reads the trade rows of a number inside a transaction.
     """
 
     def __init__(
         self,
         tables: TradeTables,
         now: ColumnElement[datetime],
+        holding: Holding,
         rows_of: Callable[[Connection, str], list[Trade]],
         dialect: str,
     ) -> None:
@@ -41,7 +41,7 @@ class Repairs:
         self._step = tables.step
         self._correction = tables.correction
         self._now = now
-        self._select_now = select(now)
+        self._holding = holding
         self._rows_of = rows_of
         repair, step, of_trade = self._repair.c, self._step.c, text_asked("trade_no")
         self._select_repair = select(self._repair).where(repair.trade_no == of_trade)
@@ -51,13 +51,10 @@ class Repairs:
             .order_by(step.seq)
         )
         self._lock = update(self._repair).where(repair.trade_no == of_trade).values(changed_at=now)
-        self._holds = {is_open: self._holding(_CLAIM, is_open=is_open) for is_open in (True, False)}
         self._merge_step = _merging(self._step, dialect)
         self._insert_repair = insert(self._repair).values(
             {"trade_no": of_trade, **_BEGUN, "started_at": now, "changed_at": now}
         )
-        is_it = repair.trade_no == of_trade
-        self._close = update(self._repair).where(is_it).values(state=text_asked("state"))
         self._insert_correction = insert(self._correction).values({**_CORRECTED, "written_at": now})
 
     def find(self, connection: Connection, trade_no: str) -> RepairRow | None:
@@ -94,33 +91,6 @@ class Repairs:
             raise PortError(f"the repair of {claim.trade_no} vanished while it was claimed")
         return claimed
 
-    def hold(self, connection: Connection, claim: RepairRow, *, is_open: bool = True) -> None:
-        """Lock the repair for this transaction. Raises FencedError when it is another attempt's by now."""
-        owned = given(trade_no=claim.trade_no, round=claim.round, fence=claim.fence, boot_id=claim.boot_id)
-        if connection.execute(self._holds[is_open], owned).rowcount != 1:
-            raise FencedError(f"the repair of {claim.trade_no} belongs to a newer attempt")
-
-    def written_at(self, connection: Connection) -> datetime:
-        """Production's clock, asked once what the transaction waits for is locked."""
-        at = moment(connection.execute(self._select_now).scalar())
-        if at is None:
-            raise PortError("the database's clock cannot be read")
-        return at
-
-    def _holding(self, claim: Any, *, is_open: bool) -> Update:
-        """Locks the repair that ``claim`` owns, whose values are given at the call."""
-        cells = self._repair.c
-        owned = [
-            cells.trade_no == claim.trade_no,
-            cells.round == claim.round,
-            cells.fence == claim.fence,
-            cells.boot_id == claim.boot_id,
-        ]
-        if is_open:
-            owned.append(cells.state == OPEN)
-        held = update(self._repair).where(*owned).values(changed_at=self._now)
-        return held  # noqa: RET504 - the statement has its name
-
     def record_steps(
         self, connection: Connection, claim: RepairRow, steps: Sequence[StepRow], at: datetime
     ) -> None:
@@ -150,10 +120,8 @@ class Repairs:
         self, connection: Connection, claim: RepairRow, state: str, steps: Sequence[StepRow] = ()
     ) -> None:
         """Set a repair done or abandoned, its last steps with it. Raises FencedError."""
-        self.hold(connection, claim, is_open=bool(steps))
-        if steps:
-            self.record_steps(connection, claim, steps, self.written_at(connection))
-        connection.execute(self._close, given(trade_no=claim.trade_no, state=state))
+        at = self._holding.end(connection, claim, state, is_open=bool(steps))
+        self.record_steps(connection, claim, steps, at)
 
     def keep_old_row(
         self, connection: Connection, claim: RepairRow, before: dict[str, object], old: Trade, new: TradeRow
@@ -207,16 +175,6 @@ class Repairs:
         }
 
 
-class _Claimed:
-    """A claim in a statement built once: what is asked of one, by its fields' names."""
-
-    trade_no = text_asked("trade_no")
-    round = number_asked("round")
-    fence = number_asked("fence")
-    boot_id = text_asked("boot_id")
-
-
-_CLAIM = _Claimed()
 _STEP = {
     "trade_no": text_asked("trade_no"),
     "round": number_asked("round"),

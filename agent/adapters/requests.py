@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, update
 
-from agent.adapters.asked import given, number_asked, plain_asked, text_asked, texts_asked
+from agent.adapters.asked import AmongTexts, given, number_asked, plain_asked, text_asked
 from agent.adapters.names import TradeNames
 from agent.adapters.rows import UNDATED, moment, number, plain, text
 from agent.adapters.tables import TradeTables
@@ -36,10 +36,11 @@ class Requests:
         request, named = tables.request.c, names.request_columns
         of_request = request[named.request_no] == text_asked("request_no")
         of_trade = request[named.trade_no] == text_asked("trade_no")
-        self._select = (
-            select(tables.request)
-            .where(request[named.trade_no].in_(texts_asked("trade_nos")))
-            .order_by(request[named.trade_no], request[named.seq])
+        self._of_trades = AmongTexts(
+            request[named.trade_no],
+            lambda is_mine: (
+                select(tables.request).where(is_mine).order_by(request[named.trade_no], request[named.seq])
+            ),
         )
         self._select_whose = select(request[named.trade_no]).where(of_request)
         self._insert = insert(tables.request).values(
@@ -57,19 +58,20 @@ class Requests:
         self._note = update(tables.request).where(of_request, of_trade)
         self._note = self._note.values({named.status: text_asked("status"), named.changed_at: now})
         step = tables.step.c
-        self._select_asked = select(step.trade_no, step.started_at, step.result).where(
-            step.trade_no.in_(texts_asked("trade_nos")),
-            step.name.in_(PAYOUT_STEPS),
-            step.state != FAILED,
+        is_payout = or_(*(step.name == name for name in PAYOUT_STEPS))
+        self._asked = AmongTexts(
+            step.trade_no,
+            lambda is_mine: select(step.trade_no, step.started_at, step.result).where(
+                is_mine, is_payout, step.state != FAILED
+            ),
         )
 
     def of_trades(self, connection: Connection, trade_nos: Sequence[str]) -> list[BankRequest]:
         """Every request of some trades, by trade and seq."""
-        mine = given(trade_nos=trade_nos)
-        requests = [_request_of(row, self._paid) for row in connection.execute(self._select, mine)]
+        requests = [_request_of(row, self._paid) for row in self._of_trades.rows(connection, trade_nos)]
         if not requests:
             return []
-        asked = _asked_at(connection.execute(self._select_asked, mine).all())
+        asked = _asked_at(self._asked.rows(connection, trade_nos))
         return [_asked(request, asked) for request in requests]
 
     def open(self, connection: Connection, request: BankRequest) -> bool:

@@ -11,6 +11,7 @@ from agent.adapters.asked import given, plain_asked, text_asked, texts_asked
 from agent.adapters.begun import begun_since
 from agent.adapters.check import describe
 from agent.adapters.engine import clock, open_engine, read, read_within, write
+from agent.adapters.holding import Holding
 from agent.adapters.names import TradeNames
 from agent.adapters.narrow import Narrow
 from agent.adapters.repairs import Repairs
@@ -37,10 +38,12 @@ class SqlTrades:
         self._names = names or TradeNames()
         self._engine = open_engine(url, self._names.isolation)
         self._tables = TradeTables(self._names)
+        dialect = self._engine.dialect
         self._now = clock(self._engine)
-        self._narrow = Narrow(self._names, self._tables, self._engine.dialect.name)
+        self._narrow = Narrow(self._names, self._tables, dialect.name)
         self._read_trade = TradeReader(self._names.codes)
-        self._repairs = Repairs(self._tables, self._now, self._rows_of, self._engine.dialect.name)
+        self._holding = Holding(self._tables.repair, self._now, is_told=dialect.update_returning)
+        self._repairs = Repairs(self._tables, self._now, self._holding, self._rows_of, dialect.name)
         self._setter = RowSetter(self._names, self._tables, self._now)
         cells, columns = self._tables.trade.c, self._names.columns
         self._id, self._no = cells[columns.trade_id], cells[columns.trade_no]
@@ -119,9 +122,9 @@ class SqlTrades:
         """
 
         def open_it(connection: Connection) -> Opened:
-            self._repairs.hold(connection, claim)
+            self._holding.hold(connection, claim)
             is_new = self._requests.open(connection, request)
-            at = self._repairs.written_at(connection)
+            at = self._holding.now(connection)
             require_within(EFFECT_WITHIN, claim.held_at, at)
             self._repairs.record_steps(connection, claim, (step,), at)
             return Opened(is_new, at)
@@ -132,7 +135,7 @@ class SqlTrades:
         """Keep what the bank last said beside the request. Raises FencedError."""
 
         def note(connection: Connection) -> None:
-            self._repairs.hold(connection, claim)
+            self._holding.hold(connection, claim)
             self._requests.note(connection, claim.trade_no, request_no, status)
 
         write(self._engine, "note a bank request", note)
@@ -171,8 +174,7 @@ class SqlTrades:
         """Write steps before or after their effect; return when. Raises FencedError, StoodStillError."""
 
         def record(connection: Connection) -> datetime:
-            self._repairs.hold(connection, claim)
-            at = self._repairs.written_at(connection)
+            at = self._holding.hold_at(connection, claim)
             if looked_at is not None:
                 require_within(FACTS_HOLD, looked_at, at)
                 require_within(FACTS_HOLD, claim.held_at, at)
@@ -192,7 +194,7 @@ class SqlTrades:
         """
 
         def correct(connection: Connection) -> Trade:
-            self._repairs.hold(connection, claim)
+            self._holding.hold(connection, claim)
             before = self._locked(connection, trade)
             self._setter.compare_and_set(connection, before, correction)
             after = self._read_trade(
