@@ -1,7 +1,6 @@
 """What a real server does with real sockets: handshakes, sessions, bad frames, Acks, revocation."""
 
 import socket
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -187,19 +186,6 @@ def test_a_cancel_reaches_the_agent(server: LiveServer, live_member: Member, cli
     assert client.expect(Cancel).reason == "by hand"
     client.send(Cancelled(id=new_id(), command_id=command_id, reason="by hand"))
     server.until(lambda: state_of(command_id) == "cancelled")
-
-
-def test_an_ack_comes_only_after_the_message_is_stored(
-    server: LiveServer, live_member: Member, client: AgentClient
-) -> None:
-    command_id = issue(server, live_member, "TRD1")
-    client.take(Repair)
-    message = Cancelled(id=new_id(), command_id=command_id)
-    client.send(message)
-    assert client.expect(Ack).of == message.id
-    with sqlite3.connect(server.settings.instance / "piculus.db") as connection:
-        found = connection.execute("SELECT 1 FROM received_message WHERE message_id = ?", (message.id,))
-        assert found.fetchall() == [(1,)]
 
 
 def test_a_repeated_durable_message_is_acknowledged_and_applied_once(
