@@ -56,7 +56,9 @@ REASONS: Mapping[str, Any] = {
     "debited, payout failed": _("已扣款，银行出款失败，需人工处理"),
     "not debited, so not paid": _("账户未扣款，因此不出款"),
     "a posting of this repair may still reach the ledger": _("本次修复的记账可能还会到达，过一会儿再看"),
-    "the agent stood still before an effect": _("查看与动账相隔过久（客户端停顿，或银行、数据库过慢），没有记账或出款，稍后再看"),
+    "the agent stood still before an effect": _(
+        "查看与动账相隔过久（客户端停顿，或银行、数据库过慢），没有记账或出款，稍后再看"
+    ),
     "the bank has accepted the payout and not yet finished it": _("银行已受理出款，尚未完成"),
     "the reply to the payout was lost": _("出款请求没有收到应答，稍后用同一编号再查"),
     "the reply to the payout was lost, the bank does not de-duplicate": _(
