@@ -19,7 +19,7 @@ from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.names import Names
 from agent.adapters.narrow import number_pattern
 from agent.adapters.trade_db import SqlTrades
-from agent.check import as_table, knock, look_at, look_for_stop, open_journal
+from agent.check import as_table, compare_clocks, knock, look_at, look_for_stop, open_journal
 from agent.commands import Dispatcher, Identity
 from agent.config import CONFIG_VARIABLE, Configuration, LimitsSection, load
 from agent.connection import Link, LinkSettings
@@ -111,6 +111,7 @@ def check(config: Path) -> None:
                 ("trades", lambda: trades_of(configuration).check()),
                 ("ledger", lambda: ledger_of(configuration).check()),
                 ("bank", lambda: bank_of(configuration).check()),
+                ("clocks", lambda: compare_clocks(trades_of(configuration).now, bank_of(configuration).now)),
                 ("server", lambda: knock_at(link_settings(configuration))),
                 ("journal", lambda: open_journal(configuration.journal)),
                 ("stop", lambda: look_for_stop(StopFile(configuration.stop_file))),

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from agent.adapters.verdicts import CLOCKS_DIFFER
 from agent.errors import AgentError, ConfigurationError, JournalInUseError, PortError
 from agent.journal import Journal
 from agent.stop_file import StopFile
@@ -76,6 +78,22 @@ def _connection(scheme: str, address: tuple[str, int], ca_file: str | None) -> H
         return HTTPConnection(*address, timeout=CONNECT_SECONDS)
     context = ssl.create_default_context(cafile=ca_file)
     return HTTPSConnection(*address, timeout=CONNECT_SECONDS, context=context)
+
+
+def compare_clocks(production: Callable[[], datetime], bank: Callable[[], datetime | None]) -> str:
+    """Say how far the bank's clock is from production's. Raises PortError where that is too far.
+
+    By these two it is judged whether a failed payout has settled.
+    """
+    at, of_bank = production(), bank()
+    if of_bank is None:
+        return "the bank does not date its answers: its failures settle by production's clock"
+    apart = of_bank - at
+    told = f"the bank's is {apart.total_seconds():+.0f} s from production's"
+    if abs(apart) > CLOCKS_DIFFER:
+        most = CLOCKS_DIFFER.total_seconds()
+        raise PortError(f"{told}, more than {most:.0f} s: failed payouts settle late, or by the files alone")
+    return told
 
 
 def open_journal(path: Path) -> str:

@@ -11,7 +11,7 @@ from agent.adapters.names import BankNames
 from agent.adapters.rows import in_batches
 from agent.adapters.settlement import Absence, SettlementSearch, SettlementShelf
 from agent.adapters.verdicts import NOT_FOUND, Record, absent, found, needs_dating, over_all, unknown
-from agent.clock import now
+from agent.clock import now as our_now
 from agent.errors import BankConflictError, PortError
 from agent.facts import BankFact, RequestFact
 from agent.failpoints import around
@@ -50,8 +50,12 @@ class HttpBank:
         health = self._client.get("/healthz")
         if health.status != 200:
             raise PortError(f"the bank's health: HTTP {health.status}")
-        today, _ = self._shelf.ask_pair(now())
+        today, _ = self._shelf.ask_pair(our_now())
         return f"answers; bank day {today.day}, de-duplicates: {'yes' if self.deduplicates else 'no'}"
+
+    def now(self) -> datetime | None:
+        """The bank's own clock, as it dates its answers; None where it does not. Raises PortError."""
+        return self._client.get("/healthz").at
 
     @around("bank.inquiry")
     def facts(

@@ -9,7 +9,7 @@ from sqlalchemy import Row, and_, select
 
 from agent.adapters.asked import AmongTexts
 from agent.adapters.check import describe
-from agent.adapters.engine import ConstraintError, clock, open_engine, read, read_within, write
+from agent.adapters.engine import ConstraintError, clock, open_engine, read, write
 from agent.adapters.entries import Entry, leg_facts, net
 from agent.adapters.names import LedgerNames
 from agent.adapters.posting import Poster
@@ -31,7 +31,8 @@ class SqlLedger:
         self._engine = open_engine(url, self._names.isolation)
         self._tables = LedgerTables(self._names)
         self._now = clock(self._engine)
-        self._poster = Poster(self._names, self._tables, self._now)
+        is_told = self._engine.dialect.update_returning
+        self._poster = Poster(self._names, self._tables, self._now, is_told=is_told)
         self._reverser = Reverser(self._names, self._tables, self._poster, self._now)
         entry, line = self._tables.entry, self._tables.posting
         cells = entry.c
@@ -103,8 +104,7 @@ class SqlLedger:
 
     def _entries(self, trade_nos: Sequence[str]) -> Mapping[str, list[Entry]]:
         """The unreversed entries of each trade, with their postings, as of one moment."""
-        found = read_within(self._engine, "read the ledger", lambda c: self._live.rows(c, trade_nos))
-        return _by_trade(found)
+        return _by_trade(read(self._engine, "read the ledger", *self._live.asking(trade_nos)))
 
 
 def _by_trade(rows: Sequence[Row[*tuple[Any, ...]]]) -> Mapping[str, list[Entry]]:

@@ -25,16 +25,21 @@ def voucher_number(value: int, at: datetime) -> str:
 
 
 class Poster:
-    """Posts into the tables of a ledger. ``now`` is the database's clock in SQL."""
+    """Posts into the tables of a ledger.
 
-    def __init__(self, names: LedgerNames, tables: LedgerTables, now: ColumnElement[datetime]) -> None:
+    ``now`` is the database's clock in SQL; ``is_told``: whether an UPDATE can return what it wrote.
+    """
+
+    def __init__(
+        self, names: LedgerNames, tables: LedgerTables, now: ColumnElement[datetime], *, is_told: bool
+    ) -> None:
         self._names = names
         self._now = now
         sequence, entry, leg, account = tables.sequence.c, tables.entry, tables.entry_leg, tables.account.c
         is_it = sequence["ID"] == 1
-        self._raise_sequence = (
-            update(tables.sequence).where(is_it).values(LAST_VALUE=sequence["LAST_VALUE"] + 1)
-        )
+        raising = update(tables.sequence).where(is_it).values(LAST_VALUE=sequence["LAST_VALUE"] + 1)
+        self._is_told = is_told
+        self._raise_sequence = raising.returning(sequence["LAST_VALUE"], now) if is_told else raising
         self._select_sequence = select(sequence["LAST_VALUE"], now).where(is_it)
         self._select_known = select(entry).where(entry.c["IDEM_KEY"] == text_asked("key"))
         line = tables.posting.c
@@ -107,10 +112,13 @@ class Poster:
 
     def next_value(self, connection: Connection) -> tuple[int, datetime]:
         """Take the next value of the sequence, and with it the place in line; and the ledger's clock."""
-        if connection.execute(self._raise_sequence).rowcount != 1:
+        raised = connection.execute(self._raise_sequence)
+        if not self._is_told:
+            raised = connection.execute(self._select_sequence)
+        standing = raised.first()
+        if standing is None:
             raise PortError("the ledger has no voucher sequence")
-        value, now = connection.execute(self._select_sequence).one()
-        at = moment(now)
+        value, at = standing[0], moment(standing[1])
         if at is None or not isinstance(value, int):
             raise PortError("the ledger's sequence or clock cannot be read")
         return value, at

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Insert, Row, TableClause, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Row, TableClause, and_, insert, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from agent.adapters.asked import given, moment_asked, number_asked, plain_asked, text_asked
@@ -44,10 +44,12 @@ class Repairs:
         self._holding = holding
         self._rows_of = rows_of
         repair, step, of_trade = self._repair.c, self._step.c, text_asked("trade_no")
-        self._select_repair = select(self._repair).where(repair.trade_no == of_trade)
-        self._select_steps = (
-            select(self._step)
-            .where(step.trade_no == of_trade, step.round == number_asked("round"))
+        of_repair = and_(step.trade_no == repair.trade_no, step.round == repair.round)
+        self._select = (
+            select(self._repair, *(cell.label(f"of_step_{cell.name}") for cell in step))
+            .select_from(self._repair)
+            .outerjoin(self._step, of_repair)
+            .where(repair.trade_no == of_trade)
             .order_by(step.seq)
         )
         self._lock = update(self._repair).where(repair.trade_no == of_trade).values(changed_at=now)
@@ -59,11 +61,7 @@ class Repairs:
 
     def find(self, connection: Connection, trade_no: str) -> RepairRow | None:
         """The newest repair of the trade with its steps."""
-        row = connection.execute(self._select_repair, given(trade_no=trade_no)).first()
-        if row is None:
-            return None
-        mine = given(trade_no=trade_no, round=row.round)
-        return _repair_of(row, connection.execute(self._select_steps, mine).all())
+        return _repair_of(connection.execute(self._select, given(trade_no=trade_no)).all())
 
     def claim(self, connection: Connection, claim: RepairRow, over: str | None) -> RepairRow:
         """Begin a repair or take an open one over, never under a lower fence than stands there, also where
@@ -236,7 +234,11 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _repair_of(row: Row[Any], steps: Sequence[Row[Any]]) -> RepairRow:
+def _repair_of(rows: Sequence[Row[*tuple[Any, ...]]]) -> RepairRow | None:
+    """From one row for each of its steps; a repair without any has one row, with no key."""
+    if not rows:
+        return None
+    row = rows[0]
     try:
         return RepairRow(
             trade_no=row.trade_no,
@@ -250,21 +252,21 @@ def _repair_of(row: Row[Any], steps: Sequence[Row[Any]]) -> RepairRow:
             terms=row.terms,
             agent=row.agent,
             boot_id=row.boot_id,
-            steps=tuple(_step_of(step) for step in steps),
+            steps=tuple(_step_of(each) for each in rows if each.of_step_step_key is not None),
             held_at=moment(row.changed_at) or EPOCH,
         )
     except (ValueError, TypeError, msgspec.MsgspecError) as error:
         raise PortError(f"the repair record of {row.trade_no} cannot be read: {error}") from error
 
 
-def _step_of(step: Row[Any]) -> StepRow:
+def _step_of(row: Row[*tuple[Any, ...]]) -> StepRow:
     return StepRow(
-        key=step.step_key,
-        seq=step.seq,
-        name=step.name,
-        state=step.state,
-        moves_money=bool(step.moves_money),
-        started_at=moment(step.started_at),
-        finished_at=moment(step.finished_at),
-        result=text(step.result),
+        key=row.of_step_step_key,
+        seq=row.of_step_seq,
+        name=row.of_step_name,
+        state=row.of_step_state,
+        moves_money=bool(row.of_step_moves_money),
+        started_at=moment(row.of_step_started_at),
+        finished_at=moment(row.of_step_finished_at),
+        result=text(row.of_step_result),
     )

@@ -95,6 +95,7 @@ def test_check_names_everything_that_is_wrong_and_no_secret(file: Path) -> None:
         "trades": "FAIL",
         "ledger": "FAIL",
         "bank": "FAIL",
+        "clocks": "FAIL",
         "server": "FAIL",
         "journal": "ok",
         "stop": "ok",
