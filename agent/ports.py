@@ -5,192 +5,27 @@ Any call may raise PortError: the answer is then unknown, whatever happened.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from datetime import datetime
+from typing import Protocol
 
 import msgspec
 
-from agent.facts import BankFact, Bookkeeping, Kind, Leg, LegFact, Row, Status
+from agent.facts import BankFact, LegFact
 from agent.money import Money
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""No trade is older."""
-CLOCKS_APART: Final = timedelta(days=1)
-"""A row's time so far ahead of production's own clock makes no sense; less may be two clocks that differ."""
-
-
-class Trade(msgspec.Struct, frozen=True, kw_only=True):
-    """A trade row, read. Values that make no sense are kept raw in ``row`` and None here.
-
-    ``row`` holds the eight columns of the product document; ``row_hash`` is over all that was read, ``terms``
-    over what says whose money it is and how much: kind, amount, currency, both accounts, way of posting.
-    ``changed_at``, ``created_at``: aware UTC, production's clock; ``read_at``: production's clock at reading.
-    ``raw_status``, ``raw_amount``, ``raw_kind``, ``raw_bookkeeping``: as stored.
-    """
-
-    trade_id: int
-    trade_no: str
-    row: Row
-    row_hash: str
-    terms: str
-    version: int
-    kind: Kind | None
-    bookkeeping: Bookkeeping | None
-    status: Status | None
-    is_acc: bool | None
-    is_e_acc: bool | None
-    amount_minor: int | None
-    currency: str
-    account_no: str
-    bank_account_no: str
-    channel: str | None
-    created_at: datetime | None
-    changed_at: datetime | None
-    read_at: datetime
-    raw_status: object = None
-    raw_amount: object = None
-    raw_kind: object = None
-    raw_bookkeeping: object = None
-
-
-class Pattern(msgspec.Struct, frozen=True, kw_only=True):
-    """A row pattern of a fixer, pushed down to SQL. ``is_acc``, ``is_e_acc`` None mean 'whatever'."""
-
-    kind: Kind
-    status: Status
-    is_acc: bool | None = None
-    is_e_acc: bool | None = None
-
-    def fits(self, trade: Trade) -> bool:
-        """Whether a row read is one of these."""
-        return (
-            (trade.kind, trade.status) == (self.kind, self.status)
-            and self.is_acc in (None, trade.is_acc)
-            and self.is_e_acc in (None, trade.is_e_acc)
-        )
-
-
-class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows changed in [start, end), of one shard: trade id modulo ``shards`` == ``shard``."""
-
-    start: datetime
-    end: datetime
-    shard: int = 0
-    shards: int = 1
-
-    def holds(self, at: datetime | None) -> bool:
-        """Whether a time lies inside, whatever the shard."""
-        return at is not None and self.start <= at < self.end
-
-
-class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of production's own table of bank requests.
-
-    ``status`` is hearsay, never a fact; ``is_said_paid``: it tells of a request the bank carried out.
-    ``asked_at``: when a repair last had the bank asked to pay under it, by production's clock, if ever.
-    """
-
-    request_no: str
-    trade_no: str
-    seq: int
-    kind: str
-    status: str
-    amount_minor: int | None
-    created_at: datetime
-    is_said_paid: bool = False
-    asked_at: datetime | None = None
-
-    @property
-    def last_asked_at(self) -> datetime:
-        """When the bank was last asked to carry it out, as far as production's tables tell."""
-        return max(self.created_at, self.asked_at or self.created_at)
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """A bank request that may be asked for now.
-
-    ``is_new``: this very call wrote its line; ``at``: production's clock then.
-    """
-
-    is_new: bool
-    at: datetime
-
-
-class Correction(msgspec.Struct, frozen=True, kw_only=True):
-    """What a repair writes to the row, and the text of why.
-
-    A voucher None leaves that leg's two cells exactly as they are; a voucher given also marks the leg booked.
-    The cells of a leg in ``cleared`` are emptied: no number, not booked.
-    """
-
-    status: Status
-    acc_voucher: str | None
-    e_acc_voucher: str | None
-    message: str
-    cleared: tuple[Leg, ...] = ()
-
-
-class StepRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A step as production's database holds it.
-
-    ``result`` is small JSON text; a payout's names its ``request_no``, and has a ``status`` once the bank was
-    let be asked (``asked``) or has answered.
-    ``started_at``: when it was last written down as about to happen, by production's clock; None: when it is
-    written next, or that the stored time cannot be read.
-    """
-
-    key: str
-    seq: int
-    name: str
-    state: str
-    moves_money: bool
-    started_at: datetime | None
-    finished_at: datetime | None
-    result: str = ""
-
-    def written_at(self, at: datetime) -> "StepRow":
-        """The step as it stands once it was written, at this time of production's clock."""
-        return self if self.started_at else msgspec.structs.replace(self, started_at=at)
-
-    @property
-    def may_have_moved_money(self) -> bool:
-        """Whether money moved here, or may have: begun counts, and so does what another was found to do."""
-        return self.moves_money and self.state != "failed"
-
-
-class RepairRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The repair of one trade as production's database holds it.
-
-    ``state``: open (resume it), done, abandoned (ended before any effect). ``round`` rises with each new
-    repair of the same trade. ``before`` is the row as first read with its ``terms``, ``plan`` the names of
-    its steps in order. ``held_at``: when it was last written, by production's clock.
-    """
-
-    trade_no: str
-    round: int
-    state: str
-    fence: int
-    fixer_code: str
-    target: Status
-    plan: tuple[str, ...]
-    before: Row
-    terms: str
-    agent: str
-    boot_id: str
-    steps: tuple[StepRow, ...] = ()
-    held_at: datetime = EPOCH
-
-    @property
-    def money_moved(self) -> bool:
-        """Whether a step of this repair moved money, or may have."""
-        return any(step.may_have_moved_money for step in self.steps)
-
-
-class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """Repairs begun since some time: how many trades, and their amounts in minor units by currency."""
-
-    trades: int = 0
-    amounts: Mapping[str, int] = {}
+from agent.records import (
+    BankRequest,
+    Begun,
+    Correction,
+    Opened,
+    Pattern,
+    PayoutReply,
+    Posting,
+    RepairRow,
+    Reversal,
+    StepRow,
+    Trade,
+    Window,
+)
 
 
 class TradePort(Protocol):
@@ -297,33 +132,6 @@ class TradePort(Protocol):
         ...
 
 
-class Posting(msgspec.Struct, frozen=True, kw_only=True):
-    """What a fixer asks the ledger to post; ``key`` is ``PCL:{sys_code}:{trade_no}:{leg}``.
-
-    ``intended_at``: the ledger's own clock, read before the posting was written down as about to happen.
-    """
-
-    key: str
-    trade_no: str
-    kind: Kind
-    leg: Leg
-    account_no: str
-    amount: Money
-    intended_at: datetime
-
-
-class Reversal(msgspec.Struct, frozen=True, kw_only=True):
-    """The entry of a trade to take back; ``key`` is ``PCL:{sys_code}:{trade_no}:reverse:{leg}``.
-
-    ``intended_at`` as of a Posting.
-    """
-
-    key: str
-    trade_no: str
-    voucher_no: str
-    intended_at: datetime
-
-
 class LedgerPort(Protocol):
     """Production's ledger."""
 
@@ -358,17 +166,6 @@ class LedgerPort(Protocol):
     def check(self) -> str:
         """Say in a few words what was found; raises PortError."""
         ...
-
-
-class PayoutReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The bank's answer to a payout: accepted, success, failed (explicit code of its list) or unknown.
-
-    A failure is final only once ``facts`` calls the number FAIL: until it has settled it may still be paid.
-    """
-
-    status: str
-    code: str | None = None
-    detail: str = ""
 
 
 class BankPort(Protocol):

@@ -18,8 +18,9 @@ from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
 from agent.fixers.result import result_of
 from agent.jobs import Progress
 from agent.orders import Holder
-from agent.ports import EPOCH, Cancellation, Ports, StepRow, Window
+from agent.ports import Cancellation, Ports
 from agent.protocol import Collect, Repair, Verify
+from agent.records import EPOCH, StepRow, Window
 
 
 class ProductionWork:

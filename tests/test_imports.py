@@ -22,6 +22,7 @@ APP_MAY_USE_OF_AGENT = {
 
 DECIDERS_MAY_USE = {
     "agent.ports",
+    "agent.records",
     "agent.facts",
     "agent.decision",
     "agent.unpaid",

@@ -16,7 +16,7 @@ from agent.errors import BankConflictError, PortError
 from agent.facts import BankFact, RequestFact
 from agent.failpoints import around
 from agent.money import Money
-from agent.ports import BankRequest, PayoutReply, Trade
+from agent.records import BankRequest, PayoutReply, Trade
 
 MOST_ASKED: Final = 500
 MOST_SPLITS: Final = 24

@@ -9,7 +9,7 @@ from agent.adapters.names import TradeColumns
 from agent.adapters.rows import naive, plain, text
 from agent.adapters.tables import TradeTables
 from agent.money import parse_minor
-from agent.ports import Begun
+from agent.records import Begun
 
 ABANDONED = "abandoned"
 

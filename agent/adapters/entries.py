@@ -8,7 +8,7 @@ import msgspec
 
 from agent.adapters.names import LedgerNames
 from agent.facts import Kind, Leg, LegFact, LegState
-from agent.ports import Trade
+from agent.records import Trade
 
 SLOTS: Final[Mapping[str, tuple[str, ...]]] = {"1": ("1",), "2": ("2",), "both": ("1", "2")}
 """The legs that an entry occupies."""

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, TableClause, Update, select, u
 from agent.adapters.asked import given, number_asked, text_asked
 from agent.adapters.rows import moment
 from agent.errors import FencedError, PortError
-from agent.ports import RepairRow
+from agent.records import RepairRow
 
 OPEN = "open"
 

@@ -18,7 +18,7 @@ from agent.adapters.rows import in_batches, moment, number, plain, text
 from agent.adapters.tables import LedgerTables
 from agent.errors import LedgerRejectedError, PortError
 from agent.facts import Kind, LegFact, LegState
-from agent.ports import Posting, Reversal, Trade
+from agent.records import Posting, Reversal, Trade
 
 MOST_ASKED: Final = 500
 

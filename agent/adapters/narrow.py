@@ -12,7 +12,7 @@ from agent.adapters.rows import naive
 from agent.adapters.tables import TradeTables
 from agent.facts import Kind, Status
 from agent.money import MAX_MINOR
-from agent.ports import CLOCKS_APART, EPOCH, Pattern, Trade
+from agent.records import CLOCKS_APART, EPOCH, Pattern, Trade
 
 Clause = ColumnElement[bool]
 

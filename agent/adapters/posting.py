@@ -15,7 +15,7 @@ from agent.adapters.rows import moment, plain
 from agent.adapters.tables import LedgerTables
 from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, PortError
 from agent.facts import Kind
-from agent.ports import Posting
+from agent.records import Posting
 from agent.standstill import EFFECT_WITHIN, require_within
 
 

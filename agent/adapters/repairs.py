@@ -19,7 +19,7 @@ from agent.adapters.tables import TradeTables
 from agent.errors import FencedError, PortError
 from agent.facts import Row as TradeRow
 from agent.facts import Status
-from agent.ports import EPOCH, RepairRow, StepRow, Trade
+from agent.records import EPOCH, RepairRow, StepRow, Trade
 
 
 class Repairs:

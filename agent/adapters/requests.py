@@ -13,7 +13,7 @@ from agent.adapters.rows import UNDATED, moment, number, plain, text
 from agent.adapters.tables import TradeTables
 from agent.errors import PortError
 from agent.money import parse_minor
-from agent.ports import BankRequest
+from agent.records import BankRequest
 from agent.unpaid import PAYOUT_STEPS
 
 FAILED: Final = "failed"

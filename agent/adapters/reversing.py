@@ -14,7 +14,7 @@ from agent.adapters.posting import Poster, voucher_number
 from agent.adapters.rows import number, plain, text
 from agent.adapters.tables import LedgerTables
 from agent.errors import EntryReversedError, LedgerRejectedError, PortError
-from agent.ports import Reversal
+from agent.records import Reversal
 from agent.standstill import EFFECT_WITHIN, require_within
 
 

@@ -11,7 +11,7 @@ import msgspec
 from agent.adapters.names import Code, TradeCodes
 from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Status
 from agent.money import parse_minor
-from agent.ports import Trade
+from agent.records import Trade
 
 UNDATED: Final = datetime.min.replace(tzinfo=UTC)
 """Stands for a time that could not be read, where a time is required: before every bank day."""

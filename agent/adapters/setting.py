@@ -12,7 +12,7 @@ from agent.adapters.narrow import status_code
 from agent.adapters.tables import TradeTables
 from agent.errors import RowChangedError
 from agent.facts import Leg
-from agent.ports import Correction
+from agent.records import Correction
 
 KEPT: Final = 256
 """So many statements are kept; rows of a group differ in a few ways only."""

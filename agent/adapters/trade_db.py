@@ -21,7 +21,7 @@ from agent.adapters.setting import RowSetter
 from agent.adapters.stepped import stepped_since
 from agent.adapters.tables import TradeTables, unindexed
 from agent.errors import PortError, RowChangedError
-from agent.ports import BankRequest, Begun, Correction, Opened, Pattern, RepairRow, StepRow, Trade, Window
+from agent.records import BankRequest, Begun, Correction, Opened, Pattern, RepairRow, StepRow, Trade, Window
 from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, require_within
 
 MOST_ASKED: Final = 500

@@ -10,7 +10,7 @@ from agent.adapters.names import BankNames
 from agent.adapters.rows import UNDATED
 from agent.adapters.settlement import Absence
 from agent.facts import BankFact, BankState, Kind, RequestFact
-from agent.ports import BankRequest, Trade
+from agent.records import BankRequest, Trade
 
 NOT_FOUND: Final = "not_found"
 CLOCKS_DIFFER: Final = timedelta(minutes=5)

@@ -17,7 +17,8 @@ from agent.collectors.withdraw_timeout import WithdrawTimeoutCollector
 from agent.errors import PortError
 from agent.fixers import FIXERS, Fixer
 from agent.fixers.order import RepairSettings
-from agent.ports import Cancellation, Ports, Window
+from agent.ports import Cancellation, Ports
+from agent.records import Window
 
 COLLECTORS: Final[Mapping[str, Collector]] = index_collectors(
     InterRechargeCollector,

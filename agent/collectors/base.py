@@ -15,7 +15,8 @@ from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import RepairSettings
 from agent.fixers.reading import TOO_OLD, Legs, is_in_flight, is_too_old, read_legs, read_page
 from agent.fixers.resuming import judge_half_done
-from agent.ports import Cancellation, Ports, RepairRow, Trade, Window
+from agent.ports import Cancellation, Ports
+from agent.records import RepairRow, Trade, Window
 
 Progress = Callable[[int, int, int], None]
 """Rows scanned, rows that could not be verified (未能核实), rows expected (0 where not known)."""

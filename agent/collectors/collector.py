@@ -8,7 +8,7 @@ from agent.decision import Decision, decide
 from agent.errors import ConfigurationError
 from agent.facts import Facts
 from agent.fixers.fixer import Fixer
-from agent.ports import Pattern, Trade
+from agent.records import Pattern, Trade
 
 
 class Collector(msgspec.Struct, frozen=True, kw_only=True):

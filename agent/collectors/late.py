@@ -19,7 +19,8 @@ from agent.fixers.nonsense import find_nonsense
 from agent.fixers.order import RepairSettings
 from agent.fixers.plan import PAYOUTS, REVERSED_LEG, WRITE_ROW
 from agent.fixers.reading import is_in_flight, read_legs, read_page
-from agent.ports import BankRequest, Ports, Trade, Window
+from agent.ports import Ports
+from agent.records import BankRequest, Trade, Window
 
 LOOK_BACK: Final = timedelta(days=90)
 """How long after its repair began a trade's superseded numbers are asked about: as long as a machine repairs

@@ -12,7 +12,8 @@ from agent.facts import Facts, Leg, LegFact, LegState, Row, Status
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
 from agent.fixers.plan import LEG_OF, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
 from agent.fixers.result import ASKED, StepResult, result_of, text_of
-from agent.ports import BankRequest, Cancellation, Correction, Ports, RepairRow, StepLog, StepRow, Trade
+from agent.ports import Cancellation, Ports, StepLog
+from agent.records import BankRequest, Correction, RepairRow, StepRow, Trade
 from agent.standstill import EFFECT_WITHIN
 
 OPEN: Final = "open"

@@ -32,7 +32,8 @@ from agent.fixers.reading import (
 from agent.fixers.resuming import find_own_failure, judge_half_done, require_as_reported, resume, target_of
 from agent.fixers.reversing import REVERSALS
 from agent.fixers.steps import STEPS
-from agent.ports import Cancellation, Ports, RepairRow, StepLog, Trade
+from agent.ports import Cancellation, Ports, StepLog
+from agent.records import RepairRow, Trade
 
 __all__ = [
     "FIXERS",

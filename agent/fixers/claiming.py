@@ -5,7 +5,7 @@ from typing import Final
 from agent.errors import StoodStillError
 from agent.facts import Status
 from agent.fixers.attempt import ABANDONED, OPEN, STOOD_STILL, Attempt, AttemptEnded, is_half_done
-from agent.ports import RepairRow, Trade
+from agent.records import RepairRow, Trade
 from agent.standstill import FACTS_HOLD, require_within
 
 OVERTAKEN: Final = "another repair of this trade came between"

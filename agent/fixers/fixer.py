@@ -7,7 +7,7 @@ import msgspec
 from agent.decision import Decision, decide
 from agent.errors import ConfigurationError
 from agent.facts import Facts
-from agent.ports import Pattern
+from agent.records import Pattern
 
 
 class Fixer(msgspec.Struct, frozen=True, kw_only=True):

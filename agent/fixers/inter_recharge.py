@@ -4,7 +4,7 @@ from agent.decision import INTER_RECHARGE
 from agent.facts import Facts, Kind, Status
 from agent.fixers.fixer import Fixer
 from agent.fixers.plan import FINISH, credit
-from agent.ports import Pattern
+from agent.records import Pattern
 
 
 def steps(facts: Facts) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from agent.fixers.attempt import ABANDONED, OPEN, Attempt, is_half_done
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
 from agent.fixers.resuming import find_own_failure
-from agent.ports import Ports, RepairRow, StepRow
+from agent.ports import Ports
+from agent.records import RepairRow, StepRow
 
 NOT_RESUMED = "not resumed"
 

@@ -13,7 +13,7 @@ import msgspec
 from agent.fixers.attempt import Attempt, AttemptEnded
 from agent.fixers.order import Limits
 from agent.fixers.reading import TOO_OLD, is_too_old
-from agent.ports import Begun, Trade
+from agent.records import Begun, Trade
 
 OVER_JUDGED: Final = "the amount is above what this attempt was judged by"
 OVER_TRADE: Final = "over the agent's limit for a trade"

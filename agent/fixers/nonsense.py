@@ -10,7 +10,7 @@ from typing import Final
 from agent.facts import Kind
 from agent.fixers.order import RepairSettings
 from agent.money import MAX_MINOR
-from agent.ports import CLOCKS_APART, EPOCH, Trade
+from agent.records import CLOCKS_APART, EPOCH, Trade
 
 OUT_OF_RANGE: Final = "out_of_range"
 MEANINGLESS: Final = "meaningless"

@@ -11,7 +11,7 @@ import msgspec
 from agent.answers import Outcome
 from agent.decision import RowCodes
 from agent.facts import Facts, Row
-from agent.ports import RepairRow, StepRow
+from agent.records import RepairRow, StepRow
 from agent.standstill import Watch
 from agent.unpaid import Action
 

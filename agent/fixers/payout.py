@@ -23,7 +23,7 @@ from agent.fixers.plan import LEG_OF, PAY, PAY_AGAIN
 from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
 from agent.fixers.result import StepResult, result_of, text_of
 from agent.money import Money
-from agent.ports import BankRequest, PayoutReply, StepRow
+from agent.records import BankRequest, PayoutReply, StepRow
 
 OWN_DEBIT_UNPAID: Final = "debited, payout failed"
 NO_NUMBER: Final = "production holds no bank request of the trade"

@@ -10,7 +10,8 @@ from agent.errors import PortError
 from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
 from agent.fixers.attempt import AttemptEnded
 from agent.fixers.order import RepairSettings
-from agent.ports import CLOCKS_APART, BankRequest, Ports, Trade
+from agent.ports import Ports
+from agent.records import CLOCKS_APART, BankRequest, Trade
 
 IN_FLIGHT: Final = "in flight"
 ROW_CHANGED_AFTER_MONEY: Final = "row changed after money moved"

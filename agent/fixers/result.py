@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from agent.ports import StepRow
+from agent.records import StepRow
 
 ASKED: Final = "asked"
 """The status of a payout that the bank was let be asked for, until it has answered."""

@@ -24,7 +24,7 @@ from agent.fixers.reading import (
 from agent.fixers.result import result_of
 from agent.fixers.reversing import check_reversal, judge_reversal
 from agent.fixers.steps import is_as_wanted, missing_legs
-from agent.ports import RepairRow, StepRow, Trade
+from agent.records import RepairRow, StepRow, Trade
 
 REVERSED: Final = "an entry of this repair was reversed"
 STILL_COMING: Final = "a posting of this repair may still reach the ledger"

@@ -16,7 +16,7 @@ from agent.fixers.plan import REVERSE_BOTH, REVERSE_FIRST, REVERSE_SECOND, REVER
 from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
 from agent.fixers.result import StepResult, result_of
 from agent.fixers.steps import is_as_wanted
-from agent.ports import RepairRow, Reversal, StepRow
+from agent.records import RepairRow, Reversal, StepRow
 from agent.unpaid import NOT_YET_KNOWN, find_bank_obstacle
 
 PAID_MEANWHILE: Final = "the bank has paid what is being reversed"

@@ -22,7 +22,7 @@ from agent.fixers.plan import (
 from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
 from agent.fixers.result import StepResult
 from agent.money import Money
-from agent.ports import Posting, StepRow, Trade
+from agent.records import Posting, StepRow, Trade
 
 NOT_AS_WRITTEN: Final = "the row is not as it was written"
 MOVED_SINCE: Final = "the ledger or the bank has changed meanwhile"

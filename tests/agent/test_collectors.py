@@ -12,7 +12,7 @@ from agent.facts import Kind, Leg
 from agent.fixers import FIXERS
 from agent.fixers.base import verify
 from agent.money import MAX_MINOR
-from agent.ports import Window
+from agent.records import Window
 from tests.agent.world import CASES, Desk, load_case, wait_for_failures_to_settle
 from tests.fakes.production import blank_row
 

@@ -6,7 +6,7 @@ import pytest
 from agent.decision import decide
 from agent.facts import Leg
 from agent.fixers.base import read_facts, verify
-from agent.ports import Reversal
+from agent.records import Reversal
 from agent.unpaid import ACTIONS, Action
 from tests.agent.unpaid_trades import SHAPES, load_unpaid, net_postings
 from tests.agent.world import (

@@ -3,7 +3,7 @@
 import pytest
 
 from agent.facts import Leg, Row
-from agent.ports import StepRow
+from agent.records import StepRow
 from tests.agent.world import AMOUNT, BALANCE, Desk, load_case, numbers
 
 # ---- the row changes under our hands

@@ -4,7 +4,7 @@ import pytest
 
 from agent.errors import StoppedError
 from agent.fixers.base import RepairOrder, repair
-from agent.ports import StepRow
+from agent.records import StepRow
 from tests.agent.world import Desk, load_case
 
 WRITES = ("claim_repair", "record_step", "post", "pay", "write_row", "close_repair")

@@ -14,7 +14,7 @@ from agent.collectors.late import LOOK_BACK
 from agent.errors import PortError
 from agent.facts import BankState
 from agent.fixers.base import verify
-from agent.ports import Window
+from agent.records import Window
 from tests.agent.test_collectors import EVER, Collected
 from tests.agent.unpaid_trades import load_unpaid
 from tests.agent.world import AMOUNT, Desk, load_case, numbers, wait_for_failures_to_settle

@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.facts import Bookkeeping, Kind, Leg
 from agent.fixers.base import RepairOrder, RepairReport, RepairSettings, read_facts, repair
-from agent.ports import StepRow
+from agent.records import StepRow
 from agent.unpaid import Action, digest_of
 from tests.fakes.faults import Faults
 from tests.fakes.production import FakeProduction

@@ -13,18 +13,8 @@ from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.names import LedgerNames, TradeNames
 from agent.adapters.trade_db import SqlTrades
 from agent.facts import Row
-from agent.ports import (
-    EPOCH,
-    BankRequest,
-    LedgerPort,
-    Opened,
-    Posting,
-    RepairRow,
-    StepRow,
-    Trade,
-    TradePort,
-    Window,
-)
+from agent.ports import LedgerPort, TradePort
+from agent.records import EPOCH, BankRequest, Opened, Posting, RepairRow, StepRow, Trade, Window
 from sandbox.database import writing
 from sandbox.ledger import PostingOrder
 from sandbox.world import World

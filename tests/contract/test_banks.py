@@ -8,7 +8,7 @@ import pytest
 from agent.errors import BankConflictError
 from agent.facts import BankFact, BankState, Kind
 from agent.money import Money
-from agent.ports import BankRequest, Trade
+from agent.records import BankRequest, Trade
 from tests.contract.bank_places import NOW, SETTLED, BankPlace
 from tests.contract.trades import new_trade, request_of
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from agent.ports import Begun
+from agent.records import Begun
 from tests.contract.places import Planted, TradePlace, claim_of
 
 AGO = timedelta(seconds=1)

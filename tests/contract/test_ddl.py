@@ -14,7 +14,7 @@ from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.trade_db import SqlTrades
 from agent.errors import ConfigurationError
 from agent.facts import Leg, Status
-from agent.ports import BankRequest, Correction, Reversal
+from agent.records import BankRequest, Correction, Reversal
 from sandbox.settings import GroupUrls
 from sandbox.statements import split_statements
 from sandbox.world import World

@@ -16,7 +16,8 @@ from agent.adapters.rows import UNDATED
 from agent.errors import BankConflictError, ConfigurationError, PortError
 from agent.facts import BankFact, BankState
 from agent.money import Money
-from agent.ports import BankPort, BankRequest, PayoutReply, Trade
+from agent.ports import BankPort
+from agent.records import BankRequest, PayoutReply, Trade
 from tests.contract.bank_places import IMPATIENT, NOW, SETTLED, HttpBankPlace
 from tests.contract.odd_bank import OddBank, Say, Speak, odd_bank
 from tests.contract.trades import new_trade, request_of

@@ -8,7 +8,7 @@ import pytest
 
 from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, StoodStillError
 from agent.facts import Kind, Leg, LegFact, LegState
-from agent.ports import Trade
+from agent.records import Trade
 from tests.contract.places import LedgerPlace
 from tests.contract.trades import new_trade, posting_of
 

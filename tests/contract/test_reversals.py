@@ -13,7 +13,7 @@ from agent.errors import (
     StoodStillError,
 )
 from agent.facts import Kind, Leg, LegFact, LegState, Status
-from agent.ports import Correction, Reversal, Trade
+from agent.records import Correction, Reversal, Trade
 from tests.contract.places import LedgerPlace, Planted, SqlLedgerPlace, TradePlace, claim_of, step_of
 from tests.contract.racing import errors_of, race
 from tests.contract.trades import new_trade, posting_of

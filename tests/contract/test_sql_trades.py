@@ -17,7 +17,7 @@ from agent.adapters.rows import UNDATED
 from agent.adapters.trade_db import SqlTrades
 from agent.errors import ConfigurationError, FencedError, PortError, RowChangedError
 from agent.facts import Kind, Status
-from agent.ports import BankRequest, Correction, Opened, Pattern, RepairRow, Trade
+from agent.records import BankRequest, Correction, Opened, Pattern, RepairRow, Trade
 from sandbox.database import writing
 from tests.contract.conftest import WorldOf
 from tests.contract.places import Planted, SqlTradePlace, claim_of, new_window, opened, step_of

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from agent.ports import RepairRow
+from agent.records import RepairRow
 from tests.contract.places import Planted, TradePlace, claim_of, new_window, step_of
 
 PAYOUTS = ("pay", "pay_again")

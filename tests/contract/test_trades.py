@@ -8,7 +8,7 @@ import pytest
 
 from agent.errors import FencedError, RowChangedError, StoodStillError
 from agent.facts import Kind, Status
-from agent.ports import BankRequest, Correction, Pattern, RepairRow, Trade, Window
+from agent.records import BankRequest, Correction, Pattern, RepairRow, Trade, Window
 from agent.standstill import EFFECT_WITHIN, FACTS_HOLD
 from tests.contract.places import (
     Planted,

@@ -18,7 +18,8 @@ from agent.answers import ReportedTrade
 from agent.collectors import collect
 from agent.fixers import FIXERS
 from agent.fixers.base import RepairOrder, RepairReport, RepairSettings, repair
-from agent.ports import Ports, Window
+from agent.ports import Ports
+from agent.records import Window
 from sandbox.cases import LoadedCase
 from sandbox.database import writing
 from sandbox.settings import GroupUrls

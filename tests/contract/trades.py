@@ -5,7 +5,7 @@ from itertools import count
 
 from agent.facts import Bookkeeping, Kind, Leg, Row, Status
 from agent.money import Money
-from agent.ports import BankRequest, Posting, Trade
+from agent.records import BankRequest, Posting, Trade
 
 _numbers = count(1)
 AT = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ import msgspec
 from agent.errors import BankConflictError
 from agent.facts import BankFact, BankState, Kind, RequestFact
 from agent.money import Money
-from agent.ports import BankRequest, PayoutReply, Trade
+from agent.records import BankRequest, PayoutReply, Trade
 from tests.fakes.faults import Clock, Faults, port_call
 
 FAILURE_CODES = ("E1001", "E1002", "E1003", "E2001", "E2002")

@@ -12,7 +12,7 @@ from agent.errors import (
     LegTakenError,
 )
 from agent.facts import Kind, Leg, LegFact, LegState
-from agent.ports import Posting, Reversal, Trade
+from agent.records import Posting, Reversal, Trade
 from agent.standstill import EFFECT_WITHIN, require_within
 from tests.fakes.faults import Clock, Faults, port_call
 

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 from agent.facts import Bookkeeping, Kind, Leg, Row
-from agent.ports import BankRequest, Ports, Trade
+from agent.ports import Ports
+from agent.records import BankRequest, Trade
 from tests.fakes.bank import BANK_KINDS, BankRecord, FakeBank
 from tests.fakes.faults import Clock, Faults
 from tests.fakes.ledger import FakeLedger

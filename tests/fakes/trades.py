@@ -13,7 +13,7 @@ from agent.errors import FencedError, RowChangedError
 from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Leg, Row, Status
 from agent.fixers.result import result_of
 from agent.money import parse_minor
-from agent.ports import (
+from agent.records import (
     CLOCKS_APART,
     EPOCH,
     BankRequest,

@@ -14,7 +14,7 @@ from agent.adapters.trade_db import SqlTrades
 from agent.errors import FencedError, PortError, RowChangedError
 from agent.facts import Leg, LegState
 from agent.fixers.base import RepairOrder, RepairReport, repair, verify
-from agent.ports import Posting, RepairRow, Trade
+from agent.records import Posting, RepairRow, Trade
 from sandbox.cases import LoadedCase
 from tests.contract.places import Planted, SqlLedgerPlace, SqlTradePlace, claim_of, opened, step_of
 from tests.contract.test_reversals import reversal_of

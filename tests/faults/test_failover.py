@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from agent.errors import PortError
 from agent.facts import Status
-from agent.ports import Correction, Trade
+from agent.records import Correction, Trade
 from tests.contract.places import Planted, SqlTradePlace, claim_of, step_of
 
 CORRECTION = Correction(status=Status.SUCCESS, acc_voucher="GA1", e_acc_voucher="GA1", message="提现成功修复")
