@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from chaos.drill.field import Field
+from chaos.drill.people import reset_tripped
 from chaos.drill.terms import AGENTS
 from chaos.drill.watching import Watch
 from chaos.drill.waves import Planted, keep_busy, note_before
@@ -43,6 +44,8 @@ def run_cycles(at: Field, watch: Watch, told: Callable[[str], None]) -> Course:
     course, chance = Course(), random.Random(f"{at.terms.seed}:cycles")
     note_before(at.world, course.planted)
     for number in range(at.terms.cycles):
+        with at.app.app_context():
+            reset_tripped()
         keep_busy(at, course.planted)
         before = watch.progress()
         if not watch.wait_until(lambda seen=before: watch.progress() != seen, PROGRESS_SECONDS):  # type: ignore[misc]

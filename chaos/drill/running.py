@@ -13,6 +13,7 @@ from app.extensions import db
 from chaos.drill.cycles import Course, run_cycles
 from chaos.drill.field import Field, laid_out
 from chaos.drill.money import judge_money, payouts_by_trade
+from chaos.drill.people import count_tripped
 from chaos.drill.server_rows import judge_server, repaired_trades
 from chaos.drill.settling import WITH_A_PERSON, settle
 from chaos.drill.table import Outcome
@@ -50,6 +51,8 @@ def judge(at: Field, course: Course) -> list[Violation]:
 
 def _outcome(at: Field, watch: Watch, course: Course, violations: list[Violation]) -> Outcome:
     states, reasons = _states(at, course.planted.repairable)
+    with at.app.app_context():
+        breakers = count_tripped()
     paid = sum(one.status == SUCCESS for records in payouts_by_trade(at.world).values() for one in records)
     return Outcome(
         at.terms,
@@ -61,6 +64,7 @@ def _outcome(at: Field, watch: Watch, course: Course, violations: list[Violation
         wire_faults={wire.name: Counter({str(k): n for k, n in wire.counts.items()}) for wire in at.wires},
         states=states,
         reasons=reasons,
+        breakers=breakers,
         payouts=paid,
         peaks={part.name: part.peak_bytes for part in at.parts},
         resumed=watch.resumed,

@@ -13,6 +13,7 @@ from app.extensions import db
 from app.plans.models import Plan
 from app.unit_of_work import unit_of_work
 from chaos.drill.field import Field
+from chaos.drill.people import reset_tripped
 from chaos.drill.violations import Violation
 from chaos.drill.watching import OPEN, Watch
 from chaos.drill.waves import Planted, collect, is_collecting
@@ -50,8 +51,10 @@ def settle(at: Field, watch: Watch, planted: Planted, told: Callable[[str], None
 def _is_over(planted: Planted) -> bool:
     """Whether everything has ended; collects again while something broken was not reported.
 
-    A trade planted just before the last collection was too young for it.
+    A trade planted just before the last collection was too young for it. A breaker that the last faults have
+    tripped is reset by a person.
     """
+    reset_tripped()
     left = list(unended(planted))
     if any(one.detail == UNREPORTED for one in left) and not is_collecting():
         collect()

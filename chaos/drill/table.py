@@ -30,6 +30,7 @@ class Outcome:
     wire_faults: dict[str, Counter[str]] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    breakers: int = 0
     payouts: int = 0
     peaks: dict[str, int] = field(default_factory=dict)
     resumed: Resumed = field(default_factory=Resumed)
@@ -61,6 +62,7 @@ def _lines(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield f"faults, wire to {name}", _counted(counts)
     yield "repairable trades", _counted(outcome.states)
     yield "left to a person", _counted(outcome.reasons)
+    yield "breakers tripped", f"{outcome.breakers}, each reset by a person"
     yield "ended after healing", f"{outcome.settled_in:.0f} s"
     yield "memory", ", ".join(f"{name} {size // 2**20} MiB" for name, size in outcome.peaks.items())
     yield "load of the machine", f"{outcome.load:.1f} at the end, on {os.cpu_count()} cores"
