@@ -13,6 +13,7 @@ from chaos.running import Tally, Task, run_all, run_traced
 from chaos.simulation.cells import every_cell
 
 HASH_SEED: Final = "PYTHONHASHSEED"
+TOLD_EVERY: Final = 250
 
 
 @click.command()
@@ -40,10 +41,16 @@ def main(schedules: int, seed: int, jobs: int, cells: bool, stop_at_first: bool,
 
 
 def _run(tasks: Sequence[Task], jobs: int, *, stop_at_first: bool) -> Tally:
-    """Run them all beside a bar that says how far it is: many take hours. Interrupted, say what was run."""
+    """Run them all beside a bar that says how far it is: many take hours. Interrupted, say what was run.
+
+    Where nobody sees a bar, a line says it now and then.
+    """
+    is_seen = sys.stderr.isatty()
     with click.progressbar(length=len(tasks), label="schedules", file=sys.stderr, width=0) as bar:
 
         def show(tally: Tally) -> None:
+            if not is_seen and tally.over % TOLD_EVERY == 0:
+                click.echo(f"{tally.over:,} of {len(tasks):,}, violations {len(tally.violations)}", err=True)
             bar.label = f"{len(tally.violations)} violations" if tally.violations else "schedules"
             bar.update(1)
 
