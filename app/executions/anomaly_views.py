@@ -13,10 +13,11 @@ from app.anomalies import service as anomaly_service
 from app.anomalies.models import ANOMALY_STATES, TERMINAL_STATES, Anomaly
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
-from app.executions import anomaly_filters, money_orders, service
+from app.executions import anomaly_filters, ignoring, money_orders, service
 from app.executions.anomaly_csv import csv_parts
 from app.executions.attempts import find_running
 from app.executions.case_file import CaseFile, predicted_row, read_case, select_statement
+from app.executions.order_guard import ORDER_STANDS
 from app.extensions import db
 from app.forms import Form
 from app.i18n import choose_zone
@@ -160,7 +161,7 @@ def _act(work: WorkSession, anomaly_id: int, action: str, form: Form) -> None:
             now=now,
         )
     elif action == "ignore":
-        anomaly_service.ignore(work, anomaly_id, reason=reason, actor=actor, group_ids=allowed, now=now)
+        ignoring.ignore(work, anomaly_id, reason=reason, actor=actor, group_ids=allowed, now=now)
     else:
         attempt = find_running(work, anomaly_service.get_anomaly(work, anomaly_id, allowed).id)
         if attempt is None:
@@ -173,7 +174,9 @@ def _dialog(
 ) -> ResponseReturnValue:
     """``is_asked`` false: what would refuse it is told before anyone asks."""
     case = read_case(db.session, anomaly_id, current_group_ids())
-    if case.hold and action in ("repair", "retry") and not is_asked:
+    is_held = case.hold is not None and action in ("repair", "retry")
+    is_ordered = case.hold == ORDER_STANDS and action == "ignore"
+    if case.hold is not None and (is_held or is_ordered) and not is_asked:
         form.fail(ConflictError(case.hold))
     return render_dialog(
         "anomalies/action.html",
@@ -183,6 +186,8 @@ def _dialog(
         anomaly=case.anomaly,
         action=action,
         agents=_agents_for(case),
+        box=money_orders.box_of(db.session, case.anomaly),
+        is_ordered=is_ordered,
     )
 
 

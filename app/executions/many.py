@@ -12,6 +12,7 @@ from app.anomalies.models import Anomaly
 from app.anomalies.service import GroupIds
 from app.audit.reasons import required_reason
 from app.errors import ConflictError, NotFoundError
+from app.executions import ignoring
 from app.executions.service import Order
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
@@ -29,12 +30,28 @@ class Done:
     skipped: Mapping[str, int]
 
 
-def count_selected(session: ReadSession, ids: Sequence[int], group_ids: GroupIds) -> dict[str, int]:
-    """Return the amounts of the anomalies among ``ids`` that a person may see, in minor units by currency."""
+@dataclass(frozen=True)
+class Selected:
+    """What is ticked: the amounts of what a person may see of it, in minor units by currency, and how many
+    would be left out, by the code of why; of those left to be verified none is foreseen."""
+
+    amounts: Mapping[str, int]
+    left_out: Mapping[str, int]
+
+
+def read_selected(
+    session: ReadSession, action: ManyAction, ids: Sequence[int], group_ids: GroupIds
+) -> Selected:
+    """Return what ``action`` would meet in ``ids``."""
+    seen = _seen(session, ids, group_ids)
     amounts: Counter[str] = Counter()
-    for anomaly in _seen(session, ids, group_ids):
+    for anomaly in seen:
         amounts[anomaly.currency] += anomaly.amount_minor or 0
-    return dict(amounts)
+    if action == "verify":
+        return Selected(dict(amounts), {})
+    left_out = ignoring.count_left_out(session, seen)
+    left_out["anomaly"] = len(ids) - len(seen)
+    return Selected(dict(amounts), +left_out)
 
 
 def act_on_batch(
@@ -42,8 +59,8 @@ def act_on_batch(
 ) -> Done:
     """Do ``action`` with up to BATCH anomalies; what is in no state for it is left out and counted.
 
-    One that has moved money is never ignored among many: a person looks at it alone. Raises InvalidError for
-    the reason.
+    One that has moved money, or is debited and unpaid, is never ignored among many: a person looks at it
+    alone. Raises InvalidError for the reason.
     """
     required_reason(order.reason)
     done, skipped = 0, Counter[str]()
@@ -64,9 +81,7 @@ def _verify(session: WorkSession, anomaly_id: int, order: Order, group_ids: Grou
 
 
 def _ignore(session: WorkSession, anomaly_id: int, order: Order, group_ids: GroupIds) -> None:
-    if service.get_anomaly(session, anomaly_id, group_ids).has_moved_money:
-        raise ConflictError("money_begun")
-    service.ignore(
+    ignoring.ignore_among_many(
         session, anomaly_id, reason=order.reason, actor=order.actor, group_ids=group_ids, now=order.now
     )
 

@@ -81,6 +81,8 @@ def _skip_words(code: str) -> str:
         "trade_busy": _("正有命令在执行。"),
         "group_disabled": _("系统组别已停用。"),
         "money_begun": _("修复已经移动资金，请单独处理。"),
+        "debited_unpaid": _("客户已扣款、银行没有付出，请单独处理。"),
+        "order_stands": _("有资金指令等待复核或正在执行。"),
         "state": _("已经结束，或正在修复。"),
         "anomaly": _("没有权限查看。"),
     }
@@ -98,11 +100,14 @@ def _ticked(form: Form) -> list[int]:
 
 
 def _dialog(form: Form, action: str, ids: list[int], status: int) -> ResponseReturnValue:
+    selected = many.read_selected(db.session, cast("ManyAction", action), ids, current_group_ids())
     return render_dialog(
         "exceptions/many.html",
         status,
         form=form,
         action=action,
         count=len(ids),
-        amounts_of=many.count_selected(db.session, ids, current_group_ids()),
+        willing=len(ids) - sum(selected.left_out.values()),
+        left_out=[(_skip_words(code), n) for code, n in sorted(selected.left_out.items())],
+        amounts_of=selected.amounts,
     )

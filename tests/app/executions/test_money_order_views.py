@@ -16,8 +16,8 @@ from app.executions.order_models import MoneyOrder
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup, User
-from tests.app.executions.unpaid import change, make_world, plant, read_order, unpaid_facts
-from tests.app.visitor import Visitor, visitor_of
+from tests.app.executions.unpaid import change, make_world, plant, read_anomaly, read_order, unpaid_facts
+from tests.app.visitor import Visitor, make_person, visitor_of
 from tests.factories import NOW
 
 LARGE = 250_000
@@ -159,6 +159,36 @@ def test_facts_that_changed_are_told_before_and_after(
     assert "提交之后情况已变" in wang.get(f"/exceptions/orders/{order_id}/confirm").text
     answer = wang.post(f"/exceptions/orders/{order_id}/confirm", {"reason": "x"})
     assert (answer.status_code, read_order(order_id).state) == (303, "expired")
+
+
+def test_nobody_ignores_a_trade_while_its_order_waits(li_na: Visitor, group: SystemGroup) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    order_id = propose(li_na, anomaly_id)
+    url = f"/anomalies/{anomaly_id}/ignore"
+    dialog = li_na.get(url, target="dialog").text
+    for told in ("结束之前不能修复、重试或忽略", "由另一个人驳回", "disabled"):
+        assert told in dialog
+    assert 'name="reason"' not in dialog
+    answer = li_na.post(url, {"reason": "不处理了"})
+    assert (answer.status_code, read_order(order_id).state) == (409, "proposed")
+    li_na.post(f"/exceptions/orders/{order_id}/withdraw", {"reason": "改主意了"})
+    assert li_na.post(url, {"reason": "不处理了"}).status_code == 303
+
+
+@pytest.mark.parametrize("state", ["proposed", "issued"])
+def test_nor_among_many(li_na: Visitor, group: SystemGroup, state: str) -> None:
+    anomaly_id = plant(group, amount=LARGE, has_moved_money=False, facts=None)
+    change(anomaly_id, facts=msgspec.to_builtins(unpaid_facts(NUMBER, amount=LARGE)))
+    order_id = propose(li_na, anomaly_id)
+    # Read anew since: the bank says nothing now, and the order stands all the same.
+    change(anomaly_id, facts=None, state="needs_human" if state == "proposed" else "waiting")
+    confirmed_by = None if state == "proposed" else make_person("wang.wu").id
+    with unit_of_work() as session:
+        order = session.get_one(MoneyOrder, order_id)
+        order.state, order.confirmed_by_id = state, confirmed_by
+    li_na.post("/exceptions/queue/ignore", {"ids": [str(anomaly_id)], "reason": "x"})
+    assert read_anomaly(anomaly_id).closed_at is None
+    assert "跳过 1 笔：有资金指令等待复核或正在执行。" in li_na.get("/exceptions?tab=human").text
 
 
 @pytest.mark.parametrize("action", ["confirm", "reject", "withdraw"])

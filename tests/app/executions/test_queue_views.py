@@ -310,6 +310,37 @@ def test_ticked_rows_are_ignored_but_not_those_that_moved_money(
     assert "跳过 1 笔：修复已经移动资金，请单独处理。" in told
 
 
+def test_what_is_debited_and_unpaid_is_not_ignored_among_many_and_the_dialog_says_how_many(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    ids = [plant(group, "CO1"), plant_unpaid(group, "WD1"), plant_unpaid(group, "WD2")]
+    url = "/exceptions/queue/ignore?" + "&".join(f"ids={one}" for one in ids)
+    dialog = operator.get(url, target="dialog").text
+    for words in ("跳过 2 笔", "客户已扣款、银行没有付出，请单独处理。", "忽略 1 笔"):
+        assert words in dialog
+    operator.post("/exceptions/queue/ignore", {"ids": [str(one) for one in ids], "reason": "测试数据"})
+    assert [read(one).state for one in ids] == ["ignored", "needs_human", "needs_human"]
+    assert "跳过 2 笔：客户已扣款、银行没有付出，请单独处理。" in operator.get(QUEUE).text
+
+
+def test_a_selection_of_which_nothing_may_be_ignored_has_no_button(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    dialog = operator.get(f"/exceptions/queue/ignore?ids={plant_unpaid(group)}", target="dialog").text
+    assert "跳过 1 笔" in dialog
+    assert 'type="submit"' not in dialog
+
+
+def test_whoever_ignores_what_is_debited_and_unpaid_is_told_so(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant_unpaid(group)
+    dialog = operator.get(f"/anomalies/{identity}/ignore", target="dialog").text
+    for words in ("¥100.00", "客户已扣款、未付出", "这笔钱不会付出，也不会退回客户账户"):
+        assert words in dialog
+    assert "客户已扣款" not in operator.get(f"/anomalies/{plant(group, 'CO1')}/ignore", target="dialog").text
+    assert operator.post(f"/anomalies/{identity}/ignore", {"reason": "已在柜面退款"}).status_code == 303
+    assert read(identity).state == "ignored"
+
+
 @pytest.mark.parametrize("action", ["verify", "ignore"])
 def test_many_want_a_reason_and_keep_the_selection(
     operator: Visitor, group: SystemGroup, action: str
@@ -337,7 +368,8 @@ def test_a_sum_of_what_is_ticked_leaves_out_other_groups(operator: Visitor, grou
         other = session.scalars(db.select(SystemGroup).where(SystemGroup.sys_code == "PBMS")).one()
         theirs = make_anomaly(session, other, amount_minor=77).id
     ids = [plant(group, "CO1"), theirs]
-    assert many.count_selected(db.session, ids, [group.id]) == {"CNY": 10_000}
+    selected = many.read_selected(db.session, "ignore", ids, [group.id])
+    assert (selected.amounts, selected.left_out) == ({"CNY": 10_000}, {"anomaly": 1})
 
 
 def test_a_viewer_looks_and_does_nothing(app: Flask, group: SystemGroup) -> None:
