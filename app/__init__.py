@@ -19,7 +19,7 @@ from agent.answers import (
 from agent.message import Message
 from agent.protocol import Ack, Rejected
 from app import cli, doubts, error_pages, evidence, health, i18n, messages, notices, presentation, told
-from app.agents import commands, endpoint, stop_banner, stop_views, stops, withdrawing
+from app.agents import commands, endpoint, local_stops, stop_banner, stop_views, stops, withdrawing
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
 from app.alerts import channel_views, conditions, silence_views
@@ -109,7 +109,7 @@ HANDLERS: Final[dict[type[Message], tuple[Handler, ...]]] = {
     StepRecorded: (attempt_record.record_step,),
     FactsRead: (verifications.record_facts, bulk_course.record_verified),
     RepairFinished: (results.record_result, tripping.result_came),
-    Rejected: (stops.note_refusal, commands.reject),
+    Rejected: (local_stops.note_refusal, commands.reject),
     Cancelled: (commands.cancelled,),
 }
 """Which functions hear which message, in order, in one transaction."""
@@ -148,6 +148,9 @@ GROUP_DISABLED: Final[tuple[groups.GroupDisabled, ...]] = (
 STOP_CHANGED: Final[tuple[stops.StopChanged, ...]] = (holding_back.stop_changed, conditions.stop_changed)
 """Who hears of a stop that was set or lifted."""
 
+LOCAL_STOP_CHANGED: Final[tuple[local_stops.LocalStopChanged, ...]] = (conditions.local_stop_changed,)
+"""Who hears of an agent's own stop, when it stands and when it is over."""
+
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -182,6 +185,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["trades_reached"] = TRADES_REACHED
     app.extensions["group_disabled"] = GROUP_DISABLED
     app.extensions["stop_changed"] = STOP_CHANGED
+    app.extensions["local_stop_changed"] = LOCAL_STOP_CHANGED
     app.extensions["plan_leaves"] = PLAN_LEAVES
     app.extensions["breaker_changed"] = BREAKER_CHANGED
     app.extensions[notices.PLAN] = (guard_notices.of_plans,)

@@ -87,14 +87,16 @@ def lift_stop(is_all: bool, sys_code: str | None, agent_name: str | None, reason
 def list_stops() -> None:
     """List what stands: id, what it stops, who set it, when, why.
 
-    An agent's local stop (``agent stop`` on its host) has no id and is lifted there.
+    An agent's local stop (``agent stop`` on its host) has no id, tells since when the server knows of it, and
+    is lifted there.
 
     Exit codes: 0 done, 2 wrong usage.
     """
     for one in list_standing(db.session):
         click.echo(f"{one.id}\t{_name(one)}\t{one.set_by}\t{one.set_at:%Y-%m-%dT%H:%M:%SZ}\t{one.reason}")
     for agent in queries.stopped_here(db.session, None):
-        click.echo(f"-\tagent {agent.name}\tlocal\t-\t{agent.stopped_here}")
+        known = "-" if agent.stopped_here_at is None else f"{agent.stopped_here_at:%Y-%m-%dT%H:%M:%SZ}"
+        click.echo(f"-\tagent {agent.name}\tlocal\t{known}\t{agent.stopped_here}")
 
 
 def _name(one: Stop) -> str:

@@ -49,6 +49,10 @@ class CappedCount:
     def __str__(self) -> str:
         return f"{self.count:,}{'+' if self.is_capped else ''}"
 
+    def plus(self, more: int) -> "CappedCount":
+        """Return the count with ``more`` rows that stand beside those counted."""
+        return CappedCount(self.count + more, self.is_capped)
+
 
 @dataclass(frozen=True)
 class Order:

@@ -254,7 +254,7 @@ WORDS: Mapping[str, Mapping[str, Any]] = {
         "slack": "Slack",
         "webhook": "Webhook",
     },
-    "alert_scope": {"all": _("全部"), "group": _("系统组别"), "agent": _("客户端")},
+    "alert_scope": {"all": _("全部"), "group": _("系统组别"), "agent": _("客户端"), "here": _("客户端本地")},
     "theme": {"auto": _("跟随系统"), "light": _("浅色"), "dark": _("深色")},
     "environment": {"sandbox": _("沙箱"), "production": _("生产")},
     "role": {"viewer": _("查看者"), "operator": _("操作员"), "admin": _("管理员")},

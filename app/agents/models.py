@@ -53,7 +53,7 @@ class Agent(Base):
 
     ``epoch`` rises with each session. Online means ``connected_at`` is set and ``last_seen_at`` is fresh.
     ``features``: what it can be asked beyond the first protocol. ``stopped_here``: why its local stop stands,
-    None where there is none.
+    ``stopped_here_at``: since when the server knows of it; both None where there is none.
     """
 
     __tablename__ = "agent"
@@ -86,6 +86,7 @@ class Agent(Base):
     fixer_codes: Mapped[list[str]] = mapped_column(JSON, default=list)
     features: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
     stopped_here: Mapped[str | None] = mapped_column(String(300))
+    stopped_here_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     skew_ms: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str] = mapped_column(String(500), default="")
 

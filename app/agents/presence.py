@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, select, update
 
 from agent.protocol import Heartbeat
-from app.agents import commands, stops
+from app.agents import commands, local_stops
 from app.agents.models import Agent
 from app.agents.service import skew_ms
 from app.unit_of_work import WorkSession
@@ -73,6 +73,6 @@ class Gathered:
     def _keep_local_stops(self, session: WorkSession) -> None:
         """Keep which agents say that their local stop stands, or stands no more: few, so one by one."""
         stopped = set(session.scalars(select(Agent.id).where(Agent.stopped_here.is_not(None))))
-        for agent_id, (beat, _at) in self._beats.items():
+        for agent_id, (beat, at) in self._beats.items():
             if beat.stopped is not None or agent_id in stopped:
-                stops.keep_local(session, session.get_one(Agent, agent_id), beat.stopped)
+                local_stops.keep(session, session.get_one(Agent, agent_id), beat.stopped, at)

@@ -12,11 +12,11 @@ from sqlalchemy import ColumnElement, case, select, update
 from sqlalchemy.orm import Session, scoped_session
 
 from agent.protocol import Hello
+from app.agents import local_stops
 from app.agents.models import Agent
 from app.audit.reasons import optional_reason, required_reason
 from app.audit.service import Actor, record
 from app.clock import current_time
-from app.columns import fitting
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
@@ -26,7 +26,6 @@ ReadSession = Session | scoped_session[Any]
 TOKEN_PREFIX = "pcl_"
 NAME_CHARACTERS = 80
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
-STOP_CHARACTERS = 300
 FRESH_HEARTBEATS = 2.5
 PRESENCES = ("online", "stale", "offline", "revoked")
 
@@ -100,6 +99,8 @@ def rotate(
 def revoke(session: WorkSession, agent_id: int, *, actor: Actor, reason: str, now: datetime) -> Agent:
     """End the agent's token; whichever server holds its socket closes it within a second.
 
+    Its local stop is forgotten: it is to be sent nothing, and says again what stands when it comes back.
+
     Raises NotFoundError('agent'), InvalidError for the reason, ConflictError('agent_revoked').
     """
     reason = required_reason(reason)
@@ -107,6 +108,7 @@ def revoke(session: WorkSession, agent_id: int, *, actor: Actor, reason: str, no
     if agent.revoked_at is not None:
         raise ConflictError("agent_revoked", name=agent.name)
     agent.revoked_at = now
+    local_stops.keep(session, agent, None, now)
     _record(session, agent, agent.group.sys_code, "agent.revoke", actor, reason, now)
     return agent
 
@@ -203,7 +205,7 @@ def introduce(session: WorkSession, agent: Agent, hello: Hello, now: datetime) -
     agent.host = hello.host[:120]
     agent.fixer_codes = list(hello.fixer_codes)
     agent.features = list(hello.features)
-    agent.stopped_here = None if hello.stopped is None else fitting(hello.stopped, STOP_CHARACTERS)
+    local_stops.keep(session, agent, hello.stopped, now)
     agent.skew_ms = skew_ms(hello.agent_time, now) or 0
     agent.last_seen_at = now
     session.touch("agents", "home")

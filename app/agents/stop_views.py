@@ -25,16 +25,9 @@ ALL = "all"
 
 @blueprint.get("")
 def list_stops() -> ResponseReturnValue:
-    allowed = current_group_ids()
     cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
-    page, count = stops.list_lifted(db.session, allowed, cut)
-    return render_list(
-        "stops/index.html",
-        "stops/_table.html",
-        page=page,
-        count=count,
-        stopped_here=queries.stopped_here(db.session, allowed),
-    )
+    page, count = stops.list_lifted(db.session, current_group_ids(), cut)
+    return render_list("stops/index.html", "stops/_table.html", page=page, count=count)
 
 
 @blueprint.get("/banner")

@@ -12,14 +12,12 @@ from typing import Final
 from flask import current_app
 from sqlalchemy import ColumnElement, and_, or_, select
 
-from agent.protocol import Rejected
 from app.agents import commands, service
-from app.agents.models import IS_LIVE, IS_STANDING, Agent, Command, Stop
+from app.agents.models import IS_LIVE, IS_STANDING, Command, Stop
 from app.agents.standing import Block, find_block, list_standing, read_holds, told
 from app.audit import service as audit
 from app.audit.reasons import required_reason
 from app.audit.service import Actor
-from app.columns import fitting
 from app.errors import ConflictError, ForbiddenError, NotFoundError
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 from app.unit_of_work import WorkSession
@@ -27,8 +25,6 @@ from app.users.groups import get_group
 
 BATCH: Final = 500
 """So many pending repairs are withdrawn in one unit of work; none is sent meanwhile."""
-STOPPED: Final = "stopped"
-"""The word with which an agent refuses a repair while its local stop stands."""
 
 StopChanged = Callable[[WorkSession, Stop, datetime], None]
 """Hears of a stop that was set, or lifted (``lifted_at``); bound by create_app."""
@@ -127,21 +123,6 @@ def has_work(session: ReadSession) -> bool:
     """Return whether enforce may find anything; a read that needs no lock."""
     holds = read_holds(session)
     return holds.is_for_all or bool(holds.group_ids) or bool(holds.agent_ids)
-
-
-def note_refusal(session: WorkSession, agent: Agent, message: Rejected, now: datetime) -> None:
-    """An agent refuses a repair because of its local stop: it is sent no more until it says otherwise."""
-    if message.code == STOPPED:
-        keep_local(session, agent, message.reason)
-
-
-def keep_local(session: WorkSession, agent: Agent, stopped: str | None) -> None:
-    """Keep what an agent says of its local stop; None: it has none."""
-    kept = None if stopped is None else fitting(stopped, service.STOP_CHARACTERS)
-    if agent.stopped_here != kept:
-        agent.stopped_here = kept
-        session.touch("agents", "home")
-        commands.look_now(session)
 
 
 def get_stop(session: ReadSession, stop_id: int, group_ids: Sequence[int] | None) -> Stop:

@@ -8,7 +8,7 @@ from app.agents import queries, service
 from app.agents.models import Agent, Stop
 from app.agents.queries import AgentFilter
 from app.agents.service import AgentPresence
-from app.agents.standing import list_standing
+from app.agents.standing import list_standing, read_holds
 from app.clock import current_time
 from app.errors import ConflictError, InvalidError, NotFoundError, PiculusError
 from app.extensions import db
@@ -48,6 +48,7 @@ def list_agents() -> ResponseReturnValue:
         page=page,
         count=queries.count_agents(db.session, wanted, now),
         agents=[AgentPresence(agent, service.presence_of(agent, now)) for agent in page.rows],
+        held=read_holds(db.session),
         running=queries.running_counts(db.session, [agent.id for agent in page.rows]),
         group_choices=[(group.sys_code, group.sys_code) for group in known],
         form=form,

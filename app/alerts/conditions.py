@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from app.agents.models import Stop
+from app.agents.models import Agent, Stop
 from app.alerts.events import BREAKER, STOP_SWITCH
-from app.alerts.service import raise_, recover
+from app.alerts.service import forget_condition, identity_of, raise_, recover
 from app.guards.models import Breaker
 from app.unit_of_work import WorkSession
 
@@ -27,3 +27,15 @@ def stop_changed(session: WorkSession, stop: Stop, now: datetime) -> None:
         return
     params = {"scope": stop.scope, "name": stop.name, "by": stop.set_by, "reason": stop.reason}
     raise_(session, STOP_SWITCH, group_id=stop.group_id, key=key, params=params, now=now)
+
+
+def local_stop_changed(session: WorkSession, agent: Agent, now: datetime) -> None:
+    """An agent was stopped on its host, or may go on; one that was revoked is just not missed."""
+    key = f"local:{agent.id}"
+    if agent.revoked_at is not None:
+        forget_condition(session, identity_of(STOP_SWITCH, agent.group_id, key))
+    elif agent.stopped_here is None:
+        recover(session, STOP_SWITCH, group_id=agent.group_id, key=key, now=now)
+    else:
+        params = {"scope": "here", "name": agent.name, "reason": agent.stopped_here}
+        raise_(session, STOP_SWITCH, group_id=agent.group_id, key=key, params=params, now=now)

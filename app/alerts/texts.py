@@ -4,8 +4,8 @@ No account, no name of a customer, no sentence of production: trade number, grou
 a person typed as a reason is told with long numbers masked.
 
 Params by kind: trades ``trade_no, fixer_code, reason, amount_minor, currency``; agent_offline ``name,
-last_seen_at``; breaker ``name``, ``cause`` and its ``figures``; stop_switch ``scope`` (all, group, agent),
-``name``, ``by`` and ``reason``.
+last_seen_at``; breaker ``name``, ``cause`` and its ``figures``; stop_switch ``scope`` (all, group, agent, or
+here: the agent's own), ``name``, ``by`` (but here) and ``reason``.
 """
 
 import re
@@ -85,7 +85,18 @@ def _sentence(letter: Letter) -> str:
         (STOP_SWITCH, False): _("%(group)s 已按下紧急停止，不再开始新的修复。"),
         (STOP_SWITCH, True): _("%(group)s 的紧急停止已解除。"),
     }
+    if letter.kind == STOP_SWITCH and _is_of_agents(letter):
+        texts |= {
+            (STOP_SWITCH, False): _("%(group)s 有 %(n)s 个客户端已停止，它们不再开始新的修复。"),
+            (STOP_SWITCH, True): _("%(group)s 有 %(n)s 个客户端的停止已解除。"),
+        }
     return texts[letter.kind, letter.is_recovery] % values
+
+
+def _is_of_agents(letter: Letter) -> bool:
+    """Whether every stop told of is of one agent, so that the group's others go on."""
+    scopes = {params.get("scope") for params in letter.samples}
+    return letter.event_count == len(letter.samples) and scopes <= {"agent", "here"}
 
 
 def _line(letter: Letter, params: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from sqlalchemy import select, update
 
+from app.agents import local_stops
 from app.agents import service as agents
 from app.agents.models import Agent, Command, Stop
 from app.anomalies.models import CollectionRun
@@ -145,6 +146,16 @@ def test_a_stop_is_set_listed_and_lifted_in_the_name_of_whoever_runs_it(
         ("stop.lift", "well again"),
     ]
     assert all(one.actor_name.startswith("cli:") for one in entries)
+
+
+def test_an_agent_s_own_stop_is_listed_with_since_when_it_is_known(
+    runner: FlaskCliRunner, group_id: int
+) -> None:
+    with unit_of_work() as session:
+        agent = session.scalars(select(Agent)).one()
+        local_stops.keep(session, agent, "changing disks", NOW)
+    (line,) = runner.invoke(args=["stop", "list"]).output.splitlines()
+    assert line == f"-\tagent {agent.name}\tlocal\t{NOW:%Y-%m-%dT%H:%M:%SZ}\tchanging disks"
 
 
 def test_an_agents_token_is_made_rotated_and_revoked(runner: FlaskCliRunner, group_id: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app.agents import service
+from app.agents import local_stops, service
 from app.agents.models import Agent, Stop
 from app.executions.service import Order, start_attempt
 from app.extensions import db
@@ -167,6 +167,65 @@ def test_an_agent_s_page_says_that_it_is_stopped_and_stops_it(
     assert ("本地已停止" in page, "换磁盘" in page, WHY in page) == (True, True, True)
     assert "换磁盘" in operator.get("/agents").text
     assert "换磁盘" in operator.get("/stops").text
+
+
+def stop_here(name: str, why: str | None) -> None:
+    with unit_of_work() as session:
+        local_stops.keep(session, session.scalars(select(Agent).where(Agent.name == name)).one(), why, NOW)
+
+
+def test_an_agent_stopped_on_its_host_stands_in_the_banner_of_those_who_see_it(
+    app: Flask, operator: Visitor, fleet: dict[str, int]
+) -> None:
+    stranger = visitor_of(app, "wang.wu", "viewer", groups=["PBMS"])
+    stop_here("pbap-1", "换磁盘")
+    text = banner(operator.get("/").text)
+    assert ("本地已停止" in text, "客户端 pbap-1" in text, "换磁盘" in text) == (True, True, True)
+    assert banner(stranger.get("/").text) == ""
+    stop_here("pbap-1", None)
+    assert banner(operator.get("/stops/banner", target="stop-banner").text) == ""
+
+
+def test_the_banner_counts_stops_on_hosts_among_what_it_has_no_room_for(
+    admin: Visitor, fleet: dict[str, int]
+) -> None:
+    for name in ("pbap-1", "pbms-1"):
+        stop_here(name, "换磁盘")
+    stop(admin, f"group:{fleet['PBAP']}")
+    stop(admin, f"group:{fleet['PBMS']}")
+    text = banner(admin.get("/").text)
+    assert ("pbap-1" in text, "pbms-1" in text, "另有 1 处紧急停止" in text) == (True, False, True)
+
+
+def test_the_list_of_stops_counts_what_stands_and_says_since_when_a_local_one_is_known(
+    operator: Visitor, fleet: dict[str, int]
+) -> None:
+    stop(operator, f"agent:{fleet['pbap-1']}")
+    operator.post("/stops/1/lift", {"reason": "核查完毕"})
+    stop(operator, f"group:{fleet['PBAP']}")
+    stop_here("pbap-1", "换磁盘")
+    page = operator.get("/stops").text
+    assert "共 3 条 · 本页 3 条" in page
+    row = page[page.index(f'id="stopped-agent-{fleet["pbap-1"]}"') :].partition("</tr>")[0]
+    assert (f'datetime="{NOW:%Y-%m-%dT%H:%M:%S}' in row, "服务端得知" in row) == (True, True)
+
+
+@pytest.mark.parametrize(("how", "words"), [("here", "本地已停止"), ("group", "紧急停止中")])
+def test_an_agent_that_is_stopped_is_not_plainly_online(
+    operator: Visitor, fleet: dict[str, int], how: str, words: str
+) -> None:
+    pages = ("/agents", f"/agents/{fleet['pbap-1']}")
+    dot = re.compile(r'"dot (\w+)"></span>\s*(?:<[^>]*>)?pbap-1')
+    for path in pages:
+        assert dot.findall(operator.get(path).text) == ["live"], path
+    if how == "here":
+        stop_here("pbap-1", "换磁盘")
+    else:
+        stop(operator, f"group:{fleet['PBAP']}")
+    for path in pages:
+        page = operator.get(path).text
+        assert dot.findall(page) == ["warn"], path
+        assert re.search(rf"{words}</span> <span class=\"state green\">", page), path
 
 
 def test_the_groups_page_shows_and_offers_the_switch(admin: Visitor, fleet: dict[str, int]) -> None:

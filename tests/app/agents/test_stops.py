@@ -7,7 +7,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from agent.protocol import Heartbeat, Rejected
-from app.agents import commands, standing, stops
+from app.agents import commands, local_stops, service, standing, stops
 from app.agents.models import Agent, Command, Stop
 from app.agents.presence import Gathered
 from app.agents.stops import Target
@@ -17,6 +17,7 @@ from app.executions.models import Attempt
 from app.executions.service import Order, start_attempt, start_attempts
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
+from tests.app.agents.agent_client import hello
 from tests.factories import (
     FIXER,
     NOW,
@@ -251,10 +252,11 @@ def test_where_nobody_is_online_no_agent_s_stop_is_to_blame(session: WorkSession
 # ---- the agent's own stop
 
 
-def beat(session: WorkSession, agent: Agent, stopped: str | None) -> None:
-    """What a heartbeat of the agent writes."""
-    heartbeat = Heartbeat(id="b", stopped=stopped, agent_time=NOW.isoformat())
-    Gathered({agent.id: NOW}, {agent.id: (heartbeat, NOW)}).write(session)
+def beat(session: WorkSession, agent: Agent, stopped: str | None, seconds: int = 0) -> None:
+    """What a heartbeat of the agent writes, so long after NOW."""
+    now = NOW + timedelta(seconds=seconds)
+    heartbeat = Heartbeat(id="b", stopped=stopped, agent_time=now.isoformat())
+    Gathered({agent.id: now}, {agent.id: (heartbeat, now)}).write(session)
     session.flush()
     session.expire_all()
 
@@ -271,6 +273,41 @@ def test_a_heartbeat_says_whether_an_agent_is_stopped_on_its_host(
     assert agent.stopped_here is None
 
 
+def test_since_when_a_local_stop_is_known_stays_until_it_is_over(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    agent = make_agent(session, group)
+    for seconds, reason in ((10, "disks"), (20, "disks"), (30, "more disks")):
+        beat(session, agent, reason, seconds)
+    assert (agent.stopped_here, agent.stopped_here_at) == ("more disks", NOW + timedelta(seconds=10))
+    beat(session, agent, None, 40)
+    assert agent.stopped_here_at is None
+    # Kept by a server before it kept a time: from the next word on.
+    agent.stopped_here = "disks"
+    beat(session, agent, "disks", 50)
+    assert agent.stopped_here_at == NOW + timedelta(seconds=50)
+
+
+def test_a_hello_tells_of_a_local_stop_too(session: WorkSession, group: SystemGroup) -> None:
+    agent = make_agent(session, group)
+    service.introduce(session, agent, hello(stopped="disks"), NOW)
+    assert (agent.stopped_here, agent.stopped_here_at) == ("disks", NOW)
+    service.introduce(session, agent, hello(), NOW)
+    assert (agent.stopped_here, agent.stopped_here_at) == (None, None)
+
+
+def test_of_a_revoked_agent_no_local_stop_is_kept(session: WorkSession, group: SystemGroup) -> None:
+    agent = make_agent(session, group)
+    beat(session, agent, "disks")
+    service.revoke(session, agent.id, actor=PERSON, reason="replaced", now=NOW)
+    assert (agent.stopped_here, agent.stopped_here_at) == (None, None)
+    beat(session, agent, "disks", 10)
+    assert agent.stopped_here is None
+    service.rotate(session, agent.id, actor=PERSON, reason="needed again", now=NOW)
+    beat(session, agent, "disks", 20)
+    assert agent.stopped_here == "disks"
+
+
 def test_a_refused_repair_tells_it_at_once_and_spends_nothing(
     session: WorkSession, group: SystemGroup
 ) -> None:
@@ -281,7 +318,7 @@ def test_a_refused_repair_tells_it_at_once_and_spends_nothing(
     message = Rejected(
         id="r", command_id=command.id, of=commands.message_id_of(command), code="stopped", reason="disks"
     )
-    stops.note_refusal(session, agent, message, NOW)
+    local_stops.note_refusal(session, agent, message, NOW)
     commands.reject(session, agent, message, NOW)
     attempt = session.scalars(select(Attempt)).unique().one()
     anomaly = attempt.execution.anomaly
@@ -292,7 +329,7 @@ def test_a_refused_repair_tells_it_at_once_and_spends_nothing(
 
 def test_any_other_refusal_says_nothing_of_a_stop(session: WorkSession, group: SystemGroup) -> None:
     agent = make_agent(session, group)
-    stops.note_refusal(session, agent, Rejected(id="r", of=None, code="busy", reason="256"), NOW)
+    local_stops.note_refusal(session, agent, Rejected(id="r", of=None, code="busy", reason="256"), NOW)
     assert agent.stopped_here is None
 
 

@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from app.agents import local_stops
 from app.agents.models import Agent
 from app.alerts import service
 from app.alerts.models import AlertCondition, AlertEvent
@@ -15,7 +16,7 @@ from app.users.models import SystemGroup
 from tests.app.alerts.conftest import Rounds
 from tests.app.alerts.rows import add_channel, add_group, add_trades, close_trades, deliveries
 from tests.conftest import HandClock
-from tests.factories import NOW, make_agent
+from tests.factories import NOW, make_agent, make_group
 from tests.fakes.alert_sender import FakeSender
 
 pytestmark = pytest.mark.each_engine
@@ -47,6 +48,27 @@ def test_a_condition_raised_again_is_no_news(rounds: Rounds, sender: FakeSender)
     rounds.run(90)
     assert titles(sender) == ["Piculus · 紧急停止 · 全部系统组别"]
     assert "全部 · li.na · 银行维护 6222****7890" in sender.sent[0].body
+
+
+def keep_local_stop(name: str, stopped: str | None) -> None:
+    with unit_of_work() as session:
+        local_stops.keep(
+            session, session.scalars(select(Agent).where(Agent.name == name)).one(), stopped, NOW
+        )
+
+
+def test_an_agent_s_own_stop_is_told_as_one_of_agents(rounds: Rounds, sender: FakeSender) -> None:
+    add_channel(kinds=["stop_switch"])
+    with unit_of_work() as session:
+        make_agent(session, make_group(session), name="pbap-1")
+    keep_local_stop("pbap-1", "换磁盘")
+    rounds.run(90)
+    keep_local_stop("pbap-1", None)
+    rounds.run(90)
+    assert titles(sender) == ["Piculus · 紧急停止 · PBAP", "Piculus · 已恢复：紧急停止 · PBAP"]
+    begun, ended = (one.body.splitlines()[:2] for one in sender.sent)
+    assert begun == ["PBAP 有 1 个客户端已停止，它们不再开始新的修复。", "- 客户端本地 · pbap-1 · 换磁盘"]
+    assert ended == ["PBAP 有 1 个客户端的停止已解除。", "- 客户端本地 · pbap-1"]
 
 
 def test_its_end_is_told_once(rounds: Rounds, sender: FakeSender, clock: HandClock) -> None:
