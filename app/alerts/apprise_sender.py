@@ -13,18 +13,17 @@ from apprise import AppriseAsset, NotifyBase, NotifyFormat
 from apprise.exception import AppriseException
 from apprise.plugins.custom_json import NotifyJSON
 from apprise.plugins.email.base import NotifyEmail
-from apprise.plugins.feishu import NotifyFeishu
 from apprise.plugins.lark import NotifyLark
 from apprise.plugins.slack import NotifySlack
 
-from app.alerts.robots import DingTalkRobot, WeComRobot
+from app.alerts.robots import DingTalkRobot, FeishuRobot, WeComRobot
 from app.alerts.secrecy import without_secrets
 from app.alerts.sender import BadUrlError, Destination, SendError
 
 PLUGINS: Final[dict[str, type[NotifyBase]]] = {
     "dingtalk": DingTalkRobot,
     "wecombot": WeComRobot,
-    "feishu": NotifyFeishu,
+    "feishu": FeishuRobot,
     "lark": NotifyLark,
     "mailto": NotifyEmail,
     "mailtos": NotifyEmail,
@@ -49,6 +48,17 @@ class AppriseSender:
         log = logging.getLogger("apprise")
         log.handlers, log.propagate = [self._ear], False
         log.setLevel(logging.DEBUG)
+
+    def written(self, url: str) -> str:
+        """See Sender.written."""
+        pasted = url.strip()
+        if not pasted.lower().startswith("https://") or _reads_files(pasted):
+            return url
+        for service in dict.fromkeys(PLUGINS.values()):
+            told = service.parse_native_url(pasted)
+            if told:
+                return self._shortest(service, told) or url
+        return url
 
     def check(self, url: str) -> Destination:
         """See Sender.check."""
@@ -75,12 +85,24 @@ class AppriseSender:
         if not is_sent:
             raise SendError(without_secrets(heard, url) or "refused")
 
+    def _shortest(self, service: type[NotifyBase], told: dict[str, Any]) -> str | None:
+        """Return a URL without what goes without saying, which secrecy would take for secrets.
+
+        None: what was told is not enough.
+        """
+        try:
+            whole: str = service(**{**told, "asset": self._asset}).url()
+        except (AppriseException, TypeError, ValueError):
+            return None
+        short = whole.partition("?")[0].rstrip("/")
+        try:
+            return short if self._plugin(short).url() == whole else whole
+        except BadUrlError:
+            return whole
+
     def _plugin(self, url: str) -> NotifyBase:
-        parts = urlsplit(url.strip())
-        service = PLUGINS.get(parts.scheme.lower())
-        if service is None or any(
-            name.lower().startswith(READS_FILES) for name, _value in parse_qsl(parts.query)
-        ):
+        service = PLUGINS.get(urlsplit(url.strip()).scheme.lower())
+        if service is None or _reads_files(url.strip()):
             raise BadUrlError("alert_url")
         self._ear.listen()
         try:
@@ -93,6 +115,10 @@ class AppriseSender:
             raise BadUrlError("alert_token") from None
         finally:
             self._ear.heard()
+
+
+def _reads_files(url: str) -> bool:
+    return any(name.lower().startswith(READS_FILES) for name, _value in parse_qsl(url.partition("?")[2]))
 
 
 class _Ear(logging.Handler):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from sqlalchemy import or_, select
 from app.alerts.events import KINDS
 from app.alerts.models import CHANNEL_KINDS, AlertChannel
 from app.alerts.outbox import drop_undone
-from app.alerts.sender import SCHEMES, BadUrlError, Sender
+from app.alerts.sender import OWN_ADDRESSES, SCHEMES, BadUrlError, Sender
 from app.audit import service as audit
 from app.audit.reasons import reason_errors, required_reason
 from app.audit.service import Actor
@@ -34,7 +34,8 @@ Wrong = InvalidError | ConflictError
 
 @dataclass(frozen=True)
 class ChannelValues:
-    """What a form says of a channel. ``url`` '' keeps the one it has; ``sys_code`` '' is every group.
+    """What a form says of a channel. ``url`` '' keeps the one it has; one that its service shows is kept in a
+    scheme of SCHEMES. ``sys_code`` '' is every group.
 
     ``grouping_seconds`` and ``least_level`` None: what was typed is no number.
     """
@@ -78,6 +79,7 @@ def create_channel(
     session: WorkSession, values: ChannelValues, *, sender: Sender, actor: Actor, now: datetime
 ) -> AlertChannel:
     """Make a channel. Raises FormErrors."""
+    values = _written(values, sender)
     wrong = _mistakes(session, values, sender, None)
     if wrong:
         raise FormErrors(wrong)
@@ -102,6 +104,7 @@ def update_channel(
     Raises NotFoundError, FormErrors.
     """
     channel = get_channel(session, channel_id)
+    values = _written(values, sender)
     wrong = _mistakes(session, values, sender, channel)
     if wrong:
         raise FormErrors(wrong)
@@ -140,6 +143,11 @@ def record_test(
 ) -> None:
     """Keep that somebody has tried a channel, and whether the message went."""
     _record(session, channel, "alert_channel.test", actor, "", now, {"sent": not error})
+
+
+def _written(values: ChannelValues, sender: Sender) -> ChannelValues:
+    is_short = len(values.url) <= URL_LIMIT
+    return replace(values, url=sender.written(values.url)) if is_short else values
 
 
 def _columns(session: ReadSession, values: ChannelValues) -> dict[str, Any]:
@@ -212,7 +220,7 @@ def _url_errors(values: ChannelValues, sender: Sender) -> list[Wrong]:
     if scheme not in allowed:
         # Only the scheme is told again; without one what was typed may be the token.
         told = f"{scheme}://" if scheme and "://" in values.url else "—"
-        written = " / ".join(f"{one}://" for one in allowed)
+        written = " / ".join((*OWN_ADDRESSES.get(values.kind, ()), *(f"{one}://" for one in allowed)))
         return [InvalidError("alert_scheme", field="url", scheme=told[:20], allowed=written)]
     try:
         destination = sender.check(values.url)

@@ -13,6 +13,14 @@ SCHEMES: Final = {
 }
 """The only schemes there are, by kind of channel."""
 
+OWN_ADDRESSES: Final = {
+    "dingtalk": ("https://oapi.dingtalk.com/",),
+    "wecom": ("https://qyapi.weixin.qq.com/",),
+    "feishu": ("https://open.feishu.cn/", "https://open.larksuite.com/"),
+    "slack": ("https://hooks.slack.com/",),
+}
+"""How the addresses begin that services show to be pasted, by kind of channel; see Sender.written."""
+
 
 class SendError(Exception):
     """The message did not arrive, or nobody knows whether it did. Its text holds no secret."""
@@ -35,6 +43,10 @@ class Destination:
 
 class Sender(Protocol):
     """Sends text to a URL of SCHEMES. Safe from any thread."""
+
+    def written(self, url: str) -> str:
+        """Return in SCHEMES the address that a service shows (OWN_ADDRESSES), any other as it is."""
+        ...
 
     def check(self, url: str) -> Destination:
         """Look at a URL without sending. Raises BadUrlError."""

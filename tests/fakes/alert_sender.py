@@ -24,6 +24,10 @@ class FakeSender:
         self.failing: dict[str, str] = {}
         self.dies_after_sending = False
 
+    def written(self, url: str) -> str:
+        """See Sender.written; it knows no service's own address."""
+        return url
+
     def check(self, url: str) -> Destination:
         """See Sender.check; every URL can be sent to."""
         return Destination(is_encrypted=not url.startswith("json://"))

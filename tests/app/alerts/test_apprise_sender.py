@@ -43,6 +43,53 @@ def test_a_url_is_looked_at(url: str, is_encrypted: bool, sender: AppriseSender)
     assert sender.check(url).is_encrypted is is_encrypted
 
 
+TOKEN = "693a91f6-7b1c-4bc4-97a0-0ec2f1fa5aAA"
+HOOK = "https://oapi.dingtalk.com/robot/send?access_token=0aB9f3"
+
+
+@pytest.mark.parametrize(
+    ("pasted", "written"),
+    [
+        (HOOK, "dingtalk://0aB9f3"),
+        (f" {HOOK}&secret=SEC0f1e ", "dingtalk://SEC0f1e@0aB9f3"),
+        (f"https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key={TOKEN}", f"wecombot://{TOKEN}"),
+        (f"https://open.feishu.cn/open-apis/bot/v2/hook/{TOKEN}", f"feishu://{TOKEN}"),
+        (f"https://open.larksuite.com/open-apis/bot/v2/hook/{TOKEN}", f"lark://{TOKEN}"),
+        (SLACK.replace("slack://", "https://hooks.slack.com/services/"), SLACK),
+    ],
+)
+def test_an_address_is_taken_as_its_service_shows_it(
+    pasted: str, written: str, sender: AppriseSender
+) -> None:
+    assert sender.written(pasted) == written
+    assert sender.check(written).is_encrypted
+
+
+def test_an_address_of_a_workflow_keeps_what_it_is(sender: AppriseSender) -> None:
+    written = sender.written("https://hooks.slack.com/triggers/T1JJ3T3L2/8712345/abcdef0123456789abcdef")
+    assert written.startswith("slack://T1JJ3T3L2/8712345/abcdef0123456789abcdef/?")
+    assert "mode=trigger" in written
+    assert sender.check(written).is_encrypted
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "dingtalk://abcdef123456",
+        "https://hooks.example.com/piculus",
+        "https://discord.com/api/webhooks/4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+        "https://oapi.dingtalk.com/robot/send",
+        "https://oapi.dingtalk.com/robot/send?access_token=a/b",
+        "https://oapi.dingtalk.com.example.com/robot/send?access_token=0aB9f3",
+        "http://open.feishu.cn/open-apis/bot/v2/hook/0aB9f3",
+        f"https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key={TOKEN}&template=/etc/passwd",
+        "https://[",
+    ],
+)
+def test_any_other_address_stays_as_it_is(url: str, sender: AppriseSender) -> None:
+    assert sender.written(url) == url
+
+
 @pytest.mark.parametrize(
     ("url", "code"),
     [

@@ -61,7 +61,13 @@ def test_a_channel_is_made_and_its_address_never_shown_again(app: Flask, admin: 
 @pytest.mark.parametrize(
     ("changed", "field", "words"),
     [
-        ({"url": "discord://abc/def"}, "url", "不支持 discord:// 开头的地址；这种渠道只接受 dingtalk://。"),
+        (
+            {"url": "discord://abc/def"},
+            "url",
+            "不支持 discord:// 开头的地址；这种渠道只接受 https://oapi.dingtalk.com/ / dingtalk://。",
+        ),
+        ({"url": f"https://hooks.slack.com/services/T1/B1/{SECRET}"}, "url", "不支持 slack:// 开头的地址"),
+        ({"url": f"https://oapi.dingtalk.com/robot?access_token={SECRET}"}, "url", "不支持 https:// 开头"),
         ({"url": "slack://a/b/c"}, "url", "不支持 slack:// 开头的地址"),
         ({"url": "just-a-token"}, "url", "不支持 — 开头的地址"),
         ({"url": "dingtalk://"}, "url", "地址里缺少令牌"),
@@ -92,6 +98,25 @@ def test_a_wrong_channel_is_told_at_its_field(
     assert words in answer.text
     assert SECRET not in answer.text
     assert db.session.scalars(select(AlertChannel)).unique().all() == []
+
+
+def test_the_address_that_dingtalk_shows_is_taken_as_pasted(
+    admin: Visitor, caplog: pytest.LogCaptureFixture
+) -> None:
+    pasted = f"https://oapi.dingtalk.com/robot/send?access_token={SECRET}"
+    with caplog.at_level("DEBUG"):
+        assert admin.post("/alerts/channels/new", {**FORM, "url": pasted}).status_code == 303
+        assert only_channel().url == URL
+        same = {**FORM, "url": pasted, "grouping_seconds": "300"}
+        assert admin.post(f"/alerts/channels/{only_channel().id}", same).status_code == 303
+    assert audited()[-1].detail == {"grouping_seconds": [60, 300]}
+    assert SECRET not in caplog.text + str([entry.detail for entry in audited()])
+
+
+def test_the_help_stays_open_where_the_address_is_wrong(admin: Visitor) -> None:
+    assert '<details class="more">' in admin.get("/alerts/channels/new").text
+    answer = admin.post("/alerts/channels/new", {**FORM, "url": "https://example.com"}, target="dialog")
+    assert '<details class="more" open>' in answer.text
 
 
 def test_an_unencrypted_address_is_taken_once_confirmed(admin: Visitor) -> None:
