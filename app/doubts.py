@@ -26,6 +26,9 @@ DOUBTS: Mapping[str, Any] = {
     "meaningless": _("取值没有含义，机器不能猜它原来的意思。"),
     "malformed": _("格式不对，这一行无法可靠地读懂。"),
     "insufficient balance": _("余额不够扣款；没有扣款就不能出款。"),
+    "paid, not debited, insufficient balance": _(
+        "银行已经付出，客户却没有被扣款，余额又不够补扣：补扣还是追回，由人决定。"
+    ),
     "the order had no effect": _("有人已经下过指令而没有执行；机器不替人再决定一次。"),
     "people have ordered of this trade before": _(
         "有人对它下过资金指令；再出一次款，只能由人再下指令，超过限额由两个人定。"
@@ -88,6 +91,13 @@ PROPOSALS: Mapping[str, tuple[Any, Any]] = {
     "ask_bank": (_("等待银行"), _("向银行查清这些请求号的结果，有了结果再核实；之前不要重发。")),
     "verify": (_("核实"), _("事实可能已经变了：只读地再读一次，再决定。")),
     "retry": (_("重试"), _("排除原因后重试；从断点继续，不会重复记账或出款。")),
+    "debit_or_recover": (
+        _("补扣或追回"),
+        _(
+            "请客户补足余额，然后“重试”，只补记扣款，不会再付；或向客户追回，在生产系统处理好，"
+            "然后“外部已处理，关闭”。不要再付。"
+        ),
+    ),
     "close_outside": (
         _("外部处理后关闭"),
         _("在生产系统或银行处理好，然后“外部已处理，关闭”；核实一致才会关闭。"),
@@ -106,6 +116,7 @@ EVIDENCE: Mapping[str, Any] = {
     "row_ahead_of_leg": _("记录写着第 %(subject)s 段已记账，账务没有"),
     "leg_mismatch": _("账务第 %(subject)s 段与交易不相符"),
     "leg_unknown": _("账务第 %(subject)s 段查不到"),
+    "never_debited": _("账务没有扣款"),
     "bank_success": _("银行：%(subject)s 成功"),
     "bank_fail": _("银行：%(subject)s 明确失败"),
     "bank_never_found": _("银行：%(subject)s 查无此单，清算文件中也没有"),

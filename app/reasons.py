@@ -51,6 +51,7 @@ REASONS: Mapping[str, Any] = {
     # how an attempt ended
     "in flight": _("生产系统仍在处理，暂不修复"),
     "insufficient balance": _("账户余额不足，未扣款"),
+    "paid, not debited, insufficient balance": _("已付未扣，余额不足：银行已付出，客户没有扣款"),
     "the order had no effect": _("资金指令没有收到结果，核实后确定没有执行；请重新决定"),
     "people have ordered of this trade before": _("有人下过资金指令；再出款只能由人再下指令"),
     "debited, payout failed": _("已扣款，银行出款失败，需人工处理"),

@@ -12,6 +12,7 @@ import msgspec
 from agent.answers import ReportedTrade
 from agent.facts import Facts, Row
 from app.anomalies.models import Anomaly
+from app.anomalies.undebited import told_by
 from app.columns import fitting
 
 LARGEST: Final = 2**63 - 1
@@ -48,6 +49,7 @@ def take(anomaly: Anomaly, row: Row | None, row_hash: str, facts: Facts | None, 
     if facts is None:
         return
     anomaly.facts = msgspec.to_builtins(facts)
+    anomaly.reason = told_by(anomaly.reason, facts)
     anomaly.kind, anomaly.bookkeeping = facts.kind, facts.bookkeeping
     anomaly.amount_minor = facts.amount_minor if 0 <= facts.amount_minor <= LARGEST else None
     anomaly.currency = _currency(facts.currency)

@@ -18,6 +18,7 @@ from agent.facts import ROW_COLUMNS
 from app.anomalies.models import OPEN_STATES, TERMINAL_STATES, Anomaly, AnomalyEvent, CollectionTask
 from app.anomalies.reading import columns_of, id_of
 from app.anomalies.states import Reached, change_state, count, tell_reached
+from app.anomalies.undebited import told_by
 from app.audit.service import SYSTEM
 from app.columns import fitting
 from app.errors import InvalidError
@@ -105,6 +106,7 @@ def see_again(session: WorkSession, anomaly: Anomaly, trade: ReportedTrade, sigh
     keeps_outcome = anomaly.state == "needs_human" and was != "human"
     for name, value in columns_of(trade).items():
         setattr(anomaly, name, value)
+    anomaly.reason = told_by(anomaly.reason, trade.facts)
     if anomaly.state in ("open", "waiting"):
         anomaly.fixer_code = trade.fixer_code
     if keeps_outcome:

@@ -6,6 +6,7 @@ from typing import Final
 from app.anomalies.models import ANOMALY_STATES
 from app.anomalies.queries import AnomalyFilter, AnomalySort, Pairs
 from app.anomalies.service import GroupIds
+from app.anomalies.undebited import INSUFFICIENT, PAID_UNDEBITED
 from app.filters import choice, read
 from app.forms import Form
 from app.keyset import ReadSession
@@ -52,7 +53,8 @@ CAUSES: Final = (
     "row behind ledger",
     "failed but bank paid",
     "debited, payout failed",
-    "insufficient balance",
+    INSUFFICIENT,
+    PAID_UNDEBITED,
     "out_of_range",
     "meaningless",
     "malformed",

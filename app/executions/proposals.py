@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from agent.facts import BankState, Bookkeeping, Facts, Kind, LegFact, LegState
 from agent.unpaid import NO_REQUEST, find_obstacle
+from app.anomalies.undebited import INSUFFICIENT, PAID_UNDEBITED, is_paid_undebited
 
 Action = Literal[
     "verifying",
@@ -23,13 +24,15 @@ Action = Literal[
     "ask_bank",
     "verify",
     "retry",
+    "debit_or_recover",
     "close_outside",
     "recover",
     "ignore",
 ]
 """再付 or 冲正 is one proposal: which of them is right, only the person knows. pay_again: there is no
-冲正. check_bank: there is neither, and no verification changes that; the bank is asked by hand. recover: more
-than one number succeeded, and the bank's records will say so for ever."""
+冲正. check_bank: there is neither, and no verification changes that; the bank is asked by hand.
+debit_or_recover: the bank has paid and the balance does not cover the debit. recover: more than one number
+succeeded, and the bank's records will say so for ever."""
 
 LOST_REQUESTS: Final = (
     "the reply to the payout was lost, the bank does not de-duplicate",
@@ -144,6 +147,8 @@ def _by_facts(doubt: Doubt, facts: Facts) -> Action | None:
         return "ask_bank"
     if facts.bank.state is BankState.UNKNOWN:
         return "ask_bank"
+    if reason in (INSUFFICIENT, PAID_UNDEBITED) and is_paid_undebited(facts):
+        return "debit_or_recover"
     if LegState.UNKNOWN in _legs(facts):
         return "verify"
     is_unpaid = is_debited_unpaid(facts) and (
@@ -189,6 +194,8 @@ def _legs(facts: Facts) -> tuple[LegState, ...]:
 
 def _evidence(facts: Facts) -> Iterator[Evidence]:
     """The facts that tell, what contradicts itself first."""
+    if is_paid_undebited(facts):
+        yield Evidence("never_debited")
     legs = [("1", facts.first, facts.is_acc)]
     if facts.second is not None:
         legs.append(("2", facts.second, bool(facts.is_e_acc)))

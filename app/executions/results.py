@@ -9,6 +9,7 @@ or resume (verifications.py), whatever else is reported meanwhile.
 
 from datetime import datetime
 
+from msgspec import structs
 from sqlalchemy import select
 
 from agent.answers import RepairFinished
@@ -25,6 +26,7 @@ from app.anomalies.states import (
     count,
     note,
 )
+from app.anomalies.undebited import told_by
 from app.audit.service import SYSTEM
 from app.errors import ConflictError
 from app.executions import attempt_record, crashes, late_money, moved_money, order_course
@@ -44,6 +46,8 @@ def record_result(session: WorkSession, agent: Agent, message: RepairFinished, n
 
     Raises commands.OutOfStateError for a repair nobody ordered.
     """
+    facts = message.facts_after or message.facts_before
+    message = structs.replace(message, reason=told_by(message.reason, facts))
     finish = commands.finish(session, agent, message.command_id, now, fence=message.fence)
     session.flush()
     attempt = attempt_record.find_attempt(session, message.command_id)

@@ -9,6 +9,7 @@ from flask_babel import force_locale
 
 from agent.facts import BankFact, BankState, Bookkeeping, Facts, Kind, LegFact, LegState, RequestFact, Status
 from app import doubts
+from app.anomalies.undebited import PAID_UNDEBITED
 from app.executions.proposals import Doubt, Evidence, is_debited_unpaid, propose
 
 ROOT = Path(__file__).parents[3]
@@ -69,6 +70,9 @@ def doubt(reason: str = "mismatch", outcome: str = "human", **fields: object) ->
         (doubt("money_moved_too_long", "repair"), "retry"),
         (doubt("insufficient balance", "repair", facts=facts("NONE")), "retry"),
         (doubt("insufficient balance", "repair", facts=facts("NONE"), plan="disabled"), "verify"),
+        (doubt("insufficient balance", "repair", facts=facts("NONE", told="SUCCESS")), "debit_or_recover"),
+        (doubt(PAID_UNDEBITED, "repair", facts=facts("NONE", told="SUCCESS")), "debit_or_recover"),
+        (doubt(PAID_UNDEBITED, "repair", facts=facts("POSTED", told="SUCCESS")), "retry"),
         (doubt("row changed after money moved", "repair"), "verify"),
         (doubt("claim_refuted", "repair", facts=facts("NONE")), "verify"),
         (doubt("claim_refuted: bank", "wait", facts=facts(told="UNKNOWN")), "ask_bank"),
