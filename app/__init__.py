@@ -35,6 +35,7 @@ from app.executions import (
     anomaly_views,
     attempt_record,
     bulk_course,
+    bulk_tending,
     bulk_views,
     exception_views,
     holding_back,
@@ -46,6 +47,7 @@ from app.executions import (
     verifications,
 )
 from app.executions import views as execution_views
+from app.executions.bulk_tending import BulkTender
 from app.executions.scheduler import Scheduler
 from app.extensions import csrf, db, limiter, migrate
 from app.forms import NUMBER_DIGITS
@@ -107,8 +109,8 @@ HANDLERS: Final[dict[type[Message], tuple[Handler, ...]]] = {
     AnomaliesReported: (collecting.record_anomalies, tripping.report_came),
     CollectFinished: (collecting.record_finished,),
     StepRecorded: (attempt_record.record_step,),
-    FactsRead: (verifications.record_facts, bulk_course.record_verified),
-    RepairFinished: (results.record_result, tripping.result_came),
+    FactsRead: (verifications.record_facts, bulk_course.record_verified, bulk_tending.result_came),
+    RepairFinished: (results.record_result, tripping.result_came, bulk_tending.result_came),
     Rejected: (local_stops.note_refusal, commands.reject),
     Cancelled: (commands.cancelled,),
 }
@@ -237,8 +239,10 @@ def _bind_extensions(app: Flask) -> None:
 def _bind_runtime(app: Flask, settings: Settings, clock: Clock) -> None:
     sender = AppriseSender()
     courier = Courier(app, sender)
-    runtime = Runtime(app, settings, clock, HANDLERS, (Scheduler(app), courier))
+    bulk_tender = BulkTender(app)
+    runtime = Runtime(app, settings, clock, HANDLERS, (Scheduler(app), bulk_tender, courier))
     app.extensions["alert_sender"] = sender
+    app.extensions["bulk_tender"] = bulk_tender
     app.extensions["courier"] = courier
     app.extensions["runtime"] = runtime
     app.extensions["dispatcher"] = runtime.dispatcher

@@ -116,10 +116,11 @@ def pause(
 ) -> BulkRepair:
     """Begin no further trade; what is under way ends by itself.
 
-    Raises NotFoundError('bulk'), InvalidError for the reason, ConflictError('bulk_state').
+    Raises NotFoundError('bulk'), InvalidError for the reason, ConflictError('bulk_state'), and
+    ConflictError('bulk_all_begun') where nothing is left that could be held back.
     """
     reason = required_reason(reason)
-    bulk = _in_state(session, bulk_id, group_ids, ("running",))
+    bulk = _with_pending(_in_state(session, bulk_id, group_ids, ("running",)))
     change(session, bulk, "paused", actor, reason, now, code=BY_PERSON, detail=reason)
     return bulk
 
@@ -129,7 +130,7 @@ def resume(
 ) -> BulkRepair:
     """Go on with the stage: what ended otherwise is left to its own course, another trade takes its place.
 
-    From now on it goes on in the name of whoever resumed it. Raises as pause.
+    From now on it goes on in the name of whoever resumed it. Raises as pause, but for bulk_all_begun.
     """
     reason = required_reason(reason)
     bulk = _in_state(session, bulk_id, group_ids, ("paused",))
@@ -145,7 +146,7 @@ def stop(
 ) -> BulkRepair:
     """End it: no further trade begins, what is under way ends by itself. Raises as pause."""
     reason = required_reason(reason)
-    bulk = _in_state(session, bulk_id, group_ids, ("running", "paused"))
+    bulk = _with_pending(_in_state(session, bulk_id, group_ids, ("running", "paused")))
     change(session, bulk, "stopped", actor, reason, now, code=BY_PERSON, detail=reason)
     return bulk
 
@@ -157,4 +158,10 @@ def _in_state(session: WorkSession, bulk_id: int, group_ids: GroupIds, states: t
         raise NotFoundError("bulk")
     if bulk.state not in states:
         raise ConflictError("bulk_state", state=bulk.state)
+    return bulk
+
+
+def _with_pending(bulk: BulkRepair) -> BulkRepair:
+    if not bulk.pending:
+        raise ConflictError("bulk_all_begun")
     return bulk

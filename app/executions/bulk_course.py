@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from agent.answers import FactsRead
 from app.agents import commands
@@ -40,8 +40,10 @@ from app.plans.queries import plans_of
 from app.unit_of_work import WorkSession
 from app.users.models import User
 
-WINDOW: Final = 500
-"""How many trades of the last stage are under way at a time."""
+WINDOW: Final = 20
+"""How many trades of the last stage are under way at a time: so few go on by themselves once it is paused."""
+CONSIDERED: Final = 500
+"""So many trades are looked at in one unit of work, where most of them cannot be attempted."""
 ASK_AGAIN_AFTER: Final = timedelta(seconds=30)
 VERIFY_LIMIT: Final = timedelta(minutes=30)
 """A trade that could not be verified for so long after its repair does not count as one that ended well."""
@@ -60,6 +62,20 @@ NOT_YET: Final = ("wait", "error")
 def live_ids(session: ReadSession) -> list[int]:
     """Return the bulk repairs that run or have something under way; a read that needs no lock."""
     return list(session.scalars(select(BulkRepair.id).where(IS_LIVE_BULK).order_by(BulkRepair.id)))
+
+
+def ended_ids(session: ReadSession) -> list[int]:
+    """Return those of which a trade has ended, or was verified one way or the other, since they were tended;
+    a read that needs no lock.
+    """
+    live = live_ids(session)
+    if not live:
+        return []
+    has_ended = and_(BulkItem.state == "repairing", Attempt.outcome.is_not(None))
+    was_verified = and_(BulkItem.state == "verifying", BulkItem.verified.not_in(("", *NOT_YET)))
+    found = select(BulkItem.bulk_id).outerjoin(Attempt, Attempt.id == BulkItem.attempt_id)
+    found = found.where(BulkItem.bulk_id.in_(live), BulkItem.state.in_(UNDER_WAY), has_ended | was_verified)
+    return sorted(session.scalars(found.distinct()))
 
 
 def tend(session: WorkSession, bulk_id: int, now: datetime) -> None:
@@ -192,7 +208,7 @@ def _go_on(session: WorkSession, bulk: BulkRepair, now: datetime) -> None:
     else:
         room = WINDOW - bulk.under_way
     considered = 0
-    while room > 0 and considered < WINDOW and bulk.state == "running":
+    while room > 0 and considered < CONSIDERED and bulk.state == "running":
         items = _pending(session, bulk, room)
         if not items:
             return

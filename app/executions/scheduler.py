@@ -16,7 +16,16 @@ from flask import Flask, current_app
 from app.agents import overdue, stops
 from app.anomalies import collection_course
 from app.clock import current_time
-from app.executions import bulk_course, limits, order_course, retention, ticking, times_ahead, unknown
+from app.executions import (
+    bulk_course,
+    bulk_tending,
+    limits,
+    order_course,
+    retention,
+    ticking,
+    times_ahead,
+    unknown,
+)
 from app.extensions import db
 from app.plans import ticks
 from app.unit_of_work import unit_of_work
@@ -177,18 +186,8 @@ def _next_page(page: ticking.TickPage, now: datetime) -> ticking.TickPage:
 
 
 def tend_bulk_repairs(now: datetime) -> None:
-    """Carry bulk repairs on: take up what ended, begin what may begin."""
-    for bulk_id in bulk_course.live_ids(db.session):
-        try:
-            _tend_bulk_repair(bulk_id, now)
-        except Exception:
-            # The scheduler-job edge once more: one that fails must not hold up the others.
-            log.exception("the bulk repair %d failed", bulk_id)
-
-
-def _tend_bulk_repair(bulk_id: int, now: datetime) -> None:
-    with unit_of_work() as session:
-        bulk_course.tend(session, bulk_id, now)
+    """Carry bulk repairs on: take up what ended, begin what may begin. Results wake bulk_tending besides."""
+    bulk_tending.tend_each(bulk_course.live_ids(db.session), now)
 
 
 def resume_clicked(now: datetime) -> None:

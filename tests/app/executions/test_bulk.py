@@ -149,6 +149,34 @@ def test_the_last_stage_keeps_no_more_than_a_window_under_way(
     assert (one.under_way, len(live(session, "Repair"))) == (4, 4)
 
 
+def test_a_failure_in_the_last_stage_pauses_it_while_most_of_it_has_not_begun(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 100)
+    for _stage in (1, 2):
+        go_through_a_stage(session, agent, one)
+    assert (one.stage, one.under_way, one.pending) == (3, 20, 69)
+    end_repairs(session, agent, "failed", count=1)
+    tend(session, one)
+    end_repairs(session, agent)
+    tend(session, one)
+    assert (one.state, one.pause_code, counts(one)) == ("paused", "failed", (69, 0, 30, 1, 0))
+
+
+def test_many_that_cannot_be_attempted_do_not_hold_up_the_others(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 100)
+    for _stage in (1, 2):
+        go_through_a_stage(session, agent, one)
+    waiting = select(Anomaly).where(Anomaly.state == "open").order_by(Anomaly.id).limit(50)
+    for anomaly in session.scalars(waiting).unique():
+        anomaly.state = "healed"
+    end_repairs(session, agent)
+    tend(session, one)
+    assert counts(one) == (0, 19, 31, 0, 50)
+
+
 def test_a_few_trades_end_in_an_earlier_stage(
     session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
 ) -> None:
@@ -422,6 +450,20 @@ def test_a_paused_one_begins_nothing_and_takes_up_what_ends(
     assert (live(session, "Repair"), counts(one)) == ([], (4, 0, 1, 0, 0))
     bulk.resume(session, one.id, reason="继续", actor=PERSON, group_ids=None, now=NOW)
     assert len(live(session, "Repair")) == 4
+
+
+def test_where_all_have_begun_nothing_is_left_to_pause_or_stop(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 4)
+    go_through_a_stage(session, agent, one)
+    assert counts(one) == (0, 3, 1, 0, 0)
+    for act in (bulk.pause, bulk.stop):
+        with pytest.raises(ConflictError) as refused:
+            act(session, one.id, reason="x", actor=PERSON, group_ids=None, now=NOW)
+        assert refused.value.code == "bulk_all_begun"
+    go_through_a_stage(session, agent, one)
+    assert one.state == "finished"
 
 
 def test_a_stopped_one_never_begins_anything_again(
