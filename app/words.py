@@ -60,6 +60,7 @@ LOOKS: Mapping[str, Mapping[str, Look]] = {
         "repairing": Look("blue", "loader-2", _("修复中")),
         "verifying": Look("blue", "eye-check", _("核实中")),
         "done": Look("green", "check", _("已修好")),
+        "waiting": Look("amber", "clock", _("等待银行")),
         "failed": Look("red", "x", _("没有修好")),
         "skipped": Look("grey", "arrow-narrow-right", _("已跳过")),
     },

@@ -31,7 +31,7 @@ from app.executions.bulk_states import change, lock, write_down
 from app.executions.models import Attempt
 from app.executions.order_guard import CODES as HELD_CODES
 from app.executions.order_guard import find_holds
-from app.executions.order_people import may_order
+from app.executions.order_people import ROLE, may_order
 from app.executions.service import Order, refusal, start_attempts
 from app.guards.verdicts import beyond
 from app.keyset import ReadSession
@@ -88,8 +88,8 @@ def tend(session: WorkSession, bulk_id: int, now: datetime) -> None:
     if bulk.state == "running" and failed and bulk.pending:
         worst = failed[0]
         _pause(session, bulk, worst.outcome, now, detail=worst.detail, trade_no=worst.trade_no)
-    if bulk.state == "running" and bulk.pending and not _may_go_on(session, bulk):
-        _pause(session, bulk, MAY_NOT, now, told={"in_name_of": bulk.actor_name})
+    if bulk.state == "running" and bulk.pending and (cause := _why_not(session, bulk)):
+        _pause(session, bulk, MAY_NOT, now, told={"in_name_of": bulk.actor_name, "cause": cause})
     if bulk.state == "running":
         _go_on(session, bulk, now)
         _recount(session, bulk)
@@ -191,12 +191,20 @@ def _counts(command: Command, agent: Agent) -> bool:
 # ---- what begins
 
 
-def _may_go_on(session: ReadSession, bulk: BulkRepair) -> bool:
-    """Whether the person in whose name it goes on may still repair in its group; the command line may."""
+def _why_not(session: ReadSession, bulk: BulkRepair) -> str:
+    """Return why the person in whose name it goes on may no longer repair in its group: gone, disabled, role,
+    group; '' where they may, as the command line may.
+    """
     if bulk.actor_id is None:
-        return True
+        return ""
     person = session.get(User, bulk.actor_id)
-    return person is not None and may_order(person, bulk.group_id)
+    if person is None:
+        return "gone"
+    if may_order(person, bulk.group_id):
+        return ""
+    if not person.is_enabled:
+        return "disabled"
+    return "group" if person.may(ROLE) else "role"
 
 
 def _go_on(session: WorkSession, bulk: BulkRepair, now: datetime) -> None:

@@ -24,6 +24,10 @@ from app.users.models import SystemGroup
 
 BULK_STATES: Final = ("running", "paused", "finished", "stopped")
 ITEM_STATES: Final = ("pending", "repairing", "verifying", "done", "failed", "skipped")
+SHOWN_STATES: Final = ("pending", "repairing", "verifying", "done", "waiting", "failed", "skipped")
+"""As people are shown them: what failed as it waits for the bank has not gone wrong."""
+AWAITED: Final = ("wait", "unknown")
+"""The outcomes after which a trade waits, and is asked about by itself."""
 UNDER_WAY: Final = ("repairing", "verifying")
 """An item that has begun and not ended."""
 FIRST_STAGE: Final = 1
@@ -116,3 +120,8 @@ class BulkItem(Base):
 
     bulk: Mapped[BulkRepair] = relationship()
     anomaly: Mapped[Anomaly] = relationship()
+
+    @property
+    def shown_state(self) -> str:
+        """Its state as it is shown, one of SHOWN_STATES."""
+        return "waiting" if self.state == "failed" and self.outcome in AWAITED else self.state

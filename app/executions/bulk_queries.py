@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, case, func, select, text
 
+from app.anomalies.models import Anomaly
 from app.anomalies.service import GroupIds
 from app.audit.models import AuditEntry
-from app.executions.bulk_models import IS_LIVE_BULK, BulkItem, BulkRepair
+from app.executions.bulk_models import AWAITED, IS_LIVE_BULK, BulkItem, BulkRepair
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 
 NEWEST_FIRST: Final = Order(BulkRepair.id, BulkRepair.id)
@@ -16,6 +17,8 @@ IN_THEIR_ORDER: Final = Order(BulkItem.id, BulkItem.id, is_descending=False)
 ITEMS_SHOWN: Final = 25
 HISTORY_SHOWN: Final = 30
 HALTED: Final = ("paused", "stopped")
+_IS_AWAITED: Final = and_(BulkItem.state == "failed", BulkItem.outcome.in_(AWAITED))
+_shown_state: Final = case((_IS_AWAITED, "waiting"), else_=BulkItem.state)
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,20 @@ def count_bulks(session: ReadSession, wanted: BulkFilter) -> CappedCount:
 
 
 def count_live(session: ReadSession, group_ids: GroupIds) -> int:
-    """Count those that run or have something under way."""
-    live = select(func.count()).select_from(BulkRepair).where(IS_LIVE_BULK)
+    """Count those that run, or were stopped and have something under way; the paused are not among them."""
+    return _count(session, group_ids, and_(IS_LIVE_BULK, BulkRepair.state != "paused"))
+
+
+def count_paused(session: ReadSession, group_ids: GroupIds) -> int:
+    """Count those that wait for a person to go on."""
+    return _count(session, group_ids, BulkRepair.state == "paused")
+
+
+def _count(session: ReadSession, group_ids: GroupIds, condition: ColumnElement[bool]) -> int:
+    found = select(func.count()).select_from(BulkRepair).where(condition)
     if group_ids is not None:
-        live = live.where(BulkRepair.group_id.in_(list(group_ids)))
-    return session.execute(live).scalar_one()
+        found = found.where(BulkRepair.group_id.in_(list(group_ids)))
+    return session.execute(found).scalar_one()
 
 
 def _conditions(wanted: BulkFilter) -> list[ColumnElement[bool]]:
@@ -56,28 +68,54 @@ def _conditions(wanted: BulkFilter) -> list[ColumnElement[bool]]:
 def list_items(
     session: ReadSession, bulk_id: int, state: str, after: str | None, before: str | None
 ) -> Page[BulkItem]:
-    """Return a page of a bulk repair's trades, in the order they are repaired; ``state`` '' for all.
+    """Return a page of a bulk repair's trades, in the order they are repaired; ``state`` one of SHOWN_STATES,
+    '' for all.
 
     Raises InvalidError('cursor').
     """
     filters: list[ColumnElement[bool]] = [BulkItem.bulk_id == bulk_id]
     if state:
-        filters.append(BulkItem.state == state)
+        filters.append(_shown_state == state)
     cut = Cut(after=after, before=before, size=ITEMS_SHOWN)
     return page_of(session, BulkItem, filters, IN_THEIR_ORDER, cut)
 
 
+def trades_of(session: ReadSession, items: Sequence[BulkItem]) -> dict[int, Anomaly]:
+    """Return what these are repairs of, by the anomaly's id; one query."""
+    found = select(Anomaly).where(Anomaly.id.in_([item.anomaly_id for item in items]))
+    return {one.id: one for one in session.scalars(found).unique()}
+
+
 def stage_counts(session: ReadSession, bulk_id: int) -> dict[int, dict[str, int]]:
-    """Return how many trades of each stage are in each state."""
+    """Return how many trades of each stage are in each of SHOWN_STATES; stage 0: in none yet, or skipped."""
     counted = session.execute(
-        select(BulkItem.stage, BulkItem.state, func.count())
-        .where(BulkItem.bulk_id == bulk_id, BulkItem.stage.is_not(None))
-        .group_by(BulkItem.stage, BulkItem.state)
+        select(func.coalesce(BulkItem.stage, 0), _shown_state.label("shown"), func.count())
+        .where(BulkItem.bulk_id == bulk_id)
+        .group_by(BulkItem.stage, text("shown"))
     )
     found: dict[int, dict[str, int]] = {}
     for stage, state, count in counted:
-        found.setdefault(stage or 0, {})[state] = count
+        found.setdefault(stage, {})[state] = count
     return found
+
+
+def waiting_counts(session: ReadSession, bulks: Sequence[BulkRepair]) -> dict[int, int]:
+    """Return how many of what failed of each of these only waits for the bank, by its id; one query."""
+    failed = [one.id for one in bulks if one.failed]
+    if not failed:
+        return {}
+    counted = select(BulkItem.bulk_id, func.count()).where(BulkItem.bulk_id.in_(failed), _IS_AWAITED)
+    return {row[0]: row[1] for row in session.execute(counted.group_by(BulkItem.bulk_id))}
+
+
+def name_of_starter(session: ReadSession, bulk: BulkRepair) -> str:
+    """Return who began it: who resumed it goes on in another name."""
+    began = select(AuditEntry.actor_name).where(
+        AuditEntry.object_type == "bulk",
+        AuditEntry.object_id == str(bulk.id),
+        AuditEntry.action == "bulk.start",
+    )
+    return session.scalars(began.limit(1)).first() or bulk.actor_name
 
 
 def list_history(session: ReadSession, bulk_id: int) -> list[AuditEntry]:

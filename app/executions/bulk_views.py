@@ -1,6 +1,7 @@
 """Bulk repairs (批量修复): how each goes on, and pausing, resuming and stopping it."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from flask import Blueprint, request, url_for
@@ -10,10 +11,10 @@ from app import filters
 from app.audit.words import action_words
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
-from app.executions import bulk, bulk_queries
-from app.executions.bulk_models import ITEM_STATES, STAGE_SIZES, BulkRepair
+from app.executions import bulk, bulk_course, bulk_queries
+from app.executions.bulk_models import SHOWN_STATES, BulkRepair
 from app.executions.bulk_queries import BulkFilter
-from app.executions.bulk_words import halt_words, item_words
+from app.executions.bulk_words import advice_words, halt_words, history_words, item_words
 from app.extensions import db
 from app.forms import Form
 from app.i18n import translate as _
@@ -44,6 +45,8 @@ def list_bulks() -> ResponseReturnValue:
         page=page,
         count=bulk_queries.count_bulks(db.session, wanted),
         why=_whys(page.rows),
+        waiting=bulk_queries.waiting_counts(db.session, page.rows),
+        window=bulk_course.WINDOW,
         form=form,
         group_choices=group_choices(db.session, allowed),
         is_filtered=any(form.text(name) for name in FILTERS),
@@ -54,20 +57,25 @@ def list_bulks() -> ResponseReturnValue:
 def show_bulk(bulk_id: int) -> ResponseReturnValue:
     found = bulk.get_bulk(db.session, bulk_id, current_group_ids())
     form = Form(request.args)
-    state = filters.choice(form, "state", form.text("state"), ITEM_STATES)
+    state = filters.choice(form, "state", form.text("state"), SHOWN_STATES)
     items = bulk_queries.list_items(
         db.session, found.id, state, request.args.get("after"), request.args.get("before")
     )
+    stages = bulk_queries.stage_counts(db.session, found.id)
     return render_detail(
         "bulk/detail.html",
         bulk=found,
+        starter=bulk_queries.name_of_starter(db.session, found),
         why=_whys([found]),
+        advice=advice_words,
         item_why=item_words,
         items=items,
+        trades=bulk_queries.trades_of(db.session, items.rows),
         state=state,
-        item_counts=_item_counts(found),
-        stages=bulk_queries.stage_counts(db.session, found.id),
-        stage_sizes=STAGE_SIZES,
+        item_counts=_item_counts(stages),
+        stages=stages,
+        window=bulk_course.WINDOW,
+        history_why=history_words,
         action_words=action_words,
         history=bulk_queries.list_history(db.session, found.id),
     )
@@ -105,18 +113,23 @@ def act_on_bulk(bulk_id: int, action: str) -> ResponseReturnValue:
 
 
 def _dialog(form: Form, found: BulkRepair, action: str, status: int) -> ResponseReturnValue:
-    return render_dialog("bulk/action.html", status, form=form, bulk=found, action=action, why=_whys([found]))
+    return render_dialog(
+        "bulk/action.html",
+        status,
+        form=form,
+        bulk=found,
+        action=action,
+        why=_whys([found]),
+        advice=advice_words,
+    )
 
 
-def _item_counts(found: BulkRepair) -> dict[str, int]:
-    """Return how many trades each link above the list shows: those under way are one of its states each."""
-    return {
-        "": found.total,
-        "done": found.done,
-        "failed": found.failed,
-        "skipped": found.skipped,
-        "pending": found.pending,
-    }
+def _item_counts(stages: Mapping[int, Mapping[str, int]]) -> Mapping[str, int]:
+    """Return how many trades each link above the list shows: '' all, then each of SHOWN_STATES."""
+    counts: Counter[str] = Counter()
+    for of_stage in stages.values():
+        counts.update(of_stage)
+    return {"": counts.total(), **{state: counts[state] for state in SHOWN_STATES}}
 
 
 def _whys(bulks: Sequence[BulkRepair]) -> Callable[[BulkRepair], str]:

@@ -6,7 +6,7 @@ from app.audit.models import AuditEntry
 from app.errors import ConflictError
 from app.executions import bulk
 from app.executions.bulk_course import MAY_NOT, STOPPED
-from app.executions.bulk_models import BulkItem, BulkRepair
+from app.executions.bulk_models import AWAITED, BulkItem, BulkRepair
 from app.executions.models import OUTCOMES
 from app.i18n import translate as _
 from app.messages import words
@@ -14,6 +14,10 @@ from app.words import word
 
 BY_STOP: Final = ("stopped by ", "local stop of ")
 """How the detail of what a stop has cancelled begins (app.agents.standing)."""
+
+
+OF_VERIFY: Final = ("not_consistent", "not_verified")
+"""What a trade came to that was repaired, and then verified."""
 
 
 def halt_words(found: BulkRepair, entry: AuditEntry | None) -> str:
@@ -26,12 +30,48 @@ def halt_words(found: BulkRepair, entry: AuditEntry | None) -> str:
     if found.pause_code == STOPPED and entry is not None and "stop_scope" in entry.detail:
         return _by_stop(entry)
     if found.pause_code == MAY_NOT:
-        return _(
-            "%(who)s 已停用，或不再可以在这个系统组别修复；另一个人可以以自己的名义继续", who=found.actor_name
-        )
-    if found.pause_code == "cancelled" and found.pause_detail.removeprefix("cancelled: ").startswith(BY_STOP):
+        return _may_not(found.actor_name, "" if entry is None else entry.detail.get("cause", ""))
+    return _of_trade(found.pause_code, found.pause_detail, found.group.sys_code)
+
+
+def advice_words(found: BulkRepair) -> str:
+    """Return what a click on 继续 does for a paused one."""
+    if found.pause_code == MAY_NOT:
+        return _("由另一个人点击“继续”，之后以这个人的名义进行。")
+    if found.pause_code in AWAITED:
+        return _("“继续”：等待银行的一笔会自动核实，不再占用这一批；接着修复下一笔。")
+    if found.pause_code in OUTCOMES or found.pause_code in OF_VERIFY:
+        return _("“继续”：没有修好的一笔由它自己的修复处理，接着修复下一笔。")
+    return _("“继续”：接着修复没有开始的交易。")
+
+
+def history_words(entry: AuditEntry) -> str:
+    """Return why something happened to a bulk repair, beside who did it and their reason; '' for nothing."""
+    code, name = entry.detail.get("code", ""), entry.detail.get("in_name_of", "")
+    if entry.action == "bulk.resume":
+        return _("此前以 %(who)s 的名义进行", who=name) if name else ""
+    if entry.action != "bulk.pause" or code == bulk.BY_PERSON:
+        return ""
+    if code == STOPPED and "stop_scope" in entry.detail:
+        return _by_stop(entry)
+    if code == MAY_NOT:
+        return _may_not(name, entry.detail.get("cause", ""))
+    return _of_trade(code, entry.reason, entry.sys_code or "")
+
+
+def _of_trade(code: str, detail: str, sys_code: str) -> str:
+    if code == "cancelled" and detail.removeprefix("cancelled: ").startswith(BY_STOP):
         return _("紧急停止取消了这一笔")
-    return _cause(found.pause_code, found.group.sys_code)
+    return _cause(code, sys_code)
+
+
+def _may_not(who: str, cause: str) -> str:
+    return {
+        "gone": _("%(who)s 的账号已不存在", who=who),
+        "disabled": _("%(who)s 已停用", who=who),
+        "role": _("%(who)s 不再有修复的权限", who=who),
+        "group": _("%(who)s 不再能操作这个系统组别", who=who),
+    }.get(cause) or _("%(who)s 不再可以在这个系统组别修复", who=who)
 
 
 def item_words(item: BulkItem, sys_code: str) -> str:

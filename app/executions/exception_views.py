@@ -14,6 +14,7 @@ from app.errors import ConflictError, InvalidError, PiculusError
 from app.executions import (
     anomaly_filters,
     bulk,
+    bulk_course,
     bulk_queries,
     exceptions,
     human_queue,
@@ -80,6 +81,7 @@ def list_exceptions() -> ResponseReturnValue:
         doubts=doubts,
         holds={} if is_queue else find_holds(db.session, page.rows, by_person=True),
         live_bulks=bulk_queries.count_live(db.session, allowed),
+        paused_bulks=bulk_queries.count_paused(db.session, allowed),
         waiting_orders=count_waiting(db.session, allowed),
         form=form,
         tab=tab,
@@ -182,6 +184,7 @@ def _preview(form: Form, status: int, *, until: int) -> ResponseReturnValue:
         foreseen=foreseen,
         until=until,
         click_limit=bulk.LIMIT,
+        window=bulk_course.WINDOW,
         filters=FILTERS,
         skip_words=_skip_words,
         offers=offer_counts(db.session, sorted(group_ids), current_time()),

@@ -504,9 +504,12 @@ def test_what_a_person_does_wants_a_reason_and_the_group_and_is_audited(
     assert {entry.sys_code for entry in entries} == {"PBAP"}
 
 
-@pytest.mark.parametrize("change", ["disabled", "viewer", "of no group", "gone"])
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [("disabled", "disabled"), ("viewer", "role"), ("of no group", "group"), ("gone", "gone")],
+)
 def test_whose_person_may_repair_no_longer_it_pauses_and_another_goes_on_in_their_own_name(
-    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, change: str
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, change: str, cause: str
 ) -> None:
     one = begin(session, group, 5)
     person = session.get_one(User, PERSON.id)
@@ -520,6 +523,8 @@ def test_whose_person_may_repair_no_longer_it_pauses_and_another_goes_on_in_thei
         session.delete(person)
     go_through_a_stage(session, agent, one)
     assert (one.state, one.pause_code, counts(one)) == ("paused", "person_may_not", (4, 0, 1, 0, 0))
+    paused = session.scalars(select(AuditEntry).where(AuditEntry.action == "bulk.pause")).one()
+    assert (paused.detail["in_name_of"], paused.detail["cause"]) == ("li.na", cause)
     bulk.resume(session, one.id, reason="on with it", actor=PERSON, group_ids=None, now=NOW)
     assert (one.state, one.pause_code, live(session, "Repair")) == ("paused", "person_may_not", [])
     wang = Actor(8, "wang.qiang")

@@ -18,7 +18,7 @@ from app.extensions import db
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup, User
 from tests.app.visitor import Visitor, visitor_of
-from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan, make_user
+from tests.factories import FIXER, NOW, PERSON, make_agent, make_anomaly, make_group, make_plan, make_user
 
 TABLE = "bulk-table"
 PAGE = "/exceptions/bulk"
@@ -211,6 +211,26 @@ def test_exceptions_tell_of_those_that_run(operator: Visitor, group: SystemGroup
     assert "批量修复 1 个" in operator.get("/exceptions").text
 
 
+def test_exceptions_and_home_tell_of_those_that_are_paused(
+    app: Flask, operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group)
+    operator.post(f"{PAGE}/{identity}/pause", {"reason": "先看一看"})
+    text = operator.get("/exceptions").text
+    assert 'class="state amber" href="/exceptions/bulk?state=paused"' in text
+    assert "已暂停的批量 1 个" in text
+    assert "批量修复 1 个" not in text
+    urgent = operator.get("/home/urgent").text
+    assert re.search(
+        r'href="/exceptions/bulk\?state=paused"><span>[^<]+</span><span class="tag amber num">1<', urgent
+    )
+    with unit_of_work() as session:
+        make_group(session, "PBMS")
+    stranger = visitor_of(app, "zhao.liu", "operator", groups=["PBMS"])
+    assert "已暂停的批量 1 个" not in stranger.get("/exceptions").text
+    assert 'amber num">1<' not in stranger.get("/home/urgent").text
+
+
 def test_a_drawer_asks_again_for_what_it_shows(operator: Visitor, group: SystemGroup) -> None:
     identity = plant(group)
     for query in ("", "?state=pending"):
@@ -221,20 +241,124 @@ def test_a_drawer_asks_again_for_what_it_shows(operator: Visitor, group: SystemG
         assert operator.get(again.group(1), target="drawer").status_code == 200
 
 
-def test_whose_person_may_repair_no_longer_says_so_and_another_goes_on(
+@pytest.mark.parametrize(
+    ("change", "words", "english"),
+    [
+        ({"is_enabled": False}, "已暂停：li.na 已停用", "Paused: li.na is disabled"),
+        (
+            {"sees_all_groups": False},
+            "已暂停：li.na 不再能操作这个系统组别",
+            "Paused: li.na can no longer act in this group",
+        ),
+        ({"role": "viewer"}, "已暂停：li.na 不再有修复的权限", "Paused: li.na may no longer repair"),
+    ],
+)
+def test_whose_person_may_repair_no_longer_says_why_and_another_goes_on(
+    app: Flask, operator: Visitor, group: SystemGroup, change: dict[str, object], words: str, english: str
+) -> None:
+    identity = plant(group)
+    with unit_of_work() as session:
+        person = session.get_one(User, PERSON.id)
+        for name, value in change.items():
+            setattr(person, name, value)
+        bulk_course.tend(session, identity, NOW)
+    shown, dialog = operator.get(f"{PAGE}/{identity}").text, operator.get(f"{PAGE}/{identity}/resume").text
+    assert words in shown
+    assert words.removeprefix("已暂停：") in operator.get(PAGE).text
+    for text in (shown, dialog):
+        assert "由另一个人点击“继续”，之后以这个人的名义进行" in text
+        assert "没有修好的一笔" not in text
+    assert "以您的名义" in dialog
+    auditor = visitor_of(app, "auditor", "operator", groups=["PBAP"])
+    auditor.post("/locale", {"locale": "en"})
+    assert english in auditor.get(f"{PAGE}/{identity}").text
+    assert "in your name" in auditor.get(f"{PAGE}/{identity}/resume").text
+    answer = auditor.post(f"{PAGE}/{identity}/resume", {"reason": "接手"}, target="dialog")
+    assert (answer.status_code, stored(identity).state) == (204, "running")
+    assert stored(identity).actor_name == "auditor"
+
+
+def test_its_history_keeps_why_it_was_paused_and_who_began_it(
     app: Flask, operator: Visitor, group: SystemGroup
 ) -> None:
     identity = plant(group)
     with unit_of_work() as session:
         session.get_one(User, PERSON.id).is_enabled = False
         bulk_course.tend(session, identity, NOW)
-    for url in (PAGE, f"{PAGE}/{identity}", f"{PAGE}/{identity}/resume"):
-        assert "li.na 已停用，或不再可以在这个系统组别修复" in operator.get(url).text
-    assert "以您的名义" in operator.get(f"{PAGE}/{identity}/resume").text
-    english = visitor_of(app, "auditor", "operator", groups=["PBAP"])
-    english.post("/locale", {"locale": "en"})
-    assert "li.na is disabled or may no longer repair in this group" in english.get(f"{PAGE}/{identity}").text
-    assert "in your name" in english.get(f"{PAGE}/{identity}/resume").text
-    answer = english.post(f"{PAGE}/{identity}/resume", {"reason": "接手"}, target="dialog")
-    assert (answer.status_code, stored(identity).state) == (204, "running")
-    assert stored(identity).actor_name == "auditor"
+    wang = visitor_of(app, "wang.qiang", "operator", groups=["PBAP"])
+    wang.post(f"{PAGE}/{identity}/resume", {"reason": "接手"})
+    with unit_of_work() as session:
+        one = session.get_one(BulkRepair, identity)
+        change(session, one, "paused", SYSTEM, "", NOW, code="needs_human", detail="insufficient balance")
+    wang.post(f"{PAGE}/{identity}/resume", {"reason": "核查完毕"})
+    text = wang.get(f"{PAGE}/{identity}").text
+    head, history = text.split("drawer-head")[1].split("drawer-body")[0], text.split('class="timeline"')[1]
+    assert "<span>li.na</span>" in head
+    assert "wang.qiang" not in head
+    for words in ("li.na 已停用", "此前以 li.na 的名义进行", ">待人工<"):
+        assert words in history
+    assert "以其名义" in text
+
+
+def test_each_trade_tells_its_fixer_and_its_amount(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    row = operator.get(f"{PAGE}/{identity}").text.split('id="item-')[1]
+    assert f'title="{FIXER}"' in row
+    assert "¥100.00" in row
+
+
+def test_what_waits_for_the_bank_is_not_told_as_gone_wrong(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    with unit_of_work() as session:
+        items = session.scalars(db.select(BulkItem).order_by(BulkItem.id)).all()
+        for item, outcome in zip(items, ("wait", "unknown", "failed"), strict=True):
+            item.state, item.stage, item.outcome = "failed", 1, outcome
+        bulk_course.tend(session, identity, NOW)
+    text = operator.get(f"{PAGE}/{identity}").text
+    for words in ("已结束，有 1 笔没有修好", "等待银行 2", "没有修好 1", "等待银行 <span"):
+        assert words in text
+    shown = operator.get(f"{PAGE}/{identity}?state=waiting").text
+    assert shown.count('id="item-') == 2
+    assert "没有修好</span>" not in shown.split('id="item-', 1)[1]
+    listed_row = operator.get(PAGE, target=TABLE).text
+    assert '<b class="red">1</b> <small class="amber">等待银行 2</small>' in listed_row
+
+
+def test_trades_under_way_can_be_looked_at_alone(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    text = operator.get(f"{PAGE}/{identity}").text
+    assert f'href="{PAGE}/{identity}?state=repairing"' in text
+    assert operator.get(f"{PAGE}/{identity}?state=repairing").text.count('id="item-') == 1
+
+
+def test_no_stage_is_told_as_going_on_after_the_end(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    assert 'class="here"' in operator.get(f"{PAGE}/{identity}").text
+    operator.post(f"{PAGE}/{identity}/stop", {"reason": "范围选错了"})
+    text = operator.get(f"{PAGE}/{identity}").text
+    assert 'class="here"' not in text
+    assert "aria-current" not in text.split("bulk-stages")[1].split("</ol>")[0]
+
+
+def test_where_all_have_begun_no_pause_is_offered_and_none_is_told(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group)
+    with unit_of_work() as session:
+        for item in session.scalars(db.select(BulkItem).where(BulkItem.state == "pending")):
+            item.state, item.stage = "verifying", 1
+        bulk_course.tend(session, identity, NOW)
+    text = operator.get(f"{PAGE}/{identity}").text
+    assert "全部交易已经开始" in text
+    assert f"{PAGE}/{identity}/pause" not in text
+    answer = operator.post(f"{PAGE}/{identity}/pause", {"reason": "先看一看"}, target="dialog")
+    assert (answer.status_code, stored(identity).state) == (409, "running")
+    assert "没有可以暂停或停止的" in answer.text
+
+
+def test_a_paused_one_tells_what_is_still_under_way(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group)
+    operator.post(f"{PAGE}/{identity}/pause", {"reason": "先看一看"})
+    text = operator.get(f"{PAGE}/{identity}").text
+    assert "进行中的 1 笔会自己结束" in text
+    assert "接着修复没有开始的交易" in text
