@@ -13,7 +13,9 @@ from app.agents.queries import agent_choices
 from app.anomalies.models import Anomaly
 from app.clock import current_time
 from app.errors import InvalidError
+from app.executions.bulk_queries import count_paused
 from app.executions.models import Execution
+from app.executions.order_queries import count_waiting
 from app.extensions import db
 from app.forms import Form
 from app.guards.breakers import list_tripped
@@ -84,7 +86,12 @@ class _Parts:
             return {"open": self._open}
         if part == "latest":
             return {"attempts": latest_attempts(db.session, self._groups)}
-        return {"urgent": home.list_urgent(db.session, self._groups), "open": self._open}
+        return {
+            "urgent": home.list_urgent(db.session, self._groups),
+            "open": self._open,
+            "paused_bulks": count_paused(db.session, self._groups),
+            "waiting_orders": count_waiting(db.session, self._groups),
+        }
 
     @cached_property
     def _open(self) -> OpenFigures:
