@@ -130,8 +130,8 @@ def stops(session: ReadSession, plan: Plan) -> list[Breaker]:
 
 def refuse_standing(session: ReadSession, plan: Plan) -> None:
     """Raise ConflictError('plan_tripped') while the plan's own breaker stands: it is to be reset."""
-    if tripped_of(session, [subject_of_plan(plan)]):
-        raise ConflictError("plan_tripped", plan=plan.fixer_code)
+    for breaker in tripped_of(session, [subject_of_plan(plan)]):
+        raise ConflictError("plan_tripped", plan=plan.fixer_code, breaker_id=breaker.id)
 
 
 def list_tripped(session: ReadSession, group_ids: Collection[int] | None) -> list[Breaker]:

@@ -202,11 +202,26 @@ def delete_plan(
     session.flush()
 
 
+def in_the_way(session: ReadSession, plan: Plan) -> list[ConflictError]:
+    """Return all that keeps a plan from being deleted, or given another group or fixer: one error each."""
+    found: list[ConflictError] = []
+    for ask in (refuse_in_use, *_leave_listeners()):
+        try:
+            ask(session, plan)
+        except ConflictError as error:
+            found.append(error)
+    return found
+
+
 def _ask_to_leave(session: WorkSession, plan: Plan) -> None:
     """The plan is about to leave its group or fixer; who objects raises."""
-    listeners: tuple[PlanLeaves, ...] = current_app.extensions.get("plan_leaves", ())
-    for listener in listeners:
+    for listener in _leave_listeners():
         listener(session, plan)
+
+
+def _leave_listeners() -> tuple[PlanLeaves, ...]:
+    listeners: tuple[PlanLeaves, ...] = current_app.extensions.get("plan_leaves", ())
+    return listeners
 
 
 def due_after(plan: Plan, now: datetime) -> datetime | None:

@@ -200,8 +200,16 @@ def add_product_plans() -> ResponseReturnValue:
 
 
 def _action_dialog(form: Form, plan: Plan, action: str, status: int) -> ResponseReturnValue:
-    usage = usage_of(db.session, plan) if action == "delete" else None
-    return render_dialog("plans/action.html", status, form=form, plan=plan, action=action, usage=usage)
+    is_deleting = action == "delete"
+    return render_dialog(
+        "plans/action.html",
+        status,
+        form=form,
+        plan=plan,
+        action=action,
+        usage=usage_of(db.session, plan) if is_deleting else None,
+        obstacles=service.in_the_way(db.session, plan) if is_deleting else [],
+    )
 
 
 def _plan_dialog(
@@ -215,6 +223,7 @@ def _plan_dialog(
         form=form,
         plan=plan,
         copied=copied,
+        obstacles=[] if plan is None else service.in_the_way(db.session, plan),
         told=explain(form.text("retry_cron"), zone, current_time()),
         group_choices=broadcast.group_choices(db.session, allowed),
         codes=fixer_choices(db.session, allowed),

@@ -8,6 +8,7 @@ from flask import Flask
 from app.agents.models import Command
 from app.audit.models import AuditEntry
 from app.extensions import db
+from app.guards import breakers
 from app.plans.models import Plan, PlanVersion, Tick
 from app.plans.product_setup import create_product_plans
 from app.unit_of_work import WorkSession, unit_of_work
@@ -270,6 +271,31 @@ def test_a_plan_in_use_is_not_deleted(operator: Visitor, plan_id: int) -> None:
     assert operator.post(f"/plans/{plan_id}/delete", {"reason": "不用了"}).status_code == 303
     assert [plan.id for plan in plans()] == [plan_id + 1]
     assert db.session.scalars(db.select(Command)).all() == []
+
+
+def test_a_tripped_breaker_is_said_before_anything_is_typed(operator: Visitor, plan_id: int) -> None:
+    assert "已熔断" not in operator.get(f"/plans/{plan_id}/edit").text
+    with unit_of_work() as session:
+        breakers.trip(session, breakers.subject_of_plan(stored(plan_id)), "failures", {}, NOW)
+        breaker_id = breakers.list_tripped(session, None)[0].id
+        make_anomaly(session, stored(plan_id).group, state="repairing", attempts=1)
+    dialog = operator.get(f"/plans/{plan_id}/delete").text
+    assert ("方案已熔断，不能删除" in dialog, 'name="reason"' in dialog) == (True, False)
+    form = operator.get(f"/plans/{plan_id}/edit").text
+    assert "方案已熔断，现在不能改换系统组别或修复代号" in form
+    assert "还有 1 笔修复没有结束，现在不能改换系统组别或修复代号" in form
+    for page in (dialog, form):
+        assert f'href="/breakers/{breaker_id}"' in page
+        assert "outcome=unended" in page
+    assert "已熔断" not in operator.get(f"/plans/{plan_id}/copy").text
+
+
+def test_a_refused_move_links_what_is_in_its_way(operator: Visitor, plan_id: int) -> None:
+    with unit_of_work() as session:
+        make_anomaly(session, stored(plan_id).group, state="repairing", attempts=1)
+    moved = {**VALUES, "fixer_code": "rechargeTimeoutFixServiceImpl", "version": "1"}
+    answer = operator.post(f"/plans/{plan_id}/edit", moved)
+    assert (answer.status_code, "outcome=unended" in answer.text) == (409, True)
 
 
 def test_deleting_says_how_many_anomalies_lose_their_plan(operator: Visitor, plan_id: int) -> None:
