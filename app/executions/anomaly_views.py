@@ -10,10 +10,10 @@ from flask.typing import ResponseReturnValue
 
 from app.anomalies import claims, queries
 from app.anomalies import service as anomaly_service
-from app.anomalies.models import ANOMALY_STATES, TERMINAL_STATES, Anomaly
+from app.anomalies.models import ANOMALY_STATES, OPEN_STATES, TERMINAL_STATES, Anomaly
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
-from app.executions import anomaly_filters, ignoring, money_orders, service
+from app.executions import anomaly_filters, human_queue, ignoring, money_orders, service
 from app.executions.anomaly_csv import csv_parts
 from app.executions.attempts import find_running
 from app.executions.case_file import CaseFile, predicted_row, read_case, select_statement
@@ -85,15 +85,18 @@ def export() -> ResponseReturnValue:
 def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
     below = Form(request.args).number("below")
     case = read_case(db.session, anomaly_id, current_group_ids(), events_below=below)
+    anomaly = case.anomaly
+    is_open = anomaly.state in OPEN_STATES and anomaly.state != "repairing"
     return render_detail(
         "anomalies/detail.html",
         case=case,
-        anomaly=case.anomaly,
-        predicted=predicted_row(case.anomaly, _("记账时分配")),
-        statement=select_statement(case.anomaly),
+        anomaly=anomaly,
+        predicted=predicted_row(anomaly, _("记账时分配")),
+        statement=select_statement(anomaly),
         prediction=find_telling(db.session, anomaly_id),
-        can_try=case.command is None and dry_run_refusal(case.anomaly) is None,
-        box=money_orders.box_of(db.session, case.anomaly),
+        can_try=case.command is None and dry_run_refusal(anomaly) is None,
+        box=money_orders.box_of(db.session, anomaly),
+        proposed=human_queue.propose_for(db.session, anomaly, case.plan).action if is_open else "",
     )
 
 

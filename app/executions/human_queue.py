@@ -16,7 +16,9 @@ from app.anomalies.queries import AnomalyFilter, conditions
 from app.executions.attempts import last_attempts
 from app.executions.case_file import allowed_actions
 from app.executions.models import Attempt, Execution
-from app.executions.order_guard import BY_ORDER, facts_of, find_holds
+from app.executions.order_guard import BY_ORDER, facts_of, find_holds, trade_of
+from app.executions.order_models import MoneyOrder
+from app.executions.order_queries import find_proposed
 from app.executions.proposals import Doubt, Proposal, head_of, propose
 from app.keyset import ReadSession
 from app.plans.models import Plan
@@ -40,7 +42,8 @@ class QueueCase:
 
     ``command`` is the trade's live command, ``claim`` the newest word that it was healed outside, ``event``
     the newest of its history, ``attempt`` its last one. ``actions`` as case_file.allowed_actions, none while
-    a command lives; ``hold`` the code why only an order of people moves it (app.executions.order_guard).
+    a command lives; ``hold`` the code why only an order of people moves it (app.executions.order_guard);
+    ``order`` the one that waits for its second person.
     """
 
     anomaly: Anomaly
@@ -54,6 +57,7 @@ class QueueCase:
     event: AnomalyEvent | None
     attempt: Attempt | None
     hold: str | None
+    order: MoneyOrder | None
     actions: tuple[str, ...]
 
     @property
@@ -65,10 +69,11 @@ class QueueCase:
 def read_cases(
     session: ReadSession, anomalies: Sequence[Anomaly], plans: Mapping[tuple[int, str], Plan]
 ) -> list[QueueCase]:
-    """Return the rows of a page as cases, in their order; seven queries at most, however many they are."""
+    """Return the rows of a page as cases, in their order; eight queries at most, however many they are."""
     ids = [anomaly.id for anomaly in anomalies]
     claims, events, attempts = last_claims(session, ids), _last_events(session, ids), _attempts(session, ids)
     commands, holds = _live_commands(session, anomalies), find_holds(session, anomalies, by_person=True)
+    orders = find_proposed(session, [trade_of(anomaly) for anomaly in anomalies])
     return [
         _case(
             anomaly,
@@ -78,9 +83,16 @@ def read_cases(
             events.get(anomaly.id),
             attempts.get(anomaly.id),
             holds.get(anomaly.id),
+            orders.get(trade_of(anomaly)),
         )
         for anomaly in anomalies
     ]
+
+
+def propose_for(session: ReadSession, anomaly: Anomaly, plan: Plan | None) -> Proposal:
+    """Return what the queue proposes for one trade, wherever else it is shown."""
+    plans = {} if plan is None else {(anomaly.group_id, anomaly.fixer_code or ""): plan}
+    return read_cases(session, [anomaly], plans)[0].proposal
 
 
 def count_reasons(session: ReadSession, wanted: AnomalyFilter) -> list[tuple[str, int]]:
@@ -100,6 +112,7 @@ def _case(
     event: AnomalyEvent | None,
     attempt: Attempt | None,
     hold: str | None,
+    order: MoneyOrder | None,
 ) -> QueueCase:
     facts, is_with_person = facts_of(anomaly), anomaly.state == "needs_human"
     plan_state = "none" if plan is None else plan.state
@@ -113,6 +126,7 @@ def _case(
         is_verifying=command is not None,
         has_fixer=anomaly.fixer_code is not None,
         is_order_only=hold in BY_ORDER,
+        is_proposed=order is not None,
     )
     return QueueCase(
         anomaly=anomaly,
@@ -126,6 +140,7 @@ def _case(
         event=event,
         attempt=attempt,
         hold=hold,
+        order=order,
         actions=() if command is not None else allowed_actions(anomaly, plan, is_held=hold is not None),
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, select
 
+from app.executions.order_guard import Trade
 from app.executions.order_models import MoneyOrder
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 
@@ -32,6 +33,15 @@ def count_waiting(session: ReadSession, group_ids: Collection[int] | None) -> in
     """Return how many orders of the groups wait for a second person; they are few."""
     conditions = _conditions(OrderFilter(group_ids, "proposed"))
     return session.execute(select(func.count()).select_from(MoneyOrder).where(*conditions)).scalar_one()
+
+
+def find_proposed(session: ReadSession, trades: Collection[Trade]) -> dict[Trade, MoneyOrder]:
+    """Return the orders that wait for a second person, by their trade among ``trades``; one query."""
+    orders = select(MoneyOrder).where(
+        MoneyOrder.state == "proposed", MoneyOrder.trade_no.in_([trade_no for _, trade_no in trades])
+    )
+    found = {(order.group_id, order.trade_no): order for order in session.scalars(orders)}
+    return {trade: found[trade] for trade in trades if trade in found}
 
 
 def _conditions(wanted: OrderFilter) -> list[ColumnElement[bool]]:

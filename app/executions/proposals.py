@@ -14,6 +14,7 @@ from app.anomalies.undebited import INSUFFICIENT, PAID_UNDEBITED, is_paid_undebi
 
 Action = Literal[
     "verifying",
+    "second_person",
     "correct_row",
     "correct_and_verify",
     "make_plan",
@@ -29,7 +30,8 @@ Action = Literal[
     "recover",
     "ignore",
 ]
-"""再付 or 冲正 is one proposal: which of them is right, only the person knows. pay_again: there is no
+"""second_person: an order waits for its confirmation, and nothing else is done meanwhile.
+再付 or 冲正 is one proposal: which of them is right, only the person knows. pay_again: there is no
 冲正. check_bank: there is neither, and no verification changes that; the bank is asked by hand.
 debit_or_recover: the bank has paid and the balance does not cover the debit. recover: more than one number
 succeeded, and the bank's records will say so for ever."""
@@ -65,7 +67,8 @@ class Doubt:
 
     ``reason`` is the anomaly's, ``outcome`` its newest decision; ``facts`` None where none could be read.
     ``plan``: normal, disabled, none. ``is_with_person``: not merely without a plan in force.
-    ``is_order_only``: nothing but an order of people may pay it.
+    ``is_order_only``: nothing but an order of people may pay it. ``is_proposed``: such an order waits for its
+    second person.
     """
 
     reason: str
@@ -77,6 +80,7 @@ class Doubt:
     is_verifying: bool = False
     has_fixer: bool = True
     is_order_only: bool = False
+    is_proposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ def propose(doubt: Doubt) -> Proposal:
         if facts is None
         else _without_plan(doubt) or _by_facts(doubt, facts) or _by_reason(doubt)
     )
+    if doubt.is_proposed:
+        action = "second_person"
     if doubt.is_verifying:
         action = "verifying"
     return Proposal(action, () if facts is None else tuple(_evidence(facts)))

@@ -13,12 +13,21 @@ from agent.facts import BankFact, BankState, RequestFact
 from app.audit.models import AuditEntry
 from app.doubts import NEXT_STEPS
 from app.executions.order_models import MoneyOrder
+from app.executions.order_queries import find_proposed
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup, User
-from tests.app.executions.unpaid import change, make_world, plant, read_anomaly, read_order, unpaid_facts
+from tests.app.executions.unpaid import (
+    change,
+    make_unpaid,
+    make_world,
+    plant,
+    read_anomaly,
+    read_order,
+    unpaid_facts,
+)
 from tests.app.visitor import Visitor, make_person, visitor_of
-from tests.factories import NOW
+from tests.factories import NOW, make_group
 
 LARGE = 250_000
 NUMBER = "TX20260301000099"
@@ -161,6 +170,76 @@ def test_facts_that_changed_are_told_before_and_after(
     assert (answer.status_code, read_order(order_id).state) == (303, "expired")
 
 
+def queue_row(visitor: Visitor, anomaly_id: int) -> str:
+    """The row of the trade in the queue."""
+    text = visitor.get("/exceptions?tab=human").text
+    found = re.search(rf'<tr id="exception-{anomaly_id}".*?</tr>', text, re.DOTALL)
+    assert found
+    return found.group()
+
+
+def test_the_queue_shows_an_order_that_waits_and_its_second_person_confirms_there(
+    app: Flask, li_na: Visitor, wang: Visitor, group: SystemGroup
+) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    assert "再付或冲正</b>" in queue_row(wang, anomaly_id)
+    url = f"/exceptions/orders/{propose(li_na, anomaly_id)}"
+    mine, theirs = queue_row(li_na, anomaly_id), queue_row(wang, anomaly_id)
+    for row in (mine, theirs):
+        assert "li.na 提交了再付" in row
+        assert "待复核</b>" in row
+        assert "再付或冲正</b>" not in row
+        assert f'href="/anomalies/{anomaly_id}" hx-get' not in row.split("queue-actions")[1]
+    assert f"{url}/withdraw" in mine
+    assert f"{url}/confirm" not in mine
+    assert f"{url}/confirm" in theirs
+    assert f"{url}/reject" in theirs
+    viewer = visitor_of(app, "auditor", "viewer", groups=["PBAP"])
+    assert "li.na 提交了再付" in queue_row(viewer, anomaly_id)
+    assert url not in queue_row(viewer, anomaly_id)
+
+
+def test_an_order_of_another_group_is_not_taken_for_it(li_na: Visitor, group: SystemGroup) -> None:
+    propose(li_na, plant(group, amount=LARGE, trade_no=NUMBER))
+    with unit_of_work() as session:
+        other = make_group(session, "PBMS")
+        theirs = make_unpaid(session, other, trade_no=NUMBER)
+        assert find_proposed(session, [(other.id, theirs.trade_no)]) == {}
+
+
+def primary(page: str, anomaly_id: int) -> set[str]:
+    """What the page's buttons call for most, of the anomaly's own actions."""
+    buttons = re.findall(r'<a class="button ([^"]*)" href="([^"]+)"', page)
+    return {
+        url.rsplit("/", 1)[1] for style, url in buttons if "primary" in style and f"/{anomaly_id}/" in url
+    }
+
+
+def test_the_page_advises_what_the_queue_proposes(li_na: Visitor, group: SystemGroup) -> None:
+    reason = "both legs on row, status or bank disagrees"
+    anomaly_id = plant(group, amount=LARGE, reason=reason, has_moved_money=False)
+    page = li_na.get(f"/anomalies/{anomaly_id}").text
+    assert "再付或冲正</b>" in queue_row(li_na, anomaly_id)
+    assert "选择再付（再次出款）或冲正（退回客户账户）" in page
+    assert "确认不必处理则“忽略”" not in page
+    assert primary(page, anomaly_id) == set()
+    assert f'class="button quiet danger" href="/anomalies/{anomaly_id}/ignore"' in page
+    propose(li_na, anomaly_id)
+    page = li_na.get(f"/anomalies/{anomaly_id}").text
+    assert "再付或冲正已提交：由另一个人复核或驳回" in page
+    assert "选择再付" not in page
+
+
+def test_a_page_that_offers_no_order_still_calls_for_a_look(li_na: Visitor, group: SystemGroup) -> None:
+    paid = BankFact(BankState.SUCCESS, (RequestFact(f"{NUMBER}-0", 0, "success", BankState.SUCCESS),))
+    facts = msgspec.to_builtins(unpaid_facts(NUMBER, bank=paid))
+    anomaly_id = plant(group, trade_no=NUMBER, facts=facts)
+    page = li_na.get(f"/anomalies/{anomaly_id}").text
+    assert "选择再付" not in page
+    assert "不能再付或冲正，原因与下一步见下面" in page
+    assert primary(page, anomaly_id) == {"verify"}
+
+
 def test_nobody_ignores_a_trade_while_its_order_waits(li_na: Visitor, group: SystemGroup) -> None:
     anomaly_id = plant(group, amount=LARGE)
     order_id = propose(li_na, anomaly_id)
@@ -261,7 +340,8 @@ def test_the_lists_of_exceptions_offer_no_retry_either(li_na: Visitor, group: Sy
     text = li_na.get(f"/exceptions?tab={tab}").text
     assert NUMBER in text
     assert f"/anomalies/{anomaly_id}/retry" not in text
-    assert "这笔交易有一笔资金指令等待复核或正在执行" in text
+    told = "待资金指令结束" if tab == "executable" else "之前不能修复、重试或忽略"
+    assert told in text
 
 
 def test_who_made_the_account_is_told_so_before_a_reason_is_typed(
