@@ -3,7 +3,7 @@
 from flask import Blueprint, current_app, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.alerts import channels, outbox
+from app.alerts import channels, outbox, silences
 from app.alerts.channels import ChannelValues
 from app.alerts.courier import Courier
 from app.alerts.events import KINDS
@@ -28,9 +28,14 @@ blueprint = Blueprint("alert_channels", __name__, url_prefix="/alerts/channels")
 @blueprint.get("")
 @requires("operator")
 def list_channels() -> ResponseReturnValue:
-    found = channels.list_channels(db.session, current_group_ids())
-    shown = [(one, _state(one), masked(one.url)) for one in found]
-    return render_list("alerts/channels.html", "alerts/_channels_table.html", shown=shown)
+    allowed = current_group_ids()
+    found = channels.list_channels(db.session, allowed)
+    return render_list(
+        "alerts/channels.html",
+        "alerts/_channels_table.html",
+        shown=[(one, _state(one), masked(one.url)) for one in found],
+        silent=silences.list_standing(db.session, allowed, current_time()),
+    )
 
 
 @blueprint.route("/new", methods=["GET", "POST"])

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, or_, select
 
 from app.alerts.events import KINDS
 from app.alerts.models import AlertSilence
@@ -27,8 +27,20 @@ def list_silences(session: ReadSession, group_ids: GroupIds, cut: Cut) -> Page[A
     """Return a page of the silences that concern these groups, ended ones included, the newest first."""
     filters: list[ColumnElement[bool]] = []
     if group_ids is not None:
-        filters.append(or_(AlertSilence.group_id.is_(None), AlertSilence.group_id.in_(group_ids)))
+        filters.append(_concerns(group_ids))
     return page_of(session, AlertSilence, filters, Order(AlertSilence.id, AlertSilence.id), cut)
+
+
+def list_standing(session: ReadSession, group_ids: GroupIds, now: datetime) -> list[AlertSilence]:
+    """Return the silences that concern these groups now, the widest first."""
+    statement = (
+        select(AlertSilence)
+        .where(AlertSilence.until > now, AlertSilence.ended_at.is_(None))
+        .order_by(AlertSilence.group_id.is_not(None), AlertSilence.kind.is_not(None), AlertSilence.id)
+    )
+    if group_ids is not None:
+        statement = statement.where(_concerns(group_ids))
+    return list(session.scalars(statement).unique())
 
 
 def get_silence(session: ReadSession, silence_id: int, group_ids: GroupIds) -> AlertSilence:
@@ -105,6 +117,10 @@ def end_silence(
     code = None if silence.group is None else silence.group.sys_code
     _record(session, silence, "alert_silence.end", code, actor, reason, now)
     return silence
+
+
+def _concerns(group_ids: Collection[int]) -> ColumnElement[bool]:
+    return or_(AlertSilence.group_id.is_(None), AlertSilence.group_id.in_(group_ids))
 
 
 def _may_touch(group_id: int | None, group_ids: GroupIds) -> bool:

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from app import filters
-from app.alerts import channels, queries, resending
+from app.alerts import channels, queries, resending, silences
 from app.alerts.models import AlertDelivery
 from app.alerts.outbox import letter_of
 from app.alerts.queries import DeliveryFilter
@@ -46,6 +46,7 @@ def list_deliveries() -> ResponseReturnValue:
         group_choices=[(group.sys_code, group.sys_code) for group in known],
         channel_choices=_channel_choices(allowed),
         failing=queries.failing_channels(db.session, allowed),
+        silent=silences.list_standing(db.session, allowed, current_time()),
         has_channels=bool(channels.list_channels(db.session, allowed)),
         is_filtered=any(form.text(name) for name in FILTERS),
     )

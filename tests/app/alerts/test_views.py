@@ -125,6 +125,30 @@ def test_an_unencrypted_address_is_taken_once_confirmed(admin: Visitor) -> None:
     assert only_channel().url == "json://h.example.com/x"
 
 
+def test_what_is_silent_is_said_above_the_alerts_and_the_channels(app: Flask, admin: Visitor) -> None:
+    add_group("PBAP")
+    viewer = visitor_of(app, "wang.wu", "viewer", groups=["PBAP"])
+    silence = {"kind": "", "group": "", "silent_until": "2026-03-02T21:00", "reason": "月末演练"}
+    assert "静默中" not in admin.get("/alerts").text
+    assert admin.post("/alerts/silences/new", silence).status_code == 303
+    pages = [admin.get("/alerts"), admin.get("/alerts/channels"), viewer.get("/alerts")]
+    for page in pages:
+        assert ("静默中：全部事件 · 全部系统组别" in page.text, "boss：月末演练" in page.text) == (True, True)
+    assert ["/alerts/silences" in page.text for page in pages] == [True, True, False]
+    assert admin.post("/alerts/silences/1/end", {"reason": ""}).status_code == 303
+    assert "静默中" not in admin.get("/alerts").text
+
+
+def test_the_silence_of_a_group_is_said_to_those_who_see_it(app: Flask, admin: Visitor) -> None:
+    for sys_code in ("PBAP", "PBMS"):
+        add_group(sys_code)
+    viewer = visitor_of(app, "wang.wu", "viewer", groups=["PBMS"])
+    silence = {"kind": "exhausted", "group": "PBAP", "silent_until": "2026-03-02T21:00", "reason": "维护"}
+    admin.post("/alerts/silences/new", silence)
+    assert "静默中：重试耗尽 · PBAP" in admin.get("/alerts").text
+    assert "静默中" not in viewer.get("/alerts").text
+
+
 def test_two_channels_of_a_name_are_refused(admin: Visitor) -> None:
     admin.post("/alerts/channels/new", FORM)
     answer = admin.post("/alerts/channels/new", FORM, target="dialog")
