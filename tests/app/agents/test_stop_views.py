@@ -82,6 +82,10 @@ def test_the_banner_refetches_itself(admin: Visitor) -> None:
     assert admin.get("/stops/banner").status_code == 302
 
 
+def test_what_opens_the_form_and_what_stops_have_names_of_their_own(operator: Visitor) -> None:
+    assert re.findall(r'type="submit">([^<]+)<', operator.get("/stops/new").text)[-1] == "立即停止"
+
+
 def test_without_a_reason_or_a_scope_nothing_is_stopped(admin: Visitor) -> None:
     assert stop(admin, "all", "") == 400
     page = admin.post("/stops/new", {"target": "", "reason": WHY})
@@ -132,6 +136,10 @@ def test_a_stop_is_lifted_with_a_reason_and_stays_in_the_history(
     assert stored() == [("group", "PBAP", WHY, False)]
     page = operator.get("/stops").text
     assert ("核查完毕" in page, "已解除" in page, banner(page)) == (True, True, "")
+    # On a phone label and value stand side by side: the value is one.
+    assert re.search(
+        r'data-label="已解除"><span>li.na · <time[^>]*>[^<]*</time><br>核查完毕</span></td>', page
+    )
 
 
 def test_an_administrator_lifts_the_stop_of_everything(
