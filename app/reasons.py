@@ -114,6 +114,13 @@ REASONS: Mapping[str, Any] = {
     "the bank has paid what is being reversed": _("冲正途中银行付出了款项，需人工核查"),
     "the proposer may no longer order": _("提交人已停用或没有权限"),
     "the trade is with the machine again": _("这笔交易又在自动处理"),
+    "the trade was closed before the order was confirmed": _("复核之前，这笔异常已经结束"),
+    "nobody confirmed the order in time": _("24 小时内没有人复核"),
+    "closed": _("这笔异常已经结束"),
+    # what became of the trade of an order that was issued
+    "repaired": _("已修复"),
+    "healed": _("已自愈"),
+    "ignored": _("已忽略"),
     # what time alone decides
     "waited_too_long": _("等待银行超过期限"),
     "money_moved_too_long": _("资金已动，24 小时内未能完成"),

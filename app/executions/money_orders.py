@@ -209,7 +209,7 @@ def confirm(
     person = person_of(session, actor, order.group_id)
     require_another(session, order, person, now)
     anomaly = session.get_one(Anomaly, order.anomaly_id)
-    stale = "expired" if now >= order.expires_at else _stale(session, order, anomaly)
+    stale = order_course.NOT_IN_TIME if now >= order.expires_at else _stale(session, order, anomaly)
     if stale is not None:
         order_course.close(session, order, "expired", actor, stale, now)
         return order
@@ -256,7 +256,8 @@ def _stale(session: ReadSession, order: MoneyOrder, anomaly: Anomaly) -> str | N
     """Return why an order no longer stands on what its proposer saw, None where it does."""
     facts, proposer = facts_of(anomaly), session.get(User, order.proposed_by_id)
     if not is_orderable(session, anomaly):
-        return "closed" if anomaly.closed_at is not None else "the trade is with the machine again"
+        is_closed = anomaly.closed_at is not None
+        return order_course.TRADE_CLOSED if is_closed else "the trade is with the machine again"
     if facts is None or (anomaly.row_hash, digest_of(facts)) != (order.row_hash, order.facts_hash):
         return "the facts have changed since the order was given"
     if proposer is None or not may_order(proposer, order.group_id):

@@ -20,6 +20,8 @@ UNDER_WAY: Final = frozenset({"unknown", "wait", "superseded"})
 WITH_A_PERSON: Final = ("needs_human", "exhausted")
 WITHOUT_EFFECT: Final = "the order had no effect"
 """Its attempt ended unknown and no repair half done was found: what now, the people who ordered decide."""
+TRADE_CLOSED: Final = "the trade was closed before the order was confirmed"
+NOT_IN_TIME: Final = "nobody confirmed the order in time"
 BATCH: Final = 500
 
 
@@ -129,7 +131,7 @@ def anomaly_closed(session: WorkSession, anomaly: Anomaly, now: datetime) -> Non
         session.flush()
         _end(session, order, "done", anomaly.state, now)
     else:
-        _end(session, order, "expired", "closed", now)
+        _end(session, order, "expired", TRADE_CLOSED, now)
 
 
 def has_over(session: ReadSession, now: datetime) -> bool:
@@ -154,7 +156,7 @@ def close_over(session: WorkSession, now: datetime, anomaly_id: int | None = Non
                 _hand_over(session, order.anomaly, now)
             _end(session, order, "done", order.anomaly.reason, now)
         else:
-            _end(session, order, "expired", "expired", now)
+            _end(session, order, "expired", NOT_IN_TIME, now)
     return len(orders)
 
 

@@ -9,10 +9,10 @@ from flask import Flask
 from sqlalchemy import select
 
 from agent import unpaid
-from agent.facts import BankFact, BankState, RequestFact
+from agent.facts import BankFact, BankState, Bookkeeping, LegFact, LegState, RequestFact
 from app.audit.models import AuditEntry
 from app.doubts import NEXT_STEPS
-from app.executions.order_models import MoneyOrder
+from app.executions.order_models import MoneyOrder, MoneyOrderLimit
 from app.executions.order_queries import find_proposed
 from app.extensions import db
 from app.unit_of_work import unit_of_work
@@ -137,6 +137,35 @@ def test_the_dialog_tells_what_happens_and_on_what_it_stands(
     text = li_na.get(f"/exceptions/orders/of/{anomaly_id}/{action}").text
     for told in ("¥2,500.00", f"{NUMBER}-0", "E1001", "GA260302040107000042", "需要另一个人复核", "pbap-1"):
         assert told in text
+
+
+@pytest.mark.parametrize("is_posted", [True, False])
+def test_paying_again_says_of_the_second_leg_what_is_still_to_be_done(
+    li_na: Visitor, wang: Visitor, group: SystemGroup, is_posted: bool
+) -> None:
+    second = LegFact(LegState.POSTED, "GA260302040107000043", LARGE) if is_posted else LegFact(LegState.NONE)
+    facts = unpaid_facts(NUMBER, amount=LARGE, bookkeeping=Bookkeeping.TWO_STEP, second=second)
+    anomaly_id = plant(group, amount=LARGE, trade_no=NUMBER, facts=msgspec.to_builtins(facts))
+    new = li_na.get(f"/exceptions/orders/of/{anomaly_id}/pay_again").text
+    order_id = propose(li_na, anomaly_id)
+    for text in (new, wang.get(f"/exceptions/orders/{order_id}/confirm").text):
+        assert ("付出后只把交易记录改为成功" in text) is is_posted
+        assert ("补记第二段账" in text) is not is_posted
+
+
+def test_a_limit_of_nothing_reads_as_each_one(li_na: Visitor, group: SystemGroup) -> None:
+    anomaly_id = plant(group)
+    with unit_of_work() as session:
+        session.add(
+            MoneyOrderLimit(
+                group_id=group.id, second_person_above_minor=0, changed_by="admin", changed_at=NOW
+            )
+        )
+    dialog = li_na.get(f"/exceptions/orders/of/{anomaly_id}/pay_again").text
+    assert "每一笔都须由另一个人复核" in li_na.get(f"/anomalies/{anomaly_id}").text
+    assert "每一笔都须由另一个人复核" in dialog
+    assert "每一笔" in li_na.get("/exceptions/orders").text
+    assert "¥0.00" not in dialog + li_na.get(f"/anomalies/{anomaly_id}").text
 
 
 def test_above_the_limit_another_person_confirms(li_na: Visitor, wang: Visitor, group: SystemGroup) -> None:

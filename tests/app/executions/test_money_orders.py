@@ -1,11 +1,13 @@
 """Two people's rules: who may order that money moves, who must confirm it, and what it stands on."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 from flask import Flask
+from flask_babel import force_locale
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -13,8 +15,9 @@ from agent.facts import BankFact, BankState, LegFact, LegState, RequestFact
 from agent.unpaid import ACTIONS, Action, digest_of
 from app.agents import commands
 from app.agents.models import Agent, Command
-from app.anomalies.models import Anomaly, AnomalyEvent
+from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent
 from app.anomalies.service import close_consistent, ignore
+from app.anomalies.states import change_state
 from app.audit.models import AuditEntry
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
@@ -24,6 +27,7 @@ from app.executions.order_models import MoneyOrder
 from app.executions.service import Order, start_attempts
 from app.extensions import db
 from app.plans.models import Plan
+from app.told import told_words
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup, User
 from tests.app.executions.unpaid import (
@@ -423,7 +427,7 @@ def test_what_nobody_confirmed_is_expired_by_time_alone(group: SystemGroup, li_n
         assert order_course.close_over(session, NOW + timedelta(hours=23)) == 0
         assert order_course.close_over(session, NOW + timedelta(hours=24)) == 1
     assert (read_order(order_id).state, read_order(order_id).closed_by) == ("expired", "piculus")
-    assert audited()[-1] == ("order.expired", "piculus", "expired")
+    assert audited()[-1] == ("order.expired", "piculus", order_course.NOT_IN_TIME)
     propose(anomaly_id, li_na, now=NOW + timedelta(hours=25))
 
 
@@ -697,4 +701,27 @@ def test_a_trade_that_is_ignored_takes_its_proposal_with_it(group: SystemGroup, 
     order_id = propose(anomaly_id, li_na)
     with unit_of_work() as session:
         ignore(session, anomaly_id, reason="done by hand", actor=li_na, group_ids=None, now=LATER)
-    assert (read_order(order_id).state, read_order(order_id).closed_reason) == ("expired", "closed")
+    ended = read_order(order_id)
+    assert (ended.state, ended.closed_reason) == ("expired", order_course.TRADE_CLOSED)
+
+
+@pytest.mark.parametrize("is_issued", [True, False])
+@pytest.mark.parametrize("state", TERMINAL_STATES)
+def test_why_an_order_ended_with_its_trade_has_words(
+    group: SystemGroup, li_na: Actor, state: str, is_issued: bool
+) -> None:
+    anomaly_id = plant(group, amount=SMALL if is_issued else LARGE)
+    order_id = propose(anomaly_id, li_na)
+    change(anomaly_id, state="open")
+    with unit_of_work() as session:
+        anomaly = session.get_one(Anomaly, anomaly_id)
+        change_state(session, anomaly, state, code="x", reason="", actor=SYSTEM, now=LATER)
+    ended = read_order(order_id)
+    assert ended.state == ("done" if is_issued else "expired")
+    with force_locale("zh"):
+        assert re.search(r"[a-z]", told_words(ended.closed_reason)) is None
+
+
+def test_why_nobody_in_time_confirmed_an_order_is_not_told_as_of_a_command(app: Flask) -> None:
+    with force_locale("zh"):
+        assert told_words(order_course.NOT_IN_TIME) == "24 小时内没有人复核"
