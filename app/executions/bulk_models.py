@@ -23,6 +23,8 @@ from app.extensions import Base
 from app.users.models import SystemGroup
 
 BULK_STATES: Final = ("running", "paused", "finished", "stopped")
+GOING_ON: Final = ("running", "paused")
+"""A bulk repair that may begin further trades."""
 ITEM_STATES: Final = ("pending", "repairing", "verifying", "done", "failed", "skipped")
 SHOWN_STATES: Final = ("pending", "repairing", "verifying", "done", "waiting", "failed", "skipped")
 """As people are shown them: what failed as it waits for the bank has not gone wrong."""

@@ -13,6 +13,7 @@ from app.agents.standing import find_block
 from app.agents.stops import has_work
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter, conditions
+from app.executions.bulk_models import GOING_ON, BulkItem, BulkRepair
 from app.executions.order_guard import ORDER_STANDS
 from app.executions.order_models import LIVE_STATES, MoneyOrder
 from app.executions.service import refusal
@@ -43,11 +44,14 @@ class Skip:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a click on the whole selection would send; ``held`` of it are left to a click by a limit."""
+    """What a click on the whole selection would send; ``held`` of it are left to a click by a limit,
+    ``in_bulks`` are in bulk repairs that have not begun them.
+    """
 
     by_plan: tuple[PlanShare, ...]
     skipped: tuple[Skip, ...]
     held: int = 0
+    in_bulks: int = 0
 
     @property
     def count(self) -> int:
@@ -113,11 +117,23 @@ def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Previ
         by_plan=tuple(shares.values()),
         skipped=tuple(Skip(code, count) for code, count in sorted(skipped.items())),
         held=_count_held(session, wanted) if shares else 0,
+        in_bulks=_count_in_bulks(session, wanted) if shares else 0,
     )
 
 
 def _count_held(session: ReadSession, wanted: AnomalyFilter) -> int:
     where = conditions(session, replace(wanted, is_held=True))
+    return session.scalars(select(func.count()).select_from(Anomaly).where(*where)).one()
+
+
+def _count_in_bulks(session: ReadSession, wanted: AnomalyFilter) -> int:
+    is_in_one = exists().where(
+        BulkItem.anomaly_id == Anomaly.id,
+        BulkItem.state == "pending",
+        BulkItem.bulk_id == BulkRepair.id,
+        BulkRepair.state.in_(GOING_ON),
+    )
+    where = (*conditions(session, wanted), is_in_one)
     return session.scalars(select(func.count()).select_from(Anomaly).where(*where)).one()
 
 

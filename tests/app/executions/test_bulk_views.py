@@ -231,6 +231,16 @@ def test_exceptions_and_home_tell_of_those_that_are_paused(
     assert 'amber num">1<' not in stranger.get("/home/urgent").text
 
 
+def test_what_a_bulk_repair_has_not_begun_is_told_before_it_is_repaired_by_another(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group, 5)
+    operator.post(f"{PAGE}/{identity}/pause", {"reason": "先看一看"})
+    assert "其中 4 笔在还没有结束的批量修复中" in operator.get("/exceptions/repair?all=1").text
+    operator.post(f"{PAGE}/{identity}/stop", {"reason": "不再需要"})
+    assert "还没有结束的批量修复" not in operator.get("/exceptions/repair?all=1").text
+
+
 def test_a_drawer_asks_again_for_what_it_shows(operator: Visitor, group: SystemGroup) -> None:
     identity = plant(group)
     for query in ("", "?state=pending"):
@@ -321,7 +331,7 @@ def test_what_waits_for_the_bank_is_not_told_as_gone_wrong(operator: Visitor, gr
     assert shown.count('id="item-') == 2
     assert "没有修好</span>" not in shown.split('id="item-', 1)[1]
     listed_row = operator.get(PAGE, target=TABLE).text
-    assert '<b class="red">1</b> <small class="amber">等待银行 2</small>' in listed_row
+    assert '<b class="red">1</b><br><small><span class="amber">等待银行 2</span>' in listed_row
 
 
 def test_trades_under_way_can_be_looked_at_alone(operator: Visitor, group: SystemGroup) -> None:
