@@ -220,7 +220,8 @@ def _url_errors(values: ChannelValues, sender: Sender) -> list[Wrong]:
     if scheme not in allowed:
         # Only the scheme is told again; without one what was typed may be the token.
         told = f"{scheme}://" if scheme and "://" in values.url else "—"
-        written = " / ".join((*OWN_ADDRESSES.get(values.kind, ()), *(f"{one}://" for one in allowed)))
+        own = (f"{one}…" for one in OWN_ADDRESSES.get(values.kind, ()))
+        written = " / ".join((*own, *(f"{one}://" for one in allowed)))
         return [InvalidError("alert_scheme", field="url", scheme=told[:20], allowed=written)]
     try:
         destination = sender.check(values.url)

@@ -64,7 +64,7 @@ def test_a_channel_is_made_and_its_address_never_shown_again(app: Flask, admin: 
         (
             {"url": "discord://abc/def"},
             "url",
-            "不支持 discord:// 开头的地址；这种渠道只接受 https://oapi.dingtalk.com/ / dingtalk://。",
+            "不支持 discord:// 开头的地址；这种渠道只接受 https://oapi.dingtalk.com/… / dingtalk://。",
         ),
         ({"url": f"https://hooks.slack.com/services/T1/B1/{SECRET}"}, "url", "不支持 slack:// 开头的地址"),
         ({"url": f"https://oapi.dingtalk.com/robot?access_token={SECRET}"}, "url", "不支持 https:// 开头"),
