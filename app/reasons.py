@@ -65,6 +65,9 @@ REASONS: Mapping[str, Any] = {
     "the reply to the payout was lost, the bank does not de-duplicate": _(
         "出款请求没有收到应答，而银行不去重，需人工核查"
     ),
+    "the bank knows the number that was to be new, and does not de-duplicate": _(
+        "银行已有这个新编号的出款，而银行不去重，需人工核查"
+    ),
     "the request may still reach the bank, which does not de-duplicate": _(
         "原出款请求可能仍会到达，而银行不去重，需人工核查"
     ),
@@ -129,6 +132,7 @@ REASONS: Mapping[str, Any] = {
     "claim_unanswered": _("称已在外部处理，没有核实到结果"),
     "missing": _("生产系统中没有这个交易号"),
     "crashed_too_often": _("每次修复都异常中断，已搁置，需人工核查"),
+    "ended_alike_too_often": _("连续多次以同样的原因没有修成，已搁置，需人工核查"),
     "money_found": _("重试耗尽之后得知资金已动，需人工核查"),
     "money_after_close": _("关闭之后得知资金已动，需人工核查"),
     "money_during_repair": _("修复途中得知更早一次已动资金，需人工核查"),

@@ -97,12 +97,7 @@ class AmongTexts:
         self, connection: Connection, texts: Sequence[str], **values: object
     ) -> Sequence[Row[*tuple[Any, ...]]]:
         """All rows for these texts; ``values``: what else the statement asks for."""
-        statement, asked = self.asking(texts)
-        return connection.execute(statement, asked | given(**values)).all()
-
-    def asking(self, texts: Sequence[str]) -> tuple[Select[*tuple[Any, ...]], dict[str, object]]:
-        """The statement for these texts and the values that it asks for them."""
         if not 0 < len(texts) <= _SPELT_OUT:
-            return self._many, given(texts=texts)
+            return connection.execute(self._many, given(texts=texts, **values)).all()
         asked = {f"text_{place}": one for place, one in enumerate(texts)}
-        return self._few[len(texts) - 1], given(**asked)
+        return connection.execute(self._few[len(texts) - 1], given(**asked, **values)).all()

@@ -55,7 +55,10 @@ class HttpBank:
 
     def now(self) -> datetime | None:
         """The bank's own clock, as it dates its answers; None where it does not. Raises PortError."""
-        return self._client.get("/healthz").at
+        answer = self._client.get("/healthz")
+        if answer.status != 200:
+            raise PortError(f"the bank's health: HTTP {answer.status}")
+        return answer.at
 
     @around("bank.inquiry")
     def facts(

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, and_, select
+from sqlalchemy import Connection, Row, and_, select
 
 from agent.adapters.asked import AmongTexts
 from agent.adapters.check import describe
-from agent.adapters.engine import ConstraintError, clock, open_engine, read, write
+from agent.adapters.engine import ConstraintError, clock, open_engine, read, read_within, write
 from agent.adapters.entries import Entry, leg_facts, net
 from agent.adapters.names import LedgerNames
 from agent.adapters.posting import Poster
@@ -34,21 +34,18 @@ class SqlLedger:
         is_told = self._engine.dialect.update_returning
         self._poster = Poster(self._names, self._tables, self._now, is_told=is_told)
         self._reverser = Reverser(self._names, self._tables, self._poster, self._now)
-        entry, line = self._tables.entry, self._tables.posting
-        cells = entry.c
+        cells, line = self._tables.entry.c, self._tables.posting.c
         is_live = and_(
             cells["REVERSED_BY"].is_(None),
             cells["REVERSES"].is_(None),
             cells["KIND"] != self._names.reversal,
         )
         told = (cells[name] for name in ("TRD_NUM", "VOUCHER_NO", "LEG", "KIND", "AMOUNT", "CURRENCY"))
-        live = (
-            select(*told, line.c["ACC_NO"], line.c["AMOUNT"])
-            .select_from(entry)
-            .outerjoin(line, line.c["VOUCHER_NO"] == cells["VOUCHER_NO"])
-            .where(is_live)
-        )
+        live = select(*told).where(is_live)
         self._live = AmongTexts(cells["TRD_NUM"], live.where)
+        # Not joined: two columns of production's may sort otherwise, and a database then refuses to compare.
+        lines = select(line["VOUCHER_NO"], line["ACC_NO"], line["AMOUNT"])
+        self._lines = AmongTexts(line["VOUCHER_NO"], lines.where)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -104,19 +101,27 @@ class SqlLedger:
 
     def _entries(self, trade_nos: Sequence[str]) -> Mapping[str, list[Entry]]:
         """The unreversed entries of each trade, with their postings, as of one moment."""
-        return _by_trade(read(self._engine, "read the ledger", *self._live.asking(trade_nos)))
+
+        def look(connection: Connection) -> Mapping[str, list[Entry]]:
+            rows = self._live.rows(connection, trade_nos)
+            postings: dict[str, list[tuple[str, Any]]] = defaultdict(list)
+            for vouchers in in_batches([row[1] for row in rows], MOST_ASKED):
+                for line in self._lines.rows(connection, vouchers):
+                    postings[line[0]].append((line[1], plain(line[2])))
+            return _by_trade(rows, postings)
+
+        return read_within(self._engine, "read the ledger", look)
 
 
-def _by_trade(rows: Sequence[Row[*tuple[Any, ...]]]) -> Mapping[str, list[Entry]]:
-    """From one row for each posting of an entry; an entry without any has one row, with no account."""
-    postings: dict[tuple[Any, ...], list[tuple[str, Any]]] = {}
-    for row in rows:
-        lines = postings.setdefault(tuple(row[:6]), [])
-        if row[6] is not None:
-            lines.append((row[6], plain(row[7])))
+def _by_trade(
+    rows: Sequence[Row[*tuple[Any, ...]]], postings: Mapping[str, list[tuple[str, Any]]]
+) -> Mapping[str, list[Entry]]:
     by_trade: dict[str, list[Entry]] = defaultdict(list)
-    for (trade_no, voucher_no, leg, kind, amount, currency), lines in postings.items():
-        readable = all(isinstance(minor, int) for _, minor in lines)
+    for row in rows:
+        trade_no, voucher_no, leg, kind, amount, currency = row[:6]
+        lines = postings.get(voucher_no, [])
+        # An account that is missing is no account: such an entry fits no trade.
+        readable = all(account is not None and isinstance(minor, int) for account, minor in lines)
         entry = Entry(
             voucher_no=number(voucher_no),
             leg=text(leg),

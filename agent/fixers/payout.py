@@ -31,6 +31,8 @@ NO_NUMBER: Final = "production holds no bank request of the trade"
 CONFLICT: Final = "conflict"
 HELD_OTHERWISE: Final = "the bank holds the number with another amount or payee"
 DEBIT_GONE: Final = "not debited, so not paid"
+KNOWN_ALREADY: Final = "the bank knows the number that was to be new, and does not de-duplicate"
+"""Production's table has lost that it was asked for: restored, or failed over before it was copied."""
 MAY_STILL_ARRIVE: Final = "the request may still reach the bank, which does not de-duplicate"
 
 
@@ -96,6 +98,8 @@ def _pay_first_time(attempt: Attempt, name: str, bank: BankFact) -> None:
     number = _require_number(attempt, bank)
     step = attempt.intend(name, number.request_no)
     _look_again(attempt, step, number)
+    if number.is_new and not attempt.ports.bank.deduplicates:
+        _require_unknown(attempt, step, number)
     _submit(attempt, step, number)
 
 
@@ -126,13 +130,32 @@ def _look_again(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
         raise AttemptEnded("wait", "bank")
 
 
+def _require_unknown(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
+    """A bank that would pay a number twice must not know a new one yet.
+
+    Raises AttemptEnded: nothing was asked now; wait where the bank cannot say, needs_human where it knows it.
+    """
+    trade, _ = attempt.seen
+    requests = {trade.trade_no: [_request_of(attempt, number)]}
+    found = _find(attempt.ports.bank.facts([trade], requests).get(trade.trade_no), number.request_no)
+    if found is None or found.status == "unknown":
+        raise AttemptEnded("wait", "bank")
+    if found.status != "not_found":
+        _close_unasked(attempt, step, KNOWN_ALREADY)
+        raise AttemptEnded("needs_human", KNOWN_ALREADY, is_void=not _has_own_posting(attempt))
+
+
 def _leave_unasked(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
     """Close a payout that was intended and surely not asked for; what this repair has debited stays."""
-    result = StepResult(request_no=result_of(step).request_no, detail=f"not asked: {reason}")
-    attempt.record(attempt.conclude(step, FAILED, result))
+    _close_unasked(attempt, step, reason)
     if _has_own_posting(attempt):
         raise AttemptEnded("needs_human", reason)
     raise AttemptEnded("refused", reason, is_void=True)
+
+
+def _close_unasked(attempt: Attempt, step: StepRow, reason: str) -> None:
+    result = StepResult(request_no=result_of(step).request_no, detail=f"not asked: {reason}")
+    attempt.record(attempt.conclude(step, FAILED, result))
 
 
 def _pay_again_where_lost(attempt: Attempt, step: StepRow, bank: BankFact) -> None:
@@ -172,16 +195,7 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
     """
     trade, facts = attempt.seen
     attempt.write_down()
-    request = BankRequest(
-        request_no=number.request_no,
-        trade_no=trade.trade_no,
-        seq=number.seq,
-        kind="payout",
-        status="created",
-        amount_minor=facts.amount_minor,
-        created_at=trade.read_at,
-    )
-    is_opened = attempt.open_request(step, request)
+    is_opened = attempt.open_request(step, _request_of(attempt, number))
     step = attempt.steps[step.key]
     if is_opened != number.is_new:
         _look_at_anothers(attempt, step)
@@ -196,6 +210,19 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
         raise _end_unpaid(attempt, step) from None
     attempt.ports.trades.note_bank_request(attempt.held, number.request_no, reply.status)
     _take_reply(attempt, step, reply)
+
+
+def _request_of(attempt: Attempt, number: PayoutNumber) -> BankRequest:
+    trade, facts = attempt.seen
+    return BankRequest(
+        request_no=number.request_no,
+        trade_no=trade.trade_no,
+        seq=number.seq,
+        kind="payout",
+        status="created",
+        amount_minor=facts.amount_minor,
+        created_at=trade.read_at,
+    )
 
 
 def _look_at_anothers(attempt: Attempt, step: StepRow) -> None:
@@ -225,7 +252,10 @@ def _inquire(attempt: Attempt, step: StepRow) -> RequestFact | None:
     trade, _ = attempt.seen
     requests = attempt.ports.trades.bank_requests([trade.trade_no])
     bank = attempt.ports.bank.facts([trade], requests).get(trade.trade_no)
-    request_no = result_of(step).request_no
+    return _find(bank, result_of(step).request_no)
+
+
+def _find(bank: BankFact | None, request_no: str | None) -> RequestFact | None:
     return next((each for each in (bank.requests if bank else ()) if each.request_no == request_no), None)
 
 

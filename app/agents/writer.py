@@ -8,6 +8,7 @@ server is not ready.
 import logging
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -249,9 +250,21 @@ def _attempt(session: WorkSession, job: Job) -> Exception | None:
         del session.callbacks[kept:]
         session.info.pop("looks", None)
         failure = error
-        session.after_commit(lambda: job.failed(failure))
+        session.after_commit(lambda: _tell(job, failure))
         return failure
     return None
+
+
+def _tell(job: Job, failure: Exception) -> None:
+    """Let a job hear of its failure, and let go of what it had in hand.
+
+    A statement that was being read would keep its connection at the rows of then, from which SQLite lets
+    nobody write, for as long as anybody holds the failure.
+    """
+    try:
+        job.failed(failure)
+    finally:
+        traceback.clear_frames(failure.__traceback__)
 
 
 def _insert_frames(session: WorkSession, frames: list[dict[str, Any]]) -> None:

@@ -66,6 +66,7 @@ CAUSES: Final = (
     "money_after_close",
     "money_during_repair",
     "crashed_too_often",
+    "ended_alike_too_often",
 )
 """The reasons offered as the filter ``cause``; any other may stand in the URL."""
 

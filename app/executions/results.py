@@ -1,10 +1,10 @@
 """What agents say of repairs, and what becomes of the anomaly.
 
 repaired → repaired; already_consistent → healed; failed → open, or exhausted after max_retries + 1 of them;
-unknown, wait → waiting, but needs_human where attempts break off every time (crashes.py); refused → open and
-verified; needs_human → needs_human; cancelled → open. Only failed spends a retry. Once money has moved
-nothing is exhausted: the repair is resumed. What is unknown waits until a Verify ordered after it says repair
-or resume (verifications.py), whatever else is reported meanwhile.
+unknown, wait → waiting; refused → open and verified; but needs_human where attempts end unknown or refused
+again and again (poison.py); needs_human → needs_human; cancelled → open. Only failed spends a retry. Once
+money has moved nothing is exhausted: the repair is resumed. What is unknown waits until a Verify ordered
+after it says repair or resume (verifications.py), whatever else is reported meanwhile.
 """
 
 from datetime import datetime
@@ -29,7 +29,7 @@ from app.anomalies.states import (
 from app.anomalies.undebited import told_by
 from app.audit.service import SYSTEM
 from app.errors import ConflictError
-from app.executions import attempt_record, crashes, late_money, moved_money, order_course
+from app.executions import attempt_record, late_money, moved_money, order_course, poison
 from app.executions.models import Attempt
 from app.executions.retries import has_attempts_left
 from app.plans.service import find_plan
@@ -157,8 +157,8 @@ def _apply(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now:
             anomaly_service.close_consistent(session, anomaly, now, message.command_id)
         case "failed":
             _apply_failed(session, anomaly, message, now)
-        case "unknown" if crashes.crashes_every_time(session, anomaly):
-            anomaly.reason = f"{crashes.CODE}: {message.reason}"[:200]
+        case "unknown" | "refused" if code := poison.reason_to_set_aside(session, anomaly):
+            anomaly.reason = f"{code}: {message.reason}"[:200]
             _move(session, anomaly, "needs_human", message, now)
         case "unknown" | "wait":
             anomaly.reason = message.reason[:200]
@@ -237,8 +237,8 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
         return
     waits = anomaly.unknown_since is not None or anomaly.has_moved_money
     to = "waiting" if waits else "open"
-    if outcome in UNCERTAIN and crashes.crashes_every_time(session, anomaly):
-        to, anomaly.reason = "needs_human", f"{crashes.CODE}: {command.error}"[:200]
+    if outcome in UNCERTAIN and (code := poison.reason_to_set_aside(session, anomaly)):
+        to, anomaly.reason = "needs_human", f"{code}: {command.error}"[:200]
     change_state(
         session,
         anomaly,

@@ -6,21 +6,21 @@ import pytest
 
 from agent.answers import BROKE_OFF, RepairFinished
 from agent.journal import Journal
-from app.executions.crashes import CRASH_LIMIT
+from app.executions.poison import ALIKE_LIMIT, CRASH_LIMIT
 from tests.agent.test_commands import Desk, repair
 from tests.app.machines.server_machine import result_of
 from tests.faults.conftest import Scene
 
 
-def work(scene: Scene, poison: str, reason: str) -> None:
-    """Every agent does what it has in hand; at the poison trade it breaks off."""
+def work(scene: Scene, poison: str, reason: str, outcome: str = "unknown") -> None:
+    """Every agent does what it has in hand; at the poison trade it ends so."""
     for agent, command_id in scene.held():
         command = agent.journal[command_id].command
         agent.begin(command_id)
         if type(command).__name__ == "Verify":
             agent.finish(command_id, result_of(agent, command_id, "repair"))
         elif command.trade_no == poison:  # type: ignore[union-attr]
-            agent.finish(command_id, result_of(agent, command_id, "unknown", reason=reason))
+            agent.finish(command_id, result_of(agent, command_id, outcome, reason=reason))
         else:
             agent.finish(command_id, result_of(agent, command_id, "repaired"))
 
@@ -141,3 +141,39 @@ def test_a_journal_of_an_older_agent_is_brought_up(tmp_path: Path) -> None:
     (entry,) = again.take_up()
     assert (entry.state, entry.starts, entry.taken_up_by) == ("received", 0, ())
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        ("refused", "another entry holds the leg"),
+        ("unknown", "write the trade row: permission denied for this row"),
+    ],
+)
+def test_a_trade_whose_attempts_end_alike_every_time_is_set_aside(
+    scene: Scene, outcome: str, reason: str
+) -> None:
+    poison = scene.break_trade()
+    others = [scene.break_trade() for _ in range(3)]
+    for _ in range(30):
+        scene.pass_time(125)
+        work(scene, poison, reason, outcome)
+    assert scene.state_of(poison) == "needs_human"
+    assert [scene.state_of(one) for one in others] == ["repaired"] * 3
+    attempts = scene.stage.rows("SELECT count(*) FROM attempt WHERE outcome = :o", o=outcome)
+    assert attempts == [(ALIKE_LIMIT,)]
+    ((told,),) = scene.stage.rows("SELECT reason FROM anomaly WHERE trade_no = :t", t=poison)
+    assert told == f"ended_alike_too_often: {reason}"
+
+
+def test_refusals_of_different_kinds_do_not_set_a_trade_aside(scene: Scene) -> None:
+    """A row that production keeps changing is refused each time in another way, and is looked at again."""
+    busy = scene.break_trade()
+    reasons = ["the row has changed since it was reported", "another repair of this trade came between"]
+    refused = 0
+    for _ in range(40):
+        scene.pass_time(125)
+        work(scene, busy, reasons[refused % 2], "refused")
+        ((refused,),) = scene.stage.rows("SELECT count(*) FROM attempt WHERE outcome = 'refused'")
+    assert refused > ALIKE_LIMIT
+    assert scene.state_of(busy) in ("open", "repairing")

@@ -178,3 +178,27 @@ def make_full(app: Flask, is_full: bool) -> None:
         event.remove(db.engine, "checkout", known)
     listeners[:] = [limit]
     event.listen(db.engine, "checkout", limit)
+
+
+def test_a_job_that_fails_while_it_reads_keeps_nobody_from_writing(
+    app: Flask, writer: Writer, clock: HandClock
+) -> None:
+    """Its failure is held on to, as a log's handler may do."""
+    held: list[Exception] = []
+
+    def read_half(session: WorkSession) -> None:
+        session.add_all(ReceivedMessage(agent_id=1, message_id=f"x{n}", at=clock()) for n in range(3))
+        session.flush()
+        rows = session.execute(select(ReceivedMessage.message_id))
+        raise LookupError(str(rows.closed))
+
+    writer.submit(Job(read_half, held.append))
+    assert writer.flush()
+    with sqlite3.connect(app.extensions["settings"].instance / "piculus.db") as another:
+        another.execute(
+            "INSERT INTO received_message (agent_id, message_id, at) VALUES (1, 'a', '2026-03-02')"
+        )
+    another.close()
+    writer.submit(keep(clock, "b"))
+    assert writer.flush()
+    assert (len(held), stored_ids()) == (1, ["a", "b"])

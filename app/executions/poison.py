@@ -1,0 +1,67 @@
+"""A trade whose repair ends without an effect every time: set aside for a person, so that the others go on.
+
+An attempt breaks off when its fixer fails in a way nobody foresaw, or when the agent that had begun it never
+came back. It spends no retry, because nobody knows what it did; nor does one that is refused, or whose
+production database fails at it. So they are counted by themselves.
+"""
+
+from typing import Final
+
+from sqlalchemy import or_, select
+
+from agent.answers import BROKE_OFF
+from app.anomalies.models import Anomaly
+from app.executions.models import Attempt
+from app.unit_of_work import WorkSession
+
+CRASH_LIMIT: Final = 3
+"""So many attempts in a row that broke off are no accident."""
+CRASHED: Final = "crashed_too_often"
+ALIKE_LIMIT: Final = 6
+"""So many attempts in a row that ended alike, refused or unknown, have nothing to wait for."""
+ENDED_ALIKE: Final = "ended_alike_too_often"
+NO_RESULT: Final = "indeterminate"
+"""How the reason of an attempt begins whose command passed its deadline without a result."""
+MAY_PASS: Final = frozenset(
+    {
+        "bank",
+        "ledger",
+        "read back: bank",
+        "read back: ledger",
+        "the reply to the payout was lost",
+        "the agent stood still before an effect",
+    }
+)
+"""Reasons of unknown attempts that wait for the bank, the ledger or an agent: however often, they pass."""
+
+
+def reason_to_set_aside(session: WorkSession, anomaly: Anomaly) -> str | None:
+    """Return the code of why the anomaly's newest attempts leave it to a person, None where they do not."""
+    if _crashes_every_time(session, anomaly):
+        return CRASHED
+    return ENDED_ALIKE if _ends_alike_every_time(session, anomaly) else None
+
+
+def _crashes_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
+    crashed = or_(
+        Attempt.outcome_reason.startswith(f"{BROKE_OFF}:"),
+        Attempt.outcome_reason.startswith(f"{NO_RESULT}:") & Attempt.started_at.is_not(None),
+    )
+    last = select(Attempt.id).where(
+        Attempt.anomaly_id == anomaly.id,
+        Attempt.number > anomaly.attempts - CRASH_LIMIT,
+        Attempt.outcome == "unknown",
+        crashed,
+    )
+    return len(session.scalars(last).all()) == CRASH_LIMIT
+
+
+def _ends_alike_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
+    last = select(Attempt.outcome, Attempt.outcome_reason).where(
+        Attempt.anomaly_id == anomaly.id, Attempt.number > anomaly.attempts - ALIKE_LIMIT
+    )
+    ends = [tuple(row) for row in session.execute(last)]
+    if len(ends) < ALIKE_LIMIT or len(set(ends)) > 1:
+        return False
+    outcome, reason = ends[0]
+    return outcome == "refused" or (outcome == "unknown" and reason not in MAY_PASS)
