@@ -1,5 +1,7 @@
 """What a repair does when the ledger or the bank says no, says nothing, or says it late."""
 
+import copy
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import pytest
@@ -7,7 +9,8 @@ import pytest
 from agent.facts import BankFact, BankState, Leg, RequestFact
 from agent.fixers.attempt import AttemptEnded
 from agent.fixers.base import verify
-from agent.fixers.payout import NO_NUMBER, choose_number
+from agent.fixers.payout import KNOWN_ALREADY, NO_NUMBER, choose_number
+from agent.records import BankRequest, Trade
 from tests.agent.world import (
     AMOUNT,
     BALANCE,
@@ -209,6 +212,46 @@ def test_a_bank_that_does_not_deduplicate_is_never_asked_for_what_may_still_arri
         "the request may still reach the bank, which does not de-duplicate",
     )
     assert nothing_was_touched(desk, trade_no)
+
+
+@pytest.mark.parametrize("deduplicates", [True, False])
+def test_a_number_that_production_has_lost_is_not_paid_a_second_time(deduplicates: bool) -> None:
+    """Its database was restored, or failed over, to what it held before the repair; the bank knows better."""
+    desk = Desk()
+    desk.production.bank.deduplicates = deduplicates
+    trade_no, code = load_case(desk, "S7a")
+    wait_for_failures_to_settle(desk)
+    trades = desk.production.trades
+    before = copy.deepcopy((trades.rows, trades.requests, trades.repairs, trades.repair_steps))
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    trades.rows, trades.requests, trades.repairs, trades.repair_steps = before
+    report = desk.attempt(trade_no, code)
+    if deduplicates:
+        assert report.outcome == "repaired"
+    else:
+        assert (report.outcome, report.reason, report.money_moved) == ("needs_human", KNOWN_ALREADY, False)
+        assert trades.repairs[trade_no].state == "abandoned"
+    assert numbers(desk) == [f"{trade_no}-P1"]
+
+
+def test_a_bank_that_does_not_answer_of_a_new_number_is_not_asked_to_pay_it() -> None:
+    desk = Desk()
+    desk.production.bank.deduplicates = False
+    trade_no, code = load_case(desk, "S7a")
+    wait_for_failures_to_settle(desk)
+    facts = desk.production.bank.facts
+
+    def silent_of_new(trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]) -> object:
+        is_new = any(each.request_no.endswith("-P1") for asked in requests.values() for each in asked)
+        return {} if is_new else facts(trades, requests)
+
+    desk.production.bank.facts = silent_of_new  # type: ignore[method-assign,assignment]
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("wait", "bank")
+    assert desk.production.bank.asked == []
+    desk.production.bank.facts = facts  # type: ignore[method-assign]
+    assert desk.attempt(trade_no, code).outcome == "needs_human"
+    assert desk.production.bank.asked == []
 
 
 def test_a_posting_that_never_arrived_is_not_made_for_what_a_bank_may_pay_twice() -> None:
