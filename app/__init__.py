@@ -35,6 +35,7 @@ from app.executions import (
     anomaly_views,
     attempt_record,
     bulk_course,
+    bulk_states,
     bulk_tending,
     bulk_views,
     exception_views,
@@ -150,6 +151,9 @@ GROUP_DISABLED: Final[tuple[groups.GroupDisabled, ...]] = (
 STOP_CHANGED: Final[tuple[stops.StopChanged, ...]] = (holding_back.stop_changed, conditions.stop_changed)
 """Who hears of a stop that was set or lifted."""
 
+BULK_CHANGED: Final[tuple[bulk_states.BulkChanged, ...]] = (conditions.bulk_changed,)
+"""Who hears of a bulk repair that was paused, resumed, stopped or finished."""
+
 LOCAL_STOP_CHANGED: Final[tuple[local_stops.LocalStopChanged, ...]] = (conditions.local_stop_changed,)
 """Who hears of an agent's own stop, when it stands and when it is over."""
 
@@ -187,6 +191,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["trades_reached"] = TRADES_REACHED
     app.extensions["group_disabled"] = GROUP_DISABLED
     app.extensions["stop_changed"] = STOP_CHANGED
+    app.extensions["bulk_changed"] = BULK_CHANGED
     app.extensions["local_stop_changed"] = LOCAL_STOP_CHANGED
     app.extensions["plan_leaves"] = PLAN_LEAVES
     app.extensions["breaker_changed"] = BREAKER_CHANGED

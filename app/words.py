@@ -182,6 +182,7 @@ LOOKS: Mapping[str, Mapping[str, Look]] = {
         "breaker": Look("amber", "alert-triangle", _("熔断")),
         "agent_offline": Look("red", "plug-connected-x", _("客户端离线")),
         "stop_switch": Look("red", "player-stop", _("紧急停止")),
+        "bulk_paused": Look("amber", "player-pause", _("批量修复暂停")),
         "test": Look("grey", "send", _("测试")),
     },
     "delivery": {

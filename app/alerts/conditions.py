@@ -1,10 +1,13 @@
 """Which lasting conditions of other rooms are told: bound to their listeners by create_app."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from app.agents.models import Agent, Stop
-from app.alerts.events import BREAKER, STOP_SWITCH
+from app.alerts.events import BREAKER, BULK_PAUSED, STOP_SWITCH
 from app.alerts.service import forget_condition, identity_of, raise_, recover
+from app.executions.bulk_models import BY_PERSON, BulkRepair
 from app.guards.models import Breaker
 from app.unit_of_work import WorkSession
 
@@ -39,3 +42,16 @@ def local_stop_changed(session: WorkSession, agent: Agent, now: datetime) -> Non
     else:
         params = {"scope": "here", "name": agent.name, "reason": agent.stopped_here}
         raise_(session, STOP_SWITCH, group_id=agent.group_id, key=key, params=params, now=now)
+
+
+def bulk_changed(session: WorkSession, bulk: BulkRepair, told: Mapping[str, Any], now: datetime) -> None:
+    """A bulk repair was paused by itself, or goes on or has ended; who pauses one knows of it."""
+    key = f"bulk:{bulk.id}"
+    if bulk.state != "paused":
+        recover(session, BULK_PAUSED, group_id=bulk.group_id, key=key, now=now)
+        return
+    if bulk.pause_code == BY_PERSON:
+        return
+    params = {"name": f"#{bulk.id}", "code": bulk.pause_code, "trade_no": bulk.pause_trade_no}
+    params |= {name: told[name] for name in ("in_name_of", "cause") if name in told}
+    raise_(session, BULK_PAUSED, group_id=bulk.group_id, key=key, params=params, now=now)

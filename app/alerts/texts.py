@@ -5,7 +5,8 @@ a person typed as a reason is told with long numbers masked.
 
 Params by kind: trades ``trade_no, fixer_code, reason, amount_minor, currency``; agent_offline ``name,
 last_seen_at``; breaker ``name``, ``cause`` and its ``figures``; stop_switch ``scope`` (all, group, agent, or
-here: the agent's own), ``name``, ``by`` (but here) and ``reason``.
+here: the agent's own), ``name``, ``by`` (but here) and ``reason``; bulk_paused ``name``, its ``code`` and
+``trade_no``, and ``in_name_of`` and ``cause`` where its person may go on no longer.
 """
 
 import re
@@ -16,8 +17,9 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from app.agents.frames import mask_number
-from app.alerts.events import AGENT_OFFLINE, BREAKER, STOP_SWITCH, TRADE_KINDS
+from app.alerts.events import AGENT_OFFLINE, BREAKER, BULK_PAUSED, STOP_SWITCH, TRADE_KINDS
 from app.alerts.outbox import Letter
+from app.executions import bulk_words
 from app.guards.words import cause_words
 from app.i18n import translate as _
 from app.presentation import fixer_name, money
@@ -84,6 +86,8 @@ def _sentence(letter: Letter) -> str:
         (AGENT_OFFLINE, True): _("%(group)s 有 %(n)s 个客户端恢复在线。"),
         (STOP_SWITCH, False): _("%(group)s 已按下紧急停止，不再开始新的修复。"),
         (STOP_SWITCH, True): _("%(group)s 的紧急停止已解除。"),
+        (BULK_PAUSED, False): _("%(group)s 有 %(n)s 个批量修复自己暂停，等人继续或停止。"),
+        (BULK_PAUSED, True): _("%(group)s 有 %(n)s 个批量修复已继续或停止。"),
     }
     if letter.kind == STOP_SWITCH and _is_of_agents(letter):
         texts |= {
@@ -102,6 +106,8 @@ def _is_of_agents(letter: Letter) -> bool:
 def _line(letter: Letter, params: Mapping[str, Any]) -> str:
     if letter.kind in TRADE_KINDS:
         return _trade_line(params)
+    if letter.kind == BULK_PAUSED:
+        return _bulk_line(params, letter.is_recovery)
     code = params.get("fixer_code")
     parts = [str(params.get("name") or (fixer_name(code) if code else ""))]
     if letter.kind == AGENT_OFFLINE and not letter.is_recovery and params.get("last_seen_at"):
@@ -117,13 +123,24 @@ def _line(letter: Letter, params: Mapping[str, Any]) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _trade_line(params: Mapping[str, Any]) -> str:
+def _bulk_line(params: Mapping[str, Any], is_recovery: bool) -> str:
+    parts = [str(params.get("name") or "")]
+    if not is_recovery:
+        parts.append(bulk_words.told_words(params))
+        parts.append(_number_of(params) if params.get("trade_no") else "")
+    return " · ".join(part for part in parts if part)
+
+
+def _number_of(params: Mapping[str, Any]) -> str:
     number = str(params.get("trade_no") or "")
     # A row that makes no sense may carry anything where its number should be.
-    shown = number if TRADE_NUMBER.fullmatch(number) else _("（交易号不合规）")
+    return number if TRADE_NUMBER.fullmatch(number) else _("（交易号不合规）")
+
+
+def _trade_line(params: Mapping[str, Any]) -> str:
     # What follows the word of a reason are values of production.
     reason = reason_words(str(params.get("reason") or "").partition(": ")[0])
-    parts = [shown, fixer_name(params.get("fixer_code")), reason[:REASON_CHARACTERS]]
+    parts = [_number_of(params), fixer_name(params.get("fixer_code")), reason[:REASON_CHARACTERS]]
     amount = params.get("amount_minor")
     if amount is not None:
         parts.append(money(amount, str(params.get("currency") or "")))
@@ -146,6 +163,7 @@ def _path(letter: Letter) -> str:
         BREAKER: ("/plans", group),
         AGENT_OFFLINE: ("/agents", group),
         STOP_SWITCH: ("/", {}),
+        BULK_PAUSED: ("/exceptions/bulk", {"state": "paused", **group}),
     }
     page, query = pages[letter.kind]
     return f"{page}?{urlencode(query)}" if query else page

@@ -14,7 +14,7 @@ from app.audit.reasons import required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError, NotFoundError
 from app.executions import bulk_course
-from app.executions.bulk_models import FIRST_STAGE, BulkItem, BulkRepair
+from app.executions.bulk_models import BY_PERSON, FIRST_STAGE, BulkItem, BulkRepair
 from app.executions.bulk_states import change, lock, write_down
 from app.executions.models import Attempt
 from app.executions.selection import Chosen, choose
@@ -24,7 +24,6 @@ from app.unit_of_work import WorkSession
 
 LIMIT: Final = 5_000
 """How many trades one selection takes; the next one goes on with the others."""
-BY_PERSON: Final = "by_person"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from app.extensions import Base
 from app.users.models import SystemGroup
 
 BULK_STATES: Final = ("running", "paused", "finished", "stopped")
+BY_PERSON: Final = "by_person"
+"""The pause_code of one that a person has paused, or stopped."""
 GOING_ON: Final = ("running", "paused")
 """A bulk repair that may begin further trades."""
 ITEM_STATES: Final = ("pending", "repairing", "verifying", "done", "failed", "skipped")

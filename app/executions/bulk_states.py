@@ -1,9 +1,10 @@
 """The states of a bulk repair: running → paused → running, finished or stopped; each change is audited."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from flask import current_app
 from sqlalchemy import select
 from sqlalchemy.orm import lazyload
 
@@ -11,6 +12,9 @@ from app.audit import service as audit
 from app.audit.service import Actor
 from app.executions.bulk_models import BulkRepair
 from app.unit_of_work import WorkSession
+
+BulkChanged = Callable[[WorkSession, BulkRepair, Mapping[str, Any], datetime], None]
+"""Hears of a bulk repair in its new state, and what the audit tells of the change."""
 
 
 def lock(session: WorkSession, bulk_id: int) -> BulkRepair | None:
@@ -43,7 +47,11 @@ def change(
     bulk.finished_at = now if to in ("finished", "stopped") else None
     action = {"paused": "bulk.pause", "running": "bulk.resume", "stopped": "bulk.stop"}.get(to, "bulk.finish")
     known = {"from": before, "to": to, "stage": bulk.stage, "code": code, "trade_no": trade_no}
-    write_down(session, bulk, action, actor, reason or detail, known | dict(told or {}), now)
+    known |= dict(told or {})
+    write_down(session, bulk, action, actor, reason or detail, known, now)
+    listeners: tuple[BulkChanged, ...] = current_app.extensions.get("bulk_changed", ())
+    for listener in listeners:
+        listener(session, bulk, known, now)
 
 
 def write_down(

@@ -1,12 +1,12 @@
 """Why a bulk repair stands still, in words: who paused it, whose stop holds it, or which trade went wrong."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from app.audit.models import AuditEntry
 from app.errors import ConflictError
-from app.executions import bulk
 from app.executions.bulk_course import MAY_NOT, STOPPED
-from app.executions.bulk_models import AWAITED, BulkItem, BulkRepair
+from app.executions.bulk_models import AWAITED, BY_PERSON, BulkItem, BulkRepair
 from app.executions.models import OUTCOMES
 from app.i18n import translate as _
 from app.messages import words
@@ -25,7 +25,7 @@ def halt_words(found: BulkRepair, entry: AuditEntry | None) -> str:
 
     ``entry`` is the audit's line of it, None where none is kept.
     """
-    if found.pause_code == bulk.BY_PERSON:
+    if found.pause_code == BY_PERSON:
         return _by_person(found, entry)
     if found.pause_code == STOPPED and entry is not None and "stop_scope" in entry.detail:
         return _by_stop(entry)
@@ -50,7 +50,7 @@ def history_words(entry: AuditEntry) -> str:
     code, name = entry.detail.get("code", ""), entry.detail.get("in_name_of", "")
     if entry.action == "bulk.resume":
         return _("此前以 %(who)s 的名义进行", who=name) if name else ""
-    if entry.action != "bulk.pause" or code == bulk.BY_PERSON:
+    if entry.action != "bulk.pause" or code == BY_PERSON:
         return ""
     if code == STOPPED and "stop_scope" in entry.detail:
         return _by_stop(entry)
@@ -72,6 +72,14 @@ def _may_not(who: str, cause: str) -> str:
         "role": _("%(who)s 不再有修复的权限", who=who),
         "group": _("%(who)s 不再能操作这个系统组别", who=who),
     }.get(cause) or _("%(who)s 不再可以在这个系统组别修复", who=who)
+
+
+def told_words(told: Mapping[str, Any]) -> str:
+    """Return why a bulk repair was paused, of what an alert of it tells."""
+    code = str(told.get("code") or "")
+    if code == MAY_NOT:
+        return _may_not(str(told.get("in_name_of") or ""), str(told.get("cause") or ""))
+    return _cause(code, "")
 
 
 def item_words(item: BulkItem, sys_code: str) -> str:

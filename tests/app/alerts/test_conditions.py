@@ -1,4 +1,4 @@
-"""A stop, an agent's own too, and a breaker are told while they last, and when they are over."""
+"""Stops, breakers and bulk repairs that paused are told while that lasts, and when it is over."""
 
 from flask import Flask
 from sqlalchemy import select
@@ -6,9 +6,15 @@ from sqlalchemy import select
 from app.agents import local_stops, service, stops
 from app.agents.stops import Target
 from app.alerts.models import AlertCondition, AlertEvent
+from app.anomalies.queries import AnomalyFilter
+from app.executions import bulk, bulk_course
+from app.executions.bulk_models import BulkItem, BulkRepair
+from app.executions.models import Attempt
+from app.executions.service import Order
 from app.guards import breakers
 from app.unit_of_work import WorkSession
-from tests.factories import NOW, PERSON, make_agent, make_group, make_plan
+from app.users.models import User
+from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan, make_user
 
 
 def told(session: WorkSession) -> list[tuple[str, bool, str]]:
@@ -55,3 +61,46 @@ def test_a_breaker_is_told_when_it_trips_and_when_it_is_reset(app: Flask, sessio
     assert told(session) == [("breaker", False, plan.fixer_code)]
     breakers.reset(session, breaker.id, reason="looked at", actor=PERSON, group_ids=None, now=NOW)
     assert told(session) == [("breaker", False, plan.fixer_code), ("breaker", True, plan.fixer_code)]
+
+
+def begin_bulk(session: WorkSession) -> BulkRepair:
+    make_user(session)
+    group = make_group(session)
+    make_agent(session, group)
+    make_plan(session, group)
+    for _each in range(5):
+        make_anomaly(session, group)
+    (begun,) = bulk.begin(session, AnomalyFilter(), Order("click", PERSON, "日终处理", NOW)).bulks
+    return begun
+
+
+def test_a_bulk_repair_is_told_when_it_pauses_by_itself_and_when_a_person_has_decided(
+    app: Flask, session: WorkSession
+) -> None:
+    one = begin_bulk(session)
+    item = session.scalars(select(BulkItem).where(BulkItem.state == "repairing")).one()
+    session.get_one(Attempt, item.attempt_id).outcome = "needs_human"
+    bulk_course.tend(session, one.id, NOW)
+    (event,) = session.scalars(select(AlertEvent))
+    assert (event.group_id, event.key) == (one.group_id, f"bulk:{one.id}")
+    told_of = {"name": f"#{one.id}", "code": "needs_human", "trade_no": item.trade_no}
+    assert event.params == told_of
+    bulk.stop(session, one.id, reason="looked at", actor=PERSON, group_ids=None, now=NOW)
+    name = f"#{one.id}"
+    assert told(session) == [("bulk_paused", False, name), ("bulk_paused", True, name)]
+
+
+def test_whose_person_may_go_on_no_longer_is_told_with_the_cause(app: Flask, session: WorkSession) -> None:
+    one = begin_bulk(session)
+    session.get_one(User, PERSON.id).is_enabled = False
+    bulk_course.tend(session, one.id, NOW)
+    (event,) = session.scalars(select(AlertEvent))
+    assert event.params["cause"] == "disabled"
+    assert (event.params["code"], event.params["in_name_of"]) == ("person_may_not", PERSON.name)
+
+
+def test_who_pauses_a_bulk_repair_is_not_told_of_it(app: Flask, session: WorkSession) -> None:
+    one = begin_bulk(session)
+    bulk.pause(session, one.id, reason="a look", actor=PERSON, group_ids=None, now=NOW)
+    bulk.resume(session, one.id, reason="on with it", actor=PERSON, group_ids=None, now=NOW)
+    assert told(session) == []

@@ -71,6 +71,32 @@ def test_an_agent_s_own_stop_is_told_as_one_of_agents(rounds: Rounds, sender: Fa
     assert ended == ["PBAP 有 1 个客户端的停止已解除。", "- 客户端本地 · pbap-1"]
 
 
+def test_a_bulk_repair_that_paused_is_told_with_its_cause_and_its_trade(
+    rounds: Rounds, sender: FakeSender
+) -> None:
+    add_channel(kinds=["bulk_paused"])
+    with unit_of_work() as session:
+        group_id = make_group(session).id
+        of_trade = {"name": "#7", "code": "needs_human", "trade_no": "CO160724154936100036"}
+        of_person = {"name": "#8", "code": "person_may_not", "in_name_of": "li.na", "cause": "disabled"}
+        for params in (of_trade, of_person):
+            service.raise_(
+                session, "bulk_paused", group_id=group_id, key=params["name"], params=params, now=NOW
+            )
+    rounds.run(90)
+    with unit_of_work() as session:
+        service.recover(session, "bulk_paused", group_id=group_id, key="#7", now=NOW)
+    rounds.run(90)
+    assert titles(sender) == ["Piculus · 批量修复暂停 × 2 · PBAP", "Piculus · 已恢复：批量修复暂停 · PBAP"]
+    begun, ended = (one.body.splitlines() for one in sender.sent)
+    assert begun[:3] == [
+        "PBAP 有 2 个批量修复自己暂停，等人继续或停止。",
+        "- #7 · 待人工 · CO160724154936100036",
+        "- #8 · li.na 已停用",
+    ]
+    assert ended[:2] == ["PBAP 有 1 个批量修复已继续或停止。", "- #7"]
+
+
 def test_its_end_is_told_once(rounds: Rounds, sender: FakeSender, clock: HandClock) -> None:
     add_channel()
     set_stop()
