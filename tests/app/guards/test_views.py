@@ -349,5 +349,5 @@ def test_a_tripped_plan_is_not_deleted_and_says_why(operator: Visitor, plan_id: 
     assert answer.status_code == 409
     assert "方案已熔断，不能删除" in answer.text
     answer = in_english(operator).post(f"/plans/{plan_id}/delete", {"reason": "重新来"})
-    assert "Reset its breaker before it is deleted" in answer.text
+    assert "Cannot be deleted: the plan's breaker has tripped" in html.unescape(answer.text)
     assert stored(plan_id).id == plan_id
