@@ -12,7 +12,7 @@ from app.anomalies.queries import AnomalyFilter
 from app.audit.models import AuditEntry
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError, InvalidError, NotFoundError
-from app.executions import bulk, bulk_course, results, verifications
+from app.executions import bulk, bulk_course, bulk_queries, results, verifications
 from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.models import Attempt
 from app.executions.selection import Chosen
@@ -556,6 +556,25 @@ def test_one_begun_from_the_command_line_goes_on(
     (one,) = bulk.begin(session, AnomalyFilter(group_ids=[group.id]), order).bulks
     go_through_a_stage(session, agent, one)
     assert (one.state, one.stage) == ("running", 2)
+
+
+def test_its_trades_are_counted_as_they_are_shown(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 5)
+    go_through_a_stage(session, agent, one)
+    for outcome in ("wait", "unknown", "failed"):
+        end_repairs(session, agent, outcome, count=1)
+    assert bulk_course.ended_ids(session) == [one.id]
+    tend(session, one)
+    shown = {1: {"done": 1}, 2: {"waiting": 2, "failed": 1, "repairing": 1}}
+    assert bulk_queries.stage_counts(session, one.id) == shown
+    assert bulk_queries.waiting_counts(session, [one]) == {one.id: 2}
+    waiting = bulk_queries.list_items(session, one.id, "waiting", None, None).rows
+    assert [(item.trade_no, item.shown_state) for item in waiting] == [
+        ("T0001", "waiting"),
+        ("T0002", "waiting"),
+    ]
 
 
 def test_only_what_runs_or_is_under_way_is_tended(
