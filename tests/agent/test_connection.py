@@ -416,7 +416,7 @@ def test_stopping_does_not_wait_for_the_next_attempt(tmp_path: Path) -> None:
     with FakeServer() as server:
         port = server.port
     agent = LinkedAgent(port, tmp_path / "journal.db")
-    agent.backoff.next = lambda: 3600.0  # type: ignore[method-assign]
+    agent.backoff.next = lambda *, is_urgent=False: 3600.0  # type: ignore[method-assign]
     agent.start()
     agent.stop()
     assert agent.ending is Ending.STOPPED
