@@ -47,15 +47,9 @@ class Poster:
             line["VOUCHER_NO"] == text_asked("voucher_no")
         )
         is_live = and_(leg.c["TRD_NUM"] == text_asked("trade_no"), leg.c["LIVE"] == 1)
-        self._taken = AmongTexts(
-            leg.c["LEG"], lambda is_wanted: select(leg.c["VOUCHER_NO"]).where(is_live, is_wanted)
-        )
-        self._accounts = AmongTexts(
-            account["ACC_NO"],
-            lambda is_wanted: select(account["ACC_NO"], account["KIND"], account["CURRENCY"]).where(
-                is_wanted
-            ),
-        )
+        self._taken = AmongTexts(leg.c["LEG"], select(leg.c["VOUCHER_NO"]).where(is_live).where)
+        told = select(account["ACC_NO"], account["KIND"], account["CURRENCY"])
+        self._accounts = AmongTexts(account["ACC_NO"], told.where)
         self._insert_entry = insert(entry).values(
             VOUCHER_NO=text_asked("voucher_no"),
             TRD_NUM=text_asked("trade_no"),
