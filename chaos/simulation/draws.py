@@ -23,7 +23,7 @@ class Draw:
 
     ``is_echoing``: each Repair is sent a second time, long after. ``muted``: between these seconds no
     heartbeat of an agent arrives. ``refusals``: so many payouts the bank refuses for good. ``bank_day``: its
-    length.
+    length. ``failures``: so many of an hour trip the breaker of a plan or group; 0: none is armed.
     """
 
     cases: tuple[str, ...]
@@ -41,6 +41,7 @@ class Draw:
     muted: tuple[float, float] = (0.0, 0.0)
     refusals: int = 0
     bank_day: int = BANK_DAY_SECONDS
+    failures: int = 0
 
 
 def draw(seed: int) -> Draw:
@@ -62,4 +63,5 @@ def draw(seed: int) -> Draw:
         troubles=tuple(chance.sample(sorted(TROUBLES), chance.choice((0, 2, 4, 10)))),
         refusals=chance.choice((0, 0, 0, 0, 1, 5)),
         bank_day=chance.choice((BANK_DAY_SECONDS,) * 19 + (LONG_BANK_DAY,)),
+        failures=chance.choice((0, 0, 1, 2)),
     )

@@ -25,6 +25,7 @@ def contradictions(schedule: "Schedule", server: sqlite3.Connection) -> Iterator
     yield from _exhausted_early(server)
     yield from _repeated_in_doubt(server)
     yield from _miscalled(server)
+    yield from _begun_behind_a_breaker(server)
     yield from _miskeyed(schedule)
     path = schedule.world.production(GROUP).engine.url.database or ""
     with sqlite3.connect(path) as production:
@@ -82,6 +83,19 @@ def _miscalled(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
         (SELECT 1 FROM step WHERE attempt_id = attempt.id AND moves_money AND state = 'done'))"""
     for row in server.execute(query):
         yield "I9", f"attempt {row['id']} is {row['outcome']}, though money moved"
+
+
+def _begun_behind_a_breaker(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """No plan begins anything new by itself between a trip of its breaker, or its group's, and the reset."""
+    query = """
+        SELECT begun.command_id, breaker.scope, breaker.id FROM begun_repair AS begun
+        JOIN breaker ON breaker.group_id = begun.group_id
+            AND (breaker.scope = 'group' OR breaker.subject_name = begun.fixer_code)
+            AND begun.begun_at > breaker.tripped_at
+            AND (breaker.reset_at IS NULL OR begun.begun_at < breaker.reset_at)
+        WHERE begun.is_new"""
+    for row in server.execute(query):
+        yield "I9", f"{row['command_id']} was begun behind breaker {row['id']} of its {row['scope']}"
 
 
 def _miskeyed(schedule: "Schedule") -> Iterator[tuple[str, str]]:

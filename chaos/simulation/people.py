@@ -24,6 +24,7 @@ from app.executions.order_guard import facts_of
 from app.executions.order_models import MoneyOrder
 from app.executions.service import Order
 from app.extensions import db
+from app.guards.breakers import list_tripped, reset
 from app.plans.fixer_codes import KNOWN_FIXERS
 from app.plans.models import Plan
 from app.plans.service import disable_plan, enable_plan
@@ -39,6 +40,7 @@ REASON: Final = "drawn by the seed"
 WITH_A_PERSON: Final = ("needs_human", "exhausted")
 DISABLED_SECONDS: Final = 20.0
 STOPPED_SECONDS: Final = (3.0, 30.0)
+RESET_AFTER: Final = (30.0, 200.0)
 CONFIRMED_AFTER: Final = 2.0
 BETWEEN_ORDERS: Final = 5.0
 
@@ -164,6 +166,19 @@ def lift(schedule: "Schedule") -> None:
             )
 
     _work(schedule, ask)
+
+
+def keep_resetting(schedule: "Schedule") -> None:
+    """A person resets whatever breaker has tripped, again and again until the schedule is over. A strand."""
+
+    def ask(session: WorkSession) -> None:
+        for breaker in list_tripped(session, None):
+            schedule.counts["breaker reset"] += 1
+            reset(session, breaker.id, reason=REASON, actor=PERSON, group_ids=None, now=utc_now())
+
+    while True:
+        schedule.loom.sleep(schedule.chance.choice(RESET_AFTER))
+        _work(schedule, ask)
 
 
 # ---- money orders

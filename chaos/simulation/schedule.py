@@ -135,6 +135,8 @@ class Schedule:
             process.start()
         people.collect(self, 1.0)
         loom.spawn(_Fate(), "troubles", lambda: make_trouble(self, self.drawn.troubles))
+        if self.drawn.failures:
+            loom.spawn(_Fate(), "breakers", lambda: people.keep_resetting(self))
         while loom.seconds < self.drawn.rough_seconds:
             until = min(self.drawn.rough_seconds, loom.seconds + 20.0)
             loom.run(until, lambda: bool(self.failer.killed))
@@ -213,6 +215,8 @@ class Schedule:
         )
         self.line.refusals = drawn.refusals
         self._plant()
+        if drawn.failures:
+            self.workshop.arm(drawn.failures)
         self.servers = [
             ServerProcess(loom, f"server-{number}", self.failer, app, self.network)
             for number, app in enumerate(self.workshop.apps[: drawn.servers])

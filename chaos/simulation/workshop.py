@@ -38,7 +38,7 @@ BANK_DAY_SECONDS: Final = 600
 PERSON: Final = Actor(id=1, name="li.na", address="127.0.0.1")
 OTHER_PERSON: Final = Actor(id=2, name="wang.wei", address="127.0.0.1")
 NO_BREAKER: Final = {"breaker_failures": 0, "breaker_returns": 0}
-"""A schedule full of faults would trip it, and nothing would be repaired any more."""
+"""A schedule full of faults would trip it at once: only some arm it, and have a person who resets it."""
 _RETRY_CRON: Final = "0 * * * * ?"
 _WATCH: Final = """
 CREATE TABLE watched (seq INTEGER PRIMARY KEY, what TEXT, id TEXT, before TEXT, after TEXT);
@@ -99,6 +99,13 @@ class Workshop:
             path.unlink()
         for path in self._empty.glob("*.db"):
             shutil.copyfile(path, self.run / path.name)
+
+    def arm(self, failures: int) -> None:
+        """Have so many failures of an hour trip each plan's breaker and its group's; needs no application."""
+        with sqlite3.connect(self.run / "piculus.db") as server:
+            for table in ("plan", "system_group"):
+                server.execute(f"UPDATE {table} SET breaker_failures = ?", (failures,))
+        server.close()
 
     def forget(self) -> None:
         """Let go of every connection to the databases of the schedule that ended."""
