@@ -60,13 +60,16 @@ def judge(mutant: Mutant, schedules: int) -> Verdict:
 
 
 def _try(checkout: Path, trials: tuple[str, ...]) -> tuple[str, str, str, int]:
-    """Run the trials in the broken checkout: what caught it, the invariant, how, and how many ran."""
+    """Run the trials in the broken checkout: what caught it, the invariant, how, and how many ran.
+
+    Raises MutantError where they do not even start: that catches nothing.
+    """
     try:
         done = _python(checkout, "-m", "chaos.trying", "--", *trials)
     except subprocess.TimeoutExpired:
         return "time", "I8", f"not at an end after {SECONDS:.0f} s", len(trials)
     if done.returncode not in (0, 1) or not done.stdout.strip():
-        return "start", "crash", done.stderr.strip().rpartition("\n")[2], 0
+        raise MutantError(f"chaos does not start in it: {done.stderr.strip().rpartition(chr(10))[2]}")
     catch = json.loads(done.stdout.splitlines()[-1])
     return catch["by"], catch["invariant"], catch["text"], catch["tried"]
 

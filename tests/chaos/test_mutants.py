@@ -4,13 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from chaos.mutant import Mutant, MutantError, all_mutants, check_applies, read_mutant
+from chaos.mutant import ROOT, Mutant, MutantError, all_mutants, check_applies, read_mutant
 from chaos.mutating import judge, text_of
 from chaos.simulation.invariants import INVARIANTS
 from chaos.simulation.workshop import Workshop
 from chaos.trying import CRASH, cell_of, violations_of
 
 QUICK = "lost-reply-new-number"
+UNREADABLE = """\
+breaks: nothing, no Python can read it
+violates: I1
+seed: 7
+
+diff --git a/chaos/__init__.py b/chaos/__init__.py
+--- a/chaos/__init__.py
++++ b/chaos/__init__.py
+@@ -1 +1,2 @@
+ {line}
++(
+"""
 PATCH = """\
 breaks: the second line
   is no longer there
@@ -49,6 +61,13 @@ def test_a_slip_is_caught_by_what_the_code_as_it_is_passes(workshop: Workshop) -
     assert verdict.caught_by == trial, text_of(verdict)
     assert verdict.invariant in mutant.violates
     assert list(violations_of(workshop, trial)) == []
+
+
+def test_one_that_does_not_even_start_catches_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "99-unreadable.patch"
+    path.write_text(UNREADABLE.format(line=(ROOT / "chaos/__init__.py").read_text().rstrip()))
+    with pytest.raises(MutantError, match="does not start"):
+        judge(read_mutant(path), schedules=0)
 
 
 def test_a_patch_says_what_it_breaks(tmp_path: Path) -> None:
