@@ -86,6 +86,16 @@ class Prediction(Base):
     group: Mapped[SystemGroup] = relationship(lazy="joined")
 
     @property
+    def amount_minor(self) -> int | None:
+        """The trade's amount as the look read it; None where it could not."""
+        return (self.facts or {}).get("amount_minor")
+
+    @property
+    def currency(self) -> str:
+        """The currency of the amount."""
+        return str((self.facts or {}).get("currency", ""))
+
+    @property
     def numbers_to_come(self) -> list[str]:
         """The cells whose voucher number the ledger had yet to give."""
         if self.row is None or self.after is None:

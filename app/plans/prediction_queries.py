@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 
+from app.anomalies.models import Anomaly
 from app.errors import NotFoundError
-from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
+from app.keyset import COUNT_CAP, CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
 from app.plans.models import Plan
 from app.plans.prediction_models import PREDICTED, RESULTS, Prediction
 from app.plans.service import GroupIds
@@ -24,9 +25,13 @@ class PredictionFilter:
 
 @dataclass(frozen=True)
 class ShadowFigures:
-    """A plan's predictions: the newest of each anomaly by what it foretold, those compared by result."""
+    """A plan's predictions: the newest of each anomaly by what it foretold, those compared by result.
+
+    ``amounts``: of the trades foretold to be repaired, by currency; of as many as their count tells.
+    """
 
     outcomes: dict[str, CappedCount]
+    amounts: dict[str, int]
     results: dict[str, CappedCount]
 
     @property
@@ -55,18 +60,32 @@ def _conditions(wanted: PredictionFilter) -> list[ColumnElement[bool]]:
 
 
 def shadow_figures(session: ReadSession, plan: Plan) -> ShadowFigures:
-    """Count a plan's predictions, each figure capped."""
+    """Count a plan's predictions and sum up what it would repair, each figure capped."""
     of_plan, is_newest = Prediction.plan_id == plan.id, Prediction.is_newest.is_(True)
     return ShadowFigures(
         outcomes={
             outcome: capped_count(session, Prediction, [of_plan, Prediction.outcome == outcome, is_newest])
             for outcome in PREDICTED
         },
+        amounts=_amounts(session, [of_plan, Prediction.outcome == "repair", is_newest]),
         results={
             result: capped_count(session, Prediction, [of_plan, Prediction.result == result])
             for result in RESULTS
         },
     )
+
+
+def _amounts(session: ReadSession, conditions: list[ColumnElement[bool]]) -> dict[str, int]:
+    """Return the amounts of the trades of these predictions by currency, those that can be read."""
+    of_trades = (
+        select(Anomaly.currency, Anomaly.amount_minor)
+        .join(Prediction, Prediction.anomaly_id == Anomaly.id)
+        .where(*conditions, Anomaly.amount_minor > 0)
+        .limit(COUNT_CAP)
+        .subquery()
+    )
+    sums = select(of_trades.c.currency, func.sum(of_trades.c.amount_minor)).group_by(of_trades.c.currency)
+    return {currency: int(total) for currency, total in session.execute(sums)}
 
 
 def get_prediction(session: ReadSession, prediction_id: int, group_ids: GroupIds) -> Prediction:

@@ -76,6 +76,12 @@ def trades(text: str) -> list[str]:
     return re.findall(r'class="row-link mono"[^>]*>([^<]+)<', text)
 
 
+def shadow_figure(text: str, outcome: str) -> str:
+    matched = re.search(rf'outcome={outcome}">(.*?)</a>', text)
+    assert matched
+    return matched[1]
+
+
 def test_the_form_puts_a_plan_into_shadow_and_takes_it_out(operator: Visitor, plan: Plan) -> None:
     page = operator.get(f"/plans/{plan.id}/edit").text
     assert re.search(r'name="is_shadow" checked', page)
@@ -122,6 +128,23 @@ def test_the_plans_page_counts_what_was_foretold_and_what_then_happened(
     assert figures["outcome=repair"] == "2"
     assert (figures["outcome=wait"], figures["outcome=human"]) == ("1", "0")
     assert (figures["result=matched"], figures["result=differs"]) == ("1", "0")
+
+
+def test_the_plans_page_sums_up_what_it_would_repair(operator: Visitor, plan: Plan) -> None:
+    plant(plan, "CO1")
+    plant(plan, "CO2")
+    plant(plan, "CO3", outcome="wait", after=None)
+    plant(plan, "CO4", is_newest=False)
+    text = operator.get(f"/plans/{plan.id}").text
+    assert "¥200.00" in shadow_figure(text, "repair")
+    assert "<small>" not in shadow_figure(text, "wait")
+
+
+def test_a_prediction_tells_the_amount_its_look_read(operator: Visitor, plan: Plan) -> None:
+    facts = msgspec.to_builtins(facts_of("CO1"))
+    prediction_id = plant(plan, "CO1", facts=facts | {"amount_minor": 12_345, "currency": "CNY"})
+    for url in (f"/plans/{plan.id}/predictions", f"/anomalies/predictions/{prediction_id}"):
+        assert "¥123.45" in operator.get(url).text
 
 
 @pytest.mark.parametrize(
