@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from flask import Blueprint, Response, redirect, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 
+from app.agents.standing import find_block
 from app.anomalies import claims, queries
 from app.anomalies import service as anomaly_service
 from app.anomalies.models import ANOMALY_STATES, OPEN_STATES, TERMINAL_STATES, Anomaly
@@ -177,10 +178,11 @@ def _dialog(
 ) -> ResponseReturnValue:
     """``is_asked`` false: what would refuse it is told before anyone asks."""
     case = read_case(db.session, anomaly_id, current_group_ids())
-    is_held = case.hold is not None and action in ("repair", "retry")
     is_ordered = case.hold == ORDER_STANDS and action == "ignore"
-    if case.hold is not None and (is_held or is_ordered) and not is_asked:
-        form.fail(ConflictError(case.hold))
+    if not is_asked:
+        refusal = ConflictError(ORDER_STANDS) if is_ordered else _standing_refusal(case, action)
+        if refusal is not None:
+            form.fail(refusal)
     return render_dialog(
         "anomalies/action.html",
         status,
@@ -192,6 +194,17 @@ def _dialog(
         box=money_orders.box_of(db.session, case.anomaly),
         is_ordered=is_ordered,
     )
+
+
+def _standing_refusal(case: CaseFile, action: str) -> ConflictError | None:
+    """Return what refuses a repair whatever is typed, a hold of its trade or a stop; other actions None."""
+    if action not in ("repair", "retry"):
+        return None
+    if case.hold is not None:
+        return ConflictError(case.hold)
+    anomaly = case.anomaly
+    block = find_block(db.session, anomaly.group_id, anomaly.fixer_code or "", current_time())
+    return None if block is None else block.error()
 
 
 def _agents_for(case: CaseFile) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from agent.facts import Facts
 from app import filters
+from app.agents.standing import find_block
 from app.anomalies.models import Anomaly
 from app.anomalies.service import get_anomaly
 from app.clock import current_time
@@ -152,6 +153,9 @@ def _proposal(form: Form, anomaly_id: int, action: str, status: int) -> Response
     anomaly = get_anomaly(db.session, anomaly_id, current_group_ids())
     facts, box = facts_of(anomaly), money_orders.box_of(db.session, anomaly)
     limit = order_limits.limit_for(db.session, anomaly.group_id, current_actor().id, current_time())
+    needs_second = facts is None or money_orders.needs_second(anomaly, facts, limit.minor)
+    if not needs_second:
+        _tell_stop(form, anomaly)
     return render_dialog(
         "executions/money_order_new.html",
         status,
@@ -161,7 +165,7 @@ def _proposal(form: Form, anomaly_id: int, action: str, status: int) -> Response
         facts_read=facts,
         box=box,
         obstacle=next((offer.obstacle for offer in box.offers if offer.action == action), None),
-        needs_second=facts is None or money_orders.needs_second(anomaly, facts, limit.minor),
+        needs_second=needs_second,
         limit=limit,
         second_because=_second_because(anomaly, facts, limit),
         agents=money_orders.agents_able(
@@ -181,6 +185,8 @@ def _second_because(anomaly: Anomaly, facts: Facts | None, limit: order_limits.L
 def _decision(form: Form, order_id: int, action: str, status: int) -> ResponseReturnValue:
     order: MoneyOrder = money_orders.get_order(db.session, order_id, current_group_ids())
     anomaly = get_anomaly(db.session, order.anomaly_id, current_group_ids())
+    if action == "confirm":
+        _tell_stop(form, anomaly)
     return render_dialog(
         "executions/money_order_decision.html",
         status,
@@ -192,6 +198,13 @@ def _decision(form: Form, order_id: int, action: str, status: int) -> ResponseRe
         is_refused=action == "confirm" and _is_refused(form, order),
         is_stale=money_orders.box_of(db.session, anomaly).is_stale,
     )
+
+
+def _tell_stop(form: Form, anomaly: Anomaly) -> None:
+    """Say before anyone types that a stop stands, which would refuse it."""
+    block = find_block(db.session, anomaly.group_id, anomaly.fixer_code or "", current_time())
+    if block is not None and request.method == "GET":
+        form.fail(block.error())
 
 
 def _is_refused(form: Form, order: MoneyOrder) -> bool:

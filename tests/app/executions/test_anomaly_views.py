@@ -10,7 +10,9 @@ import pytest
 from flask import Flask
 from markupsafe import Markup
 
+from app.agents import stops
 from app.agents.models import Command
+from app.agents.stops import Target
 from app.anomalies.models import Anomaly, AnomalyEvent
 from app.audit.models import AuditEntry
 from app.executions.models import Attempt, Step
@@ -18,7 +20,17 @@ from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup
 from tests.app.visitor import Visitor, visitor_of
-from tests.factories import FIXER, NOW, facts_of, make_agent, make_anomaly, make_group, make_plan, row_of
+from tests.factories import (
+    FIXER,
+    NOW,
+    PERSON,
+    facts_of,
+    make_agent,
+    make_anomaly,
+    make_group,
+    make_plan,
+    row_of,
+)
 
 TABLE = "anomalies-table"
 
@@ -343,6 +355,20 @@ def test_a_repair_that_moves_money_says_that_it_cannot_be_cancelled(
     assert answer.status_code == 409
     assert "资金已经移动" in answer.text
     assert db.session.scalars(db.select(Attempt.outcome)).all() == [None]
+
+
+@pytest.mark.parametrize("action", ["repair", "retry"])
+def test_a_dialog_tells_of_a_stop_before_a_reason_is_typed(
+    operator: Visitor, group: SystemGroup, action: str
+) -> None:
+    identity = plant(group)
+    with unit_of_work() as session:
+        target = Target(group_id=group.id)
+        stops.set_stop(session, target, reason="对账中", actor=PERSON, group_ids=None, now=NOW)
+    told = "已紧急停止系统组别 PBAP：对账中。解除之后才能执行。"
+    assert told in operator.get(f"/anomalies/{identity}/{action}", target="dialog").text
+    assert told in operator.post(f"/anomalies/{identity}/{action}", {"reason": "客户来电"}).text
+    assert told not in operator.get(f"/anomalies/{identity}/verify", target="dialog").text
 
 
 @pytest.mark.parametrize("action", ["repair", "retry", "verify", "ignore", "cancel"])

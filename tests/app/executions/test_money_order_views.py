@@ -10,6 +10,8 @@ from sqlalchemy import select
 
 from agent import unpaid
 from agent.facts import BankFact, BankState, Bookkeeping, LegFact, LegState, RequestFact
+from app.agents import stops
+from app.agents.stops import Target
 from app.audit.models import AuditEntry
 from app.doubts import NEXT_STEPS
 from app.executions.order_models import MoneyOrder, MoneyOrderLimit
@@ -27,7 +29,7 @@ from tests.app.executions.unpaid import (
     unpaid_facts,
 )
 from tests.app.visitor import Visitor, make_person, visitor_of
-from tests.factories import NOW, make_group
+from tests.factories import NOW, PERSON, make_group
 
 LARGE = 250_000
 NUMBER = "TX20260301000099"
@@ -186,6 +188,22 @@ def test_above_the_limit_another_person_confirms(li_na: Visitor, wang: Visitor, 
     assert wang.post(confirm, {"reason": "独立核对过"}).status_code == 303
     assert (read_order(order_id).state, read_order(order_id).confirmed_by) == ("issued", "wang.qiang")
     assert wang.post(confirm, {"reason": "again"}).status_code == 409
+
+
+def test_a_stop_is_told_before_anyone_types_where_it_would_refuse_the_order(
+    li_na: Visitor, wang: Visitor, group: SystemGroup
+) -> None:
+    small, large = plant(group), plant(group, amount=LARGE)
+    order_id = propose(li_na, large)
+    with unit_of_work() as session:
+        stops.set_stop(session, Target(), reason="对账中", actor=PERSON, group_ids=None, now=NOW)
+    told = "已紧急停止全部修复：对账中。解除之后才能执行。"
+    assert told in li_na.get(f"/exceptions/orders/of/{small}/pay_again").text
+    assert told in wang.get(f"/exceptions/orders/{order_id}/confirm").text
+    answer = wang.post(f"/exceptions/orders/{order_id}/confirm", {"reason": "独立核对过"})
+    assert (answer.status_code, read_order(order_id).state) == (409, "proposed")
+    assert told in answer.text
+    assert told not in wang.get(f"/exceptions/orders/{order_id}/reject").text
 
 
 def test_facts_that_changed_are_told_before_and_after(
