@@ -328,6 +328,15 @@ def test_the_drawer_shows_what_the_page_shows(operator: Visitor, plan_id: int) -
         assert words in page
 
 
+def test_the_page_of_a_plan_that_goes_by_no_cron_promises_no_times(operator: Visitor, plan_id: int) -> None:
+    with unit_of_work() as session:
+        plan = session.get_one(Plan, plan_id)
+        plan.mode, plan.next_due_at = "manual", None
+    page = operator.get(f"/plans/{plan_id}").text
+    assert "cron-said" in page
+    assert "接下来" not in page
+
+
 # ---- the document's plans, and cron
 
 
