@@ -33,8 +33,8 @@ MENU = (
         (
             Item("/collections/new", "broadcast", _("发起收集广播"), role="operator"),
             Item("/exceptions", "alert-triangle", _("异常处理"), counter="count-exceptions"),
-            Item("/stops", "player-stop", _("紧急停止")),
-            Item("/breakers", "lock", pgettext("plural", "熔断")),
+            Item("/stops", "player-stop", _("紧急停止"), counter="count-stops"),
+            Item("/breakers", "lock", pgettext("plural", "熔断"), counter="count-breakers"),
         ),
     ),
     Section(

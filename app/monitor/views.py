@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from app.agents.frames import UNREADABLE
 from app.agents.models import Agent, Command
 from app.agents.queries import agent_choices
+from app.agents.stop_banner import standing_stops, stopped_agents
 from app.anomalies.models import Anomaly
 from app.clock import current_time
 from app.errors import InvalidError
@@ -137,6 +138,8 @@ def menu_counts() -> Response:
         render_template(
             "home/_menu_counts.html",
             waiting=open_anomalies.count_for_person(db.session, groups),
+            stops=len(standing_stops()) + len(stopped_agents()),
+            breakers=len(list_tripped(db.session, groups)),
             fleet=fleet.fleet(db.session, groups, current_time(), _heartbeat()),
         )
     )

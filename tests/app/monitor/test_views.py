@@ -10,11 +10,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from app.agents import stops
 from app.agents.models import Agent
+from app.agents.stops import Target
+from app.guards.breakers import subject_of_group, trip
 from app.unit_of_work import unit_of_work
 from app.users.models import User
 from tests.app.monitor.rows import keep_count, make_attempt, make_command, make_frame, make_viewer, sign_in
-from tests.factories import make_agent, make_anomaly, make_group, make_plan
+from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan
 
 HTMX = {"HX-Request": "true"}
 PAGES = ("/", "/menu-counts", "/home/figures", "/frames", "/frames/1", "/frames/commands/c1", "/search?q=CO1")
@@ -139,6 +142,17 @@ def test_the_menu_counts_what_waits_and_who_is_online(client: FlaskClient, viewe
     fragment = text(client, "/menu-counts", headers=HTMX)
     assert 'id="count-exceptions" hx-swap-oob="true" title="需人处理">1<' in fragment
     assert ">1/1<" in fragment
+
+
+def test_the_menu_counts_stops_and_tripped_breakers(client: FlaskClient, viewer: User) -> None:
+    assert 'id="count-stops" hx-swap-oob="true"><' in text(client, "/menu-counts", headers=HTMX)
+    with unit_of_work() as session:
+        group = session.merge(viewer.groups[0])
+        stops.set_stop(session, Target(), reason="look first", actor=PERSON, group_ids=None, now=NOW)
+        trip(session, subject_of_group(group), "failures", {}, NOW)
+    fragment = text(client, "/menu-counts", headers=HTMX)
+    assert re.search(r'id="count-stops"[^>]*>1<', fragment)
+    assert re.search(r'id="count-breakers"[^>]*>1<', fragment)
 
 
 def test_the_frame_list_hides_other_groups(client: FlaskClient, viewer: User) -> None:
