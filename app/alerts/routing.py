@@ -89,7 +89,7 @@ def _must_hear(session: WorkSession, channel: AlertChannel, event: AlertEvent, n
     """Whether the channel heard, or is about to hear, that this began.
 
     What it has not heard of, and nothing else with it, it need not hear of at all: an agent that was back
-    before the message went.
+    before the message went. A silence that kept later ones from it has not made it forget the first.
     """
     since = datetime.fromisoformat(event.params["since"])
     told = session.scalars(
@@ -98,12 +98,12 @@ def _must_hear(session: WorkSession, channel: AlertChannel, event: AlertEvent, n
             *_alike(channel, (event.kind, event.group_id, False)),
             # It gathered before what it gathers now: a message may begin before this condition did.
             func.coalesce(AlertDelivery.ended_at, now) >= since,
-            AlertDelivery.state.in_(("pending", "sending", "sent", "silenced")),
+            AlertDelivery.state.in_(("pending", "sending", "sent")),
         )
         .order_by(AlertDelivery.id.desc())
         .limit(1)
     ).first()
-    if told is None or told.state == "silenced":
+    if told is None:
         return False
     if event.kind == AGENT_OFFLINE and _is_gathering(told) and _is_alone(told, event):
         told.state, told.ended_at = "dropped", now

@@ -1,12 +1,13 @@
 """Rows for tests of alerts: committed, for the courier has a session of its own."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
 
 from app.alerts.events import KINDS
-from app.alerts.models import AlertChannel, AlertDelivery
+from app.alerts.models import AlertChannel, AlertDelivery, AlertSilence
 from app.anomalies.models import Anomaly
 from app.anomalies.states import change_state
 from app.audit.service import SYSTEM
@@ -40,6 +41,16 @@ def add_channel(name: str = "值班群", **columns: Any) -> AlertChannel:
 def add_group(sys_code: str = "PBAP", **columns: Any) -> SystemGroup:
     with unit_of_work() as session:
         return make_group(session, sys_code, **columns)
+
+
+def add_silence(kind: str | None, group_id: int | None, minutes: int) -> None:
+    """Silence a kind (None: any) in a group (None: in all) from now on."""
+    now = current_time()
+    with unit_of_work() as session:
+        until = now + timedelta(minutes=minutes)
+        one = AlertSilence(kind=kind, group_id=group_id, until=until, reason="维护", created_at=now)
+        one.created_by = "li.na"
+        session.add(one)
 
 
 def bring(session: WorkSession, anomaly: Anomaly, state: str, reason: str = "") -> None:

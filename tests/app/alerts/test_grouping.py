@@ -1,16 +1,14 @@
 """What is alike goes together: windows, storms, levels, groups, silences, quiet hours."""
 
-from datetime import timedelta
-
 import pytest
 from sqlalchemy import func, select
 
 from app.alerts import service
-from app.alerts.models import AlertEvent, AlertSilence
+from app.alerts.models import AlertEvent
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 from tests.app.alerts.conftest import Rounds
-from tests.app.alerts.rows import add_channel, add_group, add_trades, deliveries
+from tests.app.alerts.rows import add_channel, add_group, add_silence, add_trades, deliveries
 from tests.conftest import HandClock
 from tests.factories import NOW, make_plan
 from tests.fakes.alert_sender import FakeSender
@@ -100,18 +98,10 @@ def test_a_trade_without_a_plan_is_told_whatever_the_level(rounds: Rounds, sende
     assert len(sender.sent) == 1
 
 
-def silence(kind: str | None, group_id: int | None, minutes: int) -> None:
-    with unit_of_work() as session:
-        until = NOW + timedelta(minutes=minutes)
-        one = AlertSilence(kind=kind, group_id=group_id, until=until, reason="维护", created_at=NOW)
-        one.created_by = "li.na"
-        session.add(one)
-
-
 def test_a_silence_keeps_what_it_covers_and_nothing_else(rounds: Rounds, sender: FakeSender) -> None:
     add_channel()
     group, other = add_group(), add_group("PBMS")
-    silence("needs_human", group.id, 10)
+    add_silence("needs_human", group.id, 10)
     for one in (group, other):
         add_trades(one, 2)
     add_trades(group, 1, "exhausted")
@@ -127,7 +117,7 @@ def test_a_silence_keeps_what_it_covers_and_nothing_else(rounds: Rounds, sender:
 def test_after_a_silence_alerts_go_again(rounds: Rounds, sender: FakeSender) -> None:
     add_channel()
     group = add_group()
-    silence(None, None, 10)
+    add_silence(None, None, 10)
     add_trades(group, 1)
     rounds.run(660, step=60)
     assert sender.sent == []

@@ -14,7 +14,14 @@ from app.extensions import db
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
 from tests.app.alerts.conftest import Rounds
-from tests.app.alerts.rows import add_channel, add_group, add_trades, close_trades, deliveries
+from tests.app.alerts.rows import (
+    add_channel,
+    add_group,
+    add_silence,
+    add_trades,
+    close_trades,
+    deliveries,
+)
 from tests.conftest import HandClock
 from tests.factories import NOW, make_agent, make_group
 from tests.fakes.alert_sender import FakeSender
@@ -130,6 +137,57 @@ def test_who_heard_nothing_of_a_beginning_hears_nothing_of_its_end(
     lift_stop()
     rounds.run(120)
     assert sender.sent == []
+
+
+def trip(group_id: int, name: str, clock: HandClock) -> None:
+    params = {"name": name, "cause": "failures", "figures": {"failed": 3, "attempts": 3, "threshold": 3}}
+    with unit_of_work() as session:
+        service.raise_(session, "breaker", group_id=group_id, key=name, params=params, now=clock())
+
+
+def reset(group_id: int, name: str, clock: HandClock) -> None:
+    with unit_of_work() as session:
+        service.recover(session, "breaker", group_id=group_id, key=name, now=clock())
+
+
+def test_an_end_is_told_where_only_what_came_after_its_beginning_was_silenced(
+    rounds: Rounds, sender: FakeSender, clock: HandClock
+) -> None:
+    """Of two breakers one was heard of: its end is told, and the other's is not."""
+    add_channel()
+    group_id = add_group().id
+    trip(group_id, "heard", clock)
+    rounds.run(90)
+    add_silence("breaker", group_id, 10)
+    trip(group_id, "silenced", clock)
+    rounds.run(900, step=30)
+    reset(group_id, "silenced", clock)
+    rounds.run(120, step=30)
+    assert titles(sender) == ["Piculus · 熔断 · PBAP"]
+    reset(group_id, "heard", clock)
+    rounds.run(120, step=30)
+    assert titles(sender)[1:] == ["Piculus · 已恢复：熔断 · PBAP"]
+    assert "heard" in sender.sent[-1].body
+
+
+@pytest.mark.parametrize("state", ["needs_human", "exhausted"])
+def test_a_clear_group_is_told_after_a_silence_that_covered_only_some_of_its_trades(
+    state: str, rounds: Rounds, sender: FakeSender
+) -> None:
+    add_channel()
+    group = add_group()
+    ids = add_trades(group, 1, state)
+    rounds.run(90)
+    add_silence(None, group.id, 10)
+    ids += add_trades(group, 1, state)
+    rounds.run(900, step=30)
+    close_trades(ids)
+    rounds.run(120, step=30)
+    assert [(one.is_recovery, one.state) for one in deliveries()] == [
+        (False, "sent"),
+        (False, "silenced"),
+        (True, "sent"),
+    ]
 
 
 def test_a_channel_may_want_no_recoveries(rounds: Rounds, sender: FakeSender) -> None:
