@@ -19,7 +19,9 @@ _SINCE: Final = (Anomaly.unknown_since, Anomaly.waiting_since, Anomaly.money_mov
 
 
 def is_lately(
-    column: InstrumentedAttribute[datetime], now: datetime, within: timedelta
+    column: InstrumentedAttribute[datetime] | InstrumentedAttribute[datetime | None],
+    now: datetime,
+    within: timedelta,
 ) -> ColumnElement[bool]:
     """Return the condition that a time lies within so long of now; one dated ahead was not lately."""
     return and_(column > now - within, column <= now + LITTLE)

@@ -1,14 +1,15 @@
 """Unknown is a state: what waits is verified by itself, whatever its plan, and never repeated by itself.
 
 An automatic plan's ticks ask about what waits for it (ticking). A manual plan has no ticks, a plan that is
-失效 neither, and a trade may have no plan: reading changes nothing, so these are asked about here.
+失效 neither, a trade may have no plan, and ticks may be hours apart or find no agent that offers the fixer:
+reading changes nothing and every agent can, so these are asked about here.
 """
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Select, and_, exists, select
+from sqlalchemy import Select, and_, exists, or_, select
 
 from app.agents.models import LIVE, Command
 from app.anomalies import fleet
@@ -26,7 +27,7 @@ VERIFY_EVERY: Final = timedelta(minutes=10)
 
 
 def unasked_ids(session: ReadSession, now: datetime) -> list[int]:
-    """Return up to PAGE waiting anomalies of each group that no tick asks about; it needs no lock."""
+    """Return up to PAGE waiting anomalies of each group that no tick has asked about; it needs no lock."""
     groups = session.scalars(select(SystemGroup.id).where(SystemGroup.is_enabled)).all()
     found: list[int] = []
     for group_id in groups:
@@ -57,8 +58,16 @@ def _unasked(group_id: int, now: datetime) -> Select[int]:
         Plan.mode == "auto",
         Plan.state == "normal",
     )
+    waits_not_long = is_lately(Anomaly.waiting_since, now, VERIFY_EVERY)
+    is_left_to_ticks = and_(has_ticks, or_(Anomaly.waiting_since.is_(None), waits_not_long))
     return (
         select(Anomaly.id)
-        .where(Anomaly.group_id == group_id, Anomaly.state == "waiting", ~has_ticks, ~is_busy, ~was_asked)
+        .where(
+            Anomaly.group_id == group_id,
+            Anomaly.state == "waiting",
+            ~is_left_to_ticks,
+            ~is_busy,
+            ~was_asked,
+        )
         .order_by(Anomaly.id)
     )

@@ -249,8 +249,17 @@ def test_what_no_tick_asks_about_is_verified_all_the_same(
 def test_what_an_automatic_plan_asks_about_is_left_to_its_ticks(
     session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
 ) -> None:
-    make_anomaly(session, group, state="waiting")
+    make_anomaly(session, group, state="waiting", waiting_since=MUCH_LATER - timedelta(minutes=9))
     assert verify_unknown(session, MUCH_LATER) == 0
+
+
+def test_what_no_tick_has_asked_about_for_ten_minutes_is_verified_though_its_plan_is_automatic(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    agent.fixer_codes = []  # a tick finds nobody to repair it, a Verify needs no fixer
+    make_plan(session, group, retry_cron="0 0 3 * * ?")
+    make_anomaly(session, group, state="waiting", waiting_since=NOW)
+    assert [verify_unknown(session, NOW + timedelta(minutes=minutes)) for minutes in (9, 10)] == [0, 1]
 
 
 def test_what_waits_is_asked_about_every_ten_minutes(
