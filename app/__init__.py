@@ -45,6 +45,7 @@ from app.executions import (
     queue_views,
     results,
     service,
+    unanswered,
     verifications,
 )
 from app.executions import views as execution_views
@@ -121,6 +122,7 @@ COMMAND_CLOSED: Final[tuple[commands.CommandClosed, ...]] = (
     collection_course.command_closed,
     results.command_closed,
     claims.command_closed,
+    unanswered.command_closed,
     tripping.command_closed,
 )
 """Who hears of a command that closed without a result."""

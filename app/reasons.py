@@ -173,6 +173,7 @@ EVENTS: Mapping[str, Any] = {
     "reported": _("客户端上报"),
     "ignored": _("已忽略"),
     "verify_ordered": _("要求核实"),
+    "verify_unanswered": _("核实没有得到结果"),
     "consistent": _("核实一致，自愈"),
     "dry_run_ordered": _("要求试运行"),
     "dry_run_failed": _("试运行没有读到结果"),

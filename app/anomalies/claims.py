@@ -14,7 +14,7 @@ from sqlalchemy import select
 from agent.answers import FactsRead
 from app.agents.models import Command
 from app.anomalies.models import OPEN_STATES, TERMINAL_STATES, Anomaly, OutsideClaim
-from app.anomalies.service import GroupIds, get_anomaly, order_verify, take_facts
+from app.anomalies.service import BY_PERSON_FIRST, GroupIds, get_anomaly, order_verify, take_facts
 from app.anomalies.states import change_state, note
 from app.audit import service as audit
 from app.audit.reasons import required_reason
@@ -54,7 +54,7 @@ def claim_healed(
         raise ConflictError("repairing")
     if not anomaly.group.is_enabled:
         raise ConflictError("group_disabled", sys_code=anomaly.group.sys_code)
-    command = order_verify(session, anomaly, now)
+    command = order_verify(session, anomaly, now, priority=BY_PERSON_FIRST)
     claim = OutsideClaim(
         anomaly_id=anomaly.id,
         command_id=command.id,

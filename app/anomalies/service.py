@@ -29,6 +29,8 @@ from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
 
 VERIFY_DEADLINE: Final = timedelta(minutes=5)
+BY_PERSON_FIRST: Final = 10
+"""The priority of what a person looks at a page for, above the level of every plan."""
 MONEY_AFTER_CLOSE: Final = "money_after_close"
 """Money moved after the trade's last anomaly was closed: no look that nobody ordered closes this one."""
 MONEY_DURING_REPAIR: Final = "money_during_repair"
@@ -90,7 +92,7 @@ def verify(
         raise ConflictError("state", from_state=anomaly.state, to_state="verify")
     if not anomaly.group.is_enabled:
         raise ConflictError("group_disabled", sys_code=anomaly.group.sys_code)
-    command = order_verify(session, anomaly, now)
+    command = order_verify(session, anomaly, now, priority=BY_PERSON_FIRST)
     begin_anew(anomaly, now)
     note(
         session,

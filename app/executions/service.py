@@ -14,7 +14,7 @@ from app.agents.issuing import TradeOrder, issue_many
 from app.agents.models import Command
 from app.agents.standing import find_block
 from app.anomalies.models import TERMINAL_STATES, Anomaly
-from app.anomalies.service import GroupIds, get_anomaly
+from app.anomalies.service import BY_PERSON_FIRST, GroupIds, get_anomaly
 from app.anomalies.states import begin_anew, change_state, note
 from app.audit import service as audit
 from app.audit.reasons import required_reason
@@ -182,7 +182,7 @@ def start_attempts(
         deadline=REPAIR_DEADLINE,
         now=order.now,
         fixer_code=plan.fixer_code,
-        priority=plan.level,
+        priority=plan.level + (BY_PERSON_FIRST if order.is_by_person else 0),
         feature=order.action,
     )
     earlier = _executions_of(session, [one.id for one in anomalies if one.attempts])

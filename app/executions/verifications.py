@@ -9,7 +9,7 @@ from app.anomalies import claims
 from app.anomalies import service as anomaly_service
 from app.anomalies.models import Anomaly
 from app.audit.service import SYSTEM
-from app.executions import moved_money
+from app.executions import moved_money, unanswered
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
 from app.executions.service import Order, refusal, start_attempts
 from app.guards.verdicts import let_go
@@ -33,6 +33,7 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
     if before is not None and _is_stale(before, finish.command):
         # Read before the attempt whose outcome nobody knows: it says nothing of what that did.
         claims.command_closed(session, finish.command, "unknown")
+        unanswered.command_closed(session, finish.command, "unknown")
         return
     was_waiting = before is not None and before.state == "waiting"
     if before is not None and message.outcome == "resume":
@@ -49,6 +50,9 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
         return
     anomaly = anomaly_service.record_facts(session, agent, message, now)
     if anomaly is None or anomaly.state == "repairing":
+        return
+    if message.outcome == "error":
+        unanswered.note_unanswered(session, anomaly, message.command_id, message.reason or "error", now)
         return
     ordered = predictions.find_dry_run(session, anomaly, message.command_id)
     predictions.record_look(session, anomaly, message, ordered, now)

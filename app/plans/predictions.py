@@ -16,7 +16,7 @@ from agent.answers import FactsRead
 from agent.facts import ROW_COLUMNS
 from app.agents.models import Command
 from app.anomalies.models import OPEN_STATES, Anomaly, AnomalyEvent
-from app.anomalies.service import GroupIds, get_anomaly, order_verify
+from app.anomalies.service import BY_PERSON_FIRST, GroupIds, get_anomaly, order_verify
 from app.anomalies.states import note
 from app.audit import service as audit
 from app.audit.reasons import optional_reason
@@ -72,7 +72,7 @@ def dry_run(
     code = dry_run_refusal(anomaly)
     if code is not None:
         raise ConflictError(code, trade_no=anomaly.trade_no, sys_code=anomaly.group.sys_code)
-    command = order_verify(session, anomaly, now)
+    command = order_verify(session, anomaly, now, priority=BY_PERSON_FIRST)
     note(session, anomaly, code=ORDERED, reason=reason, actor=actor, now=now, command_id=command.id)
     audit.record(
         session,
@@ -121,9 +121,6 @@ def record_look(
     if ordered is None and (plan is None or not plan.is_shadow):
         return None
     if message.outcome == "error":
-        if ordered is not None:
-            reason = message.reason[:500]
-            note(session, anomaly, code="dry_run_failed", reason=reason, actor=SYSTEM, now=now)
         return None
     if message.outcome == "consistent" and _is_compared(session, anomaly):
         return None
