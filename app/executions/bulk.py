@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import insert
 
@@ -76,15 +76,24 @@ def _begin_one(
     )
     session.add(bulk)
     session.flush()
-    rows = [
-        {"bulk_id": bulk.id, "anomaly_id": one.anomaly_id, "trade_no": one.trade_no, "state": "pending"}
-        for one in in_order(chosen)
-    ]
-    session.execute(insert(BulkItem), rows)
+    session.execute(insert(BulkItem), [_item(bulk.id, one) for one in in_order(chosen)])
     detail = {"total": bulk.total, "trigger": bulk.trigger}
     write_down(session, bulk, "bulk.start", order.actor, reason, detail, order.now)
     bulk_course.tend(session, bulk.id, order.now)
     return bulk
+
+
+def _item(bulk_id: int, one: Chosen) -> dict[str, Any]:
+    """Return the row of one trade, with all that it is held against once its turn comes."""
+    return {
+        "bulk_id": bulk_id,
+        "anomaly_id": one.anomaly_id,
+        "trade_no": one.trade_no,
+        "fixer_code": one.fixer_code,
+        "amount_minor": one.amount_minor,
+        "currency": one.currency,
+        "state": "pending",
+    }
 
 
 def in_order(chosen: Iterable[Chosen]) -> list[Chosen]:
@@ -95,10 +104,10 @@ def in_order(chosen: Iterable[Chosen]) -> list[Chosen]:
     waits on pauses none that can be repaired.
     """
     by_fixer: dict[str, list[Chosen]] = defaultdict(list)
-    for one in sorted(chosen, key=lambda one: (one.is_waiting, one.amount_minor, one.anomaly_id)):
+    for one in sorted(chosen, key=lambda one: (one.is_waiting, one.amount_minor or 0, one.anomaly_id)):
         by_fixer[one.fixer_code].append(one)
     ranked = [(rank, one) for some in by_fixer.values() for rank, one in enumerate(some)]
-    ranked.sort(key=lambda pair: (pair[1].is_waiting, pair[0], pair[1].amount_minor))
+    ranked.sort(key=lambda pair: (pair[1].is_waiting, pair[0], pair[1].amount_minor or 0))
     return [one for _rank, one in ranked]
 
 

@@ -19,6 +19,8 @@ from app.anomalies.models import Anomaly
 from app.anomalies.service import order_verify
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError
+from app.executions.bulk_choice import CODES as CHANGED_CODES
+from app.executions.bulk_choice import changed_since
 from app.executions.bulk_models import (
     IS_LIVE_BULK,
     LAST_STAGE,
@@ -53,7 +55,7 @@ STOPPED: Final = "stopped_bulk"
 """Why a bulk repair is paused while a stop stands; its detail says whose and why."""
 MAY_NOT: Final = "person_may_not"
 """Why a bulk repair is paused whose person may repair in its group no longer: another one may go on."""
-OF_TRADE: Final = ("closed", "repairing", "no_fixer", "no_plan", "needs_human", *HELD_CODES)
+OF_TRADE: Final = ("closed", "repairing", "no_fixer", "no_plan", "needs_human", *HELD_CODES, *CHANGED_CODES)
 """Why one trade cannot be attempted: it is skipped. Any other refusal holds for more than it, and pauses."""
 NOT_YET: Final = ("wait", "error")
 """A verification that says neither well nor ill: it is asked again."""
@@ -253,6 +255,9 @@ def _begin(session: WorkSession, bulk: BulkRepair, items: Sequence[BulkItem], no
         plan = plans.get((anomaly.group_id, anomaly.fixer_code or ""))
         code = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled)
         code = code or holds.get(anomaly.id)
+        if code not in OF_TRADE:
+            # Before what holds for a whole plan: that of another fixer is none of this bulk repair's.
+            code = changed_since(item, anomaly) or code
         if code in OF_TRADE or (code is None and plan is None):
             _skip(item, code or "no_plan", now)
         elif code is not None:

@@ -91,6 +91,9 @@ class BulkRepair(Base):
 class BulkItem(Base):
     """One trade of a bulk repair; begun in ``stage``, None before.
 
+    ``fixer_code``, ``amount_minor``, ``currency``: as a person chose it (app.executions.bulk_choice); empty
+    where it was chosen before migration 0016.
+
     ``done``: it was repaired, and in stages 1 and 2 verified *consistent* afterwards. ``failed``: its
     attempt came to anything else (``outcome``, ``detail``) and it is left to its own course. ``skipped``:
     nothing was repaired; it could not be attempted (``outcome`` is the code why), or was consistent already.
@@ -110,6 +113,9 @@ class BulkItem(Base):
     bulk_id: Mapped[int] = mapped_column(ForeignKey("bulk_repair.id", ondelete="CASCADE"))
     anomaly_id: Mapped[int] = mapped_column(ForeignKey("anomaly.id", ondelete="CASCADE"))
     trade_no: Mapped[str] = mapped_column(String(64))
+    fixer_code: Mapped[str] = mapped_column(String(80), default="")
+    amount_minor: Mapped[int | None] = mapped_column(BigId)
+    currency: Mapped[str] = mapped_column(String(3), default="")
     stage: Mapped[int | None]
     state: Mapped[str] = mapped_column(String(10), default="pending")
     attempt_id: Mapped[int | None] = mapped_column(BigId)

@@ -5,11 +5,14 @@ from typing import Any, Final
 
 from app.audit.models import AuditEntry
 from app.errors import ConflictError
+from app.executions import bulk_choice
 from app.executions.bulk_course import MAY_NOT, STOPPED
 from app.executions.bulk_models import AWAITED, BY_PERSON, BulkItem, BulkRepair
 from app.executions.models import OUTCOMES
 from app.i18n import translate as _
 from app.messages import words
+from app.presentation import money
+from app.reasons import fixer_name
 from app.words import word
 
 BY_STOP: Final = ("stopped by ", "local stop of ")
@@ -84,7 +87,21 @@ def told_words(told: Mapping[str, Any]) -> str:
 
 def item_words(item: BulkItem, sys_code: str) -> str:
     """Return what a trade came to, in words; '' while it has come to nothing."""
+    if item.outcome in bulk_choice.CODES:
+        return _changed(item)
     return _cause(item.outcome, sys_code)
+
+
+def _changed(item: BulkItem) -> str:
+    amount = money(item.amount_minor, item.currency)
+    return {
+        bulk_choice.FIXER_CHANGED: _(
+            "选择时的修复是“%(fixer)s”，之后变了；请重新选择", fixer=fixer_name(item.fixer_code)
+        ),
+        bulk_choice.AMOUNT_CHANGED: _("选择时的金额是 %(amount)s，之后变了；请重新选择", amount=amount),
+        bulk_choice.AMOUNT_UNREADABLE: _("选择时的金额是 %(amount)s，之后读不出；请重新选择", amount=amount),
+        bulk_choice.CHOICE_UNKNOWN: _("没有留下选择时的金额和修复；请重新选择"),
+    }[item.outcome]
 
 
 def _by_person(found: BulkRepair, entry: AuditEntry | None) -> str:

@@ -75,8 +75,9 @@ class Chosen:
     trade_no: str
     group_id: int
     fixer_code: str
-    amount_minor: int
+    amount_minor: int | None
     is_waiting: bool = False
+    currency: str = "CNY"
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetim
                 Anomaly.group_id,
                 Anomaly.fixer_code,
                 Anomaly.amount_minor,
+                Anomaly.currency,
                 Anomaly.state,
                 busy_code,
             )
@@ -158,7 +160,7 @@ def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetim
             .order_by(Anomaly.id)
             .limit(PAGE)
         ).all()
-        for identity, trade_no, group_id, fixer_code, amount, state, busy in page:
+        for identity, trade_no, group_id, fixer_code, amount, currency, state, busy in page:
             if len(chosen) == limit:
                 return Choice(tuple(chosen), skipped, is_all=False)
             plan = plans.get((group_id, fixer_code or ""))
@@ -167,7 +169,8 @@ def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetim
                 skipped += 1
             else:
                 is_waiting = state == "waiting"
-                chosen.append(Chosen(identity, trade_no, group_id, plan.fixer_code, amount or 0, is_waiting))
+                one = Chosen(identity, trade_no, group_id, plan.fixer_code, amount, is_waiting, currency)
+                chosen.append(one)
         if len(page) < PAGE:
             return Choice(tuple(chosen), skipped, is_all=True)
         last_id = page[-1][0]

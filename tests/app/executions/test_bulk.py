@@ -437,6 +437,109 @@ def test_a_disabled_group_pauses(session: WorkSession, group: SystemGroup, agent
     assert (one.state, one.pause_code, one.under_way) == ("paused", "group_disabled", 0)
 
 
+# ---- what is no longer what was chosen
+
+
+@pytest.fixture
+def other_plan(session: WorkSession, group: SystemGroup) -> Plan:
+    return make_plan(session, group, fixer_code=OTHER)
+
+
+def report_anew(session: WorkSession, trade_no: str, **columns: object) -> Anomaly:
+    """What production says of a trade now."""
+    anomaly = session.scalars(select(Anomaly).where(Anomaly.trade_no == trade_no)).unique().one()
+    for column, value in columns.items():
+        setattr(anomaly, column, value)
+    session.flush()
+    return anomaly
+
+
+def skipped(session: WorkSession) -> list[tuple[str, str]]:
+    found = select(BulkItem.trade_no, BulkItem.outcome).where(BulkItem.state == "skipped")
+    return [(trade_no, outcome) for trade_no, outcome in session.execute(found.order_by(BulkItem.id))]
+
+
+@pytest.mark.parametrize(
+    ("columns", "code"),
+    [
+        ({"amount_minor": 10_001}, "amount_changed"),
+        ({"currency": "USD"}, "amount_changed"),
+        ({"amount_minor": None}, "amount_unreadable"),
+        ({"amount_minor": -1}, "amount_unreadable"),
+        ({"currency": ""}, "amount_unreadable"),
+        ({"fixer_code": OTHER}, "fixer_changed"),
+        ({"fixer_code": OTHER, "amount_minor": 1_000_000_000}, "fixer_changed"),
+    ],
+)
+def test_a_trade_reported_anew_as_another_than_was_chosen_is_left_where_it_is(
+    session: WorkSession,
+    group: SystemGroup,
+    agent: Agent,
+    plan: Plan,
+    other_plan: Plan,
+    columns: dict[str, object],
+    code: str,
+) -> None:
+    one = begin(session, group, 12)
+    bulk.pause(session, one.id, reason="x", actor=PERSON, group_ids=None, now=NOW)
+    anomaly = report_anew(session, "T0001", row_hash="hash-2", **columns)
+    later = NOW + timedelta(days=3)
+    bulk.resume(session, one.id, reason="x", actor=PERSON, group_ids=None, now=later)
+    go_through_a_stage(session, agent, one)
+    assert [command.trade_no for command in live(session, "Repair")] == [f"T{n:04d}" for n in range(2, 12)]
+    assert (skipped(session), one.state) == ([("T0001", code)], "running")
+    assert (anomaly.state, anomaly.attempts) == ("open", 0)
+
+
+@pytest.mark.parametrize(("column", "value"), [("state", "disabled"), ("is_shadow", True)])
+def test_the_plan_of_another_fixer_than_was_chosen_pauses_nothing(
+    session: WorkSession,
+    group: SystemGroup,
+    agent: Agent,
+    plan: Plan,
+    other_plan: Plan,
+    column: str,
+    value: object,
+) -> None:
+    one = begin(session, group, 3)
+    setattr(other_plan, column, value)
+    report_anew(session, "T0001", fixer_code=OTHER)
+    go_through_a_stage(session, agent, one)
+    assert (one.state, skipped(session)) == ("running", [("T0001", "fixer_changed")])
+
+
+def test_a_smaller_amount_than_was_chosen_is_repaired(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 2)
+    report_anew(session, "T0001", amount_minor=9_999)
+    go_through_a_stage(session, agent, one)
+    (command,) = live(session, "Repair")
+    assert (command.trade_no, command.message["max_amount_minor"]) == ("T0001", 9_999)
+
+
+def test_an_amount_that_nobody_could_read_when_it_was_chosen_is_repaired_only_as_long_as_nobody_can(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    for number in range(3):
+        make_anomaly(session, group, trade_no=f"T{number:04d}", amount_minor=None)
+    (one,) = bulk.begin(session, AnomalyFilter(group_ids=[group.id]), CLICK).bulks
+    report_anew(session, "T0001", amount_minor=1)
+    go_through_a_stage(session, agent, one)
+    assert [command.trade_no for command in live(session, "Repair")] == ["T0002"]
+    assert skipped(session) == [("T0001", "amount_changed")]
+
+
+def test_a_trade_of_which_nothing_was_kept_when_it_was_chosen_is_skipped(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 3)
+    for item in session.scalars(select(BulkItem).where(BulkItem.trade_no == "T0001")):
+        item.fixer_code, item.amount_minor, item.currency = "", None, ""
+    go_through_a_stage(session, agent, one)
+    assert (one.state, skipped(session)) == ("running", [("T0001", "choice_unknown")])
+
+
 # ---- a person
 
 

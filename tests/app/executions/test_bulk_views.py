@@ -8,6 +8,7 @@ from flask import Flask
 from app.agents import stops
 from app.agents.models import Agent
 from app.agents.stops import Target
+from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter
 from app.audit.service import SYSTEM, Actor
 from app.executions import bulk, bulk_course
@@ -21,6 +22,7 @@ from tests.app.visitor import Visitor, visitor_of
 from tests.factories import FIXER, NOW, PERSON, make_agent, make_anomaly, make_group, make_plan, make_user
 
 TABLE = "bulk-table"
+OTHER = "rechargeTimeoutFixServiceImpl"
 PAGE = "/exceptions/bulk"
 
 
@@ -315,6 +317,34 @@ def test_each_trade_tells_its_fixer_and_its_amount(operator: Visitor, group: Sys
     row = operator.get(f"{PAGE}/{identity}").text.split('id="item-')[1]
     assert f'title="{FIXER}"' in row
     assert "¥100.00" in row
+
+
+@pytest.mark.parametrize(
+    ("columns", "words", "english"),
+    [
+        ({"amount_minor": 10_001}, "金额是 ¥100.00，之后变了", "Was ¥100.00 when chosen, and has changed"),
+        ({"amount_minor": None}, "金额是 ¥100.00，之后读不出", "Was ¥100.00 when chosen, and cannot be read"),
+        ({"fixer_code": OTHER}, "选择时的修复是“", "has another fixer now"),
+    ],
+)
+def test_a_trade_that_is_no_longer_what_was_chosen_says_so(
+    app: Flask, operator: Visitor, group: SystemGroup, columns: dict[str, object], words: str, english: str
+) -> None:
+    identity = plant(group, 2)
+    with unit_of_work() as session:
+        make_plan(session, group, fixer_code=OTHER)
+        first, second = session.scalars(db.select(BulkItem).order_by(BulkItem.id))
+        first.state, first.stage = "done", 1
+        for column, value in columns.items():
+            setattr(session.get_one(Anomaly, second.anomaly_id), column, value)
+        session.flush()
+        bulk_course.tend(session, identity, NOW)
+    row = operator.get(f"{PAGE}/{identity}?state=skipped").text.split('id="item-')[1]
+    assert words in row
+    assert "请重新选择" in row
+    operator.post("/locale", {"locale": "en"})
+    row = operator.get(f"{PAGE}/{identity}?state=skipped").text.split('id="item-')[1]
+    assert english in row
 
 
 def test_what_waits_for_the_bank_is_not_told_as_gone_wrong(operator: Visitor, group: SystemGroup) -> None:
