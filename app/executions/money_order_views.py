@@ -1,5 +1,8 @@
 """Money orders (再付, 冲正): proposing one, the second person's word, the list of them, the limits."""
 
+from collections.abc import Callable
+from functools import partial
+
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -10,7 +13,7 @@ from app.anomalies.models import Anomaly
 from app.anomalies.service import get_anomaly
 from app.clock import current_time
 from app.errors import ConflictError, ForbiddenError, NotFoundError, PiculusError
-from app.executions import money_orders, order_limits, order_queries
+from app.executions import money_orders, order_limits, order_queries, shown
 from app.executions.order_guard import facts_of
 from app.executions.order_models import MoneyOrder
 from app.executions.order_people import person_of, require_another
@@ -69,6 +72,7 @@ def propose(anomaly_id: int, action: str) -> ResponseReturnValue:
                 actor=current_actor(),
                 group_ids=allowed,
                 now=current_time(),
+                seen=form.text(shown.FIELD),
             )
             is_waiting, number = order.state == "proposed", order.trade_no
     except (NotFoundError, ForbiddenError):
@@ -90,14 +94,14 @@ def decide(order_id: int, action: str) -> ResponseReturnValue:
     form, allowed = Form(request.form), current_group_ids()
     if request.method == "GET":
         return _decision(form, order_id, action, 200)
-    act = {
-        "confirm": money_orders.confirm,
+    acts: dict[str, Callable[..., MoneyOrder]] = {
+        "confirm": partial(money_orders.confirm, seen=form.text(shown.FIELD)),
         "reject": money_orders.reject,
         "withdraw": money_orders.withdraw,
-    }[action]
+    }
     try:
         with unit_of_work() as work:
-            order = act(
+            order = acts[action](
                 work,
                 order_id,
                 reason=form.text("reason"),
@@ -153,7 +157,7 @@ def _proposal(form: Form, anomaly_id: int, action: str, status: int) -> Response
     anomaly = get_anomaly(db.session, anomaly_id, current_group_ids())
     facts, box = facts_of(anomaly), money_orders.box_of(db.session, anomaly)
     limit = order_limits.limit_for(db.session, anomaly.group_id, current_actor().id, current_time())
-    needs_second = facts is None or money_orders.needs_second(anomaly, facts, limit.minor)
+    needs_second = money_orders.needs_second(anomaly, facts, limit.minor)
     if not needs_second:
         _tell_stop(form, anomaly)
     return render_dialog(
@@ -163,6 +167,7 @@ def _proposal(form: Form, anomaly_id: int, action: str, status: int) -> Response
         anomaly=anomaly,
         action=action,
         facts_read=facts,
+        seen=money_orders.shown_to(db.session, anomaly, current_actor().id, current_time()),
         box=box,
         obstacle=next((offer.obstacle for offer in box.offers if offer.action == action), None),
         needs_second=needs_second,
@@ -176,7 +181,7 @@ def _proposal(form: Form, anomaly_id: int, action: str, status: int) -> Response
 
 def _second_because(anomaly: Anomaly, facts: Facts | None, limit: order_limits.LimitFor) -> str:
     """Why an order takes a second person: own_limit, limit, or amount where that is in doubt."""
-    if facts is None or money_orders.needs_second(anomaly, facts, order_limits.MOST_MINOR):
+    if money_orders.needs_second(anomaly, facts, order_limits.MOST_MINOR):
         return "amount"
     is_own = limit.is_own_change and not money_orders.needs_second(anomaly, facts, limit.group_minor)
     return "own_limit" if is_own else "limit"
@@ -194,6 +199,7 @@ def _decision(form: Form, order_id: int, action: str, status: int) -> ResponseRe
         order=order,
         anomaly=anomaly,
         action=action,
+        seen=money_orders.shown_to_second(db.session, order, anomaly),
         facts_read=facts_of(anomaly),
         is_refused=action == "confirm" and _is_refused(form, order),
         is_stale=money_orders.box_of(db.session, anomaly).is_stale,

@@ -1,6 +1,7 @@
 """Orders of people that move money of a trade debited and finally unpaid: 再付 (pay again), 冲正 (reverse).
 
-A person proposes on the facts as last read; above the group's limit another one confirms on the same facts.
+A person proposes on the facts as last read, which their form showed; above the group's limit another one
+confirms on the same facts.
 Then a Repair with the action goes to agents that can carry it out, which read everything afresh and refuse
 on any other facts. order_course.py has what becomes of it.
 """
@@ -21,7 +22,7 @@ from app.anomalies.service import GroupIds, get_anomaly
 from app.audit.reasons import required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError, ForbiddenError, NotFoundError
-from app.executions import order_course
+from app.executions import order_course, shown
 from app.executions.order_guard import facts_of, is_order_only
 from app.executions.order_limits import limit_for, limit_of
 from app.executions.order_models import MoneyOrder
@@ -101,10 +102,22 @@ def _obstacle(facts: Facts | None, action: Action) -> str | None:
     return NO_FACTS if facts is None else find_obstacle(facts, action)
 
 
-def needs_second(anomaly: Anomaly, facts: Facts, limit_minor: int) -> bool:
+def needs_second(anomaly: Anomaly, facts: Facts | None, limit_minor: int) -> bool:
     """Return whether an order takes a second person: above the limit, or where the amount is in any doubt."""
+    if facts is None:
+        return True
     is_clear = anomaly.amount_minor == facts.amount_minor and anomaly.currency == facts.currency == "CNY"
     return not is_clear or facts.amount_minor > limit_minor
+
+
+def shown_to(session: ReadSession, anomaly: Anomaly, person_id: int | None, now: datetime) -> str:
+    """Return the digest of what the form of a new order shows a person, also whether it is issued at once."""
+    return shown.digest_of(anomaly, _takes_second(session, anomaly, person_id, now))
+
+
+def _takes_second(session: ReadSession, anomaly: Anomaly, person_id: int | None, now: datetime) -> bool:
+    limit = limit_for(session, anomaly.group_id, person_id, now)
+    return needs_second(anomaly, facts_of(anomaly), limit.minor)
 
 
 # ---- proposing
@@ -119,15 +132,18 @@ def propose(
     actor: Actor,
     group_ids: GroupIds,
     now: datetime,
+    seen: str | None = None,
 ) -> MoneyOrder:
     """Order an action; it is issued at once where no second person is needed.
 
-    Raises NotFoundError('anomaly'), InvalidError for the reason, ForbiddenError, ConflictError:
+    ``seen`` is what the form showed (``shown_to``), None where there was none. Raises
+    NotFoundError('anomaly'), InvalidError for the reason, ForbiddenError, ConflictError: seen_changed,
     order_not_allowed on these facts, order_live, order_no_agent, and those of executions.service.refusal.
     """
-    reason = required_reason(reason)
     anomaly = get_anomaly(session, anomaly_id, group_ids)
     person = person_of(session, actor, anomaly.group_id)
+    shown.require_same(seen, anomaly, _takes_second(session, anomaly, person.id, now))
+    reason = required_reason(reason)
     order_course.close_over(session, now, anomaly.id)
     plan = _require_orderable(session, anomaly)
     facts = facts_of(anomaly)
@@ -194,22 +210,36 @@ def _write(
 # ---- the second person
 
 
+def shown_to_second(session: ReadSession, order: MoneyOrder, anomaly: Anomaly) -> str:
+    """Return the digest of what the form of confirming shows, also whether it still issues the order."""
+    return shown.digest_of(anomaly, _stale(session, order, anomaly) is not None)
+
+
 def confirm(
-    session: WorkSession, order_id: int, *, reason: str, actor: Actor, group_ids: GroupIds, now: datetime
+    session: WorkSession,
+    order_id: int,
+    *,
+    reason: str,
+    actor: Actor,
+    group_ids: GroupIds,
+    now: datetime,
+    seen: str | None = None,
 ) -> MoneyOrder:
     """Confirm another person's order and issue it.
 
     One whose time is up, whose facts or row have changed, or whose proposer may no longer order is
-    ``expired`` instead, and must be proposed anew. Raises NotFoundError('order'), InvalidError for the
-    reason, ForbiddenError, ConflictError: order_over, order_own, order_own_account, order_no_agent,
-    trade_busy.
+    ``expired`` instead, and must be proposed anew. ``seen`` is what the form showed (``shown_to_second``),
+    None where there was none. Raises NotFoundError('order'), InvalidError for the reason, ForbiddenError,
+    ConflictError: order_over, order_own, order_own_account, seen_changed, order_no_agent, trade_busy.
     """
-    reason = required_reason(reason)
     order = _proposed(session, order_id, group_ids)
     person = person_of(session, actor, order.group_id)
     require_another(session, order, person, now)
     anomaly = session.get_one(Anomaly, order.anomaly_id)
     stale = order_course.NOT_IN_TIME if now >= order.expires_at else _stale(session, order, anomaly)
+    if stale is None:
+        shown.require_same(seen, anomaly, False)
+    reason = required_reason(reason)
     if stale is not None:
         order_course.close(session, order, "expired", actor, stale, now)
         return order

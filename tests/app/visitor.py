@@ -18,6 +18,7 @@ from tests.factories import NOW
 
 PASSWORD: Final = "correct-horse-battery"
 TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
+HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)"')
 HTMX: Final = {"HX-Request": "true"}
 
 Values = Mapping[str, str | Sequence[str]]
@@ -65,6 +66,14 @@ class Visitor:
         """Send a form with the token of this session."""
         form = {"csrf_token": self.token(), **(values or {})}
         return self._open("POST", url, self._headers(target), form)
+
+    def send(self, url: str, values: Values | None = None, target: str | None = None) -> TestResponse:
+        """Open a form and send it with all its hidden fields, as a browser does."""
+        return self.post(url, {**self.hidden(url), **(values or {})}, target)
+
+    def hidden(self, url: str) -> dict[str, str]:
+        """Return the hidden fields of a form as it is opened now: what an older tab still holds."""
+        return dict(HIDDEN.findall(self.get(url, "dialog").text))
 
     def token(self) -> str:
         """Return the hidden token a form of this session carries."""

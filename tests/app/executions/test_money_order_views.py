@@ -2,6 +2,8 @@
 
 import inspect
 import re
+from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -28,7 +30,7 @@ from tests.app.executions.unpaid import (
     read_order,
     unpaid_facts,
 )
-from tests.app.visitor import Visitor, make_person, visitor_of
+from tests.app.visitor import HIDDEN, Visitor, make_person, visitor_of
 from tests.factories import NOW, PERSON, make_group
 
 LARGE = 250_000
@@ -56,7 +58,7 @@ def orders() -> list[MoneyOrder]:
 
 
 def propose(visitor: Visitor, anomaly_id: int, action: str = "pay_again") -> int:
-    answer = visitor.post(f"/exceptions/orders/of/{anomaly_id}/{action}", {"reason": "与银行核对过"})
+    answer = visitor.send(f"/exceptions/orders/of/{anomaly_id}/{action}", {"reason": "与银行核对过"})
     assert answer.status_code == 303
     return orders()[-1].id
 
@@ -126,7 +128,7 @@ def test_a_viewer_sees_and_does_nothing(app: Flask, li_na: Visitor, group: Syste
     assert "/exceptions/orders/of/" not in viewer.get(f"/anomalies/{anomaly_id}").text
     assert viewer.get(f"/exceptions/orders/of/{anomaly_id}/pay_again").status_code == 403
     order_id = propose(li_na, anomaly_id)
-    assert viewer.post(f"/exceptions/orders/{order_id}/confirm", {"reason": "x"}).status_code == 403
+    assert viewer.send(f"/exceptions/orders/{order_id}/confirm", {"reason": "x"}).status_code == 403
     assert "li.na" in viewer.get("/exceptions/orders").text
     assert read_order(order_id).state == "proposed"
 
@@ -179,15 +181,15 @@ def test_above_the_limit_another_person_confirms(li_na: Visitor, wang: Visitor, 
     assert f"/exceptions/orders/{order_id}/withdraw" in mine
     assert confirm in theirs
     assert "li.na" in wang.get(confirm).text
-    answer = li_na.post(confirm, {"reason": "mine"})
+    answer = li_na.send(confirm, {"reason": "mine"})
     assert (answer.status_code, read_order(order_id).state) == (409, "proposed")
     assert "须由提交人以外的另一个人复核" in answer.text
     opened = li_na.get(confirm).text
     assert "须由提交人以外的另一个人复核" in opened
     assert 'name="reason"' not in opened
-    assert wang.post(confirm, {"reason": "独立核对过"}).status_code == 303
+    assert wang.send(confirm, {"reason": "独立核对过"}).status_code == 303
     assert (read_order(order_id).state, read_order(order_id).confirmed_by) == ("issued", "wang.qiang")
-    assert wang.post(confirm, {"reason": "again"}).status_code == 409
+    assert wang.send(confirm, {"reason": "again"}).status_code == 409
 
 
 def test_a_stop_is_told_before_anyone_types_where_it_would_refuse_the_order(
@@ -200,7 +202,7 @@ def test_a_stop_is_told_before_anyone_types_where_it_would_refuse_the_order(
     told = "已紧急停止全部修复：对账中。解除之后才能执行。"
     assert told in li_na.get(f"/exceptions/orders/of/{small}/pay_again").text
     assert told in wang.get(f"/exceptions/orders/{order_id}/confirm").text
-    answer = wang.post(f"/exceptions/orders/{order_id}/confirm", {"reason": "独立核对过"})
+    answer = wang.send(f"/exceptions/orders/{order_id}/confirm", {"reason": "独立核对过"})
     assert (answer.status_code, read_order(order_id).state) == (409, "proposed")
     assert told in answer.text
     assert told not in wang.get(f"/exceptions/orders/{order_id}/reject").text
@@ -213,8 +215,93 @@ def test_facts_that_changed_are_told_before_and_after(
     order_id = propose(li_na, anomaly_id)
     change(anomaly_id, row_hash="hash-2")
     assert "提交之后情况已变" in wang.get(f"/exceptions/orders/{order_id}/confirm").text
-    answer = wang.post(f"/exceptions/orders/{order_id}/confirm", {"reason": "x"})
+    answer = wang.send(f"/exceptions/orders/{order_id}/confirm", {"reason": "x"})
     assert (answer.status_code, read_order(order_id).state) == (303, "expired")
+
+
+def read_anew(anomaly_id: int, amount: int) -> None:
+    """What a verification would have found of it meanwhile: another row, with another amount."""
+    facts = msgspec.to_builtins(unpaid_facts(NUMBER, amount=amount, row_hash="hash-2"))
+    change(anomaly_id, facts=facts, amount_minor=amount, row_hash="hash-2")
+
+
+@pytest.mark.parametrize("action", ["pay_again", "reverse"])
+def test_an_order_is_given_on_what_its_form_showed_only(
+    li_na: Visitor, group: SystemGroup, action: str
+) -> None:
+    anomaly_id = plant(group, amount=100, trade_no=NUMBER)
+    url = f"/exceptions/orders/of/{anomaly_id}/{action}"
+    opened = li_na.hidden(url)
+    read_anew(anomaly_id, 99_900)
+    answer = li_na.post(url, {**opened, "reason": "与银行核对过"}, target="dialog")
+    assert (answer.status_code, orders()) == (409, [])
+    for told in (f"没有执行：您打开之后，交易 {NUMBER} 有了变化", "¥999.00", "与银行核对过"):
+        assert told in answer.text
+    shown = dict(HIDDEN.findall(answer.text))
+    assert li_na.post(url, {**shown, "reason": "与银行核对过"}).status_code == 303
+    assert [(one.state, one.amount_minor) for one in orders()] == [("issued", 99_900)]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"row_hash": "hash-2"},
+        {"amount_minor": 9_999},
+        {"currency": "USD"},
+        {"facts": msgspec.to_builtins(unpaid_facts(NUMBER, is_e_acc=True, is_acc=True))},
+        {"state": "exhausted"},
+    ],
+)
+def test_each_part_of_what_a_form_showed_counts(
+    li_na: Visitor, group: SystemGroup, columns: dict[str, Any]
+) -> None:
+    anomaly_id = plant(group, trade_no=NUMBER)
+    url = f"/exceptions/orders/of/{anomaly_id}/pay_again"
+    opened = li_na.hidden(url)
+    change(anomaly_id, **columns)
+    assert li_na.post(url, {**opened, "reason": "x"}).status_code == 409
+    assert li_na.post(url, {"reason": "sent by no form"}).status_code == 409
+    assert orders() == []
+
+
+def test_the_same_facts_read_once_more_are_what_the_form_showed(li_na: Visitor, group: SystemGroup) -> None:
+    anomaly_id = plant(group, trade_no=NUMBER)
+    url = f"/exceptions/orders/of/{anomaly_id}/pay_again"
+    opened = li_na.hidden(url)
+    later = msgspec.to_builtins(unpaid_facts(NUMBER, read_at="2026-03-02T05:00:00Z"))
+    change(anomaly_id, facts=later, last_seen_at=NOW + timedelta(hours=1), times_seen=7)
+    assert li_na.post(url, {**opened, "reason": "x"}).status_code == 303
+
+
+def test_a_form_that_asked_for_a_second_person_issues_nothing_by_one(
+    li_na: Visitor, group: SystemGroup
+) -> None:
+    url = f"/exceptions/orders/of/{plant(group, amount=LARGE)}/pay_again"
+    opened = li_na.hidden(url)
+    with unit_of_work() as session:
+        limit = {"second_person_above_minor": LARGE, "changed_by": "boss", "changed_at": NOW}
+        session.add(MoneyOrderLimit(group_id=group.id, **limit))
+    answer = li_na.post(url, {**opened, "reason": "x"}, target="dialog")
+    assert (answer.status_code, orders()) == (409, [])
+    assert "金额不超过复核限额，提交后立即发出" in answer.text
+
+
+def test_a_second_person_issues_what_their_form_showed_only(
+    li_na: Visitor, wang: Visitor, group: SystemGroup
+) -> None:
+    anomaly_id = plant(group, amount=LARGE, trade_no=NUMBER)
+    url = f"/exceptions/orders/{propose(li_na, anomaly_id)}/confirm"
+    read_anew(anomaly_id, LARGE + 1)
+    opened = wang.hidden(url)
+    # Read as it was: the form still says that confirming issues nothing.
+    facts = msgspec.to_builtins(unpaid_facts(NUMBER, amount=LARGE))
+    change(anomaly_id, facts=facts, amount_minor=LARGE, row_hash="hash-1")
+    answer = wang.post(url, {**opened, "reason": "独立核对过"}, target="dialog")
+    assert (answer.status_code, orders()[0].state) == (409, "proposed")
+    assert "没有执行：您打开之后" in answer.text
+    assert "确认并发出" in answer.text
+    assert wang.send(url, {"reason": "独立核对过"}).status_code == 303
+    assert orders()[0].state == "issued"
 
 
 def queue_row(visitor: Visitor, anomaly_id: int) -> str:
@@ -297,7 +384,7 @@ def test_nobody_ignores_a_trade_while_its_order_waits(li_na: Visitor, group: Sys
     assert 'name="reason"' not in dialog
     answer = li_na.post(url, {"reason": "不处理了"})
     assert (answer.status_code, read_order(order_id).state) == (409, "proposed")
-    li_na.post(f"/exceptions/orders/{order_id}/withdraw", {"reason": "改主意了"})
+    li_na.send(f"/exceptions/orders/{order_id}/withdraw", {"reason": "改主意了"})
     assert li_na.post(url, {"reason": "不处理了"}).status_code == 303
 
 
@@ -320,7 +407,7 @@ def test_nor_among_many(li_na: Visitor, group: SystemGroup, state: str) -> None:
 @pytest.mark.parametrize("action", ["confirm", "reject", "withdraw"])
 def test_a_decision_needs_a_reason(li_na: Visitor, wang: Visitor, group: SystemGroup, action: str) -> None:
     order_id = propose(li_na, plant(group, amount=LARGE))
-    answer = (li_na if action == "withdraw" else wang).post(
+    answer = (li_na if action == "withdraw" else wang).send(
         f"/exceptions/orders/{order_id}/{action}", {"reason": " "}
     )
     assert (answer.status_code, read_order(order_id).state) == (400, "proposed")
@@ -334,7 +421,7 @@ def test_an_order_is_taken_back_or_refused(
     anomaly_id = plant(group, amount=LARGE)
     order_id = propose(li_na, anomaly_id)
     who = wang if action == "reject" else li_na
-    assert who.post(f"/exceptions/orders/{order_id}/{action}", {"reason": "有疑问"}).status_code == 303
+    assert who.send(f"/exceptions/orders/{order_id}/{action}", {"reason": "有疑问"}).status_code == 303
     assert (read_order(order_id).state, read_order(order_id).closed_reason) == (state, "有疑问")
     text = li_na.get(f"/anomalies/{anomaly_id}").text
     assert "有疑问" in text
@@ -417,7 +504,7 @@ def test_one_admin_does_not_order_and_confirm_through_two_accounts(
             of = {"action": "user.enable", "object_type": "user", "object_id": str(identity)}
             boss = session.scalars(select(User).where(User.username == "boss")).one()
             session.add(AuditEntry(at=NOW, actor_id=boss.id, actor_name="boss", **of))
-    answer = wang.post(f"/exceptions/orders/{order_id}/confirm", {"reason": "核对过"})
+    answer = wang.send(f"/exceptions/orders/{order_id}/confirm", {"reason": "核对过"})
     assert answer.status_code == 409
     assert "boss 在 7 天内" in answer.text
     assert 'name="reason"' not in admin.get(f"/exceptions/orders/{order_id}/confirm").text
@@ -468,7 +555,7 @@ def test_a_trade_of_which_people_have_ordered_says_that_only_an_order_pays_it(
 ) -> None:
     anomaly_id = plant(group, amount=LARGE, reason="people have ordered of this trade before")
     order_id = propose(li_na, anomaly_id)
-    wang.post(f"/exceptions/orders/{order_id}/reject", {"reason": "已另行处理"})
+    wang.send(f"/exceptions/orders/{order_id}/reject", {"reason": "已另行处理"})
     text = li_na.get(f"/anomalies/{anomaly_id}").text
     for told in ("有人下过资金指令；再出款只能由人再下指令", "有人对这笔交易下过资金指令", "/pay_again"):
         assert told in text

@@ -36,6 +36,7 @@ def unpaid_facts(trade_no: str, *, amount: int = 10_000, status: str = "failed",
     values: dict[str, Any] = {
         "bookkeeping": Bookkeeping.SINGLE_STEP,
         "status": Status.SUCCESS,
+        "row_hash": "hash-1",
         "is_acc": False,
         "is_e_acc": False,
         "first": posted,
@@ -46,7 +47,6 @@ def unpaid_facts(trade_no: str, *, amount: int = 10_000, status: str = "failed",
         trade_no=trade_no,
         kind=Kind.WITHDRAW,
         amount_minor=amount,
-        row_hash="hash-1",
         **(values | fields),
     )
 

@@ -1,0 +1,38 @@
+"""What a form showed of a trade: what a person decides on it is done on that, never on what came unseen.
+
+A form lies open for minutes, and meanwhile the trade is read anew. It carries a digest of what it shows.
+"""
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+from agent import unpaid
+from app.anomalies.models import Anomaly
+from app.errors import ConflictError
+from app.executions.order_guard import facts_of
+
+FIELD: Final = "seen"
+"""The form's field that carries the digest back."""
+
+
+def digest_of(anomaly: Anomaly, *further: bool) -> str:
+    """Return SHA-256 over what a form stands on, the same for the same facts however often they are read.
+
+    ``further``: what the form says besides of what will be done, such as that a second person is asked.
+    """
+    facts = facts_of(anomaly)
+    where = (anomaly.id, anomaly.state, anomaly.reason, anomaly.has_moved_money)
+    money = (anomaly.amount_minor, anomaly.currency)
+    read = (anomaly.row_hash, None if facts is None else unpaid.digest_of(facts))
+    return hashlib.sha256(msgspec.json.encode((where, money, read, further))).hexdigest()
+
+
+def require_same(seen: str | None, anomaly: Anomaly, *further: bool) -> None:
+    """Raise ConflictError('seen_changed') where a form showed anything else, or does not say what it showed.
+
+    ``seen`` None: nobody decided by a form.
+    """
+    if seen is not None and seen != digest_of(anomaly, *further):
+        raise ConflictError("seen_changed", trade_no=anomaly.trade_no)
