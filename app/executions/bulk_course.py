@@ -35,6 +35,7 @@ from app.executions.order_guard import CODES as HELD_CODES
 from app.executions.order_guard import find_holds
 from app.executions.order_people import ROLE, may_order
 from app.executions.service import Order, refusal, start_attempts
+from app.executions.times_ahead import LITTLE
 from app.guards.verdicts import beyond
 from app.keyset import ReadSession
 from app.plans.models import Plan
@@ -133,6 +134,7 @@ def _settle_verifications(session: WorkSession, bulk: BulkRepair, now: datetime)
     ).all()
     failed = []
     for item in verifying:
+        _bring_back(item, now)
         if item.verified == "consistent":
             _end(item, "done", now)
         elif item.verified and item.verified not in NOT_YET:
@@ -144,6 +146,14 @@ def _settle_verifications(session: WorkSession, bulk: BulkRepair, now: datetime)
         else:
             _ask(session, item, now)
     return failed
+
+
+def _bring_back(item: BulkItem, now: datetime) -> None:
+    """Let what a clock that ran ahead has dated begin now, or nothing is asked or given up until then."""
+    if item.repaired_at is not None and item.repaired_at > now + LITTLE:
+        item.repaired_at = now
+    if item.ask_at is not None and item.ask_at > now + ASK_AGAIN_AFTER + LITTLE:
+        item.ask_at = now
 
 
 def _end(item: BulkItem, state: str, now: datetime) -> BulkItem:

@@ -1,6 +1,7 @@
 """What a server's clock that ran ahead has dated: brought back, or it would wait until the clock catches up.
 
-Due times and leases are brought back where they are kept (app.plans.ticks, app.agents.overdue).
+Due times, leases and the verifications of bulk repairs are brought back where they are kept (app.plans.ticks,
+app.agents.overdue, app.executions.bulk_course).
 """
 
 from datetime import datetime, timedelta

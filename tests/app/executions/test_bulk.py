@@ -344,6 +344,46 @@ def test_a_verification_that_was_lost_is_ordered_anew(
     assert one.stage == 2
 
 
+def test_a_verification_answered_by_a_clock_ahead_is_asked_again_once_the_clock_is_put_back(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    ahead = NOW + timedelta(days=1)
+    one = begin(session, group, 12)
+    end_repairs(session, agent)
+    tend(session, one, ahead)
+    answer_verifies(session, agent, "wait", "in flight", ahead)
+    tend(session, one, ahead)
+    assert live(session, "Verify") == []
+    tend(session, one)
+    assert answer_verifies(session, agent) == 1
+    tend(session, one)
+    assert (one.state, one.stage) == ("running", 2)
+
+
+def test_a_trade_repaired_by_a_clock_ahead_is_given_up_half_an_hour_after_that_is_put_back(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 12)
+    end_repairs(session, agent)
+    tend(session, one, NOW + timedelta(days=1))
+    for minutes in (0, 30):
+        tend(session, one, NOW + timedelta(minutes=minutes))
+        assert (one.state, one.under_way) == ("running", 1)
+    tend(session, one, NOW + timedelta(minutes=31))
+    assert (one.state, one.pause_code) == ("paused", "not_verified")
+
+
+def test_clocks_of_servers_that_differ_by_seconds_leave_the_next_question_as_it_is(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 12)
+    end_repairs(session, agent)
+    tend(session, one, NOW + timedelta(seconds=50))
+    answer_verifies(session, agent, "wait", "in flight", NOW + timedelta(seconds=50))
+    tend(session, one)
+    assert live(session, "Verify") == []
+
+
 def test_a_resumed_stage_takes_another_trade_for_the_one_that_did_not_end_well(
     session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
 ) -> None:
