@@ -1,11 +1,17 @@
 """Money as an integer of minor units (fen) beside a currency."""
 
+import re
 from typing import Final
 
 import msgspec
 
 MAX_MINOR: Final = 10**15
 """More than this in one trade is taken as malformed (ten trillion yuan)."""
+
+
+NOT_FEN: Final = "has decimals and so is not in fen"
+"""Told behind an amount of which ``has_decimals`` is true."""
+_DECIMALS: Final = re.compile(r"-?[0-9]+\.[0-9]+")
 
 
 class Money(msgspec.Struct, frozen=True):
@@ -27,3 +33,11 @@ def parse_minor(value: object) -> int | None:
     if not isinstance(value, int) or not 0 < value <= MAX_MINOR:
         return None
     return value
+
+
+def has_decimals(value: object) -> bool:
+    """Whether a stored amount is written with a fraction, also one of zeros.
+
+    It then counts a larger unit: read as fen, ``1000.00`` yuan would be paid as ten.
+    """
+    return isinstance(value, str) and _DECIMALS.fullmatch(value) is not None

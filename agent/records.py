@@ -84,6 +84,7 @@ class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``status`` is hearsay, never a fact; ``is_said_paid``: it tells of a request the bank carried out.
     ``asked_at``: when a repair last had the bank asked to pay under it, by production's clock, if ever.
+    ``raw_amount``: as stored.
     """
 
     request_no: str
@@ -95,6 +96,7 @@ class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     is_said_paid: bool = False
     asked_at: datetime | None = None
+    raw_amount: object = None
 
     @property
     def last_asked_at(self) -> datetime:

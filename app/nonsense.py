@@ -35,6 +35,10 @@ DETAILS: Final[tuple[tuple[str, Any], ...]] = (
     ("(?P<column>[A-Z_]+_STATUS) missing", _("%(column)s 为空")),
     ("(?P<column>[A-Z_]+) missing", _("%(column)s为空")),
     ("(?P<column>[A-Z_]+) unreadable", _("%(column)s无法读取")),
+    (
+        "(?P<column>[A-Z_]+) with decimals = (?P<value>.+)",
+        _("%(column)s = %(value)s（带小数，应为以分计的整数）"),
+    ),
     ("(?P<column>[A-Z_]+) = (?P<value>.+)", _("%(column)s = %(value)s")),
 )
 

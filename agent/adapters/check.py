@@ -1,14 +1,23 @@
 """What an adapter finds beside it, said in a line: read-only, for ``python -m agent check``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Engine, column, inspect, select, table
+from sqlalchemy import Connection, Engine, Float, Numeric, column, inspect, select, table
+from sqlalchemy.dialects.postgresql import MONEY
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.sql import ColumnElement
+from sqlalchemy.types import TypeEngine
 
 from agent.adapters.engine import read, read_within
 from agent.errors import PortError
+
+Types = Mapping[str, Mapping[str, TypeEngine[Any]]]
+"""The declared types of every table's columns; a table that is missing is left out."""
+Amount = tuple[str, str]
+"""A table and its column that holds amounts."""
 
 
 def describe(
@@ -17,17 +26,25 @@ def describe(
     expected: Mapping[str, Sequence[str]],
     trades: str,
     now: Callable[[], datetime],
+    amounts: Sequence[Amount],
 ) -> str:
     """Tables found, each with a row read, whether ``trades`` has any, the database's clock against ours.
 
-    It costs a row a table, however large they are. Raises PortError that names every missing table and
-    column, or the first table that may not be read.
+    ``amounts``: every column of amounts. It costs a row a table, however large they are. Raises PortError
+    that names every missing table and column, every amount declared with decimals, or the first table that
+    may not be read.
     """
-    missing = read_within(
-        engine, "look at the tables", lambda connection: _missing(connection, schema, expected)
-    )
+    types = read_within(engine, "look at the tables", lambda c: _types(c, schema, expected))
+    missing = _missing(engine, schema, types, expected)
     if missing:
         raise PortError("missing: " + "; ".join(missing))
+    with_decimals = [
+        f"{place}.{name} is {types[place][name]}"
+        for place, name in amounts
+        if _has_decimals(types[place][name])
+    ]
+    if with_decimals:
+        raise PortError("amounts that are not in fen: " + "; ".join(with_decimals))
     has_row = {name: _has_row(engine, schema, name, columns) for name, columns in expected.items()}
     skew = (now() - datetime.now(UTC)).total_seconds()
     told = "has rows" if has_row[trades] else "is empty"
@@ -41,14 +58,29 @@ def _has_row(engine: Engine, schema: str | None, name: str, columns: Sequence[st
     return bool(read(engine, f"read {name}", one))
 
 
-def _missing(connection: object, schema: str | None, expected: Mapping[str, Sequence[str]]) -> list[str]:
+def _types(connection: Connection, schema: str | None, expected: Mapping[str, Sequence[str]]) -> Types:
     inspector = inspect(connection)
+    types = {}
+    for name in expected:
+        with suppress(NoSuchTableError):
+            columns = inspector.get_columns(name, schema=schema)
+            types[name] = {column["name"]: column["type"] for column in columns}
+    return types
+
+
+def _has_decimals(declared: TypeEngine[Any]) -> bool:
+    """By its declaration, because SQLite makes whole numbers of whole yuan: no value tells them from fen."""
+    return isinstance(declared, Float | MONEY) or (isinstance(declared, Numeric) and bool(declared.scale))
+
+
+def _missing(
+    engine: Engine, schema: str | None, types: Types, expected: Mapping[str, Sequence[str]]
+) -> list[str]:
     missing = []
     for name, columns in expected.items():
-        try:
-            found = {column["name"] for column in inspector.get_columns(name, schema=schema)}
-        except NoSuchTableError:
-            missing.append(f"table {name}{_look_alike(inspector.get_table_names(schema=schema), name)}")
+        found = types.get(name)
+        if found is None:
+            missing.append(f"table {name}{_look_alike(_tables(engine, schema), name)}")
             continue
         missing += [
             f"column {name}.{each}{_look_alike(found, each)}" for each in columns if each not in found
@@ -56,6 +88,10 @@ def _missing(connection: object, schema: str | None, expected: Mapping[str, Sequ
     return missing
 
 
-def _look_alike(found: Sequence[str] | set[str], name: str) -> str:
+def _tables(engine: Engine, schema: str | None) -> list[str]:
+    return read_within(engine, "look at the tables", lambda c: inspect(c).get_table_names(schema=schema))
+
+
+def _look_alike(found: Iterable[str], name: str) -> str:
     alike = next((each for each in found if each.lower() == name.lower()), None)
     return f" (there is {alike}: names are written exactly)" if alike else ""

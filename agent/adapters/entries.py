@@ -8,6 +8,7 @@ import msgspec
 
 from agent.adapters.names import LedgerNames
 from agent.facts import Kind, Leg, LegFact, LegState
+from agent.money import NOT_FEN, has_decimals
 from agent.records import Trade
 
 SLOTS: Final[Mapping[str, tuple[str, ...]]] = {"1": ("1",), "2": ("2",), "both": ("1", "2")}
@@ -86,6 +87,8 @@ def _difference(names: LedgerNames, trade: Trade, entry: Entry) -> str:
     kinds = {Kind.RECHARGE: names.recharge, Kind.WITHDRAW: names.withdraw}
     if trade.kind is None or entry.kind != kinds[trade.kind]:
         return f"kind {entry.kind}"
+    if has_decimals(entry.amount):
+        return f"amount {entry.amount} {NOT_FEN}"
     if trade.amount_minor is None or entry.amount != trade.amount_minor:
         return f"amount {entry.amount}"
     if entry.currency != trade.currency:
@@ -95,6 +98,8 @@ def _difference(names: LedgerNames, trade: Trade, entry: Entry) -> str:
     wanted = shares(names, trade.kind, Leg(entry.leg), trade.account_no, trade.amount_minor)
     if wanted is None:
         return f"leg {entry.leg} of a {trade.kind.value}"
-    if entry.postings is None or entry.postings != net(wanted):
-        return f"postings {dict(sorted((entry.postings or {}).items()))}"[:300]
+    if entry.postings is None:
+        return "a posting without an account or an amount in fen"
+    if entry.postings != net(wanted):
+        return f"postings {dict(sorted(entry.postings.items()))}"[:300]
     return ""

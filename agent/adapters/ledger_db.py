@@ -14,7 +14,7 @@ from agent.adapters.entries import Entry, leg_facts, net
 from agent.adapters.names import LedgerNames
 from agent.adapters.posting import Poster
 from agent.adapters.reversing import Reverser
-from agent.adapters.rows import in_batches, moment, number, plain, text
+from agent.adapters.rows import in_batches, moment, number, plain_amount, text
 from agent.adapters.tables import LedgerTables
 from agent.errors import LedgerRejectedError, PortError
 from agent.facts import Kind, LegFact, LegState
@@ -53,8 +53,9 @@ class SqlLedger:
 
     def check(self) -> str:
         """Tables, columns, house accounts and clock, read-only. PortError names what is missing."""
-        found = describe(self._engine, self._names.schema, self._tables.expected, self._names.entry, self.now)
-        cells, house = self._tables.account.c, {self._names.clearing_account, self._names.bank_account}
+        tables, names = self._tables, self._names
+        found = describe(self._engine, names.schema, tables.expected, names.entry, self.now, tables.amounts)
+        cells, house = tables.account.c, {names.clearing_account, names.bank_account}
         rows = read(
             self._engine, "read the accounts", select(cells["ACC_NO"]).where(cells["ACC_NO"].in_(house))
         )
@@ -107,7 +108,7 @@ class SqlLedger:
             postings: dict[str, list[tuple[str, Any]]] = defaultdict(list)
             for vouchers in in_batches([row[1] for row in rows], MOST_ASKED):
                 for line in self._lines.rows(connection, vouchers):
-                    postings[line[0]].append((line[1], plain(line[2])))
+                    postings[line[0]].append((line[1], plain_amount(line[2])))
             return _by_trade(rows, postings)
 
         return read_within(self._engine, "read the ledger", look)
@@ -126,7 +127,7 @@ def _by_trade(
             voucher_no=number(voucher_no),
             leg=text(leg),
             kind=text(kind),
-            amount=plain(amount),
+            amount=plain_amount(amount),
             currency=text(currency),
             postings=net(lines) if readable else None,
         )

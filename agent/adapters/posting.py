@@ -11,10 +11,11 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, upd
 from agent.adapters.asked import AmongTexts, given, plain_asked, text_asked
 from agent.adapters.entries import SLOTS, Shares, net, shares
 from agent.adapters.names import LedgerNames
-from agent.adapters.rows import moment, plain
+from agent.adapters.rows import moment, plain, plain_amount
 from agent.adapters.tables import LedgerTables
 from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, PortError
 from agent.facts import Kind
+from agent.money import NOT_FEN, has_decimals
 from agent.records import Posting
 from agent.standstill import EFFECT_WITHIN, require_within
 
@@ -48,7 +49,7 @@ class Poster:
         )
         is_live = and_(leg.c["TRD_NUM"] == text_asked("trade_no"), leg.c["LIVE"] == 1)
         self._taken = AmongTexts(leg.c["LEG"], select(leg.c["VOUCHER_NO"]).where(is_live).where)
-        told = select(account["ACC_NO"], account["KIND"], account["CURRENCY"])
+        told = select(account["ACC_NO"], account["KIND"], account["CURRENCY"], account["BALANCE"])
         self._accounts = AmongTexts(account["ACC_NO"], told.where)
         self._insert_entry = insert(entry).values(
             VOUCHER_NO=text_asked("voucher_no"),
@@ -143,6 +144,9 @@ class Poster:
         missing = sorted(needed - kinds.keys())
         if missing:
             raise LedgerRejectedError(f"no account {missing[0]} in {posting.amount.currency}")
+        for account_no, _, _, balance in rows:
+            if has_decimals(plain_amount(balance)):
+                raise LedgerRejectedError(f"the balance of account {account_no} {NOT_FEN}")
         if (posting.account_no in needed) and kinds[posting.account_no] != self._names.customer:
             raise LedgerRejectedError(f"account {posting.account_no} is not a customer's")
 

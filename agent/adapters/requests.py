@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, upda
 
 from agent.adapters.asked import AmongTexts, given, number_asked, plain_asked, text_asked
 from agent.adapters.names import TradeNames
-from agent.adapters.rows import UNDATED, moment, number, plain, text
+from agent.adapters.rows import UNDATED, moment, number, plain_amount, text
 from agent.adapters.tables import TradeTables
 from agent.errors import PortError
 from agent.money import parse_minor
@@ -131,13 +131,15 @@ def _asked(request: BankRequest, asked: Mapping[tuple[str, str], datetime]) -> B
 def _request_of(row: Row[*tuple[Any, ...]], paid: Sequence[str]) -> BankRequest:
     """A line in the order of RequestColumns."""
     request_no, trade_no, seq, kind, status, amount, created_at = row[:7]
+    raw_amount = plain_amount(amount)
     return BankRequest(
         request_no=number(request_no),
         trade_no=number(trade_no),
         seq=seq if isinstance(seq, int) else 0,
         kind=text(kind),
         status=text(status),
-        amount_minor=parse_minor(plain(amount)),
+        amount_minor=parse_minor(raw_amount),
         created_at=moment(created_at) or UNDATED,
         is_said_paid=text(status).strip() in paid,
+        raw_amount=raw_amount,
     )

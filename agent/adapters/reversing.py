@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 from agent.adapters.entries import SLOTS, Shares
 from agent.adapters.names import LedgerNames
 from agent.adapters.posting import Poster, voucher_number
-from agent.adapters.rows import number, plain, text
+from agent.adapters.rows import number, plain_amount, text
 from agent.adapters.tables import LedgerTables
 from agent.errors import EntryReversedError, LedgerRejectedError, PortError
 from agent.records import Reversal
@@ -75,9 +75,9 @@ class Reverser:
         mine = select(cells["ACC_NO"], cells["AMOUNT"]).where(cells["VOUCHER_NO"] == voucher_no)
         undone: list[tuple[str, int]] = []
         for line in connection.execute(mine):
-            minor = plain(line[1])
+            minor = plain_amount(line[1])
             if not isinstance(minor, int):
-                raise LedgerRejectedError(f"a posting of {voucher_no} has no amount")
+                raise LedgerRejectedError(f"a posting of {voucher_no} has no amount in fen")
             undone.append((text(line[0]), -minor))
         if not undone or sum(minor for _, minor in undone) != 0:
             raise LedgerRejectedError(f"the postings of {voucher_no} are not a balanced entry")

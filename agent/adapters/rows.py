@@ -10,7 +10,7 @@ import msgspec
 
 from agent.adapters.names import Code, TradeCodes
 from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Status
-from agent.money import parse_minor
+from agent.money import has_decimals, parse_minor
 from agent.records import Trade
 
 UNDATED: Final = datetime.min.replace(tzinfo=UTC)
@@ -56,6 +56,16 @@ def plain(value: object) -> Plain:
             return str(value)
 
 
+def plain_amount(value: object) -> Plain:
+    """A stored amount as it can stand in evidence; with a scale it stays a text, for it is in no fen.
+
+    Whole yuan in a DECIMAL(18,2) are whole numbers too: only the scale tells them from fen.
+    """
+    if isinstance(value, Decimal) and has_decimals(shown := format(value, "f")):
+        return shown
+    return plain(value)
+
+
 def text(value: object) -> str:
     """A stored text, empty where there is none."""
     found = plain(value)
@@ -96,6 +106,7 @@ class TradeReader:
         (trade_id, trade_no, status, _, acc, _, e_acc, _, kind, amount, currency) = stored[:11]
         (account_no, bank_account_no, channel, mode, created_at, changed_at, version, read_at) = stored[11:19]
         values = [plain(value) for value in stored[:18]]
+        raw_amount = values[9] = plain_amount(amount)
         found_kind: Kind | None = _coded(kind, self._kinds)
         is_withdrawal = found_kind is Kind.WITHDRAW
         return Trade(
@@ -110,7 +121,7 @@ class TradeReader:
             status=_coded(status, self._statuses),
             is_acc=False if acc is None else _coded(acc, self._booked),
             is_e_acc=_coded(e_acc, self._booked) if e_acc is not None else (False if is_withdrawal else None),
-            amount_minor=parse_minor(plain(amount)),
+            amount_minor=parse_minor(raw_amount),
             currency=text(currency),
             account_no=number(account_no),
             bank_account_no=number(bank_account_no),
@@ -119,7 +130,7 @@ class TradeReader:
             changed_at=moment(changed_at),
             read_at=moment(read_at) or UNDATED,
             raw_status=plain(status),
-            raw_amount=plain(amount),
+            raw_amount=raw_amount,
             raw_kind=plain(kind),
             raw_bookkeeping=plain(mode),
         )

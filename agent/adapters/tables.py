@@ -79,7 +79,10 @@ def columns_of(names: msgspec.Struct) -> tuple[str, ...]:
 
 
 class TradeTables:
-    """The tables of a trade database. ``stored`` are the columns of a trade row in TradeColumns' order."""
+    """The tables of a trade database.
+
+    ``stored`` are the columns of a trade row in TradeColumns' order; ``amounts``: tables' columns of money.
+    """
 
     def __init__(self, names: TradeNames) -> None:
         self.trade = _table(names.table, columns_of(names.columns), names.schema)
@@ -88,6 +91,10 @@ class TradeTables:
         self.step = _table(names.step, STEP_COLUMNS, names.schema)
         self.correction = _table(names.correction, CORRECTION_COLUMNS, names.schema)
         self.stored: list[ColumnClause[object]] = list(self.trade.c)
+        self.amounts = (
+            (names.table, names.columns.amount),
+            (names.requests, names.request_columns.amount),
+        )
 
     @property
     def expected(self) -> dict[str, tuple[str, ...]]:
@@ -97,7 +104,7 @@ class TradeTables:
 
 
 class LedgerTables:
-    """The tables of a ledger database."""
+    """The tables of a ledger database. ``amounts``: tables' columns of money."""
 
     def __init__(self, names: LedgerNames) -> None:
         self.account = _table(names.account, ACCOUNT_COLUMNS, names.schema)
@@ -105,6 +112,7 @@ class LedgerTables:
         self.entry = _table(names.entry, ENTRY_COLUMNS, names.schema)
         self.entry_leg = _table(names.entry_leg, LEG_COLUMNS, names.schema)
         self.posting = _table(names.posting, POSTING_COLUMNS, names.schema)
+        self.amounts = ((names.account, "BALANCE"), (names.entry, "AMOUNT"), (names.posting, "AMOUNT"))
 
     @property
     def expected(self) -> dict[str, tuple[str, ...]]:

@@ -63,7 +63,8 @@ class SqlTrades:
 
     def check(self) -> str:
         """Tables, columns and clock, read-only. Raises PortError that names what is missing."""
-        return describe(self._engine, self._names.schema, self._tables.expected, self._names.table, self.now)
+        tables, names = self._tables, self._names
+        return describe(self._engine, names.schema, tables.expected, names.table, self.now, tables.amounts)
 
     def now(self) -> datetime:
         """Production's clock, aware UTC."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from agent.facts import Kind
 from agent.fixers.order import RepairSettings
-from agent.money import MAX_MINOR
+from agent.money import MAX_MINOR, has_decimals
 from agent.records import CLOCKS_APART, EPOCH, Trade
 
 OUT_OF_RANGE: Final = "out_of_range"
@@ -31,7 +31,8 @@ def find_nonsense(trade: Trade, settings: RepairSettings) -> str | None:
         if at < EPOCH or at - trade.read_at > CLOCKS_APART:
             return _told(OUT_OF_RANGE, column, at.isoformat(timespec="seconds"))
     if trade.amount_minor is None:
-        return _told(_nonsense_of_amount(trade.raw_amount), "AMOUNT", trade.raw_amount)
+        column = "AMOUNT with decimals" if has_decimals(trade.raw_amount) else "AMOUNT"
+        return _told(_nonsense_of_amount(trade.raw_amount), column, trade.raw_amount)
     if trade.status is None:
         return _told(OUT_OF_RANGE, "TRD_STATUS", trade.raw_status)
     if trade.is_acc is None:

@@ -10,6 +10,7 @@ from agent.errors import PortError
 from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
 from agent.fixers.attempt import AttemptEnded
 from agent.fixers.order import RepairSettings
+from agent.money import NOT_FEN, has_decimals
 from agent.ports import Ports
 from agent.records import CLOCKS_APART, BankRequest, Trade
 
@@ -119,11 +120,15 @@ def _beside_row(leg: LegFact, is_booked: bool | None, voucher_on_row: object) ->
 
 
 def _beside_requests(bank: BankFact | None, trade: Trade, requests: Sequence[BankRequest]) -> BankFact:
-    """A request line that asks for another amount than the row is a contradiction for a person."""
+    """A request line that asks for another amount than the row, or in another unit, is for a person."""
     if bank is None:
         return BankFact(BankState.UNKNOWN, detail="the bank did not answer for this trade")
     for request in requests:
-        if request.amount_minor is not None and request.amount_minor != trade.amount_minor:
+        detail = ""
+        if has_decimals(request.raw_amount):
+            detail = f"request {request.request_no} asks for {request.raw_amount}, which {NOT_FEN}"
+        elif request.amount_minor is not None and request.amount_minor != trade.amount_minor:
             detail = f"request {request.request_no} asks for {request.amount_minor}"
+        if detail:
             return msgspec.structs.replace(bank, state=BankState.MISMATCH, detail=detail)
     return bank

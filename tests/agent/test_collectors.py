@@ -205,6 +205,7 @@ def test_a_trade_database_that_is_down_is_said_not_hidden() -> None:
         ("12,50", "malformed: AMOUNT = 12,50"),
         ("", "malformed: AMOUNT missing"),
         (12.5, "malformed: AMOUNT = 12.5"),
+        ("1000.00", "malformed: AMOUNT with decimals = 1000.00"),
         ("a\nb" + "c" * 60, "malformed: AMOUNT = a b" + "c" * 36 + "…"),
     ],
 )

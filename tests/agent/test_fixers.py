@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.errors import ConfigurationError, FencedError
@@ -84,6 +85,21 @@ def test_a_processing_trade_younger_than_the_limit_is_waited_for() -> None:
     assert desk.attempt("CO160724154936100036", "rechargeTimeoutFixServiceImpl").outcome == "wait"
     desk.production.clock.advance(minutes=11)
     assert desk.attempt("CO160724154936100036", "rechargeTimeoutFixServiceImpl").outcome == "repaired"
+
+
+def test_a_request_line_in_another_unit_is_for_a_person() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    trades = desk.production.trades
+    trades.requests = [
+        msgspec.structs.replace(each, amount_minor=None, raw_amount="100.50") for each in trades.requests
+    ]
+    report = desk.attempt(trade_no, code)
+    assert report.outcome == "needs_human"
+    facts = verify(trade_no, desk.production.ports, desk.settings).facts
+    assert facts is not None
+    assert facts.bank.detail.endswith("asks for 100.50, which has decimals and so is not in fen")
+    assert nothing_was_touched(desk, trade_no)
 
 
 def test_a_row_other_than_the_one_reported_is_refused() -> None:

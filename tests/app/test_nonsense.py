@@ -21,6 +21,11 @@ from app.told import told_words
         ("meaningless: AMOUNT missing", "无意义：金额为空", "Meaningless: Amount is empty"),
         ("malformed: AMOUNT = 88.00元", "格式非法：金额 = 88.00元", "Malformed: Amount = 88.00元"),
         (
+            "malformed: AMOUNT with decimals = 1000.00",
+            "格式非法：金额 = 1000.00（带小数，应为以分计的整数）",
+            "Malformed: Amount = 1000.00 (with decimals; it should be whole fen)",
+        ),
+        (
             "malformed: CREATED_AT unreadable",
             "格式非法：创建时间无法读取",
             "Malformed: Creation time cannot be read",
