@@ -14,7 +14,7 @@ from app.anomalies import service as anomaly_service
 from app.anomalies.models import ANOMALY_STATES, OPEN_STATES, TERMINAL_STATES, Anomaly
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
-from app.executions import anomaly_filters, human_queue, ignoring, money_orders, service
+from app.executions import anomaly_filters, human_queue, ignoring, money_orders, service, shown
 from app.executions.anomaly_csv import csv_parts
 from app.executions.attempts import find_running
 from app.executions.case_file import CaseFile, predicted_row, read_case, select_statement
@@ -165,7 +165,15 @@ def _act(work: WorkSession, anomaly_id: int, action: str, form: Form) -> None:
             now=now,
         )
     elif action == "ignore":
-        ignoring.ignore(work, anomaly_id, reason=reason, actor=actor, group_ids=allowed, now=now)
+        ignoring.ignore(
+            work,
+            anomaly_id,
+            reason=reason,
+            actor=actor,
+            group_ids=allowed,
+            now=now,
+            seen=form.text(shown.FIELD),
+        )
     else:
         attempt = find_running(work, anomaly_service.get_anomaly(work, anomaly_id, allowed).id)
         if attempt is None:
@@ -190,6 +198,7 @@ def _dialog(
         case=case,
         anomaly=case.anomaly,
         action=action,
+        seen=shown.digest_of(case.anomaly),
         agents=_agents_for(case),
         box=money_orders.box_of(db.session, case.anomaly),
         is_ordered=is_ordered,

@@ -15,7 +15,7 @@ from app.anomalies.service import GroupIds
 from app.anomalies.states import ALLOWED
 from app.audit.service import Actor
 from app.errors import ConflictError
-from app.executions import order_course
+from app.executions import order_course, shown
 from app.executions.order_guard import ORDER_STANDS, facts_of, find_holds
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
@@ -26,13 +26,22 @@ MONEY_BEGUN: Final = "money_begun"
 
 
 def ignore(
-    session: WorkSession, anomaly_id: int, *, reason: str, actor: Actor, group_ids: GroupIds, now: datetime
+    session: WorkSession,
+    anomaly_id: int,
+    *,
+    reason: str,
+    actor: Actor,
+    group_ids: GroupIds,
+    now: datetime,
+    seen: str | None = None,
 ) -> Anomaly:
     """Close an anomaly by a person's word.
 
-    Raises as app.anomalies.service.ignore, and ConflictError('order_stands').
+    ``seen`` is what the form showed (shown.digest_of), None where there was none. Raises as
+    app.anomalies.service.ignore, and ConflictError: seen_changed, order_stands.
     """
     anomaly = service.get_anomaly(session, anomaly_id, group_ids)
+    shown.require_same(seen, anomaly)
     order_course.close_over(session, now, anomaly.id)
     if order_course.find_live(session, anomaly.group_id, anomaly.trade_no) is not None:
         raise ConflictError(ORDER_STANDS)

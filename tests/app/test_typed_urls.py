@@ -119,7 +119,7 @@ def test_a_nul_is_refused(visitor: Visitor, url: str) -> None:
 
 
 def test_a_reason_of_control_characters_is_none(visitor: Visitor) -> None:
-    answer = visitor.post("/anomalies/1/ignore", {"reason": "\0\x07 \x85"})
+    answer = visitor.send("/anomalies/1/ignore", {"reason": "\0\x07 \x85"})
     assert answer.status_code == 400
     assert 'id="reason-error"' in answer.text
 

@@ -71,9 +71,9 @@ class Visitor:
         """Open a form and send it with all its hidden fields, as a browser does."""
         return self.post(url, {**self.hidden(url), **(values or {})}, target)
 
-    def hidden(self, url: str) -> dict[str, str]:
+    def hidden(self, url: str) -> dict[str, list[str]]:
         """Return the hidden fields of a form as it is opened now: what an older tab still holds."""
-        return dict(HIDDEN.findall(self.get(url, "dialog").text))
+        return hidden_fields(self.get(url, "dialog").text)
 
     def token(self) -> str:
         """Return the hidden token a form of this session carries."""
@@ -93,6 +93,14 @@ class Visitor:
     @staticmethod
     def _headers(target: str | None) -> dict[str, str]:
         return {} if target is None else {**HTMX, "HX-Target": target}
+
+
+def hidden_fields(text: str) -> dict[str, list[str]]:
+    """Return the hidden fields of a form, some of which may have several values."""
+    fields: dict[str, list[str]] = {}
+    for name, value in HIDDEN.findall(text):
+        fields.setdefault(name, []).append(value)
+    return fields
 
 
 def visitor_of(app: Flask, username: str = "li.na", role: str = "operator", **person: object) -> Visitor:

@@ -19,7 +19,8 @@ from app.executions.models import Attempt, Step
 from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup
-from tests.app.visitor import Visitor, visitor_of
+from tests.app.executions.unpaid import change, unpaid_facts
+from tests.app.visitor import Visitor, hidden_fields, visitor_of
 from tests.factories import (
     FIXER,
     NOW,
@@ -279,7 +280,7 @@ def test_a_repair_by_click_commands_one_attempt(operator: Visitor, group: System
 
 def test_htmx_gets_a_toast_and_a_closed_dialog(operator: Visitor, group: SystemGroup) -> None:
     identity = plant(group)
-    answer = operator.post(f"/anomalies/{identity}/ignore", {"reason": "已手工处理"}, target="dialog")
+    answer = operator.send(f"/anomalies/{identity}/ignore", {"reason": "已手工处理"}, target="dialog")
     assert answer.status_code == 204
     assert "closeDialog" in answer.headers["HX-Trigger"]
 
@@ -315,10 +316,54 @@ def test_a_verification_reads_only(operator: Visitor, group: SystemGroup) -> Non
 
 def test_ignoring_closes_for_a_reason_and_is_audited(operator: Visitor, group: SystemGroup) -> None:
     identity = plant(group)
-    assert operator.post(f"/anomalies/{identity}/ignore", {"reason": "测试交易"}).status_code == 303
+    assert operator.send(f"/anomalies/{identity}/ignore", {"reason": "测试交易"}).status_code == 303
     assert read(identity).state == "ignored"
     entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "anomaly.ignore")).one()
     assert (entry.reason, entry.actor_name) == ("测试交易", "li.na")
+
+
+UNPAID = unpaid_facts("TX20260301000099", amount=500_000)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"state": "needs_human", "has_moved_money": True, "facts": msgspec.to_builtins(UNPAID)},
+        {"facts": msgspec.to_builtins(UNPAID)},
+        {"state": "needs_human"},
+        {"reason": "mismatch"},
+        {"row_hash": "hash-2"},
+        {"amount_minor": 500_001},
+        {"currency": "USD"},
+    ],
+)
+def test_nobody_ignores_what_their_form_did_not_show(
+    operator: Visitor, group: SystemGroup, columns: dict[str, object]
+) -> None:
+    waiting = {"kind": "withdraw", "amount_minor": 500_000, "state": "waiting", "row_hash": "hash-1"}
+    identity = plant(group, trade_no=UNPAID.trade_no, **waiting)
+    url = f"/anomalies/{identity}/ignore"
+    opened = operator.hidden(url)
+    change(identity, **columns)
+    answer = operator.post(url, {**opened, "reason": "重复"}, target="dialog")
+    assert (answer.status_code, read(identity).closed_at) == (409, None)
+    assert f"没有执行：您打开之后，交易 {UNPAID.trade_no} 有了变化" in answer.text
+    assert "重复" in answer.text
+    assert ("客户已扣款、未付出" in answer.text) is ("facts" in columns)
+    assert operator.post(url, {**hidden_fields(answer.text), "reason": "已退款"}).status_code == 303
+    assert read(identity).state == "ignored"
+
+
+def test_nobody_ignores_without_a_form_and_one_more_reading_changes_none(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group, kind="withdraw", facts=msgspec.to_builtins(UNPAID))
+    url = f"/anomalies/{identity}/ignore"
+    assert operator.post(url, {"reason": "sent by no form"}).status_code == 409
+    opened = operator.hidden(url)
+    again = msgspec.structs.replace(UNPAID, read_at="2026-03-02T05:00:00Z")
+    change(identity, facts=msgspec.to_builtins(again), last_seen_at=NOW + timedelta(hours=1), times_seen=7)
+    assert operator.post(url, {**opened, "reason": "已退款"}).status_code == 303
 
 
 def test_a_running_repair_is_cancelled_before_money_moves(operator: Visitor, group: SystemGroup) -> None:
@@ -380,7 +425,7 @@ def test_every_action_wants_a_reason_and_keeps_what_was_typed(
     if action == "cancel":
         operator.post(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
     before = read(identity).state
-    answer = operator.post(f"/anomalies/{identity}/{action}", {"reason": reason})
+    answer = operator.send(f"/anomalies/{identity}/{action}", {"reason": reason})
     assert answer.status_code == 400
     assert 'id="reason-error"' in answer.text
     assert reason.strip() in answer.text
@@ -403,7 +448,7 @@ def test_what_the_state_forbids_is_refused_in_words(
     operator: Visitor, group: SystemGroup, columns: dict[str, object], action: str, words: str
 ) -> None:
     identity = plant(group, **columns)
-    answer = operator.post(f"/anomalies/{identity}/{action}", {"reason": "试一下"})
+    answer = operator.send(f"/anomalies/{identity}/{action}", {"reason": "试一下"})
     assert answer.status_code == 409
     assert words in answer.text
     assert "试一下" in answer.text

@@ -30,7 +30,7 @@ from tests.app.executions.unpaid import (
     read_order,
     unpaid_facts,
 )
-from tests.app.visitor import HIDDEN, Visitor, make_person, visitor_of
+from tests.app.visitor import Visitor, hidden_fields, make_person, visitor_of
 from tests.factories import NOW, PERSON, make_group
 
 LARGE = 250_000
@@ -237,7 +237,7 @@ def test_an_order_is_given_on_what_its_form_showed_only(
     assert (answer.status_code, orders()) == (409, [])
     for told in (f"没有执行：您打开之后，交易 {NUMBER} 有了变化", "¥999.00", "与银行核对过"):
         assert told in answer.text
-    shown = dict(HIDDEN.findall(answer.text))
+    shown = hidden_fields(answer.text)
     assert li_na.post(url, {**shown, "reason": "与银行核对过"}).status_code == 303
     assert [(one.state, one.amount_minor) for one in orders()] == [("issued", 99_900)]
 
@@ -382,10 +382,10 @@ def test_nobody_ignores_a_trade_while_its_order_waits(li_na: Visitor, group: Sys
     for told in ("结束之前不能修复、重试或忽略", "由另一个人驳回", "disabled"):
         assert told in dialog
     assert 'name="reason"' not in dialog
-    answer = li_na.post(url, {"reason": "不处理了"})
+    answer = li_na.send(url, {"reason": "不处理了"})
     assert (answer.status_code, read_order(order_id).state) == (409, "proposed")
     li_na.send(f"/exceptions/orders/{order_id}/withdraw", {"reason": "改主意了"})
-    assert li_na.post(url, {"reason": "不处理了"}).status_code == 303
+    assert li_na.send(url, {"reason": "不处理了"}).status_code == 303
 
 
 @pytest.mark.parametrize("state", ["proposed", "issued"])
