@@ -18,8 +18,9 @@ CLOCKS_APART: Final = timedelta(days=1)
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
     """A trade row, read. Values that make no sense are kept raw in ``row`` and None here.
 
-    ``row`` holds the eight columns of the product document; ``row_hash`` is over all that was read, ``terms``
-    over what says whose money it is and how much: kind, amount, currency, both accounts, way of posting.
+    ``trade_id`` is 0 where it is no whole number. ``row`` holds the eight columns of the product document;
+    ``row_hash`` is over all that was read, ``terms`` over what says whose money it is and how much: kind,
+    amount, currency, both accounts, way of posting.
     ``changed_at``, ``created_at``: aware UTC, production's clock; ``read_at``: production's clock at reading.
     ``raw_status``, ``raw_amount``, ``raw_kind``, ``raw_bookkeeping``: as stored.
     """

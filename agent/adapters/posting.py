@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, upd
 from agent.adapters.asked import AmongTexts, given, plain_asked, text_asked
 from agent.adapters.entries import SLOTS, Shares, net, shares
 from agent.adapters.names import LedgerNames
-from agent.adapters.rows import moment, plain, plain_amount
+from agent.adapters.rows import moment, plain, plain_amount, whole
 from agent.adapters.tables import LedgerTables
 from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, PortError
 from agent.facts import Kind
@@ -113,8 +113,8 @@ class Poster:
         standing = raised.first()
         if standing is None:
             raise PortError("the ledger has no voucher sequence")
-        value, at = standing[0], moment(standing[1])
-        if at is None or not isinstance(value, int):
+        value, at = whole(standing[0]), moment(standing[1])
+        if at is None or value is None:
             raise PortError("the ledger's sequence or clock cannot be read")
         return value, at
 

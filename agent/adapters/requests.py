@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, upda
 
 from agent.adapters.asked import AmongTexts, given, number_asked, plain_asked, text_asked
 from agent.adapters.names import TradeNames
-from agent.adapters.rows import UNDATED, moment, number, plain_amount, text
+from agent.adapters.rows import UNDATED, moment, number, plain_amount, text, whole
 from agent.adapters.tables import TradeTables
 from agent.errors import PortError
 from agent.money import parse_minor
@@ -135,7 +135,7 @@ def _request_of(row: Row[*tuple[Any, ...]], paid: Sequence[str]) -> BankRequest:
     return BankRequest(
         request_no=number(request_no),
         trade_no=number(trade_no),
-        seq=seq if isinstance(seq, int) else 0,
+        seq=whole(seq) or 0,
         kind=text(kind),
         status=text(status),
         amount_minor=parse_minor(raw_amount),

@@ -66,6 +66,15 @@ def plain_amount(value: object) -> Plain:
     return plain(value)
 
 
+def whole(value: object) -> int | None:
+    """A stored whole number, of whatever type of column; None where it is none, as a text of digits.
+
+    A database does not find a row of text by a number.
+    """
+    found = plain(value)
+    return found if isinstance(found, int) else None
+
+
 def text(value: object) -> str:
     """A stored text, empty where there is none."""
     found = plain(value)
@@ -110,12 +119,12 @@ class TradeReader:
         found_kind: Kind | None = _coded(kind, self._kinds)
         is_withdrawal = found_kind is Kind.WITHDRAW
         return Trade(
-            trade_id=trade_id if isinstance(trade_id, int) else 0,
+            trade_id=whole(trade_id) or 0,
             trade_no=number(trade_no),
             row=dict(zip(ROW_COLUMNS, values, strict=False)),
             row_hash=_digest(values),
             terms=_digest([*values[8:13], values[14]]),  # kind, amount, currency, accounts, posting mode
-            version=version if isinstance(version, int) else 0,
+            version=whole(version) or 0,
             kind=found_kind,
             bookkeeping=_coded(mode, self._modes) if is_withdrawal else None,
             status=_coded(status, self._statuses),

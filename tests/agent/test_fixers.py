@@ -102,6 +102,27 @@ def test_a_request_line_in_another_unit_is_for_a_person() -> None:
     assert nothing_was_touched(desk, trade_no)
 
 
+@pytest.mark.parametrize(
+    ("trade_id", "reason"),
+    [
+        ("75", "malformed: TRD_ID = 75"),
+        ("7.50", "malformed: TRD_ID = 7.50"),
+        (None, "malformed: TRD_ID missing"),
+        (2**63, f"out_of_range: TRD_ID = {2**63}"),
+    ],
+)
+def test_a_row_that_could_not_be_found_again_is_for_a_person_before_anything(
+    trade_id: int | str | None, reason: str
+) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.production.trades._stored(trade_no)[0].row["TRD_ID"] = trade_id
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", reason)
+    assert desk.production.trades.find_repair(trade_no) is None
+    assert nothing_was_touched(desk, trade_no)
+
+
 def test_a_row_other_than_the_one_reported_is_refused() -> None:
     desk = Desk()
     trade_no, code = load_case(desk, "S1")

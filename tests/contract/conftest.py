@@ -6,6 +6,7 @@ One sandbox a database and session; tests keep apart by trade numbers, accounts 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -112,6 +113,19 @@ def ledger_place(request: pytest.FixtureRequest, world_of: WorldOf) -> Iterator[
     place = SqlLedgerPlace(_world(engine_name, world_of), isolation)
     yield place
     place.sql.close()
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def own_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A sandbox of its own, whose columns a test may declare anew."""
+    with databases(request.param, tmp_path) as new_database:
+        urls = {"PBAP": GroupUrls(new_database(), new_database())}
+        made = World.created(tmp_path, groups=("PBAP",), urls=urls)
+        with writing(made.production().engine) as connection:
+            for statement in split_statements(ddl(made.production().engine.dialect.name)):
+                connection.execute(text(statement))
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="session")

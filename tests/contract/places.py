@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, text, update
 
 from agent.adapters.ddl import own_tables
 from agent.adapters.ledger_db import SqlLedger
@@ -274,6 +274,16 @@ class SqlLedgerPlace:
         """Unreversed entries of the trade."""
         entries = self.world.entries(trade_no)
         return sum(entry["REVERSED_BY"] is None and entry["REVERSES"] is None for entry in entries)
+
+
+def declare(place: SqlTradePlace | SqlLedgerPlace, table: str, column: str, kind: str) -> None:
+    """Production declares a column anew."""
+    engine = place.engine if isinstance(place, SqlTradePlace) else place.books.engine
+    change = f'ALTER TABLE "{table}" ALTER COLUMN "{column}" TYPE {kind}'
+    if engine.dialect.name != "postgresql":
+        change = f"ALTER TABLE {table} MODIFY {column} {kind}"
+    with writing(engine) as connection:
+        connection.execute(text(change))
 
 
 def claim_of(

@@ -2,64 +2,34 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import insert
 
-from agent.adapters.ddl import ddl
 from agent.adapters.names import TradeCodes
 from agent.adapters.rows import TradeReader, naive
 from agent.errors import LedgerRejectedError, PortError
 from agent.facts import Leg, LegState
 from sandbox.database import writing
-from sandbox.settings import GroupUrls
-from sandbox.statements import split_statements
 from sandbox.world import World
-from tests.contract.places import Planted, SqlLedgerPlace, SqlTradePlace
+from tests.contract.places import Planted, SqlLedgerPlace, SqlTradePlace, declare
 from tests.contract.trades import AT, new_trade, posting_of
-from tests.databases import databases
-
-SERVERS = ("postgresql", "mariadb")
-
-
-@pytest.fixture(params=SERVERS)
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    """A sandbox of its own, whose columns a test may declare anew."""
-    with databases(request.param, tmp_path) as new_database:
-        urls = {"PBAP": GroupUrls(new_database(), new_database())}
-        made = World.created(tmp_path, groups=("PBAP",), urls=urls)
-        with writing(made.production().engine) as connection:
-            for statement in split_statements(ddl(made.production().engine.dialect.name)):
-                connection.execute(text(statement))
-        yield made
-        made.close()
 
 
 @pytest.fixture
-def trades(world: World) -> Iterator[SqlTradePlace]:
+def trades(own_world: World) -> Iterator[SqlTradePlace]:
     """The trade database under the real adapter."""
-    place = SqlTradePlace(world, "READ COMMITTED")
+    place = SqlTradePlace(own_world, "READ COMMITTED")
     yield place
     place.sql.close()
 
 
 @pytest.fixture
-def ledger(world: World) -> Iterator[SqlLedgerPlace]:
+def ledger(own_world: World) -> Iterator[SqlLedgerPlace]:
     """The ledger under the real adapter."""
-    place = SqlLedgerPlace(world, "READ COMMITTED")
+    place = SqlLedgerPlace(own_world, "READ COMMITTED")
     yield place
     place.sql.close()
-
-
-def declare(place: SqlTradePlace | SqlLedgerPlace, table: str, column: str, kind: str) -> None:
-    """Production declares a column anew."""
-    engine = place.engine if isinstance(place, SqlTradePlace) else place.books.engine
-    change = f'ALTER TABLE "{table}" ALTER COLUMN "{column}" TYPE {kind}'
-    if engine.dialect.name != "postgresql":
-        change = f"ALTER TABLE {table} MODIFY {column} {kind}"
-    with writing(engine) as connection:
-        connection.execute(text(change))
 
 
 @pytest.mark.parametrize(
@@ -99,13 +69,13 @@ class TestTradeRows:
 
 
 class TestRequestLines:
-    def test_a_line_in_yuan_has_no_amount(self, world: World, trades: SqlTradePlace) -> None:
+    def test_a_line_in_yuan_has_no_amount(self, own_world: World, trades: SqlTradePlace) -> None:
         declare(trades, "TPBAP_BANK_REQUEST", "AMOUNT", "DECIMAL(18,2)")
         at = naive(AT)
         line = {"REQUEST_NO": "WD12345678-0", "TRD_NUM": "WD12345678", "SEQ": 0, "KIND": "payout"}
         rest = {"STATUS": "failed", "AMOUNT": 1000, "CREATED_AT": at, "UPDATED_AT": at}
         with writing(trades.engine) as connection:
-            connection.execute(insert(world.production().tables.bank_request).values({**line, **rest}))
+            connection.execute(insert(own_world.production().tables.bank_request).values({**line, **rest}))
         [request] = trades.trades.bank_requests(["WD12345678"])["WD12345678"]
         assert (request.amount_minor, request.raw_amount) == (None, "1000.00")
 

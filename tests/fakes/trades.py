@@ -356,8 +356,7 @@ def _digest(values: Sequence[object]) -> str:
 
 def _trade_id(stored: StoredTrade) -> int:
     trade_id = stored.row["TRD_ID"]
-    assert isinstance(trade_id, int)
-    return trade_id
+    return trade_id if isinstance(trade_id, int) else 0
 
 
 def _meaning(meanings: Mapping[int, V], code: int | str | None) -> V | None:
