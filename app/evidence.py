@@ -21,6 +21,7 @@ PHRASES: Final[tuple[tuple[str, Any], ...]] = (
     ("failed with (?P<code>[^ ]+), but (?P<told>.+)", _("失败码 %(code)s，但%(told)s")),
     ("without a readable time of failing", _("失败时间无法读取")),
     ("at a time before it was asked for", _("失败时间早于请求时间")),
+    ("accepted at no usable time", _("受理时间无法使用，清算文件不能证明何时失败")),
     ("not yet (?P<seconds>[^ ]+) s ago", _("失败不到 %(seconds)s 秒，可能还会变为成功")),
     ("asked for not yet (?P<seconds>[^ ]+) s ago", _("请求提交不到 %(seconds)s 秒，可能还会变为成功")),
     ("asked for at no readable time", _("请求时间无法读取")),

@@ -10,7 +10,7 @@ from agent.adapters.bank_client import Answer, BadAnswerError, BankClient, NoAns
 from agent.adapters.names import BankNames
 from agent.adapters.rows import in_batches
 from agent.adapters.settlement import Absence, SettlementSearch, SettlementShelf
-from agent.adapters.verdicts import NOT_FOUND, Record, absent, found, needs_dating, over_all, unknown
+from agent.adapters.verdicts import NOT_FOUND, Record, absent, date_from, found, over_all, unknown
 from agent.clock import now as our_now
 from agent.errors import BankConflictError, PortError
 from agent.facts import BankFact, RequestFact
@@ -124,9 +124,8 @@ class HttpBank:
         if record.status == NOT_FOUND:
             return absent(request, _look(search, request))
         told_at = inquiry.answered_at[request.request_no]
-        files = None
-        if needs_dating(self._names, request, record):
-            files = _look(search, request)
+        accepted_at = date_from(self._names, trade, request, record)
+        files = _look(search, request, accepted_at) if accepted_at else None
         return found(self._names, trade, request, record, told_at, files)
 
 
@@ -189,12 +188,14 @@ class _Inquiry:
         self.answered_at.update(dict.fromkeys(told, answer.at))
 
 
-def _look(search: SettlementSearch, request: BankRequest) -> Absence:
-    """What the files prove: those from when it was made and, asked for again since, those from then too."""
-    first = search.look(request.request_no, request.created_at)
-    if first.is_absent is not True or request.last_asked_at == request.created_at:
-        return first
-    return search.look(request.request_no, request.last_asked_at)
+def _look(search: SettlementSearch, request: BankRequest, *accepted_at: datetime) -> Absence:
+    """What the files prove: those from when it was made and, asked for again since, those from then too.
+
+    And those from when the bank accepted it, where that is given: under that day it files it. The others must
+    not list it either: a bank may have accepted it once more when it was asked again.
+    """
+    moments = dict.fromkeys((request.created_at, request.last_asked_at, *accepted_at))
+    return search.look(request.request_no, *moments)
 
 
 def _record_of(content: object) -> Record | None:

@@ -171,25 +171,26 @@ class SettlementSearch:
         self._failures: dict[str, str] = {}
         self._silence = ""
 
-    def look(self, request_no: str, created_at: datetime) -> Absence:
-        """Whether the day of ``created_at`` and the next, both closed, hold the number.
+    def look(self, request_no: str, *moments: datetime) -> Absence:
+        """Whether the days of these times and the next after each, all closed, hold the number.
 
         Just after a day has opened the one before is looked at too: the bank files by its own clock.
         """
-        if created_at == UNDATED:
+        if UNDATED in moments:
             return Absence(None, "not found; the request has no readable time")
         try:
-            searched = self._days(created_at)
-            days = tuple(day.day for day in searched)
-            if not all(day.is_closed and day.settlement_ready for day in searched):
-                return Absence(None, f"not found, but bank day {days[-1]} is not settled yet")
+            searched = list(dict.fromkeys(day for at in moments for day in self._days(at)))
+            unsettled = [day.day for day in searched if not (day.is_closed and day.settlement_ready)]
+            if unsettled:
+                return Absence(None, f"not found, but bank day {unsettled[-1]} is not settled yet")
+            days = tuple(dict.fromkeys(day.day for day in searched))
             listed = [day for day in days if request_no in self._numbers(day)]
         except PortError as error:
             return Absence(None, f"not found, but {error}")
         if listed:
             return Absence(False, f"not found by inquiry, but settlement file {listed[0]} lists it")
         evidence = f"not found; absent from settlement files {', '.join(days)}"
-        return Absence(True, evidence, days, searched[-1].closes_at)
+        return Absence(True, evidence, days, max(day.closes_at for day in searched))
 
     def _days(self, at: datetime) -> tuple[BankDay, ...]:
         pair = self._pair(at)

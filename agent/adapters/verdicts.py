@@ -19,7 +19,10 @@ makes no sense, and a bank's Date further ahead of production's clock is not bel
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """The bank's record of one request number; a field of another type makes the record unusable."""
+    """The bank's record of one request number; a field of another type makes the record unusable.
+
+    But for ``accepted_at``: of use only to date a failure, it must not cost the word on a payout.
+    """
 
     request_no: str
     status: str
@@ -28,6 +31,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int | None = None
     currency: str | None = None
     account: str | None = None
+    accepted_at: object = None
     completed_at: str | None = None
 
 
@@ -53,7 +57,7 @@ def found(
     """The fact of a number that the bank knows; ``told_at`` is the bank's own time of saying so, if it said.
 
     A failure that has not settled keeps the bank's word, ``failed``, and is UNKNOWN: it may still be paid.
-    ``files`` is what the settlement files say where ``needs_dating``.
+    ``files`` is what the settlement files say where there is a time that they ``date_from``.
     """
     status, verdict, evidence = _judge(names, trade, request, record, told_at, files)
     return RequestFact(
@@ -69,12 +73,26 @@ def found(
     )
 
 
-def needs_dating(names: BankNames, request: BankRequest, record: Record) -> bool:
-    """Whether the record is a failure of the list whose own time is of no use, so that only files date it."""
+def date_from(names: BankNames, trade: Trade, request: BankRequest, record: Record) -> datetime | None:
+    """When the bank accepted a failure of the list that only files can date; None: none can, or need.
+
+    The bank files a number under the day it accepted it, which for a late original is long after the line was
+    written, and for a number asked for again may lie before the last asking.
+    """
     is_listed = record.status == "failed" and record.code in names.failure_codes
-    return (
-        is_listed and names.failure_settles_s > 0 and bool(_useless(request, _instant(record.completed_at)))
-    )
+    if not is_listed or names.failure_settles_s == 0 or not _useless(request, _instant(record.completed_at)):
+        return None
+    accepted_at = _instant(record.accepted_at)
+    return accepted_at if accepted_at and _makes_sense(names, trade, request, accepted_at) else None
+
+
+def _makes_sense(names: BankNames, trade: Trade, request: BankRequest, accepted_at: datetime) -> bool:
+    """Whether the bank can have accepted it then, as far as production's clock tells.
+
+    A bank that does not de-duplicate accepts each asking: one of before the last is not all there is.
+    """
+    asked_at = request.created_at if names.deduplicates else request.last_asked_at
+    return asked_at - accepted_at <= CLOCKS_DIFFER and accepted_at - trade.read_at <= CLOCKS_DIFFER
 
 
 def _judge(
@@ -116,7 +134,8 @@ def _judge_failure(
     So it has when the bank failed it that long ago by the bank's clock, and it was last asked for that long
     ago by production's.
     A settlement file lists what is accepted or paid when its day closes. A failed number absent from the
-    files of its day and the next had therefore failed by the time the later one closed.
+    files of its day and the next had therefore failed by the time the later one closed. Its day is the one
+    in which the bank accepted it: without that time (``files`` None) nothing dates it.
     """
     if names.failure_settles_s == 0:
         return BankState.FAIL, "inquiry"
@@ -125,6 +144,8 @@ def _judge_failure(
     if doubt and files is not None and files.is_absent:
         failed_at, doubt = files.closed_at, ""
         evidence = f"inquiry · absent from settlement files {', '.join(files.days)}"
+    elif doubt and files is None:
+        doubt += " · accepted at no usable time"
     settles = timedelta(seconds=names.failure_settles_s)
     if not doubt and (failed_at is None or _at_least_since(failed_at, told_at, trade.read_at) < settles):
         doubt = f"not yet {names.failure_settles_s:g} s ago"
@@ -155,10 +176,10 @@ def _useless(request: BankRequest, failed_at: datetime | None) -> str:
     return "at a time before it was asked for" if is_before else ""
 
 
-def _instant(text: str | None) -> datetime | None:
+def _instant(text: object) -> datetime | None:
     """An ISO 8601 time that names its zone; without one it could be hours off, so it is not read."""
     try:
-        at = datetime.fromisoformat(text or "")
+        at = datetime.fromisoformat(text if isinstance(text, str) else "")
     except ValueError:
         return None
     return at if at.tzinfo is not None else None

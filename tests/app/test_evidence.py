@@ -25,6 +25,10 @@ from app.evidence import evidence_words
             "inquiry: failed with E1001, but asked for at no readable time",
             "向银行查询：失败码 E1001，但请求时间无法读取",
         ),
+        (
+            "inquiry: failed with E1001, but without a readable time of failing · accepted at no usable time",
+            "向银行查询：失败码 E1001，但失败时间无法读取 · 受理时间无法使用，清算文件不能证明何时失败",
+        ),
         ("WD1-P1 · asked", "WD1-P1 · 已提交银行，尚无答复"),
         ("WD1-0: accepted, not finished", "WD1-0: 银行已受理，尚未完成"),
         ("WD1-P1 · success", "WD1-P1 · 成功"),

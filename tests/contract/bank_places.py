@@ -36,6 +36,7 @@ class BankPlace(Protocol):
         code: str | None = None,
         currency: str = "CNY",
         completed_at: datetime | None = SETTLED,
+        accepted_at: datetime = SETTLED,
     ) -> None: ...
 
     def paid(self, request_no: str) -> list[int]: ...
@@ -59,10 +60,12 @@ class FakeBankPlace:
         code: str | None = None,
         currency: str = "CNY",
         completed_at: datetime | None = SETTLED,
+        accepted_at: datetime = SETTLED,
     ) -> None:
         """A record as it stands."""
         completed = None if status == "accepted" else completed_at
-        self.fake.put(FakeRecord(request_no, kind, status, amount, account, code, currency, completed))
+        said = (request_no, kind, status, amount, account, code, currency, completed)
+        self.fake.put(FakeRecord(*said, accepted_at=accepted_at))
 
     def paid(self, request_no: str) -> list[int]:
         """Fen of every payout under the number."""
@@ -88,9 +91,10 @@ class HttpBankPlace:
         code: str | None = None,
         currency: str = "CNY",
         completed_at: datetime | None = SETTLED,
+        accepted_at: datetime = SETTLED,
     ) -> None:
         """A record as it stands."""
-        at = SETTLED.replace(tzinfo=None)
+        at = accepted_at.replace(tzinfo=None)
         finished = None if status == "accepted" or completed_at is None else completed_at.replace(tzinfo=None)
         record = BankRecord(request_no, kind, status, code, amount, currency, account, at, finished)
         self.running.books.load([record])

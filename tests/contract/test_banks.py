@@ -112,6 +112,33 @@ class TestOneNumber:
         assert fact.requests[0].evidence
 
     @pytest.mark.parametrize(
+        ("accepted_at", "state"),
+        [
+            (SETTLED + 6 * FIVE_MINUTES, BankState.FAIL),
+            (NOW - A_SECOND, BankState.UNKNOWN),
+            (SETTLED - FIVE_MINUTES, BankState.FAIL),
+            (SETTLED - FIVE_MINUTES - A_SECOND, BankState.UNKNOWN),
+        ],
+        ids=["late", "late, its day open", "by another clock", "before it was asked for"],
+    )
+    def test_they_date_it_from_its_acceptance_whenever_the_line_was_written(
+        self, bank_place: BankPlace, accepted_at: datetime, state: BankState
+    ) -> None:
+        trade = new_trade()
+        request = request_of(trade, created_at=SETTLED)
+        bank_place.put(
+            request.request_no,
+            "failed",
+            account=trade.bank_account_no,
+            code="E1001",
+            completed_at=None,
+            accepted_at=accepted_at,
+        )
+        fact = asked(bank_place, trade, request)
+        assert (fact.state, fact.is_explicit) == (state, state is BankState.FAIL)
+        assert (fact.requests[0].status, fact.requests[0].code) == ("failed", "E1001")
+
+    @pytest.mark.parametrize(
         ("asked_at", "completed_at"),
         [
             (NOW - FIVE_MINUTES + A_SECOND, NOW - FIVE_MINUTES),

@@ -5,7 +5,9 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
+import msgspec
 import pytest
 import time_machine
 import urllib3
@@ -14,7 +16,7 @@ from agent.adapters.bank_http import HttpBank
 from agent.adapters.names import BankNames
 from agent.adapters.rows import UNDATED
 from agent.errors import BankConflictError, ConfigurationError, PortError
-from agent.facts import BankFact, BankState
+from agent.facts import BankFact, BankState, RequestFact
 from agent.money import Money
 from agent.ports import BankPort
 from agent.records import BankRequest, PayoutReply, Trade
@@ -340,9 +342,9 @@ def settled(*lines: str, rows: int | None = None, total: int | None = None) -> b
 def day(name: str, opens: str, closes: str, is_closed: bool = True, ready: bool = True) -> dict[str, object]:
     return {
         "day": name,
-        "opens_at": f"2026-03-0{opens}T00:00:00Z",
-        "closes_at": f"2026-03-0{closes}T00:00:00Z",
-        "cut_off_at": f"2026-03-0{closes}T00:00:00Z",
+        "opens_at": f"2026-03-{opens:0>2}T00:00:00Z",
+        "closes_at": f"2026-03-{closes:0>2}T00:00:00Z",
+        "cut_off_at": f"2026-03-{closes:0>2}T00:00:00Z",
         "is_closed": is_closed,
         "settlement_ready": ready,
     }
@@ -442,7 +444,9 @@ class TestFailuresWithoutATime:
         """``read``: production's clock when its row was read."""
         trade = new_trade(read_at=datetime.fromisoformat(read))
         request = request_of(trade, created_at=NOW)
-        told = record(request, trade, status="failed", code="E1001", completed_at=None)
+        told = record(
+            request, trade, status="failed", code="E1001", completed_at=None, accepted_at=NOW.isoformat()
+        )
         odd.speak, odd.is_dated = settling(request, told, days, files), False
         bank = HttpBank(odd.url, "token")
         fact = fact_of(bank, trade, request)
@@ -469,6 +473,132 @@ class TestFailuresWithoutATime:
     def test_a_day_still_open_proves_nothing(self, odd: OddBank) -> None:
         days = [day("20260302", "2", "3"), day("20260303", "3", "4", is_closed=False)]
         assert self.ask(odd, "2026-03-09T00:00:00Z", days=days).state is BankState.UNKNOWN
+
+
+def of_march(at: datetime, *, read: str) -> dict[str, object]:
+    """The bank day of March 2026 that holds ``at``, as it stands at ``read``."""
+    opens = datetime(2026, 3, at.day, tzinfo=UTC)
+    is_closed = opens + timedelta(days=1) <= datetime.fromisoformat(read)
+    return day(f"{opens:%Y%m%d}", f"{opens.day}", f"{opens.day + 1}", is_closed, is_closed)
+
+
+def of_any_day(request: BankRequest, told: Mapping[str, object], read: str, *listing: str) -> Speak:
+    """A bank that keeps days and files of its own until ``read``; the days ``listing`` list the number."""
+
+    def speak(method: str, path: str, body: bytes) -> Say:
+        if path == "/inquiries":
+            return says({"records": [told]})
+        where, _, what = path.partition("?at=")
+        if where == "/days":
+            at = datetime.fromisoformat(unquote(what))
+            return says({"days": [of_march(at + timedelta(days=each), read=read) for each in (0, 1)]})
+        name = where.rpartition("/")[2]
+        line = f"{request.request_no},payout,10050,CNY,1,accepted,,"
+        return Say(200, settled(line) if name in listing else settled())
+
+    return speak
+
+
+@pytest.mark.parametrize("deduplicates", [True, False], ids=["de-duplicates", "does not"])
+class TestFailuresOfALateOriginal:
+    """Written on 2 March, accepted by the bank on 5 March, and failed without a time: files of which days."""
+
+    ACCEPTED_AT = "2026-03-05T11:59:00Z"
+
+    def ask(
+        self,
+        odd: OddBank,
+        deduplicates: bool,
+        read: str,
+        *listing: str,
+        accepted_at: object = ACCEPTED_AT,
+        asked_at: datetime | None = None,
+        **told: object,
+    ) -> RequestFact:
+        """``read``: production's clock when its row was read; ``listing``: the days whose files list it."""
+        trade = new_trade(read_at=datetime.fromisoformat(read))
+        request = msgspec.structs.replace(request_of(trade, created_at=NOW), asked_at=asked_at)
+        failed = {"status": "failed", "code": "E1001", "completed_at": None, "accepted_at": accepted_at}
+        said = record(request, trade, **failed | told)
+        odd.speak, odd.is_dated = of_any_day(request, said, read, *listing), False
+        bank = HttpBank(odd.url, "token", BankNames(deduplicates=deduplicates))
+        [fact] = fact_of(bank, trade, request).requests
+        bank.close()
+        return fact
+
+    @pytest.mark.parametrize(
+        ("read", "state"),
+        [
+            ("2026-03-05T12:00:01Z", BankState.UNKNOWN),
+            ("2026-03-06T23:59:59Z", BankState.UNKNOWN),
+            ("2026-03-07T00:09:59Z", BankState.UNKNOWN),
+            ("2026-03-07T00:10:00Z", BankState.FAIL),
+        ],
+    )
+    def test_it_failed_before_the_day_after_its_acceptance_closed(
+        self, odd: OddBank, deduplicates: bool, read: str, state: BankState
+    ) -> None:
+        fact = self.ask(odd, deduplicates, read)
+        assert (fact.verdict, fact.status, fact.code) == (state, "failed", "E1001")
+
+    def test_its_evidence_names_every_file(self, odd: OddBank, deduplicates: bool) -> None:
+        files = "20260302, 20260303, 20260305, 20260306"
+        fact = self.ask(odd, deduplicates, "2026-03-08T00:00:00Z")
+        assert fact.evidence == f"inquiry · absent from settlement files {files}"
+
+    @pytest.mark.parametrize("name", ["20260302", "20260303", "20260305", "20260306"])
+    def test_a_file_that_lists_it_proves_nothing(self, odd: OddBank, deduplicates: bool, name: str) -> None:
+        assert self.ask(odd, deduplicates, "2026-03-08T00:00:00Z", name).verdict is BankState.UNKNOWN
+
+    @pytest.mark.parametrize(
+        "accepted_at",
+        [
+            None,
+            "",
+            "soon",
+            "2026-03-05",
+            "2026-03-05T11:59:00",
+            1_772_711_940,
+            {},
+            "2026-03-02T03:55:29Z",
+            "0001-01-01T00:00:00+14:00",
+            "2026-03-08T00:05:01Z",
+            "9999-12-31T23:59:59-14:00",
+        ],
+    )
+    def test_without_a_usable_time_of_acceptance_nothing_dates_it(
+        self, odd: OddBank, deduplicates: bool, accepted_at: object
+    ) -> None:
+        fact = self.ask(odd, deduplicates, "2026-03-08T00:00:00Z", accepted_at=accepted_at)
+        assert fact.verdict is BankState.UNKNOWN
+        told = "inquiry: failed with E1001, but without a readable time of failing"
+        assert fact.evidence == f"{told} · accepted at no usable time"
+        assert odd.heard == ["POST /inquiries"]
+
+    @pytest.mark.parametrize("accepted_at", [None, 1_772_711_940, "soon"])
+    def test_one_of_no_use_costs_no_other_word(
+        self, odd: OddBank, deduplicates: bool, accepted_at: object
+    ) -> None:
+        at = "2026-03-08T00:00:00Z"
+        paid = self.ask(odd, deduplicates, at, accepted_at=accepted_at, status="success", code=None)
+        timed = self.ask(odd, deduplicates, at, accepted_at=accepted_at, completed_at=self.ACCEPTED_AT)
+        assert (paid.verdict, timed.verdict) == (BankState.SUCCESS, BankState.FAIL)
+
+    @pytest.mark.parametrize("completed_at", [None, ACCEPTED_AT], ids=["untold", "before the last asking"])
+    def test_the_day_of_its_acceptance_counts_after_another_asking_too(
+        self, odd: OddBank, deduplicates: bool, completed_at: str | None
+    ) -> None:
+        """The last asking is all that the step keeps; one that de-duplicates filed it under the first."""
+        again = datetime(2026, 3, 8, 4, 0, tzinfo=UTC)
+        said = {"asked_at": again, "completed_at": completed_at}
+        facts = [
+            self.ask(odd, deduplicates, "2026-03-09T12:00:00Z", **said),
+            self.ask(odd, deduplicates, "2026-03-10T12:00:00Z", "20260305", **said),
+            self.ask(odd, deduplicates, "2026-03-10T12:00:00Z", "20260308", **said),
+            self.ask(odd, deduplicates, "2026-03-10T12:00:00Z", **said),
+        ]
+        is_dated = BankState.FAIL if deduplicates else BankState.UNKNOWN
+        assert [fact.verdict for fact in facts] == [BankState.UNKNOWN] * 3 + [is_dated]
 
 
 class TestTwoNegatives:

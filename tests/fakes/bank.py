@@ -27,6 +27,7 @@ class BankRecord(msgspec.Struct):
     code: str | None = None
     currency: str = "CNY"
     completed_at: datetime | None = None
+    accepted_at: datetime | None = None
 
 
 class FakeBank:
@@ -36,9 +37,9 @@ class FakeBank:
     ``failed:E1001``, ``lost_before`` (never arrived), ``lost_after`` (paid, reply lost), ``lost_accepted``,
     ``lost_wrong_amount``, ``odd:E9999`` (a code that is on no list). ``payments`` lists every payout that
     really left the bank.
-    Settlement files prove the absence of requests written before ``closed_until``, and that one of these
-    which the bank has failed, no matter when, had failed by then; a failure counts once it, and the last time
-    it was asked for, are ``failure_settles_s`` old.
+    Settlement files prove the absence of requests written before ``closed_until``, and that one accepted
+    before it which the bank has failed, no matter when, had failed by then; a failure counts once it, and the
+    last time it was asked for, are ``failure_settles_s`` old.
     """
 
     port_name = "bank"
@@ -101,6 +102,7 @@ class FakeBank:
         if reply == "lost_before":
             return PayoutReply(status="unknown", detail="timed out")
         self.records[record.request_no] = record
+        record.accepted_at = self.clock()
         record.completed_at = None if reply.endswith("accepted") else self.clock()
         if reply in ("success", "lost_after"):
             record.status = "success"
@@ -151,12 +153,19 @@ class FakeBank:
         if self.failure_settles_s == 0:
             return BankState.FAIL, "inquiry"
         if failed_at is None or request.last_asked_at - failed_at > timedelta(minutes=5):
-            if request.last_asked_at >= self.closed_until:
+            if not self._is_accepted_in_files(record, request):
                 return BankState.UNKNOWN, "failed at no time that makes sense"
             failed_at = self.closed_until
         if self.clock() - max(failed_at, request.last_asked_at) < timedelta(seconds=self.failure_settles_s):
             return BankState.UNKNOWN, "failed, not settled"
         return BankState.FAIL, "inquiry"
+
+    def _is_accepted_in_files(self, record: BankRecord, request: BankRequest) -> bool:
+        """Whether the number belongs into files that have been given out, whichever asking the bank took."""
+        asked_at = request.created_at if self.deduplicates else request.last_asked_at
+        if record.accepted_at is None or asked_at - record.accepted_at > timedelta(minutes=5):
+            return False
+        return max(record.accepted_at, request.last_asked_at) < self.closed_until
 
     def _absent(self, request: BankRequest) -> RequestFact:
         is_closed = request.last_asked_at < self.closed_until

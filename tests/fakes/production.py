@@ -81,9 +81,10 @@ class FakeProduction:
             )
         )
         if status is not None:
-            completed_at = None if status == "accepted" else trade.created_at
+            at = trade.created_at
+            completed_at = None if status == "accepted" else at
             record = BankRecord(number, kind, status, minor, trade.bank_account_no, code)
-            self.bank.put(msgspec.structs.replace(record, completed_at=completed_at))
+            self.bank.put(msgspec.structs.replace(record, accepted_at=at, completed_at=completed_at))
         return number
 
     def balance(self, trade_no: str) -> int:
