@@ -102,8 +102,16 @@ class TradePort(Protocol):
 
         A repair that is open is taken over when ``claim.fence`` is higher, or equal with the same boot id or
         while ``over`` holds it: the boot id of an earlier start of the agent, so that of two that would take
-        its place one does. Its plan, before row, terms and steps stay. Otherwise a new round begins. Raises
-        FencedError when a newer fence, or another start, holds it.
+        its place one does. Its plan, before row, terms and steps stay; one that has begun nothing counts as
+        begun now. Otherwise a new round begins. Raises FencedError when a newer fence, or another start,
+        holds it.
+        """
+        ...
+
+    def renew_repair(self, claim: RepairRow) -> None:
+        """Have an open repair count as begun now: all that it had begun has come to nothing.
+
+        ``claim.held_at`` goes on counting from the last write under the claim. Raises FencedError.
         """
         ...
 

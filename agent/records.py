@@ -184,6 +184,11 @@ class RepairRow(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a step of this repair moved money, or may have."""
         return any(step.may_have_moved_money for step in self.steps)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a step of it moved money, or may have, or was done: it is gone on with then."""
+        return self.money_moved or any(step.state == "done" for step in self.steps)
+
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
     """Repairs begun since some time: how many trades, and their amounts in minor units by currency."""

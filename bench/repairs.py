@@ -43,6 +43,7 @@ QUIET_SECONDS: Final = 60.0
 TRADES: Final = {
     "find_repair": "steps",
     "claim_repair": "steps",
+    "renew_repair": "steps",
     "record_step": "steps",
     "close_repair": "steps",
     "write_row": "row",

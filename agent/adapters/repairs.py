@@ -53,6 +53,7 @@ class Repairs:
             .order_by(step.seq)
         )
         self._lock = update(self._repair).where(repair.trade_no == of_trade).values(changed_at=now)
+        self._renew = update(self._repair).where(repair.trade_no == of_trade).values(started_at=now)
         self._merge_step = _merging(self._step, dialect)
         self._insert_repair = insert(self._repair).values(
             {"trade_no": of_trade, **_BEGUN, "started_at": now, "changed_at": now}
@@ -88,6 +89,11 @@ class Repairs:
         if claimed is None:
             raise PortError(f"the repair of {claim.trade_no} vanished while it was claimed")
         return claimed
+
+    def renew(self, connection: Connection, claim: RepairRow) -> None:
+        """Date an open repair as begun now. Raises FencedError."""
+        self._holding.hold(connection, claim)
+        connection.execute(self._renew, given(trade_no=claim.trade_no))
 
     def record_steps(
         self, connection: Connection, claim: RepairRow, steps: Sequence[StepRow], at: datetime
@@ -147,7 +153,9 @@ class Repairs:
         if not (is_newer or is_same):
             raise FencedError(f"the repair of {claim.trade_no} belongs to a newer attempt")
         if standing.state == OPEN:
-            return {"fence": claim.fence, "agent": claim.agent, "boot_id": claim.boot_id}
+            taken = {"fence": claim.fence, "agent": claim.agent, "boot_id": claim.boot_id}
+            # Whatever it is yet to do counts in the hour and the day in which it is done.
+            return taken if standing.has_begun else {**taken, "started_at": self._now}
         self._refuse_stale(connection, claim)
         begun = self._begun(claim, standing.round + 1)
         return {**begun, "started_at": self._now, "changed_at": self._now}

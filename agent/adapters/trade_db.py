@@ -171,6 +171,10 @@ class SqlTrades:
         """Begin a repair or take an open one over. Raises FencedError."""
         return write(self._engine, "claim the repair", lambda c: self._repairs.claim(c, claim, over))
 
+    def renew_repair(self, claim: RepairRow) -> None:
+        """Have an open repair count as begun now. Raises FencedError."""
+        write(self._engine, "claim the repair", lambda c: self._repairs.renew(c, claim))
+
     def record_step(self, claim: RepairRow, *steps: StepRow, looked_at: datetime | None = None) -> datetime:
         """Write steps before or after their effect; return when. Raises FencedError, StoodStillError."""
 

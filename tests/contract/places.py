@@ -89,6 +89,8 @@ class TradePlace(Protocol):
 
     def old_rows(self, trade_no: str) -> list[Row]: ...
 
+    def begun_earlier(self, trade_no: str, by: timedelta) -> None: ...
+
 
 class LedgerPlace(Protocol):
     """A ledger that a test can post to as production would."""
@@ -141,6 +143,10 @@ class FakeTradePlace:
     def old_rows(self, trade_no: str) -> list[Row]:
         """The rows that correction records keep."""
         return [each.before for each in self.fake.corrections if each.trade_no == trade_no]
+
+    def begun_earlier(self, trade_no: str, by: timedelta) -> None:
+        """Date a repair as begun so much earlier."""
+        self.fake.begun[trade_no] -= by
 
 
 class SqlTradePlace:
@@ -198,6 +204,14 @@ class SqlTradePlace:
         with self.engine.connect() as connection:
             stored = [msgspec.json.decode(text) for text in connection.execute(kept).scalars()]
         return [dict(list(row.items())[:8]) for row in stored]
+
+    def begun_earlier(self, trade_no: str, by: timedelta) -> None:
+        """Date a repair as begun so much earlier."""
+        repair = own_tables(self.names)[0]
+        is_it = repair.c.trade_no == trade_no
+        with writing(self.engine) as connection:
+            at = connection.execute(select(repair.c.started_at).where(is_it)).scalar_one()
+            connection.execute(update(repair).where(is_it).values(started_at=at - by))
 
 
 class FakeLedgerPlace:

@@ -396,6 +396,7 @@ class TestClaiming:
             lambda: trade_place.trades.record_step(zombie, step, step_of(trade.trade_no, "pay", seq=2)),
             lambda: opened(trade_place, zombie, TestBankRequests().request(trade.trade_no, 1)),
             lambda: trade_place.trades.note_bank_request(zombie, f"{trade.trade_no}-0", "success"),
+            lambda: trade_place.trades.renew_repair(zombie),
             lambda: trade_place.trades.close_repair(zombie, "done"),
             lambda: trade_place.trades.close_repair(zombie, "done", step),
             lambda: trade_place.trades.write_row(zombie, trade, correction, step),

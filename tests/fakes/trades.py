@@ -219,8 +219,16 @@ class FakeTrades:
                 boot_id=claim.boot_id,
                 held_at=self.clock(),
             )
+            if not standing.has_begun:
+                self.begun[claim.trade_no] = self.clock()
         self.repairs[claim.trade_no] = claimed
         return self._repair(claim.trade_no) or claimed
+
+    @port_call
+    def renew_repair(self, claim: RepairRow) -> None:
+        standing = self._owned(claim)
+        self.begun[claim.trade_no] = self.clock()
+        self.repairs[claim.trade_no] = msgspec.structs.replace(standing, held_at=self.clock())
 
     @port_call
     def record_step(self, claim: RepairRow, *steps: StepRow, looked_at: datetime | None = None) -> datetime:
