@@ -263,8 +263,11 @@ class Attempt:
 
         The agent's own stop ends it likewise.
         """
-        if self.money_moved or self.is_done(WRITE_ROW):
-            return
+        if not (self.money_moved or self.is_done(WRITE_ROW)):
+            self.end_if_cancelled()
+
+    def end_if_cancelled(self) -> None:
+        """End as cancelled, or stopped, a repair that has surely moved nothing. Raises AttemptEnded."""
         if self._cancellation.is_set():
             raise AttemptEnded("cancelled", "cancelled before the first effect", is_void=True)
         if (why := self.settings.stopped()) is not None:

@@ -1,7 +1,8 @@
 """What one agent does at most, whatever the server asks: its own configuration has the last word.
 
-A repair that has begun to move money is never held back by a limit: it is asked before a repair is claimed,
-and the rates once more behind the claim, where the claims of other agents are seen.
+A repair that has moved money is never held back by a limit. It is asked before a repair is claimed, and the
+rates once more behind the claim, where the claims of other agents are seen; so it is where all that a repair
+had begun has come to nothing, however long ago it was claimed.
 """
 
 from collections.abc import Mapping

@@ -10,6 +10,7 @@ from agent.facts import BankState, Facts, LegState, Status
 from agent.fixers.attempt import FAILED, INTENDED, MAY_STILL_COME, UNPAID, Attempt, AttemptEnded, is_half_done
 from agent.fixers.claiming import OVERTAKEN
 from agent.fixers.fixer import Fixer
+from agent.fixers.limits import require_allowed, require_as_judged, require_room
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.order import RepairOrder
 from agent.fixers.payout import OWN_DEBIT_UNPAID, choose_number, end_of_failed
@@ -170,9 +171,11 @@ def _may_still_come(attempt: Attempt) -> bool:
 
 
 def _decide_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
-    """Nothing happened yet, so the facts are asked as for a new repair; they must call for the same one."""
+    """Nothing happened yet, so all is asked as for a new repair; the facts must call for the same one."""
     claimed, (trade, facts) = attempt.held, attempt.seen
+    attempt.end_if_cancelled()
     require_as_reported(attempt, trade)
+    require_as_judged(attempt, trade)
     if (trade.row, trade.terms) != (claimed.before, claimed.terms):
         raise AttemptEnded("refused", ROW_CHANGED, is_void=True)
     fixer = fixers.get(claimed.fixer_code)
@@ -183,6 +186,22 @@ def _decide_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
         raise AttemptEnded("refused", "the facts call for other steps", is_void=True)
     if PAY in claimed.plan:
         _require_number(attempt)
+    _take_a_place(attempt, trade)
+
+
+def _take_a_place(attempt: Attempt, trade: Trade) -> None:
+    """The money is yet to move, so it counts in this hour and this day, whenever the repair was claimed.
+
+    Raises AttemptEnded where this agent may not begin it, or not yet. The limits are asked before it counts,
+    too: of repairs that wait for one place none is to keep the others out.
+    """
+    try:
+        require_allowed(attempt, trade)
+    except AttemptEnded as ended:
+        raise AttemptEnded(ended.outcome, ended.reason, is_void=True) from ended
+    attempt.ports.trades.renew_repair(attempt.held)
+    require_room(attempt, trade)
+    attempt.end_if_cancelled()
 
 
 def _require_number(attempt: Attempt) -> None:

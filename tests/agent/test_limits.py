@@ -8,8 +8,9 @@ from agent.fixers.base import verify
 from agent.fixers.limits import OVER_DAY, OVER_HOUR, OVER_JUDGED, OVER_TRADE
 from agent.fixers.order import Limits
 from agent.fixers.reading import TOO_OLD
-from tests.agent.world import AMOUNT, CASES, Desk, load_case, nothing_was_touched
-from tests.fakes.faults import Crash
+from agent.fixers.resuming import STILL_COMING
+from tests.agent.world import AMOUNT, CASES, Desk, load_case, nothing_was_touched, numbers
+from tests.fakes.faults import Crash, Moment
 
 SECOND = "CO160724154936100037"
 
@@ -178,3 +179,135 @@ def test_looking_says_that_a_trade_is_too_old() -> None:
     report = verify(trade_no, desk.production.ports, desk.settings)
     assert (report.outcome, report.reason) == ("human", f"{TOO_OLD}90")
     assert report.after is not None
+
+
+# ---- a claim that has moved nothing
+
+
+def left_open(desk: Desk, case: tuple[str, str], call: str) -> tuple[str, str]:
+    """The case, claimed by an attempt that could not go on from its first such call."""
+    desk.production.faults.down(call)
+    assert desk.attempt(*case).outcome == "unknown"
+    desk.production.faults.heal()
+    return case
+
+
+def state_of(desk: Desk, case: tuple[str, str]) -> str:
+    return desk.production.trades.repairs[case[0]].state
+
+
+NOTHING_DONE = pytest.mark.parametrize("call", ["ledger.now", "ledger.post"], ids=["claimed", "intended"])
+
+
+@NOTHING_DONE
+def test_claims_of_another_hour_count_in_the_hour_in_which_their_money_moves(call: str) -> None:
+    desk = desk_with(max_trades_per_hour=1)
+    left = [recharge(desk, number) for number in (1, 2, 3)]
+    for case in left:
+        left_open(desk, case, call)
+        desk.production.clock.advance(minutes=61)
+    while left:
+        first, *left = left
+        assert desk.attempt(*first).outcome == "repaired"
+        ends = [desk.attempt(*case) for case in left]
+        assert {(end.outcome, end.reason, end.money_moved) for end in ends} <= {("wait", OVER_HOUR, False)}
+        desk.production.clock.advance(minutes=61)
+    assert len(desk.production.ledger.entries) == 3
+
+
+def test_a_posting_that_may_still_come_keeps_its_claim_until_it_surely_did_not() -> None:
+    desk = desk_with(max_trades_per_hour=1)
+    held_back = left_open(desk, recharge(desk, 1), "ledger.post")
+    desk.rules = {}
+    assert desk.attempt(*recharge(desk, 2)).outcome == "repaired"
+    desk.rules = desk_with(max_trades_per_hour=1).rules
+    for minutes, reason, state in ((19, STILL_COMING, "open"), (1, OVER_HOUR, "abandoned")):
+        desk.production.clock.advance(minutes=minutes)
+        report = desk.attempt(*held_back)
+        assert (report.outcome, report.reason, state_of(desk, held_back)) == ("wait", reason, state)
+        assert report.money_moved == (state == "open")
+    desk.production.clock.advance(minutes=41)
+    assert desk.attempt(*held_back).outcome == "repaired"
+
+
+def test_of_two_agents_that_go_on_into_the_last_place_one_waits_and_neither_is_stuck() -> None:
+    desk = desk_with(max_trades_per_hour=1)
+    ours = left_open(desk, recharge(desk, 1), "ledger.post")
+    desk.production.clock.advance(hours=2)
+    theirs = left_open(desk, recharge(desk, 2), "ledger.post")
+    rival = Desk(production=desk.production, rules=desk.rules, fence=desk.fence)
+    desk.production.clock.advance(hours=2)
+
+    def go_on_too() -> None:
+        desk.production.faults.on("trades.renew_repair", lambda: None)
+        desk.production.faults.down("ledger.post")
+        assert rival.attempt(*theirs).outcome == "unknown"
+        desk.production.faults.heal()
+
+    desk.production.faults.on("trades.renew_repair", go_on_too)
+    report = desk.attempt(*ours)
+    assert (report.outcome, report.reason, state_of(desk, ours)) == ("wait", OVER_HOUR, "abandoned")
+    assert desk.attempt(*theirs).outcome == "repaired"
+    desk.production.clock.advance(minutes=61)
+    assert desk.attempt(*ours).outcome == "repaired"
+
+
+@NOTHING_DONE
+@pytest.mark.parametrize("case_id", ["S1", "S2"])
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"max_amount_minor": {"CNY": AMOUNT - 1}}, OVER_TRADE),
+        ({"max_trades_per_hour": 0}, OVER_HOUR),
+        ({}, f"{TOO_OLD}90"),
+    ],
+    ids=["amount", "count", "age"],
+)
+def test_what_has_moved_nothing_is_held_back_like_what_is_yet_to_begin(
+    call: str, case_id: str, limits: dict[str, Any], reason: str
+) -> None:
+    desk = Desk()
+    case = left_open(desk, load_case(desk, case_id), call)
+    desk.rules = {"limits": Limits(**limits)}
+    desk.production.clock.advance(days=200 if not limits else 1)
+    report = desk.attempt(*case)
+    assert (report.outcome, report.reason, report.money_moved) == ("needs_human", reason, False)
+    assert (desk.production.ledger.entries, desk.production.bank.asked) == ([], [])
+    desk.rules = {}
+    assert desk.attempt(*case, by_person=True).outcome == "repaired"
+
+
+def test_a_posting_that_never_arrived_is_not_made_above_what_the_server_judged() -> None:
+    desk = Desk()
+    case = left_open(desk, load_case(desk, "S2"), "ledger.post")
+    desk.production.clock.advance(hours=1)
+    report = desk.attempt(*case, judged=AMOUNT - 1)
+    assert (report.outcome, report.reason, report.money_moved) == ("refused", OVER_JUDGED, False)
+    assert desk.attempt(*case, judged=AMOUNT).outcome == "repaired"
+
+
+def test_a_posting_whose_reply_was_lost_is_gone_on_with_over_every_limit() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.production.faults.down("ledger.post", "after")
+    assert desk.attempt(trade_no, code).outcome == "unknown"
+    desk.production.faults.heal()
+    desk.rules = {"limits": Limits(max_amount_minor={"CNY": 1}, max_trades_per_hour=0)}
+    desk.cancellation.is_on = True
+    desk.production.clock.advance(days=200)
+    report = desk.attempt(trade_no, code, judged=1)
+    assert (report.outcome, numbers(desk)) == ("repaired", [f"{trade_no}-0"])
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("minutes", [1, 30])
+def test_an_agent_that_dies_as_it_takes_its_place_leaves_nothing_stuck(moment: Moment, minutes: int) -> None:
+    desk = desk_with(max_trades_per_hour=1)
+    case = left_open(desk, load_case(desk, "S2"), "ledger.post")
+    desk.production.clock.advance(minutes=minutes)
+    desk.production.faults.down("trades.renew_repair", moment, Crash())
+    with pytest.raises(Crash):
+        desk.attempt(*case)
+    desk.production.faults.heal()
+    assert desk.attempt(*case).outcome == "repaired"
+    assert numbers(desk) == [f"{case[0]}-0"]

@@ -102,6 +102,31 @@ def test_a_repair_half_done_waits_and_goes_on_when_the_stop_is_lifted() -> None:
     assert desk.attempt(trade_no, code).outcome == "repaired"
 
 
+@pytest.mark.parametrize("by", ["stop", "cancel"])
+@pytest.mark.parametrize("call", ["trades.claim_repair", "trades.renew_repair"])
+def test_a_repair_half_done_that_has_moved_nothing_is_stopped_like_a_new_one(by: str, call: str) -> None:
+    stop = Stop(None)
+    desk = Desk(rules={"stopped": stop})
+    trade_no, code = load_case(desk, "S2")
+    desk.production.faults.down("ledger.post")
+    assert desk.attempt(trade_no, code).outcome == "unknown"
+    desk.production.faults.heal()
+
+    def say_so() -> None:
+        stop.why, desk.cancellation.is_on = (WHY, False) if by == "stop" else (None, True)
+
+    for minutes, outcome, state in ((1, "wait", "open"), (19, "cancelled", "abandoned")):
+        stop.why, desk.cancellation.is_on = None, False
+        desk.production.clock.advance(minutes=minutes)
+        desk.production.faults.on(call, say_so)
+        assert desk.attempt(trade_no, code).outcome == outcome
+        assert desk.production.trades.repairs[trade_no].state == state
+        desk.production.faults.heal()
+    assert (desk.production.ledger.entries, desk.production.bank.asked) == ([], [])
+    stop.why, desk.cancellation.is_on = None, False
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
 # ---- commands
 
 
