@@ -14,11 +14,12 @@ from flask import Flask
 from flask_babel import force_locale
 from sqlalchemy import delete, select
 
-from app.alerts import outbox, routing, texts, watching
+from app.alerts import outbox, routing, texts, times_ahead, watching
 from app.alerts.models import IS_UNDONE, AlertDelivery
 from app.alerts.outbox import Letter
 from app.alerts.sender import Sender, SendError
 from app.clock import current_time
+from app.executions.times_ahead import LITTLE
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 
@@ -126,8 +127,9 @@ class Courier:
         After a start everybody has a while to come back. Signs of life that could not be written for a moment
         are written between two looks.
         """
-        if self._watch_at is not None and now - self._watch_at < WATCH_EVERY:
+        if _has_just_been(self._watch_at, now, WATCH_EVERY):
             return
+        self._bring_back(now)
         self._watch_at = now
         if watching.emptied_groups(db.session):
             db.session.remove()
@@ -143,9 +145,19 @@ class Courier:
             with unit_of_work() as work:
                 watching.tell_agents(work, lost & before, now)
 
+    def _bring_back(self, now: datetime) -> None:
+        """Undo what a clock that ran ahead has dated, so that messages do not wait until it has caught up."""
+        if self._watch_at is not None and now + LITTLE < self._watch_at:
+            # Signs of life are dated ahead as well, each until the agent's next: as after a start.
+            self._judges_from = self._lost = None
+        if times_ahead.has_any(db.session, now):
+            db.session.remove()
+            with unit_of_work() as work:
+                times_ahead.bring_back(work, now)
+
     def _sweep(self, now: datetime) -> None:
         """Delete messages that have grown old."""
-        if self._sweep_at is not None and now - self._sweep_at < SWEEP_EVERY:
+        if _has_just_been(self._sweep_at, now, SWEEP_EVERY):
             return
         self._sweep_at = now
         before = now - timedelta(days=self._app.extensions["settings"].alert_days)
@@ -178,3 +190,8 @@ class Courier:
             except Exception:
                 # The same edge: its claim runs out, and it is sent again.
                 log.exception("sending an alert failed")
+
+
+def _has_just_been(at: datetime | None, now: datetime, pace: timedelta) -> bool:
+    """Whether less than a pace has passed since; not where the clock was put back."""
+    return at is not None and timedelta(0) <= now - at < pace

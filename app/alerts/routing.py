@@ -91,7 +91,8 @@ def _must_hear(session: WorkSession, channel: AlertChannel, event: AlertEvent, n
     What it has not heard of, and nothing else with it, it need not hear of at all: an agent that was back
     before the message went. A silence that kept later ones from it has not made it forget the first.
     """
-    since = datetime.fromisoformat(event.params["since"])
+    # Where it ended by a clock that was put back since, it began by that clock.
+    since = min(datetime.fromisoformat(event.params["since"]), now)
     told = session.scalars(
         select(AlertDelivery)
         .where(

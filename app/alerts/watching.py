@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, exists, or_, select
 
 from app.agents.models import Agent
 from app.alerts.events import AGENT_OFFLINE, TRADE_KINDS
 from app.alerts.models import AlertCondition
 from app.alerts.service import forget_condition, raise_, recover
 from app.anomalies.models import Anomaly
+from app.executions.times_ahead import LITTLE
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
@@ -20,7 +21,10 @@ OFFLINE_AFTER: Final = timedelta(seconds=60)
 
 
 def lost_agents(session: ReadSession, now: datetime) -> set[int]:
-    """Return the ids of agents that have been heard once, and not for OFFLINE_AFTER."""
+    """Return the ids of agents that have been heard once, and not for OFFLINE_AFTER.
+
+    One last heard by a clock ahead of now has not been heard since the clock was put back.
+    """
     return set(session.scalars(select(Agent.id).where(*_is_lost(now))))
 
 
@@ -35,7 +39,7 @@ def tell_agents(session: WorkSession, lost: Iterable[int], now: datetime) -> Non
     known = {int(one.params["agent_id"]): one for one in _open(session)}
     gone = lost_agents(session, now)
     for agent in session.scalars(select(Agent).where(Agent.id.in_(gone & set(lost) - set(known)))).unique():
-        last = agent.last_seen_at or now
+        last = min(agent.last_seen_at or now, now)
         params = {"agent_id": agent.id, "name": agent.name, "last_seen_at": last.isoformat()}
         raise_(session, AGENT_OFFLINE, group_id=agent.group_id, key=agent.name, params=params, now=now)
     for agent_id in set(known) - gone:
@@ -67,7 +71,8 @@ def tell_emptied(session: WorkSession, now: datetime) -> None:
 
 def _is_lost(now: datetime) -> tuple[ColumnElement[bool], ...]:
     is_watched = exists().where(SystemGroup.id == Agent.group_id, SystemGroup.is_enabled)
-    return Agent.revoked_at.is_(None), Agent.last_seen_at < now - OFFLINE_AFTER, is_watched
+    is_silent = or_(Agent.last_seen_at < now - OFFLINE_AFTER, Agent.last_seen_at > now + LITTLE)
+    return Agent.revoked_at.is_(None), is_silent, is_watched
 
 
 def _open(session: ReadSession) -> list[AlertCondition]:
