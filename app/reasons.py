@@ -68,6 +68,12 @@ REASONS: Mapping[str, Any] = {
     "the bank knows the number that was to be new, and does not de-duplicate": _(
         "银行已有这个新编号的出款，而银行不去重，需人工核查"
     ),
+    "the bank knows the number, and production's table has lost it": _(
+        "银行已有这个编号的出款，生产系统的银行请求表却丢了它，需人工补回"
+    ),
+    "another bank request came before this one was asked for": _(
+        "生产系统先另开了一笔银行请求，本次出款没有发出"
+    ),
     "the request may still reach the bank, which does not de-duplicate": _(
         "原出款请求可能仍会到达，而银行不去重，需人工核查"
     ),

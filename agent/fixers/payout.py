@@ -15,6 +15,7 @@ from agent.fixers.attempt import (
     DONE,
     FAILED,
     INTENDED,
+    MAY_STILL_COME,
     SKIPPED,
     Attempt,
     AttemptEnded,
@@ -33,6 +34,9 @@ HELD_OTHERWISE: Final = "the bank holds the number with another amount or payee"
 DEBIT_GONE: Final = "not debited, so not paid"
 KNOWN_ALREADY: Final = "the bank knows the number that was to be new, and does not de-duplicate"
 """Production's table has lost that it was asked for: restored, or failed over before it was copied."""
+LINE_LOST: Final = "the bank knows the number, and production's table has lost it"
+"""As KNOWN_ALREADY, of a step that does not say it was asked: it stays open until the line is restored."""
+ANOTHERS_PLACE: Final = "another bank request came before this one was asked for"
 MAY_STILL_ARRIVE: Final = "the request may still reach the bank, which does not de-duplicate"
 
 
@@ -113,7 +117,7 @@ def _look_again(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
     """Read row, ledger and bank once more: what was read before the claim may be old by now.
 
     Raises AttemptEnded: nothing was asked. Where time may clear it up the step stays open; where the debit is
-    gone or the row another one it is closed.
+    gone, the row another one, or another number to pay under, it is closed.
     """
     debit = attempt.vouchers[Leg.FIRST]
     trade = find_the_row(attempt.order.trade_no, attempt.ports)
@@ -127,7 +131,7 @@ def _look_again(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
     if trade.terms != attempt.held.terms or trade.row != attempt.held.before:
         _leave_unasked(attempt, step, ROW_CHANGED_AFTER_MONEY)
     if _require_number(attempt, facts.bank) != number:
-        raise AttemptEnded("wait", "bank")
+        _leave_to_another(attempt, step)
 
 
 def _require_unknown(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
@@ -135,14 +139,19 @@ def _require_unknown(attempt: Attempt, step: StepRow, number: PayoutNumber) -> N
 
     Raises AttemptEnded: nothing was asked now; wait where the bank cannot say, needs_human where it knows it.
     """
+    if _is_known(attempt, number):
+        _close_unasked(attempt, step, KNOWN_ALREADY)
+        raise AttemptEnded("needs_human", KNOWN_ALREADY, is_void=not _has_own_posting(attempt))
+
+
+def _is_known(attempt: Attempt, number: PayoutNumber) -> bool:
+    """Whether the bank knows a number without a line. Raises AttemptEnded(wait) where it cannot say."""
     trade, _ = attempt.seen
     requests = {trade.trade_no: [_request_of(attempt, number)]}
     found = _find(attempt.ports.bank.facts([trade], requests).get(trade.trade_no), number.request_no)
     if found is None or found.status == "unknown":
         raise AttemptEnded("wait", "bank")
-    if found.status != "not_found":
-        _close_unasked(attempt, step, KNOWN_ALREADY)
-        raise AttemptEnded("needs_human", KNOWN_ALREADY, is_void=not _has_own_posting(attempt))
+    return found.status != "not_found"
 
 
 def _leave_unasked(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
@@ -151,6 +160,17 @@ def _leave_unasked(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
     if _has_own_posting(attempt):
         raise AttemptEnded("needs_human", reason)
     raise AttemptEnded("refused", reason, is_void=True)
+
+
+def _leave_to_another(attempt: Attempt, step: StepRow) -> NoReturn:
+    """Close a payout, surely not asked for, whose number is no longer the one to pay under.
+
+    Its place among the trade's numbers may be taken: it could never be opened, nor an order given past it.
+    """
+    _close_unasked(attempt, step, ANOTHERS_PLACE)
+    if _has_own_posting(attempt):
+        raise AttemptEnded("needs_human", OWN_DEBIT_UNPAID)
+    raise AttemptEnded("refused", ANOTHERS_PLACE, is_void=True)
 
 
 def _close_unasked(attempt: Attempt, step: StepRow, reason: str) -> None:
@@ -167,6 +187,8 @@ def _pay_again_where_lost(attempt: Attempt, step: StepRow, bank: BankFact) -> No
     _settle_by_inquiry(attempt, step, found)
     if attempt.is_done(step.name):
         return
+    if not result_of(step).status:
+        _choose_again(attempt, step, bank)
     if found is not None and found.status != "not_found":
         raise AttemptEnded("wait", "bank")
     if any(each.verdict is not BankState.FAIL for each in bank.requests if each is not found):
@@ -175,6 +197,32 @@ def _pay_again_where_lost(attempt: Attempt, step: StepRow, bank: BankFact) -> No
     _require_deduplication(attempt)
     number = PayoutNumber(request_no, found.seq if found else _seq_of(request_no), is_new=found is None)
     _submit(attempt, step, number)
+
+
+def _choose_again(attempt: Attempt, step: StepRow, bank: BankFact) -> None:
+    """Judge a number that, by production's table, nobody was let ask under: as the last look would have.
+
+    The claim keeps out whoever wrote it down; the step would say so if the bank had been asked.
+    Raises AttemptEnded unless it is still the number to pay under.
+    """
+    if _require_number(attempt, bank).request_no != result_of(step).request_no:
+        _require_never_asked(attempt, step)
+        _leave_to_another(attempt, step)
+
+
+def _require_never_asked(attempt: Attempt, step: StepRow) -> None:
+    """Production's table may have lost that the bank was asked, when it was restored or failed over.
+
+    Raises AttemptEnded: wait while such a call may still be under way or the bank cannot say, needs_human
+    where it knows the number.
+    """
+    trade, _ = attempt.seen
+    request_no = result_of(step).request_no or ""
+    number = PayoutNumber(request_no, _seq_of(request_no), is_new=True)
+    if step.started_at is None or trade.read_at - step.started_at < MAY_STILL_COME:
+        raise AttemptEnded("wait", "bank")
+    if _is_known(attempt, number):
+        raise AttemptEnded("needs_human", LINE_LOST)
 
 
 def _seq_of(request_no: str) -> int:

@@ -40,6 +40,7 @@ LOST_REQUESTS: Final = (
     "the reply to the payout was lost, the bank does not de-duplicate",
     "the request may still reach the bank, which does not de-duplicate",
     "more than one bank request may be alive",
+    "the bank knows the number, and production's table has lost it",
 )
 """Money may be under way: the bank must say before anything is asked of it again."""
 CHANGED: Final = (

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from agent.errors import FencedError, RowChangedError, StoodStillError
+from agent.errors import FencedError, PortError, RowChangedError, StoodStillError
 from agent.facts import Kind, Status
+from agent.fixers.result import result_of
 from agent.records import BankRequest, Correction, Pattern, RepairRow, Trade, Window
 from agent.standstill import EFFECT_WITHIN, FACTS_HOLD
 from tests.contract.places import (
@@ -249,6 +250,23 @@ class TestBankRequests:
         [stored] = trade_place.trades.bank_requests([claim.trade_no])[claim.trade_no]
         assert before <= stored.created_at <= first.at <= again.at <= trade_place.trades.now()
         assert stored == msgspec.structs.replace(request, created_at=stored.created_at, asked_at=again.at)
+
+    def test_a_place_that_another_number_holds_is_not_taken_and_nobody_was_let_be_asked(
+        self, trade_place: TradePlace
+    ) -> None:
+        claim = held(trade_place)
+        anothers = msgspec.structs.replace(self.request(claim.trade_no, 1), request_no=f"{claim.trade_no}-1")
+        opened(trade_place, claim, anothers)
+        ours = self.request(claim.trade_no, 1)
+        trade_place.trades.record_step(claim, payout_of(claim, ours.request_no))
+        with pytest.raises(PortError):
+            opened(trade_place, claim, ours)
+        [stored] = trade_place.trades.bank_requests([claim.trade_no])[claim.trade_no]
+        standing = trade_place.trades.find_repair(claim.trade_no)
+        assert standing is not None
+        results = [result_of(step) for step in standing.steps]
+        assert stored.request_no == anothers.request_no
+        assert [each.status for each in results if each.request_no == ours.request_no] == [""]
 
     def test_a_number_is_asked_for_once_the_bank_was_let_be_asked(self, trade_place: TradePlace) -> None:
         claim = held(trade_place)

@@ -58,17 +58,18 @@ class FakeProduction:
         *,
         seq: int = 0,
         amount: int | None = None,
+        request_no: str | None = None,
     ) -> str:
         """Production's bank request number ``seq``, as old as the trade and long settled.
 
-        ``status`` None: written, but the bank never got it.
+        ``status`` None: written, but the bank never got it. ``request_no``: named by itself, not as ours are.
         """
         trade = self.trade(trade_no)
         assert trade.kind is not None
         assert trade.created_at is not None
         kind = BANK_KINDS[trade.kind]
         minor = amount if amount is not None else trade.amount_minor or 0
-        number = f"{trade_no}-{seq}" if seq == 0 else f"{trade_no}-P{seq}"
+        number = request_no or (f"{trade_no}-{seq}" if seq == 0 else f"{trade_no}-P{seq}")
         self.trades.requests.append(
             BankRequest(
                 request_no=number,

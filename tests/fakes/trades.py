@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from agent.errors import FencedError, RowChangedError
+from agent.errors import FencedError, PortError, RowChangedError
 from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Leg, Row, Status
 from agent.fixers.result import result_of
 from agent.money import parse_minor
@@ -159,6 +159,7 @@ class FakeTrades:
         require_within(EFFECT_WITHIN, claim.held_at, self.clock())
         is_new = not any(each.request_no == request.request_no for each in self.requests)
         if is_new:
+            self._require_place(request)
             self.requests.append(msgspec.structs.replace(request, created_at=self.clock()))
         self._keep_steps(standing, (step,))
         return Opened(is_new, self.clock())
@@ -269,6 +270,11 @@ class FakeTrades:
         return self._read(stored)
 
     # ---- inside
+
+    def _require_place(self, request: BankRequest) -> None:
+        """The table's UNIQUE (trade, place)."""
+        if any((each.trade_no, each.seq) == (request.trade_no, request.seq) for each in self.requests):
+            raise PortError("open a bank request: the place is another number's")
 
     def _asked_at(self, request: BankRequest) -> datetime | None:
         """The start of the newest payout step that had the bank asked under this number."""
