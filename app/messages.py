@@ -113,6 +113,9 @@ TEXTS: Mapping[str, Any] = {
     "plan_changed": _("您打开之后，%(name)s 已改过这个方案。请在另一页核对，再重新打开修改。"),
     "seen_changed": _("没有执行：您打开之后，交易 %(trade_no)s 有了变化。这里是现在的情况，请核对后再决定。"),
     "taken_meanwhile": _("另一个人刚刚写入了同样的内容；请刷新后核对。"),
+    "group_changed": _(
+        "没有保存，您打开之后有人改过：%(what)s。您没有动过的栏目已换成改后的内容，填写的都在；请核对后再保存。"
+    ),
     "group_has_plans": _("系统组别 %(sys_code)s 已经有方案。"),
     "no_plan": _("没有匹配的方案，不能执行；请先配置方案。"),
     "plan_disabled": _("方案已失效，不能执行。"),

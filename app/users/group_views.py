@@ -11,12 +11,12 @@ from app.forms import Form
 from app.i18n import DEFAULT_ZONE, ZONES
 from app.i18n import translate as _
 from app.keyset import Cut
-from app.limit_form import read_thresholds, typed
+from app.limit_form import read_thresholds
 from app.notices import GROUP, notices_of
 from app.rendering import finish, render_dialog, render_list
 from app.thresholds import GROUP_DEFAULTS, THRESHOLDS
 from app.unit_of_work import unit_of_work
-from app.users import groups
+from app.users import group_changes, groups
 from app.users.access import current_actor, requires
 from app.users.blueprint import blueprint
 
@@ -73,8 +73,7 @@ def create_group() -> ResponseReturnValue:
 def edit_group(group_id: int) -> ResponseReturnValue:
     group = groups.get_group(db.session, group_id)
     if request.method == "GET":
-        names = ("sys_code", "name", "zone", "trade_table", "is_enabled", *THRESHOLDS)
-        return _dialog(Form(typed({name: getattr(group, name) for name in names})), group_id, 200)
+        return _dialog(group_changes.form_of(group), group_id, 200)
     form = Form(request.form)
     try:
         with unit_of_work() as work:
@@ -89,11 +88,23 @@ def edit_group(group_id: int) -> ResponseReturnValue:
                 is_enabled=form.is_ticked("is_enabled"),
                 thresholds=read_thresholds(form),
                 now=current_time(),
+                version=form.number("version") or 0,
             )
     except PiculusError as error:
+        if error.code == "group_changed":
+            return _changed_meanwhile(form, group_id)
         form.fail(error)
         return _dialog(form, group_id, 409 if isinstance(error, ConflictError) else 400)
     return finish(_("系统组别 %(code)s 已保存", code=group.sys_code), "/users/groups")
+
+
+def _changed_meanwhile(form: Form, group_id: int) -> ResponseReturnValue:
+    """Show what was typed on the group as it stands now, and say what others have changed of it."""
+    group = groups.get_group(db.session, group_id)
+    changes = group_changes.changes_since(db.session, group, form.number("version") or 0)
+    form = group_changes.bring_up(form, group, changes)
+    form.fail(ConflictError("group_changed", what=group_changes.told(changes)))
+    return _dialog(form, group_id, 409)
 
 
 def _dialog(form: Form, group_id: int | None, status: int) -> ResponseReturnValue:

@@ -117,11 +117,16 @@ def update_group(
     thresholds: ThresholdValues | None = None,
     reason: str = "",
     now: datetime,
+    version: int | None = None,
 ) -> None:
-    """Change a group; its code stays, and its breaker's thresholds where None are given. Raises FormErrors.
+    """Change a group; its code stays, and its breaker's thresholds where None are given.
 
     Disabling it takes a reason, and ends its collections and what is pending; what runs finishes.
+    ``version`` is the one the change was made on, None for whichever stands. Raises FormErrors,
+    ConflictError('group_changed') since that version.
     """
+    if version is not None and version != group.version:
+        raise ConflictError("group_changed")
     errors = _value_errors(name, zone, trade_table)
     errors += reason_errors(reason, is_required=group.is_enabled and not is_enabled)
     if thresholds is not None:
@@ -137,7 +142,11 @@ def update_group(
     }
     for key, value in wanted.items():
         setattr(group, key, value)
-    _record(session, group, "group.update", actor, now, changed, reason)
+    detail = changed
+    if changed:
+        group.version += 1
+        detail = {"version": group.version, **changed}
+    _record(session, group, "group.update", actor, now, detail, reason)
     if "is_enabled" in changed and not is_enabled:
         listeners: tuple[GroupDisabled, ...] = current_app.extensions.get("group_disabled", ())
         for listener in listeners:

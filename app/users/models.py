@@ -25,7 +25,7 @@ class SystemGroup(ThresholdColumns, Base):
     """A group of production systems (系统组别): ``sys_code`` such as PBAP, shown beside ``name``.
 
     ``zone`` is the IANA time zone its crons default to. A disabled group is neither collected nor repaired.
-    The thresholds are those of its breaker, over all its plans.
+    The thresholds are those of its breaker, over all its plans. ``version`` rises with each change.
     """
 
     __tablename__ = "system_group"
@@ -36,6 +36,7 @@ class SystemGroup(ThresholdColumns, Base):
     zone: Mapped[str] = mapped_column(String(40), default="Asia/Shanghai")
     trade_table: Mapped[str] = mapped_column(String(80), default="TPBAP_TRD_ACC_TRADE")
     is_enabled: Mapped[bool] = mapped_column(default=True)
+    version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

@@ -148,10 +148,10 @@ def test_a_group_keeps_thresholds_of_its_own(app: Flask, plan_id: int) -> None:
     admin = visitor_of(app, "boss", "admin")
     group = db.session.scalars(db.select(SystemGroup).where(SystemGroup.sys_code == "PBAP")).one()
     values = {"name": "收单", "zone": "UTC", "trade_table": "T", "is_enabled": "on", "breaker_failures": "40"}
-    assert admin.post(f"/users/groups/{group.id}", values).status_code == 303
+    assert admin.send(f"/users/groups/{group.id}", values).status_code == 303
     db.session.expire_all()
     assert (group.breaker_failures, group.breaker_returns) == (40, None)
-    wrong = admin.post(f"/users/groups/{group.id}", {**values, "breaker_attempts": "39"}, target="dialog")
+    wrong = admin.send(f"/users/groups/{group.id}", {**values, "breaker_attempts": "39"}, target="dialog")
     assert wrong.status_code == 400
     assert "须为 40 到 1000" in wrong.text
     entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "group.update")).one()

@@ -1,17 +1,19 @@
 """Personal settings, language, and the system groups."""
 
 import re
+from typing import Any
 
 import pytest
 from flask import Flask
 
 from app.audit.models import AuditEntry
 from app.extensions import db
+from app.thresholds import THRESHOLDS, TypedThresholds
 from app.unit_of_work import unit_of_work
 from app.users import groups, service
 from app.users.models import SystemGroup, User
 from tests.app.visitor import PASSWORD, Visitor, visitor_of
-from tests.factories import make_group
+from tests.factories import NOW, PERSON, make_group
 
 GROUP = {"sys_code": "PBCR", "name": "信贷", "zone": "Asia/Shanghai", "trade_table": ""}
 
@@ -129,13 +131,95 @@ def test_a_group_is_edited_and_disabled_but_keeps_its_code(visitor: Visitor) -> 
     group = stored_group("PBCR")
     assert group is not None
     values = {"sys_code": "OTHER", "name": "贷款", "zone": "UTC", "trade_table": "T_LOAN"}
-    refused = visitor.post(f"/users/groups/{group.id}", values)
+    refused = visitor.send(f"/users/groups/{group.id}", values)
     assert refused.status_code == 400
     assert 'id="reason-error"' in refused.text
-    visitor.post(f"/users/groups/{group.id}", {**values, "reason": "系统下线"})
+    visitor.send(f"/users/groups/{group.id}", {**values, "reason": "系统下线"})
     changed = stored_group("PBCR")
     assert changed is not None
     assert (changed.name, changed.zone, changed.is_enabled) == ("贷款", "UTC", False)
+
+
+@pytest.fixture
+def group(app: Flask) -> SystemGroup:
+    with unit_of_work() as session:
+        return make_group(session, "PBAP", name="收单", breaker_failures=40)
+
+
+def opened_form(group: SystemGroup) -> dict[str, str]:
+    """What a form opened on version 1 holds, with its box ticked."""
+    kept = {"name": group.name, "zone": group.zone, "trade_table": group.trade_table}
+    return {**kept, "is_enabled": "on", "breaker_failures": "40", "version": "1"}
+
+
+def change_meanwhile(group: SystemGroup, **changed: Any) -> None:
+    """Another person saves other values of the group."""
+    thresholds = TypedThresholds(**{one: changed.pop(one, getattr(group, one)) for one in THRESHOLDS})
+    kept = {name: getattr(group, name) for name in ("name", "zone", "trade_table", "is_enabled")}
+    with unit_of_work() as session:
+        stored = groups.get_group(session, group.id)
+        values = {**kept, **changed, "thresholds": thresholds, "reason": "对不上账"}
+        groups.update_group(session, stored, actor=PERSON, now=NOW, **values)
+
+
+def test_a_form_of_before_a_group_was_disabled_does_not_enable_it_again(
+    visitor: Visitor, group: SystemGroup
+) -> None:
+    change_meanwhile(group, is_enabled=False, breaker_failures=5, breaker_hour_minor=100_000)
+    url, typed = f"/users/groups/{group.id}", {**opened_form(group), "name": "收单平台", "reason": "改名"}
+    answer = visitor.post(url, typed, target="dialog")
+    assert answer.status_code == 409
+    for told in (
+        f"{PERSON.name} 把“启用”由 是 改为 否",
+        f"{PERSON.name} 把“熔断失败次数”由 40 改为 5",
+        f"{PERSON.name} 把“熔断每小时金额”由 — 改为 1,000.00",
+        'value="收单平台"',
+        'value="改名"',
+    ):
+        assert told in answer.text
+    stands = stored_group("PBAP")
+    assert stands is not None
+    assert (stands.name, stands.is_enabled, stands.breaker_failures) == ("收单", False, 5)
+    again = {"name": "收单平台", "zone": "Asia/Shanghai", "trade_table": group.trade_table, "reason": "改名"}
+    shown = dict(re.findall(r'name="(breaker_\w+|version)"[^>]* value="([^"]*)"', answer.text))
+    assert "checked" not in answer.text
+    assert visitor.post(url, {**again, **shown}).status_code == 303
+    stands = stored_group("PBAP")
+    assert stands is not None
+    assert (stands.name, stands.is_enabled, stands.breaker_failures) == ("收单平台", False, 5)
+    assert stands.breaker_hour_minor == 100_000
+
+
+def test_what_two_people_typed_in_one_field_is_told_and_stays_as_typed(
+    visitor: Visitor, group: SystemGroup
+) -> None:
+    change_meanwhile(group, breaker_failures=5)
+    typed = {**opened_form(group), "breaker_failures": "7"}
+    answer = visitor.post(f"/users/groups/{group.id}", typed, target="dialog")
+    assert answer.status_code == 409
+    assert "由 40 改为 5" in answer.text
+    assert re.search(r'name="breaker_failures" value="7"', answer.text)
+
+
+def test_a_form_that_does_not_say_on_what_it_stands_changes_nothing(
+    visitor: Visitor, group: SystemGroup
+) -> None:
+    typed = {name: value for name, value in opened_form(group).items() if name != "version"}
+    assert visitor.post(f"/users/groups/{group.id}", {**typed, "name": "别的"}).status_code == 409
+    assert (
+        visitor.post(f"/users/groups/{group.id}", {**opened_form(group), "name": "别的"}).status_code == 303
+    )
+    stands = stored_group("PBAP")
+    assert stands is not None
+    assert (stands.name, stands.version) == ("别的", 2)
+
+
+def test_what_was_saved_unchanged_is_no_other_version(visitor: Visitor, group: SystemGroup) -> None:
+    for _time in range(2):
+        assert visitor.post(f"/users/groups/{group.id}", opened_form(group)).status_code == 303
+    stands = stored_group("PBAP")
+    assert stands is not None
+    assert stands.version == 1
 
 
 def test_groups_are_read_page_by_page_and_narrowed_by_the_url(app: Flask) -> None:
