@@ -49,13 +49,20 @@ def ignore(
 
 
 def ignore_among_many(
-    session: WorkSession, anomaly_id: int, *, reason: str, actor: Actor, group_ids: GroupIds, now: datetime
+    session: WorkSession,
+    anomaly_id: int,
+    *,
+    reason: str,
+    actor: Actor,
+    group_ids: GroupIds,
+    now: datetime,
+    seen: str | None = None,
 ) -> Anomaly:
     """Close one of many. Raises as ``ignore``, and ConflictError: debited_unpaid, money_begun."""
     code = why_alone(service.get_anomaly(session, anomaly_id, group_ids))
     if code is not None:
         raise ConflictError(code)
-    return ignore(session, anomaly_id, reason=reason, actor=actor, group_ids=group_ids, now=now)
+    return ignore(session, anomaly_id, reason=reason, actor=actor, group_ids=group_ids, now=now, seen=seen)
 
 
 def why_alone(anomaly: Anomaly) -> str | None:

@@ -1,7 +1,7 @@
 """Verifying or ignoring many anomalies that a person has ticked: each as if it were the only one."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -12,7 +12,7 @@ from app.anomalies.models import Anomaly
 from app.anomalies.service import GroupIds
 from app.audit.reasons import required_reason
 from app.errors import ConflictError, NotFoundError
-from app.executions import ignoring
+from app.executions import ignoring, shown
 from app.executions.service import Order
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
@@ -33,10 +33,12 @@ class Done:
 @dataclass(frozen=True)
 class Selected:
     """What is ticked: the amounts of what a person may see of it, in minor units by currency, and how many
-    would be left out, by the code of why; of those left to be verified none is foreseen."""
+    would be left out, by the code of why; of those left to be verified none is foreseen. ``shown``: the
+    digest of each (shown.digest_of), by anomaly id."""
 
     amounts: Mapping[str, int]
     left_out: Mapping[str, int]
+    shown: Mapping[int, str]
 
 
 def read_selected(
@@ -48,26 +50,36 @@ def read_selected(
     for anomaly in seen:
         amounts[anomaly.currency] += anomaly.amount_minor or 0
     if action == "verify":
-        return Selected(dict(amounts), {})
+        return Selected(dict(amounts), {}, {})
     left_out = ignoring.count_left_out(session, seen)
     left_out["anomaly"] = len(ids) - len(seen)
-    return Selected(dict(amounts), +left_out)
+    return Selected(dict(amounts), +left_out, {one.id: shown.digest_of(one) for one in seen})
 
 
 def act_on_batch(
-    session: WorkSession, action: ManyAction, ids: Sequence[int], order: Order, *, group_ids: GroupIds
+    session: WorkSession,
+    action: ManyAction,
+    ids: Sequence[int],
+    order: Order,
+    *,
+    group_ids: GroupIds,
+    seen: Mapping[int, str] | None = None,
 ) -> Done:
     """Do ``action`` with up to BATCH anomalies; what is in no state for it is left out and counted.
 
     One that has moved money, or is debited and unpaid, is never ignored among many: a person looks at it
-    alone. Raises InvalidError for the reason.
+    alone. Nor is one that has changed since the form showed it: ``seen`` are the digests the form carries, by
+    anomaly id, None where there was no form. Raises InvalidError for the reason.
     """
     required_reason(order.reason)
     done, skipped = 0, Counter[str]()
-    act: Callable[[WorkSession, int, Order, GroupIds], None] = _verify if action == "verify" else _ignore
     for anomaly_id in ids:
         try:
-            act(session, anomaly_id, order, group_ids)
+            if action == "verify":
+                _verify(session, anomaly_id, order, group_ids)
+            else:
+                one_seen = None if seen is None else seen.get(anomaly_id, "")
+                _ignore(session, anomaly_id, order, group_ids, one_seen)
             done += 1
         except (ConflictError, NotFoundError) as error:
             skipped[error.code] += 1
@@ -80,9 +92,17 @@ def _verify(session: WorkSession, anomaly_id: int, order: Order, group_ids: Grou
     )
 
 
-def _ignore(session: WorkSession, anomaly_id: int, order: Order, group_ids: GroupIds) -> None:
+def _ignore(
+    session: WorkSession, anomaly_id: int, order: Order, group_ids: GroupIds, seen: str | None
+) -> None:
     ignoring.ignore_among_many(
-        session, anomaly_id, reason=order.reason, actor=order.actor, group_ids=group_ids, now=order.now
+        session,
+        anomaly_id,
+        reason=order.reason,
+        actor=order.actor,
+        group_ids=group_ids,
+        now=order.now,
+        seen=seen,
     )
 
 

@@ -1,6 +1,7 @@
 """待人工 by the many: verifying or ignoring what a person has ticked in the queue."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final, cast
 
 from flask import Blueprint, request, url_for
@@ -8,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from app.clock import current_time
 from app.errors import ConflictError, InvalidError, PiculusError
-from app.executions import human_queue, many
+from app.executions import human_queue, many, shown
 from app.executions.many import BATCH, Done, ManyAction
 from app.executions.service import Order
 from app.extensions import db
@@ -34,7 +35,7 @@ def act_on_many(action: str) -> ResponseReturnValue:
     if request.method == "GET" or form.errors:
         return _dialog(form, action, ids, 400 if form.errors else 200)
     try:
-        done = _act(cast("ManyAction", action), ids, form.text("reason"))
+        done = _act(cast("ManyAction", action), ids, form.text("reason"), _seen(form, ids))
     except PiculusError as error:
         form.fail(error)
         return _dialog(form, action, ids, 400)
@@ -53,14 +54,14 @@ def age_choices() -> list[tuple[str, str]]:
     return [(age, told[age]) for age in human_queue.AGES]
 
 
-def _act(action: ManyAction, ids: list[int], reason: str) -> Done:
+def _act(action: ManyAction, ids: list[int], reason: str, seen: Mapping[int, str]) -> Done:
     """Act on all of ``ids``, BATCH of them a unit of work. Raises InvalidError for the reason."""
     order = Order("click", current_actor(), reason, current_time())
     done, skipped = 0, Counter[str]()
     for begin in range(0, len(ids), BATCH):
         with unit_of_work() as work:
             batch = many.act_on_batch(
-                work, action, ids[begin : begin + BATCH], order, group_ids=current_group_ids()
+                work, action, ids[begin : begin + BATCH], order, group_ids=current_group_ids(), seen=seen
             )
         done += batch.done
         skipped.update(batch.skipped)
@@ -83,6 +84,7 @@ def _skip_words(code: str) -> str:
         "money_begun": _("修复已经移动资金，请单独处理。"),
         "debited_unpaid": _("客户已扣款、银行没有付出，请单独处理。"),
         "order_stands": _("有资金指令等待复核或正在执行。"),
+        "seen_changed": _("打开之后有了变化，请看过再决定。"),
         "state": _("已经结束，或正在修复。"),
         "anomaly": _("没有权限查看。"),
     }
@@ -99,6 +101,12 @@ def _ticked(form: Form) -> list[int]:
     return ids
 
 
+def _seen(form: Form, ids: list[int]) -> dict[int, str]:
+    """Return what the form showed of each (shown.digest_of), by anomaly id, of those it says so of."""
+    carried = dict(one.split(":", 1) for one in form.many(shown.FIELD) if ":" in one)
+    return {one: carried[str(one)] for one in ids if str(one) in carried}
+
+
 def _dialog(form: Form, action: str, ids: list[int], status: int) -> ResponseReturnValue:
     selected = many.read_selected(db.session, cast("ManyAction", action), ids, current_group_ids())
     return render_dialog(
@@ -110,4 +118,6 @@ def _dialog(form: Form, action: str, ids: list[int], status: int) -> ResponseRet
         willing=len(ids) - sum(selected.left_out.values()),
         left_out=[(_skip_words(code), n) for code, n in sorted(selected.left_out.items())],
         amounts_of=selected.amounts,
+        # Shown once more, for want of a reason, the form still stands on what was decided on.
+        seen={**selected.shown, **_seen(form, ids)},
     )

@@ -23,7 +23,8 @@ from app.extensions import db
 from app.plans.models import Plan
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
-from tests.app.visitor import Visitor, visitor_of
+from tests.app.executions.unpaid import change, unpaid_facts
+from tests.app.visitor import Visitor, hidden_fields, visitor_of
 from tests.factories import (
     FIXER,
     NOW,
@@ -296,6 +297,40 @@ def test_ticked_rows_are_verified_for_one_reason(
     assert [entry.reason for entry in entries] == ["日终"] * 3
 
 
+def ignore_ticked(visitor: Visitor, ids: list[int]) -> None:
+    """Open the form of what is ticked and send it."""
+    ticked = "&".join(f"ids={one}" for one in ids)
+    opened = visitor.hidden(f"/exceptions/queue/ignore?{ticked}")
+    visitor.post("/exceptions/queue/ignore", {**opened, "reason": "测试数据"})
+
+
+def test_what_changed_since_the_form_of_many_was_opened_is_left_out(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    url, kept = "/exceptions/queue/ignore", plant(group, "CO1")
+    ids = [kept, *(plant(group, f"CO{number}", kind="withdraw") for number in (2, 3, 4))]
+    opened = operator.hidden(f"{url}?" + "&".join(f"ids={one}" for one in ids))
+    change(ids[1], amount_minor=1_000_000_000)
+    # Debited, and nobody knows what the bank did.
+    change(ids[2], facts=msgspec.to_builtins(unpaid_facts("CO3", status="unknown")))
+    change(ids[3], facts=msgspec.to_builtins(unpaid_facts("CO4")))
+    wanting = operator.post(url, {**opened, "reason": ""}, target="dialog")
+    assert wanting.status_code == 400
+    operator.post(url, {**hidden_fields(wanting.text), "reason": "测试数据"})
+    assert [read(one).state for one in ids] == ["ignored", *["needs_human"] * 3]
+    told = operator.get(QUEUE).text
+    assert "跳过 2 笔：打开之后有了变化，请看过再决定。" in told
+    assert "跳过 1 笔：客户已扣款、银行没有付出，请单独处理。" in told
+
+
+def test_many_are_ignored_by_their_form_only(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group, "CO1")
+    for seen in ([], ["x"], [f"{identity}:"], [f"{identity}:{'0' * 64}"]):
+        values = {"ids": [str(identity)], "seen": seen, "reason": "测试数据"}
+        assert operator.post("/exceptions/queue/ignore", values).status_code == 303
+    assert read(identity).state == "needs_human"
+
+
 def test_ticked_rows_are_ignored_but_not_those_that_moved_money(
     operator: Visitor, group: SystemGroup
 ) -> None:
@@ -303,7 +338,7 @@ def test_ticked_rows_are_ignored_but_not_those_that_moved_money(
     with unit_of_work() as session:
         other = session.scalars(db.select(SystemGroup).where(SystemGroup.sys_code == "PBMS")).one()
         ids.append(make_anomaly(session, other, trade_no="ELSEWHERE", state="needs_human").id)
-    operator.post("/exceptions/queue/ignore", {"ids": [str(one) for one in ids], "reason": "测试数据"})
+    ignore_ticked(operator, ids)
     assert [read(one).state for one in ids] == ["ignored", "needs_human", "ignored", "needs_human"]
     told = operator.get(QUEUE).text
     assert "已忽略 2 笔" in told
@@ -318,7 +353,7 @@ def test_what_is_debited_and_unpaid_is_not_ignored_among_many_and_the_dialog_say
     dialog = operator.get(url, target="dialog").text
     for words in ("跳过 2 笔", "客户已扣款、银行没有付出，请单独处理。", "忽略 1 笔"):
         assert words in dialog
-    operator.post("/exceptions/queue/ignore", {"ids": [str(one) for one in ids], "reason": "测试数据"})
+    ignore_ticked(operator, ids)
     assert [read(one).state for one in ids] == ["ignored", "needs_human", "needs_human"]
     assert "跳过 2 笔：客户已扣款、银行没有付出，请单独处理。" in operator.get(QUEUE).text
 
