@@ -3,6 +3,7 @@
 from typing import Final
 
 from flask import Flask, Response, abort, request
+from sqlalchemy import ColumnElement
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter
 
@@ -46,6 +47,7 @@ from app.executions import (
     results,
     service,
     unanswered,
+    unsent,
     verifications,
 )
 from app.executions import views as execution_views
@@ -135,8 +137,17 @@ ANOMALY_CLOSED: Final[tuple[states.AnomalyClosed, ...]] = (
 )
 """Who hears of an anomaly that became terminal."""
 
-BREAKER_CHANGED: Final[tuple[breakers.BreakerChanged, ...]] = (conditions.breaker_changed,)
+BREAKER_CHANGED: Final[tuple[breakers.BreakerChanged, ...]] = (
+    unsent.breaker_changed,
+    conditions.breaker_changed,
+)
 """Who hears of a breaker that tripped or was reset."""
+
+CLAIM_CONDITIONS: Final[tuple[ColumnElement[bool], ...]] = (unsent.MAY_GO,)
+"""What a pending command must be to be sent, beside what the stop switch asks."""
+
+PLAN_NARROWED: Final[tuple[plans.PlanNarrowed, ...]] = (unsent.plan_narrowed,)
+"""Who hears of a plan that from now on does less by itself."""
 
 PLAN_LEAVES: Final[tuple[plans.PlanLeaves, ...]] = (breakers.refuse_standing,)
 """Who may object to a plan's being deleted, or given another group or fixer."""
@@ -196,6 +207,8 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["bulk_changed"] = BULK_CHANGED
     app.extensions["local_stop_changed"] = LOCAL_STOP_CHANGED
     app.extensions["plan_leaves"] = PLAN_LEAVES
+    app.extensions["plan_narrowed"] = PLAN_NARROWED
+    app.extensions["claim_conditions"] = CLAIM_CONDITIONS
     app.extensions["breaker_changed"] = BREAKER_CHANGED
     app.extensions[notices.PLAN] = (guard_notices.of_plans,)
     app.extensions[notices.GROUP] = (guard_notices.of_groups,)

@@ -1,9 +1,11 @@
 """Claiming pending commands for the sessions of this process, by conditional update: one server wins each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from flask import current_app
 from sqlalchemy import ColumnElement, or_, update
 
 from app.agents.hub import AgentSession
@@ -58,6 +60,7 @@ def claim(session: WorkSession, wanted: list[Claim], now: datetime) -> list[Clai
                 Command.state == "pending",
                 Command.cancel_requested_at.is_(None),
                 lets_repair(agent_id),
+                *_bound_conditions(),
                 *conditions,
             )
             .values(claim_values(agent_id, must_raise, now))
@@ -67,6 +70,12 @@ def claim(session: WorkSession, wanted: list[Claim], now: datetime) -> list[Clai
     if won:
         session.touch("executions", "collections")
     return [Claim(won[seq], sessions[seq]) for seq in sessions if seq in won]
+
+
+def _bound_conditions() -> Sequence[ColumnElement[bool]]:
+    """What else a pending command must be to be sent; bound by create_app."""
+    bound: Sequence[ColumnElement[bool]] = current_app.extensions.get("claim_conditions", ())
+    return bound
 
 
 def is_taken_over(command: Command, agent_id: int) -> bool:

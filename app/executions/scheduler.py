@@ -25,6 +25,7 @@ from app.executions import (
     ticking,
     times_ahead,
     unknown,
+    unsent,
 )
 from app.extensions import db
 from app.plans import ticks
@@ -105,6 +106,17 @@ def enforce_stops(now: datetime) -> None:
         db.session.remove()
         with unit_of_work() as session:
             withdrawn = stops.enforce(session, now)
+
+
+def withdraw_unsent(now: datetime) -> None:
+    """Withdraw what plans began by themselves and are not to begin any more."""
+    if not unsent.has_work(db.session):
+        return
+    withdrawn = unsent.BATCH
+    while withdrawn >= unsent.BATCH:
+        db.session.remove()
+        with unit_of_work() as session:
+            withdrawn = unsent.withdraw(session, now)
 
 
 def dismiss_viewers(now: datetime) -> None:
@@ -258,6 +270,7 @@ def _delete_batch(sweep: retention.Sweep) -> int:
 
 EVERY_SECOND: Final[tuple[Part, ...]] = (
     enforce_stops,
+    withdraw_unsent,
     sweep_commands,
     dismiss_viewers,
     start_first_collections,

@@ -20,7 +20,8 @@ class BegunRepair(Base):
     """An attempt that a plan began by itself, kept for a few days to be counted.
 
     It counts for its group and fixer: a plan made anew for these goes on counting.
-    ``is_new`` is false where it goes on with a repair that has moved money: its amount counts once.
+    ``is_new`` is false where it goes on with a repair that has moved money, for its amount counts once, and
+    where it was withdrawn before any agent was sent it.
     ``amount_minor`` and ``currency`` are as known when it began. ``outcome`` None while it runs.
     """
 

@@ -32,6 +32,8 @@ DAY: Final = timedelta(hours=24)
 Repaired = aliased(Anomaly, name="repaired")
 OUTCOME_OF_CLOSED: Final = {"indeterminate": "unknown"}
 """What an attempt came to whose command closed without a result; else the command's own word."""
+WITHDRAWN: Final = "withdrawn"
+"""What one came to that was cancelled while it was pending: that tells nothing of its plan."""
 NAMED: Final = 5
 """So many trades that came back are named."""
 
@@ -49,7 +51,21 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
     """A Repair closed without a result."""
     if command.type == "Repair":
         now = command.finished_at or command.created_at
-        _end(session, command.id, OUTCOME_OF_CLOSED.get(outcome, outcome), now)
+        if command.cancel_requested_at == command.finished_at:
+            _withdraw(session, command, now)
+        else:
+            _end(session, command.id, OUTCOME_OF_CLOSED.get(outcome, outcome), now)
+
+
+def _withdraw(session: WorkSession, command: Command, now: datetime) -> None:
+    """A pending one was cancelled. One that no agent was ever sent was not begun: no limit counts it."""
+    unsent = {"is_new": False} if command.agent_id is None else {}
+    session.execute(
+        update(BegunRepair)
+        .where(BegunRepair.command_id == command.id)
+        .values(outcome=WITHDRAWN, ended_at=now, **unsent)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _end(session: WorkSession, command_id: str, outcome: str, now: datetime) -> None:

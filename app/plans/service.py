@@ -41,6 +41,9 @@ CHANGED_BY_EDIT: Final = (
 PlanLeaves = Callable[[ReadSession, Plan], None]
 """Raises ConflictError where a plan may not leave its group and fixer; bound by create_app."""
 
+PlanNarrowed = Callable[[WorkSession, Plan, datetime], None]
+"""Hears of a plan that from now on does less by itself; bound by create_app."""
+
 GroupIds = Collection[int] | None
 """The groups a person may see; None: all."""
 
@@ -104,7 +107,8 @@ def update_plan(
     group_ids: GroupIds = None,
     version: int | None = None,
 ) -> Plan:
-    """Change a plan, for a reason; the same values change nothing. Disabling cancels its pending commands.
+    """Change a plan, for a reason; the same values change nothing. Disabling cancels its pending commands;
+    what lets it do less by itself, those that it began by itself.
 
     ``version`` is the one the change was made on, None for whichever stands. Raises NotFoundError('plan'),
     FormErrors; ConflictError: plan_changed since that version, plan_in_use for another group or fixer while
@@ -136,6 +140,8 @@ def update_plan(
     plan.updated_at, plan.updated_by = now, actor.name
     session.flush()
     _keep_version(session, plan, "plan.update", actor, reason, now, detail={"changed": changed})
+    if _is_narrower(before, values):
+        _tell_narrowed(session, plan, now)
     return plan
 
 
@@ -253,6 +259,21 @@ def _check(
     if wrong:
         raise FormErrors(wrong)
     return group
+
+
+def _is_narrower(before: PlanValues, after: PlanValues) -> bool:
+    """Return whether a plan does less by itself than before: manual, in shadow, or within a lower limit."""
+    was_auto = before.mode == "auto" and not before.is_shadow
+    is_auto = after.mode == "auto" and not after.is_shadow
+    limits = ((getattr(before, name), getattr(after, name)) for name in LIMITS)
+    is_lowered = any(new is not None and (old is None or new < old) for old, new in limits)
+    return (was_auto and not is_auto) or is_lowered
+
+
+def _tell_narrowed(session: WorkSession, plan: Plan, now: datetime) -> None:
+    listeners: tuple[PlanNarrowed, ...] = current_app.extensions.get("plan_narrowed", ())
+    for listener in listeners:
+        listener(session, plan, now)
 
 
 def _columns(values: PlanValues) -> dict[str, Any]:
