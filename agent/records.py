@@ -85,7 +85,7 @@ class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``status`` is hearsay, never a fact; ``is_said_paid``: it tells of a request the bank carried out.
     ``asked_at``: when a repair last had the bank asked to pay under it, by production's clock, if ever.
-    ``raw_amount``: as stored.
+    ``raw_amount``: what stands for the amount where it is none.
     """
 
     request_no: str

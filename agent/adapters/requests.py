@@ -132,14 +132,15 @@ def _request_of(row: Row[*tuple[Any, ...]], paid: Sequence[str]) -> BankRequest:
     """A line in the order of RequestColumns."""
     request_no, trade_no, seq, kind, status, amount, created_at = row[:7]
     raw_amount = plain_amount(amount)
+    amount_minor = parse_minor(raw_amount)
     return BankRequest(
         request_no=number(request_no),
         trade_no=number(trade_no),
         seq=whole(seq) or 0,
-        kind=text(kind),
-        status=text(status),
-        amount_minor=parse_minor(raw_amount),
+        kind=number(kind),
+        status=number(status),
+        amount_minor=amount_minor,
         created_at=moment(created_at) or UNDATED,
         is_said_paid=text(status).strip() in paid,
-        raw_amount=raw_amount,
+        raw_amount=raw_amount if amount_minor is None else None,
     )
