@@ -68,8 +68,15 @@ def type_asked(value: object) -> object:
             return type(value), value.bit_length() >= _LONG_BITS
         case datetime():
             return type(value), value.tzinfo is None
+        case str():
+            return type(value), is_padded(value)
         case _:
             return type(value)
+
+
+def is_padded(value: object) -> bool:
+    """Whether a stored text ends in blanks, as every one of a CHAR column does on PostgreSQL."""
+    return isinstance(value, str) and value.endswith(" ")
 
 
 def given(**values: object) -> dict[str, object]:

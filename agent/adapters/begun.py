@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, DateTime, func, literal, select
 
 from agent.adapters.names import TradeColumns
-from agent.adapters.rows import naive, plain_amount, text
+from agent.adapters.rows import naive, number, plain_amount
 from agent.adapters.tables import TradeTables
 from agent.money import parse_minor
 from agent.records import Begun
@@ -34,5 +34,5 @@ def begun_since(
     trades, amounts = 0, Counter[str]()
     for stored, of_currency, count in connection.execute(statement):
         trades += count
-        amounts[text(of_currency)] += (parse_minor(plain_amount(stored)) or 0) * count
+        amounts[number(of_currency)] += (parse_minor(plain_amount(stored)) or 0) * count
     return Begun(trades=trades, amounts=amounts)

@@ -14,7 +14,7 @@ from agent.adapters.entries import Entry, leg_facts, net
 from agent.adapters.names import LedgerNames
 from agent.adapters.posting import Poster
 from agent.adapters.reversing import Reverser
-from agent.adapters.rows import in_batches, moment, number, plain_amount, text
+from agent.adapters.rows import in_batches, moment, number, plain_amount
 from agent.adapters.tables import LedgerTables
 from agent.errors import LedgerRejectedError, PortError
 from agent.facts import Kind, LegFact, LegState
@@ -59,7 +59,7 @@ class SqlLedger:
         rows = read(
             self._engine, "read the accounts", select(cells["ACC_NO"]).where(cells["ACC_NO"].in_(house))
         )
-        missing = sorted(house - {row[0] for row in rows})
+        missing = sorted(house - {number(row[0]) for row in rows})
         if missing:
             raise PortError(f"missing: account {', '.join(missing)}")
         return found
@@ -105,30 +105,31 @@ class SqlLedger:
 
         def look(connection: Connection) -> Mapping[str, list[Entry]]:
             rows = self._live.rows(connection, trade_nos)
-            postings: dict[str, list[tuple[str, Any]]] = defaultdict(list)
-            for vouchers in in_batches([row[1] for row in rows], MOST_ASKED):
+            postings: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
+            for vouchers in in_batches([number(row[1]) for row in rows], MOST_ASKED):
                 for line in self._lines.rows(connection, vouchers):
-                    postings[line[0]].append((line[1], plain_amount(line[2])))
+                    # An account that is missing is no account: such an entry fits no trade.
+                    account = None if line[1] is None else number(line[1])
+                    postings[number(line[0])].append((account, plain_amount(line[2])))
             return _by_trade(rows, postings)
 
         return read_within(self._engine, "read the ledger", look)
 
 
 def _by_trade(
-    rows: Sequence[Row[*tuple[Any, ...]]], postings: Mapping[str, list[tuple[str, Any]]]
+    rows: Sequence[Row[*tuple[Any, ...]]], postings: Mapping[str, list[tuple[Any, Any]]]
 ) -> Mapping[str, list[Entry]]:
     by_trade: dict[str, list[Entry]] = defaultdict(list)
     for row in rows:
         trade_no, voucher_no, leg, kind, amount, currency = row[:6]
-        lines = postings.get(voucher_no, [])
-        # An account that is missing is no account: such an entry fits no trade.
+        lines = postings.get(number(voucher_no), [])
         readable = all(account is not None and isinstance(minor, int) for account, minor in lines)
         entry = Entry(
             voucher_no=number(voucher_no),
-            leg=text(leg),
-            kind=text(kind),
+            leg=number(leg),
+            kind=number(kind),
             amount=plain_amount(amount),
-            currency=text(currency),
+            currency=number(currency),
             postings=net(lines) if readable else None,
         )
         by_trade[number(trade_no)].append(entry)

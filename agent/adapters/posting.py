@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, upd
 from agent.adapters.asked import AmongTexts, given, plain_asked, text_asked
 from agent.adapters.entries import SLOTS, Shares, net, shares
 from agent.adapters.names import LedgerNames
-from agent.adapters.rows import moment, plain, plain_amount, whole
+from agent.adapters.rows import moment, number, plain, plain_amount, whole
 from agent.adapters.tables import LedgerTables
 from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, PortError
 from agent.facts import Kind
@@ -124,29 +124,33 @@ class Poster:
             return None
         if held.REVERSED_BY is not None:
             raise LedgerRejectedError(f"{held.VOUCHER_NO} was posted under {posting.key} and reversed since")
-        found = connection.execute(self._select_lines, given(voucher_no=held.VOUCHER_NO))
-        stored = (held.IDEM_KEY, held.TRD_NUM, held.LEG, held.KIND, plain(held.AMOUNT), held.CURRENCY)
+        voucher_no = number(held.VOUCHER_NO)
+        found = connection.execute(self._select_lines, given(voucher_no=voucher_no))
+        texts = (held.IDEM_KEY, held.TRD_NUM, held.LEG, held.KIND)
+        stored = (*map(number, texts), plain(held.AMOUNT), number(held.CURRENCY))
         asked = (posting.key, posting.trade_no, posting.leg.value, self._kind(posting))
         same = stored == (*asked, posting.amount.minor, posting.amount.currency)
-        if not same or net([(line[0], line[1]) for line in found]) != net(wanted):
-            raise LedgerRejectedError(f"{posting.key} was used for another posting, {held.VOUCHER_NO}")
-        return str(held.VOUCHER_NO)
+        if not same or net([(number(line[0]), line[1]) for line in found]) != net(wanted):
+            raise LedgerRejectedError(f"{posting.key} was used for another posting, {voucher_no}")
+        return voucher_no
 
     def _refuse_taken(self, connection: Connection, posting: Posting) -> None:
         held = self._taken.rows(connection, SLOTS[posting.leg.value], trade_no=posting.trade_no)
         if held:
-            raise LegTakenError(f"leg {posting.leg.value} of {posting.trade_no} is held by {held[0][0]}")
+            holder = number(held[0][0])
+            raise LegTakenError(f"leg {posting.leg.value} of {posting.trade_no} is held by {holder}")
 
     def _check_accounts(self, connection: Connection, posting: Posting, wanted: Shares) -> None:
         needed = {account_no for account_no, _ in wanted}
         rows = self._accounts.rows(connection, sorted(needed))
-        kinds = {row[0]: row[1] for row in rows if row[2] == posting.amount.currency}
+        currency = posting.amount.currency
+        kinds = {number(row[0]): number(row[1]) for row in rows if number(row[2]) == currency}
         missing = sorted(needed - kinds.keys())
         if missing:
-            raise LedgerRejectedError(f"no account {missing[0]} in {posting.amount.currency}")
+            raise LedgerRejectedError(f"no account {missing[0]} in {currency}")
         for account_no, _, _, balance in rows:
             if has_decimals(plain_amount(balance)):
-                raise LedgerRejectedError(f"the balance of account {account_no} {NOT_FEN}")
+                raise LedgerRejectedError(f"the balance of account {number(account_no)} {NOT_FEN}")
         if (posting.account_no in needed) and kinds[posting.account_no] != self._names.customer:
             raise LedgerRejectedError(f"account {posting.account_no} is not a customer's")
 

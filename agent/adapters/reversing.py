@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 from agent.adapters.entries import SLOTS, Shares
 from agent.adapters.names import LedgerNames
 from agent.adapters.posting import Poster, voucher_number
-from agent.adapters.rows import number, plain_amount, text
+from agent.adapters.rows import number, plain_amount
 from agent.adapters.tables import LedgerTables
 from agent.errors import EntryReversedError, LedgerRejectedError, PortError
 from agent.records import Reversal
@@ -44,7 +44,7 @@ class Reverser:
         lines = self._lines(connection, reversal.voucher_no)
         self._insert(connection, reversal, original, voucher_no)
         self._poster.write_lines(connection, voucher_no, lines)
-        self._free(connection, original, voucher_no)
+        self._free(connection, reversal, number(original.LEG), voucher_no)
         self._poster.move(connection, lines)
         return voucher_no
 
@@ -53,7 +53,7 @@ class Reverser:
         held = connection.execute(select(entry).where(entry.c["IDEM_KEY"] == reversal.key)).first()
         if held is None:
             return None
-        stored = (held.IDEM_KEY, number(held.TRD_NUM), number(held.REVERSES))
+        stored = (number(held.IDEM_KEY), number(held.TRD_NUM), number(held.REVERSES))
         if stored != (reversal.key, reversal.trade_no, reversal.voucher_no):
             raise LedgerRejectedError(f"{reversal.key} was used for another entry, {held.VOUCHER_NO}")
         return number(held.VOUCHER_NO)
@@ -63,10 +63,11 @@ class Reverser:
         found = connection.execute(select(entry).where(entry.c["VOUCHER_NO"] == reversal.voucher_no)).first()
         if found is None or number(found.TRD_NUM) != reversal.trade_no:
             raise LedgerRejectedError(f"{reversal.trade_no} has no entry {reversal.voucher_no}")
-        if found.REVERSES is not None or text(found.KIND) == self._names.reversal:
+        if found.REVERSES is not None or number(found.KIND) == self._names.reversal:
             raise LedgerRejectedError(f"{reversal.voucher_no} is itself a reversal")
         if found.REVERSED_BY is not None:
-            raise EntryReversedError(f"{reversal.voucher_no} is reversed already by {found.REVERSED_BY}")
+            by = number(found.REVERSED_BY)
+            raise EntryReversedError(f"{reversal.voucher_no} is reversed already by {by}")
         return found
 
     def _lines(self, connection: Connection, voucher_no: str) -> Shares:
@@ -78,7 +79,7 @@ class Reverser:
             minor = plain_amount(line[1])
             if not isinstance(minor, int):
                 raise LedgerRejectedError(f"a posting of {voucher_no} has no amount in fen")
-            undone.append((text(line[0]), -minor))
+            undone.append((number(line[0]), -minor))
         if not undone or sum(minor for _, minor in undone) != 0:
             raise LedgerRejectedError(f"the postings of {voucher_no} are not a balanced entry")
         return tuple(undone)
@@ -90,25 +91,24 @@ class Reverser:
             insert(self._tables.entry).values(
                 VOUCHER_NO=voucher_no,
                 TRD_NUM=reversal.trade_no,
-                LEG=original.LEG,
+                LEG=number(original.LEG),
                 KIND=self._names.reversal,
                 AMOUNT=original.AMOUNT,
-                CURRENCY=original.CURRENCY,
+                CURRENCY=number(original.CURRENCY),
                 IDEM_KEY=reversal.key,
-                REVERSES=original.VOUCHER_NO,
+                REVERSES=reversal.voucher_no,
                 POSTED_BY=self._names.posted_by,
                 POSTED_AT=self._now,
             )
         )
 
-    def _free(self, connection: Connection, original: Row[Any], voucher_no: str) -> None:
+    def _free(self, connection: Connection, reversal: Reversal, leg: str, voucher_no: str) -> None:
         """Mark the entry reversed and its legs free. Compared again: a lock may not be kept by a database."""
         entry, legs = self._tables.entry, self._tables.entry_leg
-        marked = update(entry).where(
-            entry.c["VOUCHER_NO"] == original.VOUCHER_NO, entry.c["REVERSED_BY"].is_(None)
-        )
-        freed = update(legs).where(legs.c["VOUCHER_NO"] == original.VOUCHER_NO, legs.c["LIVE"] == 1)
+        reversed_no = reversal.voucher_no
+        marked = update(entry).where(entry.c["VOUCHER_NO"] == reversed_no, entry.c["REVERSED_BY"].is_(None))
+        freed = update(legs).where(legs.c["VOUCHER_NO"] == reversed_no, legs.c["LIVE"] == 1)
         if connection.execute(marked.values(REVERSED_BY=voucher_no)).rowcount != 1:
-            raise EntryReversedError(f"{original.VOUCHER_NO} was reversed meanwhile")
-        if connection.execute(freed.values(LIVE=None)).rowcount != len(SLOTS.get(text(original.LEG), ())):
-            raise PortError(f"the legs of {original.VOUCHER_NO} are not held as its entry says")
+            raise EntryReversedError(f"{reversed_no} was reversed meanwhile")
+        if connection.execute(freed.values(LIVE=None)).rowcount != len(SLOTS.get(leg, ())):
+            raise PortError(f"the legs of {reversed_no} are not held as its entry says")

@@ -9,13 +9,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from agent.adapters.names import Code, TradeCodes
-from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Status
+from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Row, Status
 from agent.money import has_decimals, parse_minor
 from agent.records import Trade
 
 UNDATED: Final = datetime.min.replace(tzinfo=UTC)
 """Stands for a time that could not be read, where a time is required: before every bank day."""
 
+NUMBERS: Final = ("TRD_NUM", "ACC_TRD_NUM", "E_ACC_TRD_NUM")
 Plain = int | str | None
 T = TypeVar("T")
 
@@ -82,16 +83,17 @@ def text(value: object) -> str:
 
 
 def number(value: object) -> str:
-    """A stored number or account, without the blanks that a CHAR column pads it with.
+    """A stored number, account or code, without the blanks that a CHAR column pads it with.
 
-    A bank asked for the padded number would not find it, and would pay it a second time.
+    A bank asked for the padded number would not find it, and would pay it a second time; a posting found
+    again under a padded one would read as another.
     """
     return text(value).rstrip(" ")
 
 
 def _coded(value: object, codes: dict[Code, Any]) -> Any:
     found = plain(value)
-    return None if found is None else codes.get(found)
+    return None if found is None else codes.get(found.rstrip(" ") if isinstance(found, str) else found)
 
 
 class TradeReader:
@@ -121,7 +123,7 @@ class TradeReader:
         return Trade(
             trade_id=whole(trade_id) or 0,
             trade_no=number(trade_no),
-            row=dict(zip(ROW_COLUMNS, values, strict=False)),
+            row=_row(values),
             row_hash=_digest(values),
             terms=_digest([*values[8:13], values[14]]),  # kind, amount, currency, accounts, posting mode
             version=whole(version) or 0,
@@ -131,10 +133,10 @@ class TradeReader:
             is_acc=False if acc is None else _coded(acc, self._booked),
             is_e_acc=_coded(e_acc, self._booked) if e_acc is not None else (False if is_withdrawal else None),
             amount_minor=parse_minor(raw_amount),
-            currency=text(currency),
+            currency=number(currency),
             account_no=number(account_no),
             bank_account_no=number(bank_account_no),
-            channel=None if channel is None else text(channel),
+            channel=None if channel is None else number(channel),
             created_at=moment(created_at),
             changed_at=moment(changed_at),
             read_at=moment(read_at) or UNDATED,
@@ -143,6 +145,12 @@ class TradeReader:
             raw_kind=plain(kind),
             raw_bookkeeping=plain(mode),
         )
+
+
+def _row(values: Sequence[Plain]) -> Row:
+    """The eight columns; their numbers are compared with the ledger's, which know no padding."""
+    row = dict(zip(ROW_COLUMNS, values, strict=False))
+    return row | {name: number(row[name]) for name in NUMBERS if isinstance(row[name], str)}
 
 
 def _digest(values: Sequence[Plain]) -> str:

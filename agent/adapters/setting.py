@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Update, update
+from sqlalchemy import ColumnElement, Connection, Update, func, update
 
-from agent.adapters.asked import alike_asked, given, text_asked, type_asked
+from agent.adapters.asked import alike_asked, given, is_padded, text_asked, type_asked
 from agent.adapters.names import TradeNames
 from agent.adapters.narrow import status_code
 from agent.adapters.tables import TradeTables
@@ -67,7 +67,16 @@ class RowSetter:
             values |= {columns.e_acc_voucher: None, columns.e_acc_status: codes.not_booked}
         # Null-safe over everything read: a lock that a database does not keep must not cost a row either.
         as_read = [
-            cells[name].is_not_distinct_from(None if value is None else alike_asked(f"read_{i}", value))
-            for i, (name, value) in enumerate(before.items())
+            _is_still(cells[name], f"read_{i}", value) for i, (name, value) in enumerate(before.items())
         ]
         return update(self._table).where(*as_read).values(values)
+
+
+def _is_still(cell: ColumnElement[Any], name: str, value: object) -> ColumnElement[bool]:
+    """Whether the cell is as it was read, where it may be of CHAR: it then never equals its padded text."""
+    if value is None:
+        return cell.is_(None)
+    asked = alike_asked(name, value)
+    if is_padded(value):
+        return func.rtrim(cell).is_not_distinct_from(func.rtrim(asked))
+    return cell.is_not_distinct_from(asked)
