@@ -15,6 +15,7 @@ from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError, NotFoundError
 from app.guards.models import Breaker
 from app.guards.queries import IS_TRIPPED
+from app.guards.times_ahead import bring_back
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.service import GroupIds, find_plan
@@ -162,8 +163,12 @@ def list_earlier(session: ReadSession, breaker: Breaker) -> list[Breaker]:
     return list(session.scalars(statement.limit(EARLIER)))
 
 
-def counts_from(session: ReadSession, subject: Subject, since: datetime) -> datetime:
-    """Return from when on a subject is counted: ``since``, or its last reset where that came later."""
+def counts_from(session: WorkSession, subject: Subject, since: datetime, now: datetime) -> datetime:
+    """Return from when on a subject is counted: ``since``, or its last reset where that came later.
+
+    Never later than now: what a clock that was put back had dated ahead is brought back first.
+    """
+    bring_back(session, subject.group.id, now)
     last = session.scalars(select(func.max(Breaker.reset_at)).where(subject.is_this)).first()
     return since if last is None else max(since, last)
 

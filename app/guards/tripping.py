@@ -91,7 +91,7 @@ def _check_failures(session: WorkSession, plan: Plan, now: datetime) -> None:
     for subject in _armed(session, [one for one in subjects if one.thresholds.failures]):
         is_plan = subject.scope == "plan"
         of_subject = of_plan(plan) if is_plan else BegunRepair.group_id == plan.group_id
-        since = counts_from(session, subject, now - HOUR)
+        since = counts_from(session, subject, now - HOUR, now)
         outcomes = outcomes_since(session, of_subject, since, subject.thresholds.attempts)
         failed = Counter(outcome for outcome in outcomes if outcome in FAILURES)
         if failed.total() >= subject.thresholds.failures:
@@ -130,9 +130,12 @@ def _check_returns(session: WorkSession, group_id: int, counts: dict[str, int], 
     subjects.append((subject_of_group(group), sum(counts.values())))
     reached = [one for one, count in subjects if one.thresholds.returns and count >= one.thresholds.returns]
     for subject in _armed(session, reached):
-        since = counts_from(session, subject, now - DAY)
+        since = counts_from(session, subject, now - DAY, now)
         returned = select(Anomaly.trade_no).where(
-            Anomaly.group_id == group_id, Anomaly.returned_of.is_not(None), Anomaly.first_seen_at > since
+            Anomaly.group_id == group_id,
+            Anomaly.returned_of.is_not(None),
+            Anomaly.first_seen_at > since,
+            Anomaly.first_seen_at <= now,
         )
         if subject.scope == "plan":
             # Of the plan whose repair did not last, whichever would mend the trade now.

@@ -158,6 +158,6 @@ def _within_thresholds(
 
 def _begun(session: WorkSession, plan: Plan, subject: Subject, now: datetime) -> dict[str, int]:
     """Return what the subject has begun by itself within the hour, by currency."""
-    since = counts_from(session, subject, now - HOUR)
+    since = counts_from(session, subject, now - HOUR, now)
     of_subject = of_plan(plan) if subject.scope == "plan" else BegunRepair.group_id == plan.group_id
     return amounts_since(session, of_subject, since)

@@ -469,3 +469,57 @@ def test_returns_of_several_plans_trip_their_group(
 def test_nothing_is_counted_of_nothing(session: WorkSession, group: SystemGroup) -> None:
     note_begun(session, make_plan(session, group), [], NOW)
     assert session.scalars(select(BegunRepair)).all() == []
+
+
+# ---- a clock that ran ahead
+
+
+def reset_ahead(session: WorkSession, plan: Plan) -> None:
+    """Trip and reset the plan's breaker while the clock is a day ahead."""
+    ahead = NOW + timedelta(days=1)
+    breakers.trip(session, breakers.subject_of_plan(plan), "failures", {}, ahead)
+    (breaker,) = breakers.list_tripped(session, None)
+    breakers.reset(session, breaker.id, reason="looked at", actor=PERSON, group_ids=None, now=ahead)
+
+
+def test_a_breaker_reset_by_a_clock_ahead_counts_what_fails_from_now_on(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, breaker_failures=3)
+    attempts(session, plan, agent, ["failed"] * 2)
+    reset_ahead(session, plan)
+    attempts(session, plan, agent, ["failed"] * 2, NOW + timedelta(minutes=5))
+    assert tripped(session) == []
+    attempt(session, plan, agent, "failed", NOW + timedelta(minutes=6))
+    assert tripped(session) == [("plan", "failures")]
+
+
+def test_a_breaker_reset_by_a_clock_ahead_bounds_the_hours_amount(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, breaker_hour_minor=25_000)
+    reset_ahead(session, plan)
+    for number in range(1, 5):
+        make_anomaly(session, group, trade_no=f"T-{number}")
+        tick(session, plan, NOW + timedelta(minutes=number))
+    assert attempted(session) == ["T-1", "T-2"]
+    assert tripped(session) == [("plan", "amount")]
+
+
+def test_a_breaker_reset_by_a_clock_ahead_counts_what_comes_back_from_now_on(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, breaker_returns=1)
+    reset_ahead(session, plan)
+    closed(session, group, "T-1")
+    report(session, agent, NOW + timedelta(minutes=5), "T-1")
+    assert tripped(session) == [("plan", "returns")]
+
+
+def test_what_ended_by_a_clock_ahead_does_not_stay_the_newest(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, breaker_failures=2, breaker_attempts=2)
+    attempts(session, plan, agent, ["repaired"] * 2, NOW + timedelta(days=1))
+    attempts(session, plan, agent, ["failed"] * 2)
+    assert tripped(session) == [("plan", "failures")]
