@@ -15,7 +15,7 @@ from agent.facts import Facts
 from agent.fixers import FIXERS, Fixer
 from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded, is_half_done
 from agent.fixers.claiming import claim, claim_of
-from agent.fixers.limits import require_allowed, require_as_judged, require_room
+from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings
 from agent.fixers.ordering import begin_ordered
@@ -109,9 +109,7 @@ def _begin(attempt: Attempt, standing: RepairRow | None, fixers: Mapping[str, Fi
     """Read, decide and claim. Raises AttemptEnded unless the order still holds."""
     order, ports, settings = attempt.order, attempt.ports, attempt.settings
     attempt.stop_if_cancelled()
-    fixer = fixers.get(order.fixer_code)
-    if fixer is None:
-        raise AttemptEnded("refused", f"this agent does not offer {order.fixer_code}")
+    fixer = require_offered(fixers, order.fixer_code)
     trade = find_the_row(order.trade_no, ports)
     attempt.see(trade)
     nonsense = find_nonsense(trade, settings)

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from agent.fixers.attempt import Attempt, AttemptEnded
+from agent.fixers.fixer import Fixer
 from agent.fixers.order import Limits
 from agent.fixers.reading import TOO_OLD, is_too_old
 from agent.records import Begun, Trade
@@ -60,6 +61,16 @@ def rates_of(limits: Limits) -> tuple[Rate, ...]:
         Rate(DAY, limits.max_trades_per_day, limits.max_amount_minor_per_day, OVER_DAY),
     )
     return tuple(rate for rate in rates if rate.is_set)
+
+
+def require_offered(fixers: Mapping[str, Fixer], code: str) -> Fixer:
+    """Return the fixer. Raises AttemptEnded(refused) where this agent does not offer it: asked wherever a
+    repair or an order begins, because its list may have changed since it took the order.
+    """
+    fixer = fixers.get(code)
+    if fixer is None:
+        raise AttemptEnded("refused", f"this agent does not offer {code}")
+    return fixer
 
 
 def require_as_judged(attempt: Attempt, trade: Trade) -> None:

@@ -14,7 +14,7 @@ from agent.facts import Status
 from agent.fixers.attempt import FAILED, UNPAID, Attempt, AttemptEnded, is_half_done
 from agent.fixers.claiming import OVERTAKEN, claim, claim_of
 from agent.fixers.fixer import Fixer
-from agent.fixers.limits import require_allowed, require_room
+from agent.fixers.limits import require_allowed, require_offered, require_room
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.payout import choose_number
 from agent.fixers.plan import FINISH, PAY, PAY_AGAIN, WRITE_ROW, is_reversal, settle, take_back
@@ -42,6 +42,7 @@ def begin_ordered(
             return
         attempt.has_moved_money_before = standing.money_moved
         _require_finally_unpaid(standing)
+    require_offered(fixers, attempt.order.fixer_code)
     trade, plan = _look(attempt, action, standing)
     require_allowed(attempt, trade)
     attempt.stop_if_cancelled()

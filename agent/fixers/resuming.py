@@ -10,11 +10,11 @@ from agent.facts import BankState, Facts, LegState, Status
 from agent.fixers.attempt import FAILED, INTENDED, MAY_STILL_COME, UNPAID, Attempt, AttemptEnded, is_half_done
 from agent.fixers.claiming import OVERTAKEN
 from agent.fixers.fixer import Fixer
-from agent.fixers.limits import require_allowed, require_as_judged, require_room
+from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.order import RepairOrder
 from agent.fixers.payout import OWN_DEBIT_UNPAID, choose_number, end_of_failed
-from agent.fixers.plan import LEG_OF, PAY, PAY_AGAIN, PAYOUTS, WRITE_ROW, is_reversal
+from agent.fixers.plan import LEG_OF, PAY, PAY_AGAIN, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
 from agent.fixers.reading import (
     IN_FLIGHT,
     ROW_CHANGED_AFTER_MONEY,
@@ -123,12 +123,27 @@ def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -
     attempt.know(read_facts(trade, attempt.ports))
     if attempt.is_done(WRITE_ROW):
         return
+    if _is_only_written_down(attempt):
+        require_offered(fixers, attempt.held.fixer_code)
     if is_reversal(attempt.held.plan):
         check_reversal(attempt)
     elif _has_had_no_effect(attempt):
         _begin_again(attempt, fixers)
     else:
         _check_world(attempt)
+
+
+def _is_only_written_down(attempt: Attempt) -> bool:
+    """Whether all that was begun is a payout that was not asked for, or a reversal of what still stands."""
+    begun = [step for step in attempt.steps.values() if step.may_have_moved_money]
+    return all(step.state == INTENDED and _is_yet_to_act(attempt, step) for step in begun)
+
+
+def _is_yet_to_act(attempt: Attempt, step: StepRow) -> bool:
+    result = result_of(step)
+    if step.name in PAYOUTS:
+        return not result.status
+    return step.name in REVERSED_LEG and result.reverses in attempt.vouchers.values()
 
 
 def _has_had_no_effect(attempt: Attempt) -> bool:
@@ -178,9 +193,7 @@ def _decide_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
     require_as_judged(attempt, trade)
     if (trade.row, trade.terms) != (claimed.before, claimed.terms):
         raise AttemptEnded("refused", ROW_CHANGED, is_void=True)
-    fixer = fixers.get(claimed.fixer_code)
-    if fixer is None:
-        raise AttemptEnded("refused", f"this agent does not offer {claimed.fixer_code}")
+    fixer = require_offered(fixers, claimed.fixer_code)
     target = target_of(fixer.diagnose(facts), claimed.fixer_code)
     if (target, fixer.steps(facts)) != (claimed.target, claimed.plan):
         raise AttemptEnded("refused", "the facts call for other steps", is_void=True)

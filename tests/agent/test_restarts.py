@@ -17,7 +17,9 @@ from agent.message import Message
 from agent.outbox import Outbox
 from agent.protocol import Cancel, Repair
 from agent.runner import Runner
+from agent.unpaid import ACTIONS, Action
 from agent.work import ProductionWork
+from tests.agent.unpaid_trades import load_unpaid, net_postings
 from tests.agent.world import Desk, load_case, wait_for_days_to_close
 from tests.fakes.faults import Moment
 
@@ -32,11 +34,13 @@ class Agent:
         self._told = threading.Condition()
         self.outbox = Outbox(self.journal, self._tell)
         self.hints: list[Message] = []
-        work = ProductionWork("pbap-1", desk.production.ports, desk.settings, FIXERS)
+        work = ProductionWork("pbap-1", desk.production.ports, desk.settings, desk.fixers)
         is_live = threading.Event()
         self.runner = Runner(self.journal, self.outbox, work, self._hint, is_live)
         who = Identity(name="pbap-1", boot_id=boot_id, version="0", host="h")
-        self.dispatcher = Dispatcher(who, self.journal, self.outbox, self.runner, tuple(FIXERS), self._hint)
+        self.dispatcher = Dispatcher(
+            who, self.journal, self.outbox, self.runner, work.fixer_codes, self._hint
+        )
         self.dispatcher.resume()
 
     def _hint(self, message: Message) -> None:
@@ -293,3 +297,32 @@ def test_one_whose_payout_has_failed_says_so_when_it_is_given_up(
     agent = start("boot-2")
     agent.dispatcher.handle(Cancel(id="c", command_id="command", reason="not known to the server"))
     assert as_it_failed(desk, order, agent.result())
+
+
+# ---- with another list of fixers
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_order_sent_again_to_an_agent_that_no_longer_offers_its_fixer_is_refused(
+    desk: Desk, start: Starting, action: Action
+) -> None:
+    trade_no, code = load_unpaid(desk, "processing")
+    order = Repair(
+        id="command.7",
+        command_id="command",
+        trade_no=trade_no,
+        fixer_code=code,
+        row_hash=desk.row_hash(trade_no),
+        fence=7,
+        deadline_ms=600_000,
+        action=action,
+        facts_hash=desk.facts_hash(trade_no),
+    )
+    end_at(desk, start("boot-1"), order, "trades.claim_repair")
+    before = net_postings(desk, trade_no)
+    desk.fixers = {each: fixer for each, fixer in FIXERS.items() if each != code}
+    agent = start("boot-2")
+    agent.dispatcher.handle(again(order))
+    result = agent.result()
+    assert (result.outcome, result.money_moved) == ("refused", False)
+    assert (desk.production.bank.asked, net_postings(desk, trade_no)) == ([], before)

@@ -1,12 +1,14 @@
 """The ten cases in a production system in memory, and attempts at them."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from agent.facts import Bookkeeping, Kind, Leg
+from agent.fixers import FIXERS, Fixer
 from agent.fixers.base import RepairOrder, RepairReport, RepairSettings, read_facts, repair
 from agent.records import StepRow
 from agent.unpaid import Action, digest_of
@@ -41,6 +43,8 @@ class Desk:
     fence: int = 0
     rules: dict[str, Any] = field(default_factory=dict)
     """What the agent's settings say beside their defaults."""
+    fixers: Mapping[str, Fixer] = field(default_factory=lambda: FIXERS)
+    """Those the agent offers."""
 
     @property
     def settings(self) -> RepairSettings:
@@ -68,7 +72,7 @@ class Desk:
             is_by_person=by_person,
             max_amount_minor=judged,
         )
-        return repair(order, self.production.ports, self.settings, self.told.append, self.cancellation)
+        return self._carry_out(order)
 
     def order(
         self, trade_no: str, fixer_code: str, action: Action, *, seen: str = "", fence: int | None = None
@@ -85,7 +89,11 @@ class Desk:
             action=action,
             facts_hash=seen or self.facts_hash(trade_no),
         )
-        return repair(order, self.production.ports, self.settings, self.told.append, self.cancellation)
+        return self._carry_out(order)
+
+    def _carry_out(self, order: RepairOrder) -> RepairReport:
+        told, cancellation = self.told.append, self.cancellation
+        return repair(order, self.production.ports, self.settings, told, cancellation, self.fixers)
 
     def facts_hash(self, trade_no: str) -> str:
         """What an order given now stands on; reading it counts as no port call."""
