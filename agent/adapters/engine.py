@@ -15,6 +15,7 @@ from sqlalchemy import Connection, DateTime, Engine, Row, create_engine, event, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.sql import ColumnElement, Executable
 
+from agent.adapters.postgresql import let_pass_unreadable_times
 from agent.errors import ConfigurationError, PortError
 from agent.failpoints import Failpoint, Span
 from agent.standstill import EFFECT_WITHIN
@@ -145,6 +146,7 @@ def _begin(connection: Connection, how: str) -> None:
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:
+    let_pass_unreadable_times(connection)
     with connection.cursor() as cursor:
         cursor.execute("SET TIME ZONE 'UTC'")
         cursor.execute(f"SET lock_timeout = '{LOCK_WAIT_S}s'")

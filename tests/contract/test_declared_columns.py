@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 
+from agent.adapters.rows import moment
 from agent.facts import Kind, Status
 from agent.fixers.nonsense import find_nonsense
 from agent.records import Correction, Pattern
@@ -74,3 +75,61 @@ class TestIds:
                 connection.execute(insert(table).values({**line, **rest}))
         lines = trades.trades.bank_requests(["WD12345678"])["WD12345678"]
         assert [each.seq for each in lines] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("stored", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
+def test_a_time_that_has_no_year_in_utc_is_none(stored: str) -> None:
+    assert moment(stored) is None
+
+
+def _store(place: SqlTradePlace, column: str, value: str, trade_id: int) -> None:
+    """Production stores a time that Python has none for."""
+    quote = place.engine.dialect.identifier_preparer.quote
+    stored = f"UPDATE {quote(TRADES)} SET {quote(column)} = '{value}' WHERE {quote('TRD_ID')} = {trade_id}"
+    with writing(place.engine) as connection:
+        if connection.dialect.name != "postgresql":
+            connection.execute(text("SET sql_mode = ''"))
+        connection.execute(text(stored))
+
+
+class TestTimes:
+    UNBOOKED = Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=False, is_e_acc=False)
+
+    @pytest.mark.parametrize("own_world", ["postgresql"], indirect=True)
+    @pytest.mark.parametrize("kind", ["TIMESTAMP(6)", "TIMESTAMPTZ", "DATE"])
+    @pytest.mark.parametrize("column", ["UPDATED_AT", "CREATED_AT"])
+    def test_one_that_no_driver_can_read_hides_no_other_row(
+        self, trades: SqlTradePlace, column: str, kind: str
+    ) -> None:
+        window = new_window()
+        if kind != "TIMESTAMP(6)":
+            declare(trades, TRADES, column, kind)
+        bad = [trades.plant(Planted(changed_at=window.start)) for _ in range(4)]
+        good = trades.plant(Planted(changed_at=window.start))
+        for planted, value in zip(
+            bad, ("infinity", "-infinity", "10000-01-01", "0044-03-15 BC"), strict=True
+        ):
+            _store(trades, column, value, planted.trade_id)
+        found = {
+            trade.trade_id: trade
+            for page in trades.trades.suspects([self.UNBOOKED], window, 2)
+            for trade in page
+        }
+        told = [find_nonsense(found[each.trade_id], Desk().settings) for each in bad]
+        assert told == [f"malformed: {column} unreadable"] * 4
+        if kind != "DATE":
+            assert good.trade_id in found
+
+    @pytest.mark.parametrize("own_world", ["mariadb"], indirect=True)
+    @pytest.mark.parametrize("column", ["UPDATED_AT", "CREATED_AT"])
+    def test_a_date_of_zeros_hides_no_other_row(self, trades: SqlTradePlace, column: str) -> None:
+        window = new_window()
+        bad, good = (trades.plant(Planted(changed_at=window.start)) for _ in range(2))
+        _store(trades, column, "0000-00-00 00:00:00", bad.trade_id)
+        found = {
+            trade.trade_id: trade
+            for page in trades.trades.suspects([self.UNBOOKED], window, 2)
+            for trade in page
+        }
+        assert set(found) == {bad.trade_id, good.trade_id}
+        assert find_nonsense(found[bad.trade_id], Desk().settings) == f"malformed: {column} unreadable"
