@@ -206,11 +206,11 @@ def _choose_again(attempt: Attempt, step: StepRow, bank: BankFact) -> None:
     Raises AttemptEnded unless it is still the number to pay under.
     """
     if _require_number(attempt, bank).request_no != result_of(step).request_no:
-        _require_never_asked(attempt, step)
+        require_never_asked(attempt, step)
         _leave_to_another(attempt, step)
 
 
-def _require_never_asked(attempt: Attempt, step: StepRow) -> None:
+def require_never_asked(attempt: Attempt, step: StepRow) -> None:
     """Production's table may have lost that the bank was asked, when it was restored or failed over.
 
     Raises AttemptEnded: wait while such a call may still be under way or the bank cannot say, needs_human

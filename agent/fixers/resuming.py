@@ -13,7 +13,7 @@ from agent.fixers.fixer import Fixer
 from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.order import RepairOrder
-from agent.fixers.payout import OWN_DEBIT_UNPAID, choose_number, end_of_failed
+from agent.fixers.payout import OWN_DEBIT_UNPAID, choose_number, end_of_failed, require_never_asked
 from agent.fixers.plan import LEG_OF, PAY, PAY_AGAIN, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
 from agent.fixers.reading import (
     IN_FLIGHT,
@@ -147,12 +147,21 @@ def _is_yet_to_act(attempt: Attempt, step: StepRow) -> bool:
 
 
 def _has_had_no_effect(attempt: Attempt) -> bool:
-    """Whether all that was begun is a posting, and the ledger holds nothing for the trade."""
+    """Whether all that was begun is a posting, and the ledger holds nothing for the trade; or a payout that
+    production's table has not let anyone ask for, and no earlier holder can ask for any more.
+    """
     _, facts = attempt.seen
     begun = [step for step in attempt.steps.values() if step.moves_money and step.state != FAILED]
+    if begun and all(_is_unasked(step) for step in begun):
+        return True
     is_only_intended = all(step.state == INTENDED and step.name in LEG_OF for step in begun)
     legs = [facts.first] + ([facts.second] if facts.second else [])
     return is_only_intended and all(leg.state is LegState.NONE for leg in legs)
+
+
+def _is_unasked(step: StepRow) -> bool:
+    """Whether a plan's payout was written down, and by its status nobody was let ask for it."""
+    return step.name == PAY and step.state == INTENDED and not result_of(step).status
 
 
 def require_as_reported(attempt: Attempt, trade: Trade) -> None:
@@ -171,18 +180,28 @@ def _begin_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
     try:
         _decide_again(attempt, fixers)
     except AttemptEnded as ended:
-        if ended.is_void and _may_still_come(attempt):
-            raise AttemptEnded("wait", STILL_COMING) from ended
+        if ended.is_void:
+            _require_none_to_come(attempt)
         raise
 
 
-def _may_still_come(attempt: Attempt) -> bool:
-    """Whether an agent thought dead may yet send a posting it has written down, by production's clock."""
-    trade, _ = attempt.seen
-    intended = [step for step in attempt.steps.values() if step.moves_money and step.state == INTENDED]
-    return any(
-        step.started_at is None or trade.read_at - step.started_at < MAY_STILL_COME for step in intended
-    )
+def _require_none_to_come(attempt: Attempt) -> None:
+    """Raises AttemptEnded while an agent thought dead may yet send what it has written down, by production's
+    clock; and where the bank knows a payout though production's table says that nobody asked for it.
+    """
+    trade, facts = attempt.seen
+    for step in attempt.steps.values():
+        if not step.moves_money or step.state != INTENDED:
+            continue
+        if step.started_at is None or trade.read_at - step.started_at < MAY_STILL_COME:
+            raise AttemptEnded("wait", STILL_COMING if step.name in LEG_OF else "bank")
+        if step.name == PAY and result_of(step).request_no not in _numbers_of(facts):
+            require_never_asked(attempt, step)
+
+
+def _numbers_of(facts: Facts) -> set[str | None]:
+    """The numbers whose lines production's table holds."""
+    return {each.request_no for each in facts.bank.requests}
 
 
 def _decide_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:

@@ -180,6 +180,7 @@ def test_productions_number_is_not_asked_under_beside_another_that_may_still_arr
     trade_no, code = load_case(desk, case_id)
     dies(desk, trade_no, code, "trades.open_bank_request")
     takes_the_place(desk, trade_no, None)
+    until_it_is_over(desk)
     report = desk.attempt(trade_no, code)
     assert (report.outcome, report.reason) == ("needs_human", "more than one bank request may be alive")
     assert desk.production.bank.asked == []

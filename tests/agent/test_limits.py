@@ -7,8 +7,10 @@ import pytest
 from agent.fixers.base import verify
 from agent.fixers.limits import OVER_DAY, OVER_HOUR, OVER_JUDGED, OVER_TRADE
 from agent.fixers.order import Limits
+from agent.fixers.payout import LINE_LOST
 from agent.fixers.reading import TOO_OLD
 from agent.fixers.resuming import STILL_COMING
+from agent.money import Money
 from tests.agent.world import AMOUNT, CASES, Desk, load_case, nothing_was_touched, numbers
 from tests.fakes.faults import Crash, Moment
 
@@ -311,3 +313,95 @@ def test_an_agent_that_dies_as_it_takes_its_place_leaves_nothing_stuck(moment: M
     desk.production.faults.heal()
     assert desk.attempt(*case).outcome == "repaired"
     assert numbers(desk) == [f"{case[0]}-0"]
+
+
+# ---- a payout that nobody was let ask for
+
+
+HELD_BACK = pytest.mark.parametrize(
+    ("limits", "days", "reason"),
+    [
+        (Limits(max_amount_minor={"CNY": AMOUNT - 1}), 0, OVER_TRADE),
+        (Limits(max_trades_per_hour=0), 0, OVER_HOUR),
+        (Limits(), 200, f"{TOO_OLD}90"),
+    ],
+    ids=["amount", "count", "age"],
+)
+
+
+@HELD_BACK
+@pytest.mark.parametrize("case_id", ["S7a", "S7b"])
+def test_a_payout_never_asked_for_is_held_back_like_what_is_yet_to_begin(
+    case_id: str, limits: Limits, days: int, reason: str
+) -> None:
+    desk = Desk()
+    case = left_open(desk, load_case(desk, case_id), "trades.open_bank_request")
+    desk.rules = {"limits": limits}
+    desk.production.clock.advance(days=days, minutes=20)
+    report = desk.attempt(*case)
+    assert (report.outcome, report.reason, report.money_moved) == ("needs_human", reason, False)
+    assert (desk.production.bank.asked, state_of(desk, case)) == ([], "abandoned")
+    desk.rules = {}
+    assert desk.attempt(*case, by_person=True).outcome == "repaired"
+    assert len(numbers(desk)) == 1
+
+
+@HELD_BACK
+@pytest.mark.parametrize("case_id", ["S2", "S7a", "S7b"])
+def test_a_payout_the_bank_may_have_been_asked_for_goes_on_over_every_limit(
+    case_id: str, limits: Limits, days: int, reason: str
+) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    desk.production.faults.down("bank.pay", "after")
+    assert desk.attempt(trade_no, code).outcome == "unknown"
+    desk.production.faults.heal()
+    desk.rules = {"limits": limits}
+    desk.production.clock.advance(days=days, minutes=1)
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert len(numbers(desk)) == 1
+
+
+@pytest.mark.parametrize("case_id", ["S7a", "S7b"])
+def test_a_payout_given_up_unasked_is_not_asked_for_by_who_had_written_it_down(case_id: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    newer = Desk(production=desk.production, rules=desk_with(max_trades_per_hour=0).rules)
+
+    def give_up() -> None:
+        desk.production.faults.heal()
+        assert newer.attempt(trade_no, code, fence=desk.fence + 1).outcome == "wait"
+        desk.production.clock.advance(minutes=20)
+        assert newer.attempt(trade_no, code, fence=desk.fence + 1).outcome == "needs_human"
+
+    desk.production.faults.on("trades.open_bank_request", give_up)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("refused", "fenced")
+    assert (desk.production.bank.asked, state_of(desk, (trade_no, code))) == ([], "abandoned")
+
+
+@pytest.mark.parametrize("deduplicates", [True, False])
+def test_a_payout_the_bank_knows_is_not_given_up_though_production_lost_that_it_was_asked_for(
+    deduplicates: bool,
+) -> None:
+    """Production's database was restored to the moment before the bank was asked."""
+    desk = Desk()
+    desk.production.bank.deduplicates = deduplicates
+    case = left_open(desk, load_case(desk, "S7a"), "trades.open_bank_request")
+    trade = desk.production.trade(case[0])
+    paid = Money(AMOUNT, trade.currency)
+    desk.production.bank.pay(f"{case[0]}-P1", paid, trade.bank_account_no)
+    desk.rules = {"limits": Limits(max_trades_per_hour=0)}
+    for minutes, end in ((1, ("wait", "bank")), (19, ("needs_human", LINE_LOST))):
+        desk.production.clock.advance(minutes=minutes)
+        report = desk.attempt(*case)
+        assert (report.outcome, report.reason, state_of(desk, case)) == (*end, "open")
+    assert numbers(desk) == [f"{case[0]}-P1"]
+
+
+def test_a_payout_never_asked_for_counts_in_the_hour_in_which_it_is() -> None:
+    desk = desk_with(max_trades_per_hour=1)
+    case = left_open(desk, load_case(desk, "S7b"), "trades.open_bank_request")
+    desk.production.clock.advance(hours=2)
+    assert desk.attempt(*case).outcome == "repaired"
+    assert desk.attempt(*recharge(desk, 1)).reason == OVER_HOUR

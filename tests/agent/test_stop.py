@@ -127,6 +127,29 @@ def test_a_repair_half_done_that_has_moved_nothing_is_stopped_like_a_new_one(by:
     assert desk.attempt(trade_no, code).outcome == "repaired"
 
 
+@pytest.mark.parametrize("by", ["stop", "cancel"])
+def test_a_payout_never_asked_for_is_stopped_like_a_new_one(by: str) -> None:
+    stop = Stop(None)
+    desk = Desk(rules={"stopped": stop})
+    trade_no, code = load_case(desk, "S7b")
+    desk.production.faults.down("trades.open_bank_request")
+    assert desk.attempt(trade_no, code).outcome == "unknown"
+    desk.production.faults.heal()
+
+    def say_so() -> None:
+        stop.why, desk.cancellation.is_on = (WHY, False) if by == "stop" else (None, True)
+
+    desk.production.faults.on("trades.claim_repair", say_so)
+    assert (desk.attempt(trade_no, code).outcome, desk.production.bank.asked) == ("wait", [])
+    stop.why, desk.cancellation.is_on = None, False
+    desk.production.clock.advance(minutes=20)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.money_moved, desk.production.bank.asked) == ("cancelled", False, [])
+    desk.production.faults.heal()
+    stop.why, desk.cancellation.is_on = None, False
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
 # ---- commands
 
 
