@@ -148,6 +148,8 @@ def _act(work: WorkSession, anomaly_id: int, action: str, form: Form) -> None:
     """Do what was asked, once. Raises NotFoundError, InvalidError for what was typed, ConflictError."""
     actor, allowed, now, reason = current_actor(), current_group_ids(), current_time(), form.text("reason")
     order = service.Order("click", actor, reason, now)
+    if action in ("repair", "retry"):
+        shown.require_same(form.text(shown.FIELD), anomaly_service.get_anomaly(work, anomaly_id, allowed))
     if action == "repair":
         service.attempt_one(work, anomaly_id, order, group_ids=allowed)
     elif action == "retry":

@@ -23,7 +23,7 @@ def digest_of(anomaly: Anomaly, *further: bool) -> str:
     ``further``: what the form says besides of what will be done, such as that a second person is asked.
     """
     facts = facts_of(anomaly)
-    where = (anomaly.id, anomaly.state, anomaly.reason, anomaly.has_moved_money)
+    where = (anomaly.id, anomaly.state, anomaly.reason, anomaly.fixer_code, anomaly.has_moved_money)
     money = (anomaly.amount_minor, anomaly.currency)
     read = (anomaly.row_hash, None if facts is None else unpaid.digest_of(facts))
     return hashlib.sha256(msgspec.json.encode((where, money, read, further))).hexdigest()

@@ -251,7 +251,7 @@ def test_a_click_on_repair_is_refused_in_words(operator: Visitor, fleet: dict[st
         make_plan(session, group)
         anomaly_id = make_anomaly(session, group).id
     stop(operator, f"group:{fleet['PBAP']}")
-    page = operator.post(f"/anomalies/{anomaly_id}/repair", {"reason": "已核对三方事实"})
+    page = operator.send(f"/anomalies/{anomaly_id}/repair", {"reason": "已核对三方事实"})
     assert page.status_code == 409
     assert f"li.na 已紧急停止系统组别 PBAP：{WHY}。解除之后才能执行。" in page.text
     foreseen = operator.get(f"/exceptions/repair?ids={anomaly_id}").text

@@ -34,6 +34,7 @@ from tests.factories import (
 )
 
 TABLE = "anomalies-table"
+OTHER_FIXER = "withdrawOkFixServiceImpl"
 
 
 @pytest.fixture
@@ -260,7 +261,7 @@ def test_the_drawer_shows_what_the_page_shows(operator: Visitor, group: SystemGr
 
 def test_the_history_leads_to_executions_and_conversations(operator: Visitor, group: SystemGroup) -> None:
     identity = plant(group)
-    operator.post(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
+    operator.send(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
     attempt = db.session.scalars(db.select(Attempt)).unique().one()
     text = operator.get(f"/anomalies/{identity}").text
     assert f'href="/executions/{attempt.execution_id}"' in text
@@ -270,7 +271,7 @@ def test_the_history_leads_to_executions_and_conversations(operator: Visitor, gr
 
 def test_a_repair_by_click_commands_one_attempt(operator: Visitor, group: SystemGroup) -> None:
     identity = plant(group)
-    answer = operator.post(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
+    answer = operator.send(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
     assert answer.location == f"/anomalies/{identity}"
     attempt = db.session.scalars(db.select(Attempt)).unique().one()
     assert (attempt.trigger, attempt.actor_name, attempt.reason) == ("click", "li.na", "客户来电")
@@ -287,7 +288,7 @@ def test_htmx_gets_a_toast_and_a_closed_dialog(operator: Visitor, group: SystemG
 
 def test_a_retry_is_one_further_attempt_whatever_the_count(operator: Visitor, group: SystemGroup) -> None:
     identity = plant(group, state="needs_human", failed_attempts=6, attempts=6)
-    assert operator.post(f"/anomalies/{identity}/retry", {"reason": "银行已恢复"}).status_code == 303
+    assert operator.send(f"/anomalies/{identity}/retry", {"reason": "银行已恢复"}).status_code == 303
     attempt = db.session.scalars(db.select(Attempt)).unique().one()
     assert (attempt.number, read(identity).state) == (7, "repairing")
 
@@ -366,9 +367,27 @@ def test_nobody_ignores_without_a_form_and_one_more_reading_changes_none(
     assert operator.post(url, {**opened, "reason": "已退款"}).status_code == 303
 
 
+@pytest.mark.parametrize("action", ["repair", "retry"])
+@pytest.mark.parametrize("columns", [{"amount_minor": 99_900}, {"fixer_code": OTHER_FIXER}])
+def test_nobody_repairs_what_their_form_did_not_show(
+    operator: Visitor, group: SystemGroup, action: str, columns: dict[str, object]
+) -> None:
+    identity = plant(group)
+    with unit_of_work() as session:
+        make_plan(session, session.merge(group), fixer_code=OTHER_FIXER)
+    url = f"/anomalies/{identity}/{action}"
+    opened = operator.hidden(url)
+    change(identity, **columns)
+    answer = operator.post(url, {**opened, "reason": "客户来电"}, target="dialog")
+    assert (answer.status_code, read(identity).state) == (409, "open")
+    assert "没有执行：您打开之后" in answer.text
+    assert operator.post(url, {**hidden_fields(answer.text), "reason": "已核对"}).status_code == 303
+    assert read(identity).state == "repairing"
+
+
 def test_a_running_repair_is_cancelled_before_money_moves(operator: Visitor, group: SystemGroup) -> None:
     identity = plant(group)
-    operator.post(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
+    operator.send(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
     assert "至今没有收到资金移动的记录，可以取消" in operator.get(f"/anomalies/{identity}/cancel").text
     assert operator.post(f"/anomalies/{identity}/cancel", {"reason": "点错了"}).status_code == 303
     assert db.session.scalars(db.select(Attempt.outcome)).all() == ["cancelled"]
@@ -379,7 +398,7 @@ def test_a_repair_that_moves_money_says_that_it_cannot_be_cancelled(
     operator: Visitor, group: SystemGroup
 ) -> None:
     identity = plant(group)
-    operator.post(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
+    operator.send(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
     with unit_of_work() as session:
         attempt = session.scalars(db.select(Attempt)).unique().one()
         session.add(
@@ -412,7 +431,7 @@ def test_a_dialog_tells_of_a_stop_before_a_reason_is_typed(
         stops.set_stop(session, target, reason="对账中", actor=PERSON, group_ids=None, now=NOW)
     told = "已紧急停止系统组别 PBAP：对账中。解除之后才能执行。"
     assert told in operator.get(f"/anomalies/{identity}/{action}", target="dialog").text
-    assert told in operator.post(f"/anomalies/{identity}/{action}", {"reason": "客户来电"}).text
+    assert told in operator.send(f"/anomalies/{identity}/{action}", {"reason": "客户来电"}).text
     assert told not in operator.get(f"/anomalies/{identity}/verify", target="dialog").text
 
 
@@ -423,7 +442,7 @@ def test_every_action_wants_a_reason_and_keeps_what_was_typed(
 ) -> None:
     identity = plant(group)
     if action == "cancel":
-        operator.post(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
+        operator.send(f"/anomalies/{identity}/repair", {"reason": "客户来电"})
     before = read(identity).state
     answer = operator.send(f"/anomalies/{identity}/{action}", {"reason": reason})
     assert answer.status_code == 400

@@ -191,7 +191,7 @@ def test_a_click_on_what_is_held_says_that_it_goes_beyond_the_limit(operator: Vi
     dialog = operator.get(f"/anomalies/{held_id()}/repair", target="dialog").text
     assert "执行会记为超限执行" in dialog
     assert "其中 1 笔超出限额" in operator.get("/exceptions/repair?all=1", target="dialog").text
-    answer = operator.post(f"/anomalies/{held_id()}/repair", {"reason": "客户来电催办"})
+    answer = operator.send(f"/anomalies/{held_id()}/repair", {"reason": "客户来电催办"})
     assert answer.status_code == 303
     entry = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "attempt.start")).one()
     assert (entry.actor_name, entry.detail["over_limit"]) == ("li.na", 1)

@@ -246,7 +246,7 @@ def test_a_click_on_a_plan_in_shadow_is_refused_in_words(operator: Visitor, plan
     with unit_of_work() as session:
         anomaly = make_anomaly(session, session.get_one(SystemGroup, plan.group_id))
     assert f"/anomalies/{anomaly.id}/repair" not in operator.get("/exceptions").text
-    answer = operator.post(f"/anomalies/{anomaly.id}/repair", {"reason": "修"})
+    answer = operator.send(f"/anomalies/{anomaly.id}/repair", {"reason": "修"})
     assert answer.status_code == 409
     assert "方案在影子运行：只预测，不执行" in answer.text
     assert db.session.scalars(db.select(Command)).all() == []
