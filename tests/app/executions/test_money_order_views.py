@@ -463,7 +463,7 @@ def test_the_page_says_why_there_is_no_retry(li_na: Visitor, group: SystemGroup,
     assert words in text
     assert retry not in text + li_na.get("/exceptions?tab=human").text
     assert words in li_na.get(retry, target="dialog").text
-    answer = li_na.post(retry, {"reason": "再试一次"})
+    answer = li_na.send(retry, {"reason": "再试一次"})
     assert (answer.status_code, words in answer.text) == (409, True)
 
 
