@@ -8,9 +8,10 @@ from flask.typing import ResponseReturnValue
 from app import filters
 from app.agents.queries import agent_choices
 from app.anomalies.models import OPEN_STATES
+from app.anomalies.service import get_anomaly
 from app.clock import current_time
 from app.errors import ConflictError, PiculusError
-from app.executions import queries, service
+from app.executions import queries, service, shown
 from app.executions.attempts import last_attempts
 from app.executions.models import OUTCOMES
 from app.executions.queries import RUNNING, ExecutionDetail, ExecutionFilter
@@ -75,25 +76,32 @@ def act_on_execution(execution_id: int, action: str) -> ResponseReturnValue:
     if request.method == "GET":
         if action == "cancel" and detail.is_past_cancel:
             form.fail(ConflictError("money_moved"))
-        return render_dialog("executions/action.html", form=form, detail=detail, action=action)
+        return _dialog(form, detail, action, 200)
     try:
         act = _retry if action == "retry" else _cancel
-        done = act(detail, form.text("reason"))
+        done = act(detail, form)
     except PiculusError as error:
         form.fail(error)
-        status = 409 if isinstance(error, ConflictError) else 400
-        return render_dialog("executions/action.html", status, form=form, detail=detail, action=action)
+        return _dialog(form, detail, action, 409 if isinstance(error, ConflictError) else 400)
     return finish(done, url_for("executions.show_execution", execution_id=execution_id))
 
 
-def _retry(detail: ExecutionDetail, reason: str) -> str:
-    order = service.Order("click", current_actor(), reason, current_time())
+def _dialog(form: Form, detail: ExecutionDetail, action: str, status: int) -> ResponseReturnValue:
+    seen = shown.digest_of(detail.execution.anomaly)
+    return render_dialog("executions/action.html", status, form=form, detail=detail, action=action, seen=seen)
+
+
+def _retry(detail: ExecutionDetail, form: Form) -> str:
+    """Attempt once more what the form showed."""
+    anomaly_id, allowed = detail.execution.anomaly_id, current_group_ids()
+    order = service.Order("click", current_actor(), form.text("reason"), current_time())
     with unit_of_work() as work:
-        attempt = service.retry_now(work, detail.execution.anomaly_id, order, group_ids=current_group_ids())
+        shown.require_same(form.text(shown.FIELD), get_anomaly(work, anomaly_id, allowed))
+        attempt = service.retry_now(work, anomaly_id, order, group_ids=allowed)
     return _("第 %(n)s 次执行已发出", n=attempt.number)
 
 
-def _cancel(detail: ExecutionDetail, reason: str) -> str:
+def _cancel(detail: ExecutionDetail, form: Form) -> str:
     """Ask that the running attempt stop and say how far it had come."""
     if detail.running is None:
         raise ConflictError("command_closed")
@@ -101,7 +109,7 @@ def _cancel(detail: ExecutionDetail, reason: str) -> str:
         attempt = service.cancel_attempt(
             work,
             detail.running.id,
-            reason=reason,
+            reason=form.text("reason"),
             actor=current_actor(),
             group_ids=current_group_ids(),
             now=current_time(),

@@ -18,7 +18,8 @@ from app.executions.service import Order, attempt_one, cancel_attempt
 from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup
-from tests.app.visitor import Visitor, visitor_of
+from tests.app.executions.unpaid import change
+from tests.app.visitor import Visitor, hidden_fields, visitor_of
 from tests.factories import (
     FIXER,
     NOW,
@@ -35,6 +36,7 @@ from tests.factories import (
 )
 
 CLICK = Order("click", PERSON, "客户来电", NOW)
+OTHER_FIXER = "withdrawOkFixServiceImpl"
 KEY = "PCL:PBAP:T:1"
 VOUCHER = "GA261120114635106323"
 
@@ -273,7 +275,7 @@ def test_retry_now_makes_one_further_attempt_whatever_the_count(operator: Visito
         execution = end(session, place, "failed")
         session.get_one(Anomaly, execution.anomaly_id).state = "exhausted"
     assert f"/executions/{execution.id}/retry" in operator.get(f"/executions/{execution.id}").text
-    answer = operator.post(f"/executions/{execution.id}/retry", {"reason": "银行已恢复"})
+    answer = operator.send(f"/executions/{execution.id}/retry", {"reason": "银行已恢复"})
     assert answer.status_code == 303
     anomaly = anomaly_of(execution)
     assert (anomaly.state, anomaly.attempts) == ("repairing", 2)
@@ -285,7 +287,7 @@ def test_retry_now_makes_one_further_attempt_whatever_the_count(operator: Visito
 def test_a_retry_takes_a_reason(operator: Visitor, place: Place, reason: str) -> None:
     with unit_of_work() as session:
         execution = end(session, place, "failed")
-    answer = operator.post(f"/executions/{execution.id}/retry", {"reason": reason})
+    answer = operator.send(f"/executions/{execution.id}/retry", {"reason": reason})
     assert answer.status_code == 400
     assert 'id="reason-error"' in answer.text
     assert f'name="reason" value="{reason}"' in answer.text
@@ -296,9 +298,29 @@ def test_what_is_repaired_is_not_retried(operator: Visitor, place: Place) -> Non
     with unit_of_work() as session:
         execution = repaired(session, place)
     assert "/retry" not in operator.get(f"/executions/{execution.id}").text
-    answer = operator.post(f"/executions/{execution.id}/retry", {"reason": "再来"})
+    answer = operator.send(f"/executions/{execution.id}/retry", {"reason": "再来"})
     assert answer.status_code == 409
     assert "已经结束" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"), [({"amount_minor": 99_900}, "¥999.00"), ({"fixer_code": OTHER_FIXER}, OTHER_FIXER)]
+)
+def test_nobody_retries_what_their_form_did_not_show(
+    operator: Visitor, place: Place, columns: dict[str, object], told: str
+) -> None:
+    with unit_of_work() as session:
+        make_plan(session, session.merge(place.group), fixer_code=OTHER_FIXER)
+        execution = end(session, place, "failed")
+    url = f"/executions/{execution.id}/retry"
+    opened = operator.hidden(url)
+    change(execution.anomaly_id, **columns)
+    answer = operator.post(url, {**opened, "reason": "银行已恢复"}, target="dialog")
+    assert (answer.status_code, anomaly_of(execution).attempts) == (409, 1)
+    assert "没有执行：您打开之后" in answer.text
+    assert told in answer.text
+    assert operator.post(url, {**hidden_fields(answer.text), "reason": "已核对"}).status_code == 303
+    assert anomaly_of(execution).attempts == 2
 
 
 # ---- cancel
