@@ -1,12 +1,13 @@
 """What time alone ends or gives back: leases, deadlines, sent commands nobody answered, cancels in vain."""
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, exists, or_, select
 
 from app.agents import commands
-from app.agents.models import IS_LIVE, Command
+from app.agents.models import IS_LIVE, LIVE, Command
 from app.agents.recovery import LOST
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
@@ -57,25 +58,32 @@ def sweep(session: WorkSession, now: datetime) -> int:
     for command in _batch(session, due.too_long, moments):
         # The clock was put back: a lease that ends by the old one would outlive its agent.
         command.lease_until = now + commands.lease()
-    leases = _batch(session, due.leases, moments)
-    for command in leases:
+    changed = 0
+    for command in _still_live(_batch(session, due.leases, moments)):
         _end_lease(session, command, now)
-    overdue = _batch(session, due.deadlines, moments)
-    for command in overdue:
+        changed += 1
+    for command in _still_live(_batch(session, due.deadlines, moments)):
         outcome = "expired" if command.accepted_at is None else "indeterminate"
-        commands.close(
-            session, command, outcome, now, LOST if command.error == LOST else "its deadline passed"
-        )
-    silent = _batch(session, due.silent, moments)
-    for command in silent:
+        reason = LOST if command.error == LOST else "its deadline passed"
+        commands.close(session, command, outcome, now, reason)
+        changed += 1
+    for command in _batch(session, due.silent, moments):
         command.state, command.sent_at = "pending", None
-    unwanted = _batch(session, due.unwanted, moments)
-    for command in unwanted:
+        changed += 1
+    for command in _still_live(_batch(session, due.unwanted, moments)):
         commands.close(session, command, commands.outcome_unsent(command), now, command.error)
-    changed = len(leases) + len(overdue) + len(silent) + len(unwanted)
+        changed += 1
     if changed:
         commands.look_now(session)
     return changed
+
+
+def _still_live(found: Iterable[Command]) -> Iterator[Command]:
+    """Return those that are live when their turn comes.
+
+    Closing one may trip a breaker, which withdraws what its plan had queued: others of the same batch.
+    """
+    return (command for command in found if command.state in LIVE)
 
 
 def _end_lease(session: WorkSession, command: Command, now: datetime) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, select
 
 from app.agents import commands
-from app.agents.models import Command
+from app.agents.models import LIVE, Command
 from app.audit.service import Actor
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
@@ -33,4 +33,6 @@ def _cancel(
 ) -> None:
     pending = select(Command).where(Command.group_id == group_id, Command.state == "pending", *conditions)
     for command in list(session.scalars(pending)):
-        commands.request_cancel(session, command, reason, now)
+        # One that an agent may hold ends unknown, which may trip a breaker: that withdraws others of these.
+        if command.state in LIVE:
+            commands.request_cancel(session, command, reason, now)
