@@ -21,7 +21,7 @@ from app.agents import commands, recovery
 from app.agents.claims import Claim, assign, claim
 from app.agents.command_frames import message_of
 from app.agents.hub import AgentSession, Hub, reason_to_end
-from app.agents.models import IS_LIVE, IS_PENDING, Agent, Command
+from app.agents.models import IS_LIVE, IS_PENDING, LIVE, Agent, Command
 from app.agents.presence import Presence
 from app.agents.standing import read_holds
 from app.agents.writer import Job, Writer
@@ -276,7 +276,7 @@ class Dispatcher:
         log.error("command %s cannot be sent: %s", command.id, reason)
         with unit_of_work() as session:
             this = commands.find(session, command.id)
-            if this is not None:
+            if this is not None and this.state in LIVE:
                 commands.close(session, this, "rejected", self._clock(), reason)
 
 

@@ -6,15 +6,15 @@ from itertools import product
 import pytest
 from flask import Flask
 from msgspec import UNSET
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from agent.message import Message
 from agent.protocol import Repair, decode_to_agent
-from app.agents import dispatcher
+from app.agents import commands, dispatcher
 from app.agents.claims import Claim, claim
 from app.agents.hub import AgentSession
 from app.agents.models import Agent, Command, Stop
-from app.unit_of_work import unit_of_work
+from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup
 from tests.app.agents.conftest import Member, add_agent, add_group, order, stored
 from tests.conftest import HandClock
@@ -105,6 +105,23 @@ def test_a_command_that_is_no_message_of_the_protocol_is_refused(
     look(app)
     assert (ear.heard, stored(command_id).state) == ([], "rejected")
     assert "trade_no" in stored(command_id).error
+
+
+def test_one_that_ended_while_others_were_refused_is_left_as_it_is(
+    app: Flask, member: Member, clock: HandClock
+) -> None:
+    def end_the_other(session: WorkSession, command: Command, outcome: str) -> None:
+        if command.id == first:
+            other = session.scalars(select(Command).where(Command.id == second)).one()
+            commands.close(session, other, "expired", clock(), "its deadline passed")
+
+    listen(app, member)
+    first, second = order(member, "TRD1", clock()), order(member, "TRD2", clock())
+    with unit_of_work() as work:
+        work.execute(update(Command).values(message={"trade_no": 7}))
+    app.extensions["command_closed"] = (end_the_other,)
+    look(app)
+    assert [stored(one).state for one in (first, second)] == ["rejected", "expired"]
 
 
 def test_a_stopped_group_is_sent_what_reads_and_no_repair(
