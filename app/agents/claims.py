@@ -60,7 +60,7 @@ def claim(session: WorkSession, wanted: list[Claim], now: datetime) -> list[Clai
                 Command.state == "pending",
                 Command.cancel_requested_at.is_(None),
                 lets_repair(agent_id),
-                *_bound_conditions(),
+                *bound_conditions(),
                 *conditions,
             )
             .values(claim_values(agent_id, must_raise, now))
@@ -72,7 +72,7 @@ def claim(session: WorkSession, wanted: list[Claim], now: datetime) -> list[Clai
     return [Claim(won[seq], sessions[seq]) for seq in sessions if seq in won]
 
 
-def _bound_conditions() -> Sequence[ColumnElement[bool]]:
+def bound_conditions() -> Sequence[ColumnElement[bool]]:
     """What else a pending command must be to be sent; bound by create_app."""
     bound: Sequence[ColumnElement[bool]] = current_app.extensions.get("claim_conditions", ())
     return bound

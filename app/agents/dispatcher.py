@@ -18,7 +18,7 @@ from agent.errors import ProtocolError
 from agent.failpoints import Failpoint
 from agent.protocol import CLOSE_OVERTAKEN, CLOSE_REVOKED, Cancel
 from app.agents import commands, recovery
-from app.agents.claims import Claim, assign, claim
+from app.agents.claims import Claim, assign, bound_conditions, claim
 from app.agents.command_frames import message_of
 from app.agents.hub import AgentSession, Hub, reason_to_end
 from app.agents.models import IS_LIVE, IS_PENDING, LIVE, Agent, Command
@@ -233,6 +233,7 @@ class Dispatcher:
     def _pending(self, group_id: int, sessions: list[AgentSession], taken: list[int]) -> list[Command]:
         """Return pending commands that one of the sessions can take, the most important and oldest first.
 
+        Not what no claim would win: a page full of that hides what waits behind it, and so it does room.
         ``taken``: the ``seq`` of those that are given away already.
         """
         offered = sorted({code for session in sessions for code in session.open_codes})
@@ -243,8 +244,9 @@ class Dispatcher:
                 select(Command)
                 .where(
                     Command.group_id == group_id,
-                    Command.state == "pending",
+                    IS_PENDING,
                     Command.cancel_requested_at.is_(None),
+                    *bound_conditions(),
                     Command.seq.not_in(taken),
                     or_(Command.fixer_code.is_(None), Command.fixer_code.in_(offered)),
                     or_(Command.feature.is_(None), Command.feature.in_(features)),

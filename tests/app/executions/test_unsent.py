@@ -9,11 +9,12 @@ import pytest
 from flask import Flask, current_app
 from sqlalchemy import select
 
-from app.agents import recovery
+from app.agents import dispatcher, recovery
 from app.agents.claims import Claim, claim
 from app.agents.hub import AgentSession
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly
+from app.anomalies.service import order_verifies
 from app.clock import Clock
 from app.executions import scheduler, unsent
 from app.executions.models import Attempt
@@ -25,6 +26,8 @@ from app.plans.models import Plan
 from app.plans.service import update_plan, values_of
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup
+from tests.app.agents.conftest import Member
+from tests.app.agents.test_dispatcher import listen, look
 from tests.app.guards.test_breakers import tell, tripped
 from tests.app.guards.test_verdicts import tick
 from tests.factories import FIXER, NOW, PERSON, hand_to, make_agent, make_anomaly, make_group, make_plan
@@ -228,6 +231,21 @@ def test_nothing_slips_out_between_two_looks(
     assert unsent.has_work(session)
     assert (unsent.withdraw(session, NOW), repair.state) == (1, "cancelled")
     assert not unsent.has_work(session)
+
+
+def test_what_is_held_back_hides_no_other_work_of_its_group(
+    app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "PAGE", 2)
+    with unit_of_work() as session:
+        group = make_group(session)
+        agent, plan = make_agent(session, group), make_plan(session, group, level=3)
+        commanded(session, plan, 3)
+        order_verifies(session, [make_anomaly(session, group, trade_no="ASKED", state="waiting")], NOW)
+        plan.mode = "manual"
+    ear = listen(app, Member(agent.id, group.id, ""), FIXER)
+    look(app)
+    assert [(type(one).__name__, one.trade_no) for one in ear.heard] == [("Verify", "ASKED")]
 
 
 def test_more_than_one_batch_is_withdrawn_in_the_next_seconds_and_none_is_sent(
