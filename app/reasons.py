@@ -74,6 +74,9 @@ REASONS: Mapping[str, Any] = {
     "another bank request came before this one was asked for": _(
         "生产系统先另开了一笔银行请求，本次出款没有发出"
     ),
+    "the payout was never asked for, and the bank does not de-duplicate": _(
+        "这笔出款没有发出；银行不去重，不再接着发，须重新开始"
+    ),
     "the request may still reach the bank, which does not de-duplicate": _(
         "原出款请求可能仍会到达，而银行不去重，需人工核查"
     ),

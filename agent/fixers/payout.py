@@ -37,6 +37,7 @@ KNOWN_ALREADY: Final = "the bank knows the number that was to be new, and does n
 LINE_LOST: Final = "the bank knows the number, and production's table has lost it"
 """As KNOWN_ALREADY, of a step that does not say it was asked: it stays open until the line is restored."""
 ANOTHERS_PLACE: Final = "another bank request came before this one was asked for"
+NEVER_ASKED: Final = "the payout was never asked for, and the bank does not de-duplicate"
 MAY_STILL_ARRIVE: Final = "the request may still reach the bank, which does not de-duplicate"
 
 
@@ -131,7 +132,7 @@ def _look_again(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
     if trade.terms != attempt.held.terms or trade.row != attempt.held.before:
         _leave_unasked(attempt, step, ROW_CHANGED_AFTER_MONEY)
     if _require_number(attempt, facts.bank) != number:
-        _leave_to_another(attempt, step)
+        _leave_unpaid(attempt, step, ANOTHERS_PLACE)
 
 
 def _require_unknown(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
@@ -162,15 +163,15 @@ def _leave_unasked(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
     raise AttemptEnded("refused", reason, is_void=True)
 
 
-def _leave_to_another(attempt: Attempt, step: StepRow) -> NoReturn:
-    """Close a payout, surely not asked for, whose number is no longer the one to pay under.
+def _leave_unpaid(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
+    """Close a payout, surely not asked for, whose number is not to be paid under any more.
 
-    Its place among the trade's numbers may be taken: it could never be opened, nor an order given past it.
+    Were it left open, no order could be given past it.
     """
-    _close_unasked(attempt, step, ANOTHERS_PLACE)
+    _close_unasked(attempt, step, reason)
     if _has_own_posting(attempt):
         raise AttemptEnded("needs_human", OWN_DEBIT_UNPAID)
-    raise AttemptEnded("refused", ANOTHERS_PLACE, is_void=True)
+    raise AttemptEnded("refused", reason, is_void=True)
 
 
 def _close_unasked(attempt: Attempt, step: StepRow, reason: str) -> None:
@@ -203,11 +204,15 @@ def _choose_again(attempt: Attempt, step: StepRow, bank: BankFact) -> None:
     """Judge a number that, by production's table, nobody was let ask under: as the last look would have.
 
     The claim keeps out whoever wrote it down; the step would say so if the bank had been asked.
-    Raises AttemptEnded unless it is still the number to pay under.
+    Raises AttemptEnded unless it is still the number to pay under, of a bank that may be asked twice: should
+    the table have lost that it was asked, another would pay again. There it is closed, and not asked for now.
     """
     if _require_number(attempt, bank).request_no != result_of(step).request_no:
         require_never_asked(attempt, step)
-        _leave_to_another(attempt, step)
+        _leave_unpaid(attempt, step, ANOTHERS_PLACE)
+    if not attempt.ports.bank.deduplicates:
+        require_never_asked(attempt, step)
+        _leave_unpaid(attempt, step, NEVER_ASKED)
 
 
 def require_never_asked(attempt: Attempt, step: StepRow) -> None:

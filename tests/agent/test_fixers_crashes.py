@@ -8,7 +8,7 @@ import pytest
 from agent.errors import PortError
 from agent.fixers.base import verify
 from agent.money import Money
-from tests.agent.world import AMOUNT, CASES, Desk, load_case, wait_for_days_to_close
+from tests.agent.world import AMOUNT, CASES, Desk, load_case, may_have_been_asked, wait_for_days_to_close
 from tests.fakes.faults import Crash, Moment
 
 ALL = [(case_id, None) for case_id in CASES] + [("S2", "two_step"), ("S8", "two_step")]
@@ -67,6 +67,8 @@ def test_a_bank_that_does_not_deduplicate_pays_at_most_once_wherever_the_agent_d
             wait_for_days_to_close(desk)
         assert len(desk.production.bank.payments) <= 1
         assert len(desk.production.bank.asked) <= 1
+        seen = verify(trade_no, desk.production.ports, desk.settings)
+        assert seen.outcome != "resume" or may_have_been_asked(desk, trade_no)
 
 
 @pytest.mark.parametrize("case_id", ["S2", "S3"])

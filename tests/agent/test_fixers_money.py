@@ -9,7 +9,7 @@ import pytest
 from agent.facts import BankFact, BankState, Leg, RequestFact
 from agent.fixers.attempt import AttemptEnded
 from agent.fixers.base import verify
-from agent.fixers.payout import KNOWN_ALREADY, NO_NUMBER, choose_number
+from agent.fixers.payout import KNOWN_ALREADY, NEVER_ASKED, NO_NUMBER, choose_number
 from agent.records import BankRequest, Trade
 from tests.agent.world import (
     AMOUNT,
@@ -250,8 +250,11 @@ def test_a_bank_that_does_not_answer_of_a_new_number_is_not_asked_to_pay_it() ->
     assert (report.outcome, report.reason) == ("wait", "bank")
     assert desk.production.bank.asked == []
     desk.production.bank.facts = facts  # type: ignore[method-assign]
-    assert desk.attempt(trade_no, code).outcome == "needs_human"
+    desk.production.clock.advance(minutes=20)
+    assert desk.attempt(trade_no, code).reason == NEVER_ASKED
     assert desk.production.bank.asked == []
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert numbers(desk) == desk.production.bank.asked == [f"{trade_no}-P1"]
 
 
 def test_a_posting_that_never_arrived_is_not_made_for_what_a_bank_may_pay_twice() -> None:

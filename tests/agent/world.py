@@ -10,6 +10,7 @@ from typing import Any
 from agent.facts import Bookkeeping, Kind, Leg
 from agent.fixers import FIXERS, Fixer
 from agent.fixers.base import RepairOrder, RepairReport, RepairSettings, read_facts, repair
+from agent.fixers.result import result_of
 from agent.records import StepRow
 from agent.unpaid import Action, digest_of
 from tests.fakes.faults import Faults
@@ -172,6 +173,12 @@ def wait_for_failures_to_settle(desk: Desk) -> None:
 def numbers(desk: Desk) -> list[str]:
     """The numbers of the payouts that really left the bank."""
     return [payment.request_no for payment in desk.production.bank.payments]
+
+
+def may_have_been_asked(desk: Desk, trade_no: str) -> bool:
+    """Whether the newest repair of the trade was let ask the bank, by production's table."""
+    standing = desk.production.trades._repair(trade_no)
+    return standing is not None and any(result_of(step).status for step in standing.steps)
 
 
 def nothing_was_touched(desk: Desk, trade_no: str) -> bool:
