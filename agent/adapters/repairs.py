@@ -14,7 +14,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from agent.adapters.asked import given, moment_asked, number_asked, plain_asked, text_asked
 from agent.adapters.holding import OPEN, Holding
-from agent.adapters.rows import moment, naive, text
+from agent.adapters.rows import moment, naive, text, unpadded
 from agent.adapters.tables import TradeTables
 from agent.errors import FencedError, PortError
 from agent.facts import Row as TradeRow
@@ -256,7 +256,7 @@ def _repair_of(rows: Sequence[Row[*tuple[Any, ...]]]) -> RepairRow | None:
             fixer_code=row.fixer_code,
             target=Status(row.target),
             plan=msgspec.json.decode(row.plan, type=tuple[str, ...]),
-            before=msgspec.json.decode(row.row_before, type=TradeRow),
+            before=unpadded(msgspec.json.decode(row.row_before, type=TradeRow)),
             terms=row.terms,
             agent=row.agent,
             boot_id=row.boot_id,

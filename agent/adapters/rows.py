@@ -16,7 +16,6 @@ from agent.records import Trade
 UNDATED: Final = datetime.min.replace(tzinfo=UTC)
 """Stands for a time that could not be read, where a time is required: before every bank day."""
 
-NUMBERS: Final = ("TRD_NUM", "ACC_TRD_NUM", "E_ACC_TRD_NUM")
 Plain = int | str | None
 T = TypeVar("T")
 
@@ -94,6 +93,15 @@ def number(value: object) -> str:
     return text(value).rstrip(" ")
 
 
+def unpadded(row: Row) -> Row:
+    """A row without the padding of CHAR columns: any of its texts may be one, the statuses too.
+
+    It is compared with the ledger's numbers and with what a repair wrote: one that did not read its own
+    row back as written would be given up with the money moved.
+    """
+    return {name: cell.rstrip(" ") if isinstance(cell, str) else cell for name, cell in row.items()}
+
+
 def _coded(value: object, codes: dict[Code, Any]) -> Any:
     found = plain(value)
     return None if found is None else codes.get(found.rstrip(" ") if isinstance(found, str) else found)
@@ -126,7 +134,7 @@ class TradeReader:
         return Trade(
             trade_id=whole(trade_id) or 0,
             trade_no=number(trade_no),
-            row=_row(values),
+            row=unpadded(dict(zip(ROW_COLUMNS, values, strict=False))),
             row_hash=_digest(values),
             terms=_digest([*values[8:13], values[14]]),  # kind, amount, currency, accounts, posting mode
             version=whole(version) or 0,
@@ -148,12 +156,6 @@ class TradeReader:
             raw_kind=plain(kind),
             raw_bookkeeping=plain(mode),
         )
-
-
-def _row(values: Sequence[Plain]) -> Row:
-    """The eight columns; their numbers are compared with the ledger's, which know no padding."""
-    row = dict(zip(ROW_COLUMNS, values, strict=False))
-    return row | {name: number(row[name]) for name in NUMBERS if isinstance(row[name], str)}
 
 
 def _digest(values: Sequence[Plain]) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select, text, update
 
 from agent.adapters.ddl import own_tables
 from agent.adapters.ledger_db import SqlLedger
-from agent.adapters.names import LedgerNames, TradeNames
+from agent.adapters.names import LedgerNames, TradeCodes, TradeNames
 from agent.adapters.trade_db import SqlTrades
 from agent.facts import Row
 from agent.ports import LedgerPort, TradePort
@@ -152,8 +152,8 @@ class FakeTradePlace:
 class SqlTradePlace:
     """A sandbox's trade database under the real adapter."""
 
-    def __init__(self, world: World, isolation: str) -> None:
-        self.names = TradeNames(isolation=isolation)
+    def __init__(self, world: World, isolation: str, codes: TradeCodes | None = None) -> None:
+        self.names = TradeNames(isolation=isolation, codes=codes or TradeCodes())
         self.url = world.trade_url()
         self.sql = SqlTrades(self.url, self.names)
         self.trades: TradePort = self.sql

@@ -1,22 +1,29 @@
 """CHAR columns, which PostgreSQL pads with blanks."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy import create_engine, text
 
+from agent.adapters.bank_http import HttpBank
 from agent.adapters.ddl import ddl
-from agent.adapters.names import RequestColumns
+from agent.adapters.ledger_db import SqlLedger
+from agent.adapters.names import BankNames, RequestColumns, TradeCodes
 from agent.adapters.trade_db import SqlTrades
+from agent.decision import RowCodes
 from agent.facts import Leg, LegFact, LegState, Status
+from agent.ports import Ports
 from agent.records import Correction, Reversal
 from sandbox.database import writing
 from sandbox.statements import split_statements
 from sandbox.world import World
 from tests.contract.places import Planted, SqlLedgerPlace, SqlTradePlace, claim_of, declare, step_of
+from tests.contract.test_whole_system import SETTINGS, Host
 from tests.contract.trades import new_trade, posting_of
 from tests.databases import databases
 
@@ -36,7 +43,16 @@ TRADE_TEXTS = (
     "BANK_ACC_NO",
     "CHANNEL",
     "POSTING_MODE",
+    "FAILED_MSG",
 )
+STATUSES = ("TRD_STATUS", "ACC_TRD_STATUS", "E_ACC_TRD_STATUS")
+CODES = TradeCodes(processing="0", success="8", failed="9", not_booked="0", booked="1")
+"""Statuses that production keeps as texts."""
+
+
+def half_booked(**cells: Any) -> Planted:
+    """A row of such statuses whose second leg is not booked; every cell may be replaced."""
+    return replace(Planted(status="0", acc_voucher="GA1", acc_status="1", e_acc_status="0"), **cells)
 
 
 def test_the_blanks_of_a_char_column_are_no_part_of_a_request_number(tmp_path: Path) -> None:
@@ -102,17 +118,45 @@ class TestLedgers:
 
 
 @pytest.mark.parametrize("own_world", ["postgresql"], indirect=True)
-def test_a_row_of_padded_texts_is_read_and_corrected_as_any_other(own_world: World) -> None:
-    place = SqlTradePlace(own_world, "READ COMMITTED")
-    for column in TRADE_TEXTS:
-        declare(place, "TPBAP_TRD_ACC_TRADE", column, "CHAR(64)")
-    planted = place.plant(Planted(acc_voucher="GA1", acc_status=1, status=0))
-    [trade] = place.trades.find(planted.trade_no)
-    assert (trade.row, trade.currency, trade.channel) == (planted.row, "CNY", "ICBC")
-    assert None not in (trade.kind, trade.bookkeeping)
-    held = place.trades.claim_repair(claim_of(trade))
-    booked = Correction(status=Status.SUCCESS, acc_voucher=None, e_acc_voucher="GA2", message="m")
-    after = place.trades.write_row(held, trade, booked, step_of(trade.trade_no))
-    assert (after.row["ACC_TRD_NUM"], after.row["E_ACC_TRD_NUM"]) == ("GA1", "GA2")
-    assert place.trades.begun_since(trade.created_at or trade.read_at, but="").amounts == {"CNY": 10_050}
-    place.sql.close()
+class TestTrades:
+    @pytest.fixture
+    def trades(self, own_world: World) -> Iterator[SqlTradePlace]:
+        """A trade table that pads its texts, of which its statuses are some."""
+        place = SqlTradePlace(own_world, "READ COMMITTED", CODES)
+        for column in (*TRADE_TEXTS, *STATUSES):
+            declare(place, "TPBAP_TRD_ACC_TRADE", column, "CHAR(64)")
+        yield place
+        place.sql.close()
+
+    def test_a_row_of_padded_texts_is_read_and_corrected_as_any_other(self, trades: SqlTradePlace) -> None:
+        planted = trades.plant(half_booked(message="old"))
+        [trade] = trades.trades.find(planted.trade_no)
+        assert (trade.row, trade.currency, trade.channel) == (planted.row, "CNY", "ICBC")
+        assert None not in (trade.kind, trade.bookkeeping, trade.status)
+        held = trades.trades.claim_repair(claim_of(trade))
+        booked = Correction(status=Status.SUCCESS, acc_voucher=None, e_acc_voucher="GA2", message="m")
+        after = trades.trades.write_row(held, trade, booked, step_of(trade.trade_no))
+        wanted = {"TRD_STATUS": "8", "E_ACC_TRD_NUM": "GA2", "E_ACC_TRD_STATUS": "1", "FAILED_MSG": "m"}
+        assert after.row == {**planted.row, **wanted}
+        assert trades.trades.begun_since(trade.created_at or trade.read_at, but="").amounts == {"CNY": 10_050}
+
+    def test_a_repair_that_kept_its_row_padded_is_still_of_that_row(self, trades: SqlTradePlace) -> None:
+        [trade] = trades.trades.find(trades.plant(half_booked(message="old")).trade_no)
+        kept = {name: cell.ljust(64) if isinstance(cell, str) else cell for name, cell in trade.row.items()}
+        trades.trades.claim_repair(msgspec.structs.replace(claim_of(trade), before=kept))
+        standing = trades.trades.find_repair(trade.trade_no)
+        assert standing is not None
+        assert standing.before == trade.row
+
+    def test_its_repairs_come_to_their_end(self, own_world: World, trades: SqlTradePlace) -> None:
+        own_world.load_cases()
+        settings = replace(SETTINGS, codes=RowCodes(success="8", failed="9", booked="1", not_booked="0"))
+        ledger = SqlLedger(own_world.ledger_url())
+        with own_world.bank() as running:
+            bank = HttpBank(running.url, running.token, BankNames(failure_settles_s=60))
+            host = Host(own_world, Ports(trades.sql, ledger, bank))
+            ends = [host.repair(told, settings).outcome for told in host.collect(settings).values()]
+            left = host.collect(settings)
+            bank.close()
+        ledger.close()
+        assert (ends, left) == (["repaired"] * 10, {})

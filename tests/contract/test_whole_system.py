@@ -50,7 +50,7 @@ class Host:
                 reported |= {each.trade_no: each for each in chunk}
         return reported
 
-    def repair(self, trade: ReportedTrade) -> RepairReport:
+    def repair(self, trade: ReportedTrade, settings: RepairSettings = SETTINGS) -> RepairReport:
         """One attempt on what was reported."""
         order = RepairOrder(
             trade_no=trade.trade_no,
@@ -60,7 +60,7 @@ class Host:
             agent="agent-1",
             boot_id="boot-1",
         )
-        return repair(order, self.ports, SETTINGS, lambda step: None, Event())
+        return repair(order, self.ports, settings, lambda step: None, Event())
 
 
 @pytest.fixture
