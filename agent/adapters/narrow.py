@@ -86,8 +86,10 @@ class Narrow:
     def _bad_number(self) -> Clause:
         codes, cell = self._codes, self._trade_no
         if self._dialect == "postgresql":
+            # Without a CHAR column's blanks, as it is read: with them every number would be malformed.
             # Under a locale's collation its regular expressions are several times slower.
-            return or_(cell.is_(None), ~collate(cell, "C").regexp_match(f"^{number_pattern(codes).pattern}$"))
+            unpadded = collate(func.rtrim(cell), "C")
+            return or_(cell.is_(None), ~unpadded.regexp_match(f"^{number_pattern(codes).pattern}$"))
         if not self._is_sqlite:
             return or_(cell.is_(None), ~cell.regexp_match(f"^{number_pattern(codes).pattern}$"))
         # GLOB, not REGEXP: that one is a Python function, slow and ended by the first value that is no text.

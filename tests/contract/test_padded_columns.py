@@ -8,17 +8,19 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
 from agent.adapters.bank_http import HttpBank
 from agent.adapters.ddl import ddl
 from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.names import BankNames, RequestColumns, TradeCodes
+from agent.adapters.narrow import Narrow
+from agent.adapters.tables import TradeTables
 from agent.adapters.trade_db import SqlTrades
 from agent.decision import RowCodes
-from agent.facts import Leg, LegFact, LegState, Status
+from agent.facts import Kind, Leg, LegFact, LegState, Status
 from agent.ports import Ports
-from agent.records import Correction, Reversal
+from agent.records import Correction, Pattern, Reversal
 from sandbox.database import writing
 from sandbox.statements import split_statements
 from sandbox.world import World
@@ -147,6 +149,17 @@ class TestTrades:
         standing = trades.trades.find_repair(trade.trade_no)
         assert standing is not None
         assert standing.before == trade.row
+
+    def test_sql_takes_no_padded_number_for_a_malformed_one(self, trades: SqlTradePlace) -> None:
+        suspect = trades.plant(half_booked())
+        trades.plant(half_booked(e_acc_voucher="GA2", e_acc_status="1"))
+        malformed = trades.plant(half_booked(e_acc_voucher="GA3", e_acc_status="1", trade_no="SHORT1"))
+        half = Pattern(kind=Kind.WITHDRAW, status=Status.PROCESSING, is_acc=True, is_e_acc=False)
+        tables = TradeTables(trades.names)
+        narrow, trade_id = Narrow(trades.names, tables, "postgresql").clause([half]), tables.trade.c["TRD_ID"]
+        with trades.engine.connect() as connection:
+            found = list(connection.execute(select(trade_id).where(narrow).order_by(trade_id)).scalars())
+        assert found == [suspect.trade_id, malformed.trade_id]
 
     def test_its_repairs_come_to_their_end(self, own_world: World, trades: SqlTradePlace) -> None:
         own_world.load_cases()
