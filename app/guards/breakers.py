@@ -105,6 +105,8 @@ def reset(
     breaker = get_breaker(session, breaker_id, group_ids)
     if breaker.reset_at is not None:
         raise ConflictError("breaker_is_reset", name=breaker.reset_by)
+    # Before it, so that what a clock ahead has dated does not count again after it.
+    bring_back(session, breaker.group_id, now)
     breaker.reset_at, breaker.reset_by, breaker.reset_reason = now, actor.name, reason
     session.flush()
     _tell(session, breaker, "breaker.reset", actor, reason, now)

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, case, func, insert, select
 from app.anomalies.models import Anomaly
 from app.guards.limits import Used
 from app.guards.models import BegunRepair
+from app.guards.times_ahead import bring_back
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
@@ -46,8 +47,12 @@ def midnight(now: datetime, zone: str) -> datetime:
     return now.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def used_by(session: ReadSession, plan: Plan, now: datetime) -> Used:
-    """Return what a plan has begun by itself in the last hour and since midnight of its zone; one query."""
+def used_by(session: WorkSession, plan: Plan, now: datetime) -> Used:
+    """Return what a plan has begun by itself in the last hour and since midnight of its zone.
+
+    What a clock that was put back had dated ahead is brought back first.
+    """
+    bring_back(session, plan.group_id, now)
     hour, day = now - HOUR, midnight(now, plan.zone)
     found = Used()
     for currency, *figures in session.execute(

@@ -27,7 +27,7 @@ class BegunRepair(Base):
 
     __tablename__ = "begun_repair"
     __table_args__ = (
-        # Covers what limits sum up.
+        # The first two cover what limits and breakers sum up.
         Index(
             "ix_begun_repair_fixer_code_begun_at",
             "group_id",
@@ -36,6 +36,9 @@ class BegunRepair(Base):
             "is_new",
             "currency",
             "amount_minor",
+        ),
+        Index(
+            "ix_begun_repair_group_id_begun_at", "group_id", "begun_at", "is_new", "currency", "amount_minor"
         ),
         Index("ix_begun_repair_fixer_code_ended_at", "group_id", "fixer_code", "ended_at", "outcome"),
         Index("ix_begun_repair_group_id_ended_at", "group_id", "ended_at", "outcome"),

@@ -20,6 +20,7 @@ from app.anomalies import collection_course
 from app.executions import retention, scheduler, ticking
 from app.executions.queries import first_id_since
 from app.extensions import db
+from app.guards import times_ahead
 from app.ticker import Viewer
 from app.unit_of_work import unit_of_work
 from tests.factories import NOW, make_agent, make_anomaly, make_group, make_plan
@@ -155,6 +156,22 @@ def test_what_agents_have_in_hand(member: int) -> None:
 
 def test_what_time_alone_ends(member: int) -> None:
     assert whole_reads(lambda: overdue.has_work(db.session, NOW)) == []
+
+
+def test_what_a_clock_ahead_has_dated(member: int) -> None:
+    def bring_back() -> None:
+        with unit_of_work() as session:
+            times_ahead.bring_back(session, 1, NOW)
+
+    with statements() as heard:
+        bring_back()
+    asked = [one for one in heard if "begun_at" in one[0]]
+    with db.engine.connect() as connection:
+        plans = [
+            str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all())
+            for sql, values in asked
+        ]
+    assert ["group_id=? AND begun_at>?" in plan for plan in plans] == [True]
 
 
 def test_the_id_of_a_moment(member: int) -> None:

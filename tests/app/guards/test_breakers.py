@@ -523,3 +523,46 @@ def test_what_ended_by_a_clock_ahead_does_not_stay_the_newest(
     attempts(session, plan, agent, ["repaired"] * 2, NOW + timedelta(days=1))
     attempts(session, plan, agent, ["failed"] * 2)
     assert tripped(session) == [("plan", "failures")]
+
+
+def begin_ahead(session: WorkSession, plan: Plan, agent: Agent, count: int) -> None:
+    """So many repairs begin by a clock a day ahead, and end once it has been put back."""
+    for number in range(count):
+        make_anomaly(session, plan.group, trade_no=f"AHEAD-{number}")
+    tick(session, plan, NOW + timedelta(days=1))
+    for command in session.scalars(select(Command).where(Command.trade_no.startswith("AHEAD-"))).all():
+        hand_to(session, command, agent)
+        tell(session, agent, command, "repaired", NOW)
+
+
+def test_what_began_by_a_clock_ahead_counts_in_this_hour_and_in_no_later_one(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, breaker_hour_minor=25_000)
+    begin_ahead(session, plan, agent, 2)
+    make_anomaly(session, group, trade_no="T-1")
+    tick(session, plan, NOW + timedelta(minutes=1))
+    assert tripped(session) == [("plan", "amount")]
+    breakers.reset(
+        session,
+        breakers.list_tripped(session, None)[0].id,
+        reason="looked at",
+        actor=PERSON,
+        group_ids=None,
+        now=NOW + timedelta(minutes=2),
+    )
+    tick(session, plan, NOW + timedelta(minutes=3))
+    assert (tripped(session), attempted(session)[2:]) == ([], ["T-1"])
+
+
+def test_a_breaker_tripped_by_a_clock_ahead_and_reset_by_the_right_one_stays_reset(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    group.breaker_hour_minor = 25_000
+    plan = make_plan(session, group)
+    begin_ahead(session, plan, agent, 3)
+    (breaker,) = breakers.list_tripped(session, None)
+    assert breaker.code == "amount"
+    breakers.reset(session, breaker.id, reason="looked at", actor=PERSON, group_ids=None, now=NOW)
+    tick(session, plan, NOW + timedelta(minutes=1))
+    assert (tripped(session), attempted(session)[2:]) == ([], ["AHEAD-2"])
