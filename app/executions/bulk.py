@@ -1,7 +1,7 @@
 """Bulk repairs: begun from a selection; paused, resumed and stopped by a person."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +18,7 @@ from app.executions.bulk_models import BY_PERSON, FIRST_STAGE, BulkItem, BulkRep
 from app.executions.bulk_states import change, lock, write_down
 from app.executions.models import Attempt
 from app.executions.selection import Chosen, choose
+from app.executions.selection_shown import keep_shown
 from app.executions.service import Order, attempt_one
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
@@ -30,7 +31,8 @@ LIMIT: Final = 5_000
 class Begun:
     """What became of a selection: one bulk repair a group, or an attempt where it was a single trade.
 
-    ``sent``: the trades taken. ``is_all`` is false where LIMIT left some out.
+    ``sent``: the trades taken. ``skipped``: those left out, ``changed`` of them for want of being as a form
+    showed them. ``is_all`` is false where LIMIT left some out.
     """
 
     bulks: tuple[BulkRepair, ...]
@@ -38,25 +40,36 @@ class Begun:
     sent: int
     skipped: int
     is_all: bool
+    changed: int = 0
 
 
-def begin(session: WorkSession, wanted: AnomalyFilter, order: Order, *, limit: int = LIMIT) -> Begun:
+def begin(
+    session: WorkSession,
+    wanted: AnomalyFilter,
+    order: Order,
+    *,
+    limit: int = LIMIT,
+    seen: Mapping[int, str] | None = None,
+) -> Begun:
     """Begin to repair a selection: the first trade of each group at once, the others as those end well.
 
-    What cannot be attempted now is skipped. A single trade needs no canary: it is attempted as by a click on
-    it alone. Raises InvalidError for the reason.
+    What cannot be attempted now is skipped; so is what is not as a form showed it: ``seen`` are the digests
+    the form carries (app.executions.shown), by anomaly id, None where nobody ticked single rows. A single
+    trade needs no canary: it is attempted as by a click on it alone. Raises InvalidError for the reason.
     """
     reason = required_reason(order.reason)
     choice = choose(session, wanted, limit, order.now)
-    sent = len(choice.chosen)
+    chosen = choice.chosen if seen is None else keep_shown(session, choice.chosen, seen)
+    sent, changed = len(chosen), len(choice.chosen) - len(chosen)
+    skipped = choice.skipped + changed
     if sent == 1:
-        attempt = attempt_one(session, choice.chosen[0].anomaly_id, order, group_ids=None)
-        return Begun((), attempt, sent, choice.skipped, choice.is_all)
+        attempt = attempt_one(session, chosen[0].anomaly_id, order, group_ids=None)
+        return Begun((), attempt, sent, skipped, choice.is_all, changed)
     by_group: dict[int, list[Chosen]] = defaultdict(list)
-    for one in choice.chosen:
+    for one in chosen:
         by_group[one.group_id].append(one)
     bulks = tuple(_begin_one(session, group_id, some, order, reason) for group_id, some in by_group.items())
-    return Begun(bulks, None, sent, choice.skipped, choice.is_all)
+    return Begun(bulks, None, sent, skipped, choice.is_all, changed)
 
 
 def _begin_one(

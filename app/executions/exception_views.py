@@ -20,6 +20,8 @@ from app.executions import (
     human_queue,
     queue_views,
     selection,
+    selection_shown,
+    shown,
 )
 from app.executions.anomaly_views import filter_choices, plans_of_rows
 from app.executions.order_guard import find_holds
@@ -108,22 +110,31 @@ def repair_many() -> ResponseReturnValue:
     until = queries.newest_id(db.session)
     try:
         until = _until(form, until)
-        begun = _begin(_selected(form, until), form.text("reason"))
+        begun = _begin(form, _selected(form, until))
     except PiculusError as error:
         form.fail(error)
-        return _preview(form, 400, until=until)
+        status = 409 if isinstance(error, ConflictError) else 400
+        # Shown once more, for want of a reason, the form still stands on what was decided on.
+        return _preview(form, status, until=until, is_anew=error.code == selection_shown.GREW)
     if not begun.sent:
         return finish(
-            _("没有发出：%(n)s 笔都已跳过", n=begun.skipped),
+            _("没有发出：%(n)s 笔都已跳过", n=begun.skipped) + _changed_words(begun),
             url_for("exceptions.list_exceptions"),
             level="warning",
         )
     return finish(_told(begun), _following(begun), moves=bool(begun.bulks))
 
 
-def _begin(wanted: AnomalyFilter, reason: str) -> bulk.Begun:
-    order = Order("click", current_actor(), reason, current_time())
+def _begin(form: Form, wanted: AnomalyFilter) -> bulk.Begun:
+    """Begin to repair what the form showed. Raises as bulk.begin, and ConflictError('selection_grew')."""
+    order = Order("click", current_actor(), form.text("reason"), current_time())
+    carried = form.many(shown.FIELD)
     with unit_of_work() as work:
+        if not form.is_ticked("all"):
+            seen = shown.carried_of(carried, wanted.ids)
+            return bulk.begin(work, wanted, order, limit=bulk.LIMIT, seen=seen)
+        now = selection.share_out(work, wanted, order.now)
+        selection_shown.require_no_more(shown.carried(carried), now.by_plan)
         return bulk.begin(work, wanted, order, limit=bulk.LIMIT)
 
 
@@ -133,7 +144,12 @@ def _told(begun: bulk.Begun) -> str:
     else:
         told = _("已发出 %(n)s 笔修复", n=begun.sent)
     told += _("，跳过 %(n)s 笔", n=begun.skipped) if begun.skipped else ""
+    told += _changed_words(begun)
     return told if begun.is_all else told + _("；其余请再点一次")
+
+
+def _changed_words(begun: bulk.Begun) -> str:
+    return _("，其中 %(n)s 笔打开之后有了变化，请看过再决定", n=begun.changed) if begun.changed else ""
 
 
 def _following(begun: bulk.Begun) -> str:
@@ -170,18 +186,20 @@ def _selected(form: Form, until: int) -> AnomalyFilter:
     return AnomalyFilter(group_ids=allowed, ids=ids)
 
 
-def _preview(form: Form, status: int, *, until: int) -> ResponseReturnValue:
+def _preview(form: Form, status: int, *, until: int, is_anew: bool = True) -> ResponseReturnValue:
+    """``is_anew`` false: the form carries on what it showed before."""
     try:
-        foreseen = selection.preview(db.session, _selected(form, until), current_time())
+        foreseen, seen = _foresee(_selected(form, until))
     except InvalidError as error:
         form.fail(error)
-        foreseen, status = selection.Preview((), ()), 400
+        foreseen, seen, status = selection.Preview((), ()), [], 400
     group_ids = {share.plan.group_id for share in foreseen.by_plan}
     return render_dialog(
         "exceptions/repair.html",
         status,
         form=form,
         foreseen=foreseen,
+        seen=seen if is_anew else form.many(shown.FIELD),
         until=until,
         click_limit=bulk.LIMIT,
         window=bulk_course.WINDOW,
@@ -189,6 +207,17 @@ def _preview(form: Form, status: int, *, until: int) -> ResponseReturnValue:
         skip_words=_skip_words,
         offers=offer_counts(db.session, sorted(group_ids), current_time()),
     )
+
+
+def _foresee(wanted: AnomalyFilter) -> tuple[selection.Preview, list[str]]:
+    """Return what would be sent, and what the form carries of it: of each ticked row, or of the table."""
+    now = current_time()
+    # Read before what is shown: what changes in between is left out, never taken as seen.
+    ticked = selection.choose(db.session, wanted, IDS_LIMIT, now).chosen if wanted.ids else ()
+    digests = selection_shown.digests_of(db.session, ticked)
+    foreseen = selection.preview(db.session, wanted, now)
+    carried = digests if wanted.ids else selection_shown.figures_of(foreseen.by_plan)
+    return foreseen, [f"{name}:{what}" for name, what in carried.items()]
 
 
 def _repair_all_url() -> str:

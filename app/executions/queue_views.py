@@ -35,7 +35,8 @@ def act_on_many(action: str) -> ResponseReturnValue:
     if request.method == "GET" or form.errors:
         return _dialog(form, action, ids, 400 if form.errors else 200)
     try:
-        done = _act(cast("ManyAction", action), ids, form.text("reason"), _seen(form, ids))
+        seen = shown.carried_of(form.many(shown.FIELD), ids)
+        done = _act(cast("ManyAction", action), ids, form.text("reason"), seen)
     except PiculusError as error:
         form.fail(error)
         return _dialog(form, action, ids, 400)
@@ -101,12 +102,6 @@ def _ticked(form: Form) -> list[int]:
     return ids
 
 
-def _seen(form: Form, ids: list[int]) -> dict[int, str]:
-    """Return what the form showed of each (shown.digest_of), by anomaly id, of those it says so of."""
-    carried = dict(one.split(":", 1) for one in form.many(shown.FIELD) if ":" in one)
-    return {one: carried[str(one)] for one in ids if str(one) in carried}
-
-
 def _dialog(form: Form, action: str, ids: list[int], status: int) -> ResponseReturnValue:
     selected = many.read_selected(db.session, cast("ManyAction", action), ids, current_group_ids())
     return render_dialog(
@@ -119,5 +114,5 @@ def _dialog(form: Form, action: str, ids: list[int], status: int) -> ResponseRet
         left_out=[(_skip_words(code), n) for code, n in sorted(selected.left_out.items())],
         amounts_of=selected.amounts,
         # Shown once more, for want of a reason, the form still stands on what was decided on.
-        seen={**selected.shown, **_seen(form, ids)},
+        seen={**selected.shown, **shown.carried_of(form.many(shown.FIELD), ids)},
     )

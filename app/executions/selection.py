@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, case, exists, func, select
+from sqlalchemy import ColumnElement, case, exists, func, or_, select
 
 from app.agents.models import LIVE, Command
 from app.agents.standing import find_block
@@ -27,11 +27,15 @@ PAGE: Final = 500
 
 @dataclass(frozen=True)
 class PlanShare:
-    """What of a selection goes by one plan; ``amounts`` of its trades in minor units, by currency."""
+    """What of a selection goes by one plan; ``amounts`` of its trades in minor units, by currency.
+
+    ``unreadable``: of how many nobody can tell how much they move (app.guards.limits.Asked).
+    """
 
     plan: Plan
     count: int
     amounts: Mapping[str, int]
+    unreadable: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,20 @@ class Choice:
 
 
 def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Preview:
-    """Count a selection by plan, and what would be skipped, without loading it."""
+    """Count a selection by plan, and what would be skipped, limited or taken from a bulk repair, without
+    loading it."""
+    found = share_out(session, wanted, now)
+    if not found.by_plan:
+        return found
+    return replace(found, held=_count_held(session, wanted), in_bulks=_count_in_bulks(session, wanted))
+
+
+def share_out(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Preview:
+    """Count a selection by plan, and what would be skipped, but no more; one query."""
     busy_code = _busy_code()
     keys = (Anomaly.group_id, Anomaly.fixer_code, Anomaly.state, busy_code, Anomaly.currency)
     statement = (
-        select(*keys, func.count(), func.sum(Anomaly.amount_minor))
+        select(*keys, func.count(), func.sum(Anomaly.amount_minor), func.count(_unreadable()))
         .where(*conditions(session, wanted))
         .group_by(*keys)
     )
@@ -102,7 +115,7 @@ def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Previ
     stopped = _stopped(session, plans.values(), now)
     shares: dict[int, PlanShare] = {}
     skipped: dict[str, int] = {}
-    for group_id, fixer_code, state, busy, currency, count, total in session.execute(statement):
+    for group_id, fixer_code, state, busy, currency, count, total, unreadable in session.execute(statement):
         plan = plans.get((group_id, fixer_code or ""))
         code = refusal(state, fixer_code, plan, group_id in enabled) or (busy or None)
         if code is None and plan is not None:
@@ -113,13 +126,17 @@ def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Previ
         share = shares.get(plan.id, PlanShare(plan, 0, {}))
         # PostgreSQL sums to a Decimal.
         amounts = {**share.amounts, currency: share.amounts.get(currency, 0) + int(total or 0)}
-        shares[plan.id] = replace(share, count=share.count + count, amounts=amounts)
+        shares[plan.id] = PlanShare(plan, share.count + count, amounts, share.unreadable + unreadable)
     return Preview(
         by_plan=tuple(shares.values()),
         skipped=tuple(Skip(code, count) for code, count in sorted(skipped.items())),
-        held=_count_held(session, wanted) if shares else 0,
-        in_bulks=_count_in_bulks(session, wanted) if shares else 0,
     )
+
+
+def _unreadable() -> ColumnElement[int]:
+    """1 where nobody can tell how much a trade moves (app.guards.limits.Asked), else NULL."""
+    amount, currency = Anomaly.amount_minor, Anomaly.currency
+    return case((or_(amount.is_(None), amount < 0, currency == ""), 1))
 
 
 def _count_held(session: ReadSession, wanted: AnomalyFilter) -> int:

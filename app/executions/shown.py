@@ -4,6 +4,7 @@ A form lies open for minutes, and meanwhile the trade is read anew. It carries a
 """
 
 import hashlib
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -27,6 +28,18 @@ def digest_of(anomaly: Anomaly, *further: bool) -> str:
     money = (anomaly.amount_minor, anomaly.currency)
     read = (anomaly.row_hash, None if facts is None else unpaid.digest_of(facts))
     return hashlib.sha256(msgspec.json.encode((where, money, read, further))).hexdigest()
+
+
+def carried(values: Iterable[str]) -> dict[str, str]:
+    """Return what a form carries of several things, by the name of each: its values are ``name:what``."""
+    pairs = (value.rpartition(":") for value in values)
+    return {name: what for name, mark, what in pairs if mark}
+
+
+def carried_of(values: Iterable[str], anomaly_ids: Iterable[int]) -> dict[int, str]:
+    """Return the digests that a form of many carries, by anomaly id, of those it says so of."""
+    by_name = carried(values)
+    return {one: by_name[str(one)] for one in anomaly_ids if str(one) in by_name}
 
 
 def require_same(seen: str | None, anomaly: Anomaly, *further: bool) -> None:

@@ -14,7 +14,8 @@ from app.executions.models import Attempt
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
-from tests.app.visitor import Visitor, visitor_of
+from tests.app.executions.unpaid import change
+from tests.app.visitor import Visitor, hidden_fields, visitor_of
 from tests.factories import make_agent, make_anomaly, make_group, make_plan
 
 TABLE = "exceptions-table"
@@ -69,6 +70,11 @@ def plant_all(group: SystemGroup) -> dict[str, int]:
         "IGNORED": {"state": "ignored"},
     }
     return {name: plant(group, name, **columns) for name, columns in kinds.items()}
+
+
+def ticking(*ids: int) -> str:
+    """Where 修复所选 of these rows opens."""
+    return "/exceptions/repair?" + "&".join(f"ids={one}" for one in ids)
 
 
 def states() -> dict[str, str]:
@@ -177,8 +183,8 @@ def test_ticked_rows_become_a_bulk_repair_for_a_reason(
     operator: Visitor, group: SystemGroup, elsewhere: int
 ) -> None:
     identities = plant_all(group)
-    ids = [str(identities[name]) for name in ("MANUAL", "EXHAUSTED", "PERSON")] + [str(elsewhere)]
-    answer = operator.post("/exceptions/repair", {"ids": ids, "reason": "日终处理"})
+    ids = [identities[name] for name in ("MANUAL", "EXHAUSTED", "PERSON")] + [elsewhere]
+    answer = operator.send(ticking(*ids), {"reason": "日终处理"})
     bulk = db.session.scalars(db.select(BulkRepair)).unique().one()
     assert answer.location == f"/exceptions/bulk/{bulk.id}"
     assert "共 2 笔，跳过 1 笔" in operator.get(answer.location).text
@@ -191,8 +197,8 @@ def test_ticked_rows_become_a_bulk_repair_for_a_reason(
 
 def test_a_single_row_is_repaired_without_a_canary(operator: Visitor, group: SystemGroup) -> None:
     identities = plant_all(group)
-    ids = [str(identities[name]) for name in ("OPEN", "PERSON")]
-    answer = operator.post("/exceptions/repair", {"ids": ids, "reason": "日终处理"})
+    ids = [identities[name] for name in ("OPEN", "PERSON")]
+    answer = operator.send(ticking(*ids), {"reason": "日终处理"})
     assert answer.location == "/exceptions"
     assert "已发出 1 笔修复，跳过 1 笔" in operator.get("/exceptions").text
     assert states()["OPEN"] == "repairing"
@@ -206,8 +212,8 @@ def test_all_of_a_filter_is_taken_page_by_page_and_begins_with_one(
     for number in range(8):
         plant(group, f"CO{number}")
     plant(group, "WD1", fixer_code=MANUAL)
-    values = {"all": "1", "plan": "auto", "reason": "恢复生产", "until": "999"}
-    answer = operator.post("/exceptions/repair", values, target="dialog")
+    values = {"reason": "恢复生产", "until": "999"}
+    answer = operator.send("/exceptions/repair?all=1&plan=auto", values, target="dialog")
     bulk = db.session.scalars(db.select(BulkRepair)).unique().one()
     assert (answer.status_code, answer.headers["HX-Redirect"]) == (204, f"/exceptions/bulk/{bulk.id}")
     items = db.session.scalars(db.select(BulkItem.trade_no).order_by(BulkItem.id)).all()
@@ -228,7 +234,7 @@ def test_one_click_takes_no_more_than_it_says(
     page = operator.get("/exceptions/repair?all=1").text
     assert "一次最多发出 4 笔" in page
     assert "开始修复 4 笔" in page
-    answer = operator.post("/exceptions/repair", {"all": "1", "reason": "恢复生产"})
+    answer = operator.send("/exceptions/repair?all=1", {"reason": "恢复生产"})
     assert "共 4 笔；其余请再点一次" in operator.get(answer.location).text
     assert db.session.scalars(db.select(BulkRepair.total)).all() == [4]
 
@@ -236,7 +242,7 @@ def test_one_click_takes_no_more_than_it_says(
 def test_a_bulk_click_is_a_bulk_repair_for_each_group(app: Flask, group: SystemGroup, elsewhere: int) -> None:
     plant(group, "CO1")
     root = visitor_of(app, "root", "admin")
-    answer = root.post("/exceptions/repair", {"all": "1", "reason": "恢复生产"})
+    answer = root.send("/exceptions/repair?all=1", {"reason": "恢复生产"})
     assert answer.location == "/exceptions/bulk"
     entries = db.session.scalars(db.select(AuditEntry).where(AuditEntry.action == "bulk.start"))
     assert sorted((one.sys_code, one.detail["total"]) for one in entries) == [("PBAP", 1), ("PBMS", 1)]
@@ -251,12 +257,105 @@ def test_the_preview_of_many_tells_of_the_canary(operator: Visitor, group: Syste
 
 def test_what_is_reported_after_the_preview_is_not_sent(operator: Visitor, group: SystemGroup) -> None:
     plant(group, "SEEN")
-    page = operator.get("/exceptions/repair?all=1").text
-    until = re.search(r'name="until" value="(\d+)"', page)
-    assert until
+    opened = operator.hidden("/exceptions/repair?all=1")
     plant(group, "LATER")
-    operator.post("/exceptions/repair", {"all": "1", "until": until.group(1), "reason": "预览过"})
+    operator.post("/exceptions/repair", {**opened, "reason": "预览过"})
     assert states() == {"SEEN": "repairing", "LATER": "open"}
+
+
+def test_ticked_rows_that_changed_since_their_form_was_opened_are_left_out(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    ids = [plant(group, f"CO{number}") for number in range(5)]
+    change(ids[3], state="needs_human")
+    opened = operator.hidden(ticking(*ids))
+    change(ids[1], amount_minor=1_000_000_000)
+    change(ids[2], fixer_code=MANUAL)
+    change(ids[3], state="open")
+    wanting = operator.post("/exceptions/repair", {**opened, "reason": ""}, target="dialog")
+    assert wanting.status_code == 400
+    answer = operator.post("/exceptions/repair", {**hidden_fields(wanting.text), "reason": "日终处理"})
+    told = operator.get(answer.location).text
+    assert "共 2 笔，跳过 3 笔，其中 3 笔打开之后有了变化，请看过再决定" in told
+    assert db.session.scalars(db.select(BulkItem.anomaly_id)).all() == [ids[0], ids[4]]
+
+
+def test_a_single_ticked_row_that_changed_is_not_sent(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group, "CO1")
+    opened = operator.hidden(ticking(identity))
+    change(identity, amount_minor=1_000_000_000)
+    operator.post("/exceptions/repair", {**opened, "reason": "日终处理"})
+    told = operator.get("/exceptions").text
+    assert "没有发出：1 笔都已跳过，其中 1 笔打开之后有了变化" in told
+    assert states() == {"CO1": "open"}
+    assert operator.send(ticking(identity), {"reason": "已核对"}).status_code == 303
+    assert states() == {"CO1": "repairing"}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"amount_minor": 10_001},
+        {"amount_minor": None},
+        {"currency": "USD"},
+        {"fixer_code": MANUAL},
+    ],
+)
+def test_all_of_a_filter_is_sent_only_where_no_figure_of_its_form_has_grown(
+    operator: Visitor, group: SystemGroup, columns: dict[str, object]
+) -> None:
+    ids = [plant(group, f"CO{number}") for number in range(3)]
+    opened = operator.hidden("/exceptions/repair?all=1")
+    change(ids[2], **columns)
+    answer = operator.post("/exceptions/repair", {**opened, "reason": "恢复生产"}, target="dialog")
+    assert (answer.status_code, set(states().values())) == (409, {"open"})
+    assert "没有发出：您打开之后，有的方案要修复的笔数或金额变多了" in answer.text
+    assert "恢复生产" in answer.text
+    operator.post("/exceptions/repair", {**hidden_fields(answer.text), "reason": "已核对"})
+    assert db.session.scalars(db.select(BulkRepair.total)).all() == [3]
+
+
+def test_a_trade_that_can_be_sent_again_is_more_than_the_form_of_all_showed(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    back, *_others = [plant(group, f"CO{number}", amount_minor=None) for number in range(3)]
+    change(back, state="needs_human")
+    opened = operator.hidden("/exceptions/repair?all=1")
+    change(back, state="exhausted")
+    assert operator.post("/exceptions/repair", {**opened, "reason": "恢复生产"}).status_code == 409
+    assert "repairing" not in states().values()
+
+
+def test_less_than_the_form_of_all_showed_is_sent(operator: Visitor, group: SystemGroup) -> None:
+    ids = [plant(group, f"CO{number}") for number in range(4)]
+    opened = operator.hidden("/exceptions/repair?all=1")
+    change(ids[0], state="repaired")
+    change(ids[1], amount_minor=9_000)
+    assert operator.post("/exceptions/repair", {**opened, "reason": "恢复生产"}).status_code == 303
+    assert db.session.scalars(db.select(BulkRepair.total)).all() == [3]
+
+
+def test_a_wanting_reason_does_not_pass_off_as_shown_what_came_since(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group, "CO1")
+    opened = operator.hidden("/exceptions/repair?all=1")
+    wanting = operator.post("/exceptions/repair", {**opened, "reason": " "}, target="dialog")
+    assert wanting.status_code == 400
+    change(identity, amount_minor=1_000_000_000)
+    again = {**hidden_fields(wanting.text), "reason": "恢复生产"}
+    assert operator.post("/exceptions/repair", again).status_code == 409
+    assert states() == {"CO1": "open"}
+
+
+@pytest.mark.parametrize("seen", [[], ["x"], ["1:count:x"], [":"]])
+def test_nothing_is_sent_by_a_form_that_does_not_say_what_it_showed(
+    operator: Visitor, group: SystemGroup, seen: list[str]
+) -> None:
+    identity = plant(group, "CO1")
+    for chosen in ({"all": "1", "until": "999"}, {"ids": [str(identity)]}):
+        operator.post("/exceptions/repair", {**chosen, "seen": seen, "reason": "恢复生产"})
+    assert states() == {"CO1": "open"}
 
 
 def test_an_end_of_the_preview_that_is_no_number_sends_nothing(operator: Visitor, group: SystemGroup) -> None:

@@ -1,0 +1,59 @@
+"""What the form of many repairs showed: nothing of them is repaired that it did not show.
+
+A ticked row is held against what the form showed of it (app.executions.shown). All of a filter may be too
+many for that: its form carries the figures of its table, by plan. Fewer trades and smaller sums are fine, for
+on a busy system some are repaired all the while; more of either was seen by nobody.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import select
+
+from app.anomalies.models import Anomaly
+from app.errors import ConflictError
+from app.executions import shown
+from app.executions.selection import Chosen, PlanShare
+from app.keyset import ReadSession
+
+GREW: Final = "selection_grew"
+
+
+def digests_of(session: ReadSession, chosen: Sequence[Chosen]) -> dict[int, str]:
+    """Return what a form shows of each (shown.digest_of), by anomaly id; loads them."""
+    identities = [one.anomaly_id for one in chosen]
+    found = session.scalars(select(Anomaly).where(Anomaly.id.in_(identities))).unique()
+    return {anomaly.id: shown.digest_of(anomaly) for anomaly in found}
+
+
+def keep_shown(session: ReadSession, chosen: Sequence[Chosen], seen: Mapping[int, str]) -> tuple[Chosen, ...]:
+    """Return those that are as the form showed them; ``seen``: the digests it carries, by anomaly id."""
+    now = digests_of(session, chosen)
+    return tuple(one for one in chosen if seen.get(one.anomaly_id) == now.get(one.anomaly_id, ""))
+
+
+def figures_of(by_plan: Iterable[PlanShare]) -> dict[str, int]:
+    """Return the figures of the table: of each plan how many trades, how many whose amount nobody can read,
+    and the sum in minor units of each currency."""
+    figures: dict[str, int] = {}
+    for share in by_plan:
+        named = {"count": share.count, "unreadable": share.unreadable, **share.amounts}
+        figures.update((f"{share.plan.id}:{name}", value) for name, value in named.items())
+    return figures
+
+
+def require_no_more(seen: Mapping[str, str], by_plan: Iterable[PlanShare]) -> None:
+    """Raise ConflictError('selection_grew') where a figure is greater now than the form showed it.
+
+    ``seen``: the figures the form carries, as they came; what it does not say it has not shown.
+    """
+    if any(value > _number(seen.get(name, "")) for name, value in figures_of(by_plan).items()):
+        raise ConflictError(GREW)
+
+
+def _number(text: str) -> int:
+    """Return a figure that a form carries, 0 for what is none."""
+    try:
+        return int(text)
+    except ValueError:
+        return 0
