@@ -124,13 +124,29 @@ def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -
     if attempt.is_done(WRITE_ROW):
         return
     if _is_only_written_down(attempt):
-        require_offered(fixers, attempt.held.fixer_code)
+        _require_still_offered(attempt, fixers)
     if is_reversal(attempt.held.plan):
         check_reversal(attempt)
     elif _has_had_no_effect(attempt):
         _begin_again(attempt, fixers)
     else:
         _check_world(attempt)
+
+
+def _require_still_offered(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
+    """What is refused is told as ended, an order too: nothing of it may be carried out after that.
+
+    Raises AttemptEnded where the fixer is not offered: wait while what is written down may still arrive, for
+    another agent to go on with; refused once it surely does not, and then it is closed.
+    """
+    try:
+        require_offered(fixers, attempt.held.fixer_code)
+    except AttemptEnded as ended:
+        _, facts = attempt.seen
+        if facts.bank.state is BankState.UNKNOWN:
+            raise AttemptEnded("wait", "bank") from ended
+        _require_none_to_come(attempt)
+        raise AttemptEnded(ended.outcome, ended.reason, is_void=True) from ended
 
 
 def _is_only_written_down(attempt: Attempt) -> bool:
@@ -194,8 +210,8 @@ def _require_none_to_come(attempt: Attempt) -> None:
         if not step.moves_money or step.state != INTENDED:
             continue
         if step.started_at is None or trade.read_at - step.started_at < MAY_STILL_COME:
-            raise AttemptEnded("wait", STILL_COMING if step.name in LEG_OF else "bank")
-        if step.name == PAY and result_of(step).request_no not in _numbers_of(facts):
+            raise AttemptEnded("wait", "bank" if step.name in PAYOUTS else STILL_COMING)
+        if step.name in PAYOUTS and result_of(step).request_no not in _numbers_of(facts):
             require_never_asked(attempt, step)
 
 

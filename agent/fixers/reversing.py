@@ -1,7 +1,9 @@
 """Taking back the entries of a withdrawal that was never paid, each under a key of its own.
 
 A reversal that was intended may still reach the ledger, sent by an agent thought dead; so once one is
-intended the repair is never closed as if it had not been: it goes on, waits, or goes to a person.
+intended the repair is not closed as if it had not been: it goes on, waits, or goes to a person. Only one that
+no agent here may go on with is, where all it has written down can arrive no more and the entry still stands
+(resuming.py).
 """
 
 from collections.abc import Callable, Mapping
