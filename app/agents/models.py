@@ -117,14 +117,6 @@ class Command(Base):
         ),
         Index("ix_command_type_seq", "type", "seq"),
         Index(
-            "ix_command_pending",
-            "group_id",
-            "priority",
-            "seq",
-            sqlite_where=text("state = 'pending'"),
-            postgresql_where=text("state = 'pending'"),
-        ),
-        Index(
             "ix_command_live_agent",
             "agent_id",
             "state",
@@ -170,6 +162,17 @@ class Command(Base):
     deadline_at: Mapped[datetime] = mapped_column(UtcDateTime)
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     agent: Mapped[Agent | None] = relationship(viewonly=True)
+
+
+# In the order in which it is sent, so that of a long queue no more is read than is looked for.
+Index(
+    "ix_command_pending",
+    Command.group_id,
+    Command.priority.desc(),
+    Command.seq,
+    sqlite_where=text("state = 'pending'"),
+    postgresql_where=text("state = 'pending'"),
+)
 
 
 STOP_SCOPES = ("all", "group", "agent")

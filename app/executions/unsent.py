@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 
 from app.agents import commands
-from app.agents.models import IS_LIVE, Command
+from app.agents.models import IS_PENDING, Command
 from app.anomalies.models import Anomaly
 from app.executions.models import Attempt
 from app.guards.models import SCOPES, Breaker
@@ -28,16 +28,15 @@ TRIPPED: Final = "breaker_tripped"
 NOT_BY_ITSELF: Final = "plan_not_by_itself"
 NARROWED: Final = "limits_narrowed"
 
-_IS_NEW_AND_BY_ITSELF: Final = and_(
-    Command.type == "Repair",
-    exists().where(
-        Attempt.command_id == Command.id,
-        Attempt.trigger == "tick",
-        ~Attempt.money_moved,
-        Anomaly.id == Attempt.anomaly_id,
-        ~Anomaly.has_moved_money,
-    ),
+_IS_NEW_AND_BY_ITSELF: Final = exists().where(
+    Attempt.command_id == Command.id,
+    Attempt.trigger == "tick",
+    ~Attempt.money_moved,
+    Anomaly.id == Attempt.anomaly_id,
+    ~Anomaly.has_moved_money,
 )
+"""Of a Repair: nothing else has an attempt. Its type is not asked, or SQLite would go by that to every Repair
+there ever was."""
 _STANDS: Final = and_(Breaker.reset_at.is_(None), Breaker.code != AMOUNT)
 _IS_NO_LONGER_AUTO: Final = or_(Plan.mode != "auto", Plan.state != "normal", Plan.is_shadow)
 _HELD_BACK: Final[dict[str, ColumnElement[bool]]] = {
@@ -51,18 +50,33 @@ _HELD_BACK: Final[dict[str, ColumnElement[bool]]] = {
     ),
 }
 """What keeps a plan from beginning anything new by itself, by the word that stands beside what it ends."""
+_GROUPS: Final[dict[str, Select[int]]] = {
+    # By scope, which the partial index of what has tripped begins with.
+    TRIPPED: select(Breaker.group_id).where(Breaker.scope.in_(SCOPES), _STANDS),
+    NOT_BY_ITSELF: select(Plan.group_id).where(_IS_NO_LONGER_AUTO),
+}
+"""In which groups there is any of it: only what pends in these is looked through."""
 
-MAY_GO: Final[ColumnElement[bool]] = ~and_(or_(*_HELD_BACK.values()), _IS_NEW_AND_BY_ITSELF)
+MAY_GO: Final[ColumnElement[bool]] = or_(
+    Command.type != "Repair", ~and_(or_(*_HELD_BACK.values()), _IS_NEW_AND_BY_ITSELF)
+)
 """The condition of a claim, in its own statement: none slips out between a trip and its being withdrawn."""
 
 
+def _pending(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return and_(IS_PENDING, Command.cancel_requested_at.is_(None), condition, _IS_NEW_AND_BY_ITSELF)
+
+
+_WITHDRAWN: Final[dict[str, ColumnElement[bool]]] = {
+    reason: _pending(and_(Command.group_id.in_(_GROUPS[reason]), held)) for reason, held in _HELD_BACK.items()
+}
+_HAS_WORK: Final = select(or_(*(exists().where(wanted) for wanted in _WITHDRAWN.values())))
+"""Asked each second, so built once."""
+
+
 def has_work(session: ReadSession) -> bool:
-    """Return whether withdraw may find anything; a read that needs no lock."""
-    # By scope, which the partial index of what has tripped begins with.
-    is_tripped = exists().where(Breaker.scope.in_(SCOPES), _STANDS)
-    if not session.scalar(select(or_(is_tripped, exists().where(_IS_NO_LONGER_AUTO)))):
-        return False
-    return any(session.scalar(_pending(held).limit(1)) is not None for held in _HELD_BACK.values())
+    """Return whether withdraw may find anything; a read that needs no lock, of one statement."""
+    return bool(session.scalar(_HAS_WORK))
 
 
 def withdraw(session: WorkSession, now: datetime) -> int:
@@ -72,8 +86,8 @@ def withdraw(session: WorkSession, now: datetime) -> int:
     is withdrawn then, and nothing pends until its deadline.
     """
     withdrawn = 0
-    for reason, held in _HELD_BACK.items():
-        withdrawn += _end(session, _pending(held).limit(BATCH - withdrawn), reason, now)
+    for reason, wanted in _WITHDRAWN.items():
+        withdrawn += _end(session, select(Command).where(wanted).limit(BATCH - withdrawn), reason, now)
     return withdrawn
 
 
@@ -88,13 +102,7 @@ def plan_narrowed(session: WorkSession, plan: Plan, now: datetime) -> None:
     """A plan does less by itself than it did: its next tick judges anew what it had commanded."""
     withdraw(session, now)
     of_plan = and_(Command.group_id == plan.group_id, Command.fixer_code == plan.fixer_code)
-    _end(session, _pending(of_plan), NARROWED, now)
-
-
-def _pending(condition: ColumnElement[bool]) -> Select[Command]:
-    is_pending = and_(IS_LIVE, Command.state == "pending", Command.cancel_requested_at.is_(None))
-    wanted = select(Command).where(is_pending, condition, _IS_NEW_AND_BY_ITSELF)
-    return wanted.order_by(Command.priority.desc(), Command.seq)
+    _end(session, select(Command).where(_pending(of_plan)), NARROWED, now)
 
 
 def _end(session: WorkSession, wanted: Select[Command], reason: str, now: datetime) -> int:

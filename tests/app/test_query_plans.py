@@ -17,13 +17,14 @@ from app.agents.models import Stop
 from app.agents.queries import live_commands, running_counts
 from app.agents.sockets import SocketLoop
 from app.anomalies import collection_course
-from app.executions import retention, scheduler, ticking
+from app.executions import retention, scheduler, ticking, unsent
 from app.executions.queries import first_id_since
 from app.extensions import db
 from app.guards import times_ahead
 from app.ticker import Viewer
 from app.unit_of_work import unit_of_work
-from tests.factories import NOW, make_agent, make_anomaly, make_group, make_plan
+from app.users.models import SystemGroup
+from tests.factories import FIXER, NOW, make_agent, make_anomaly, make_group, make_plan
 
 GROWING = "begun_repair|breaker|command|collection_run|frame|anomaly|attempt|execution|received_message|tick"
 WHOLE = re.compile(rf"SCAN ({GROWING})(?! USING INDEX \w+_live)")
@@ -48,19 +49,23 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
         event.remove(db.engine, "before_cursor_execute", hear)
 
 
-def whole_reads(work: Callable[[], object]) -> list[str]:
-    """Run the work; return each statement of it that reads such a table whole, and how."""
+def reads(work: Callable[[], object]) -> list[tuple[str, str]]:
+    """Run the work; return how it reads what it reads, each with its statement."""
     with statements() as heard:
         work()
     asked = [one for one in heard if one[0].lstrip().startswith(("SELECT", "UPDATE", "DELETE"))]
     assert asked, "the work asked nothing"
-    found = []
     with db.engine.connect() as connection:
-        for statement, values in asked:
-            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values):
-                if WHOLE.match(row.detail):
-                    found.append(f"{row.detail}: {statement}")
-    return found
+        return [
+            (row.detail, statement)
+            for statement, values in asked
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+
+
+def whole_reads(work: Callable[[], object]) -> list[str]:
+    """Run the work; return each statement of it that reads such a table whole, and how."""
+    return [f"{detail}: {statement}" for detail, statement in reads(work) if WHOLE.match(detail)]
 
 
 @pytest.fixture
@@ -139,6 +144,32 @@ def test_a_round_of_the_dispatcher(app: Flask, member: int) -> None:
     runtime = app.extensions["runtime"]
     runtime.hub.register(ready_session(runtime.hub, member))
     assert whole_reads(runtime.dispatcher.round) == []
+
+
+def test_what_is_held_back_is_looked_for_among_what_pends(app: Flask, member: int) -> None:
+    """Whatever has ended: a manual plan, which holds back for ever, has it looked for each second."""
+    with unit_of_work() as session:
+        make_plan(session, session.get_one(SystemGroup, 1), fixer_code="other", mode="manual")
+
+    def work() -> None:
+        assert not unsent.has_work(db.session)
+        with unit_of_work() as session:
+            unsent.withdraw(session, NOW)
+
+    found = {detail for detail, _ in reads(work) if re.match(r"(SEARCH|SCAN) command\b", detail)}
+    assert found == {"SEARCH command USING INDEX ix_command_pending (group_id=?)"}
+
+
+def test_of_what_pends_the_dispatcher_sorts_nothing(app: Flask, member: int) -> None:
+    """It is sent in the order of its index: of a long queue no more is read than is sent."""
+    runtime = app.extensions["runtime"]
+    one = ready_session(runtime.hub, member)
+    one.fixer_codes = frozenset({FIXER})
+    runtime.hub.register(one)
+    scheduler.run_due_plans(NOW)
+    of_queue = [read for read in reads(runtime.dispatcher.round) if "ORDER BY command.priority" in read[1]]
+    assert of_queue
+    assert [detail for detail, _ in of_queue if "TEMP B-TREE" in detail] == []
 
 
 def test_a_lost_socket(member: int) -> None:
