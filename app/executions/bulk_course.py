@@ -16,7 +16,7 @@ from app.agents import commands
 from app.agents.models import LIVE, Agent, Command
 from app.agents.standing import find_block
 from app.anomalies.models import Anomaly
-from app.anomalies.service import order_verify
+from app.anomalies.service import BY_PERSON_FIRST, order_verify
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError
 from app.executions.bulk_choice import CODES as CHANGED_CODES
@@ -173,7 +173,8 @@ def _ask(session: WorkSession, item: BulkItem, now: datetime) -> None:
         return
     anomaly = session.get_one(Anomaly, item.anomaly_id)
     try:
-        command = order_verify(session, anomaly, now)
+        # Behind what plans began it would expire again and again, until the trade is given up.
+        command = order_verify(session, anomaly, now, priority=BY_PERSON_FIRST)
     except ConflictError:
         item.ask_at = now + ASK_AGAIN_AFTER
         return

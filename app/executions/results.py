@@ -32,6 +32,7 @@ from app.errors import ConflictError
 from app.executions import attempt_record, late_money, moved_money, order_course, poison
 from app.executions.models import Attempt
 from app.executions.retries import has_attempts_left
+from app.plans.models import HIGHEST_LEVEL
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
 
@@ -196,7 +197,7 @@ def _move(session: WorkSession, anomaly: Anomaly, to: str, message: RepairFinish
 
 def _verify_if_free(session: WorkSession, anomaly: Anomaly, now: datetime) -> None:
     try:
-        anomaly_service.order_verify(session, anomaly, now)
+        anomaly_service.order_verify(session, anomaly, now, priority=HIGHEST_LEVEL)
     except ConflictError as error:
         if error.code != "trade_busy":
             raise

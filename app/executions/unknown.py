@@ -17,7 +17,7 @@ from app.anomalies.models import Anomaly
 from app.anomalies.service import order_verifies
 from app.executions.times_ahead import is_lately
 from app.keyset import ReadSession
-from app.plans.models import Plan
+from app.plans.models import HIGHEST_LEVEL, Plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 
@@ -43,7 +43,7 @@ def verify_waiting(session: WorkSession, anomaly_ids: Sequence[int], now: dateti
     by_group: dict[int, list[Anomaly]] = {}
     for anomaly in session.scalars(still.order_by(Anomaly.id)).unique():
         by_group.setdefault(anomaly.group_id, []).append(anomaly)
-    return sum(order_verifies(session, some, now) for some in by_group.values())
+    return sum(order_verifies(session, some, now, priority=HIGHEST_LEVEL) for some in by_group.values())
 
 
 def _unasked(group_id: int, now: datetime) -> Select[int]:

@@ -17,7 +17,7 @@ from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.models import Attempt
 from app.executions.selection import Chosen
 from app.executions.service import Order
-from app.plans.models import Plan
+from app.plans.models import HIGHEST_LEVEL, Plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup, User
 from tests.factories import (
@@ -326,6 +326,15 @@ def test_a_verification_that_says_nothing_yet_is_asked_again_and_given_up_after_
         assert live(session, "Verify") == []
     assert asked == [1, 1, 1, 1, 1, 1, 1, 0]
     assert (one.state, one.pause_code, one.pause_detail) == ("paused", "not_verified", "in flight")
+
+
+def test_its_verifications_go_before_what_plans_began(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 3)
+    end_repairs(session, agent)
+    tend(session, one)
+    assert [command.priority > HIGHEST_LEVEL for command in live(session, "Verify")] == [True]
 
 
 def test_a_verification_that_was_lost_is_ordered_anew(

@@ -13,7 +13,7 @@ from app.anomalies.service import order_verify
 from app.executions import results, ticking, unknown, verifications
 from app.executions.models import Attempt
 from app.executions.service import Order, retry_now, start_attempt, start_attempts
-from app.plans.models import Plan, Tick
+from app.plans.models import HIGHEST_LEVEL, Plan, Tick
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from tests.factories import (
@@ -244,6 +244,15 @@ def test_what_no_tick_asks_about_is_verified_all_the_same(
     answer(session, agent, "repair")
     assert ordered(session) == ["Verify"]
     assert session.scalars(select(Anomaly.state)).one() == "open"
+
+
+def test_what_waits_is_verified_however_much_plans_of_any_level_have_begun(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    make_plan(session, group, mode="manual", level=0)
+    make_anomaly(session, group, state="waiting", unknown_since=NOW)
+    verify_unknown(session, MUCH_LATER)
+    assert session.scalars(select(Command.priority)).all() == [HIGHEST_LEVEL]
 
 
 def test_what_an_automatic_plan_asks_about_is_left_to_its_ticks(
