@@ -109,14 +109,14 @@ def enforce_stops(now: datetime) -> None:
 
 
 def withdraw_unsent(now: datetime) -> None:
-    """Withdraw what plans began by themselves and are not to begin any more."""
-    if not unsent.has_work(db.session):
-        return
-    withdrawn = unsent.BATCH
-    while withdrawn >= unsent.BATCH:
+    """Withdraw what plans began by themselves and are not to begin any more: a batch, the rest next second.
+
+    None of it is sent meanwhile, and ticks, leases and results have their turn.
+    """
+    if unsent.has_work(db.session):
         db.session.remove()
         with unit_of_work() as session:
-            withdrawn = unsent.withdraw(session, now)
+            unsent.withdraw(session, now)
 
 
 def dismiss_viewers(now: datetime) -> None:

@@ -9,10 +9,10 @@ spent; an agent that may hold the order all the same is asked to end it, and the
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 
 from app.agents import commands
-from app.agents.models import IS_PENDING, Command
+from app.agents.models import IS_LIVE, IS_PENDING, Command
 from app.anomalies.models import Anomaly
 from app.executions.models import Attempt
 from app.guards.models import SCOPES, Breaker
@@ -20,8 +20,9 @@ from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
 
-BATCH: Final = 500
-"""So many are withdrawn in one unit of work; none is sent meanwhile."""
+BATCH: Final = 50
+"""So many are withdrawn in one unit of work, a second apart: each is a trade's whole history, and results and
+leases wait for the same lock. None of the rest is sent meanwhile."""
 AMOUNT: Final = "amount"
 """The breaker of an hour's amount trips before it is passed: what was commanded by then lies within it."""
 TRIPPED: Final = "breaker_tripped"
@@ -39,6 +40,7 @@ _IS_NEW_AND_BY_ITSELF: Final = exists().where(
 there ever was."""
 _STANDS: Final = and_(Breaker.reset_at.is_(None), Breaker.code != AMOUNT)
 _IS_NO_LONGER_AUTO: Final = or_(Plan.mode != "auto", Plan.state != "normal", Plan.is_shadow)
+_WAS_NARROWED: Final = Plan.narrowed_seq.is_not(None)
 _HELD_BACK: Final[dict[str, ColumnElement[bool]]] = {
     TRIPPED: exists().where(
         _STANDS,
@@ -48,12 +50,20 @@ _HELD_BACK: Final[dict[str, ColumnElement[bool]]] = {
     NOT_BY_ITSELF: exists().where(
         _IS_NO_LONGER_AUTO, Plan.group_id == Command.group_id, Plan.fixer_code == Command.fixer_code
     ),
+    # What it had commanded by then: its next tick judges that anew.
+    NARROWED: exists().where(
+        Plan.narrowed_seq >= Command.seq,
+        Plan.group_id == Command.group_id,
+        Plan.fixer_code == Command.fixer_code,
+    ),
 }
-"""What keeps a plan from beginning anything new by itself, by the word that stands beside what it ends."""
+"""What keeps a plan from beginning anything new by itself, or what it began before it was narrowed, by the
+word that stands beside what it ends."""
 _GROUPS: Final[dict[str, Select[int]]] = {
     # By scope, which the partial index of what has tripped begins with.
     TRIPPED: select(Breaker.group_id).where(Breaker.scope.in_(SCOPES), _STANDS),
     NOT_BY_ITSELF: select(Plan.group_id).where(_IS_NO_LONGER_AUTO),
+    NARROWED: select(Plan.group_id).where(_WAS_NARROWED),
 }
 """In which groups there is any of it: only what pends in these is looked through."""
 
@@ -70,7 +80,21 @@ def _pending(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 _WITHDRAWN: Final[dict[str, ColumnElement[bool]]] = {
     reason: _pending(and_(Command.group_id.in_(_GROUPS[reason]), held)) for reason, held in _HELD_BACK.items()
 }
-_HAS_WORK: Final = select(or_(*(exists().where(wanted) for wanted in _WITHDRAWN.values())))
+_IS_OVER: Final = and_(
+    _WAS_NARROWED,
+    ~exists().where(
+        IS_LIVE,
+        Command.trade_no.is_not(None),
+        Command.group_id == Plan.group_id,
+        Command.fixer_code == Plan.fixer_code,
+        Command.seq <= Plan.narrowed_seq,
+    ),
+)
+"""Nothing is left of what a plan had commanded when it was narrowed, with agents neither, who might give it
+back."""
+_HAS_WORK: Final = select(
+    or_(*(exists().where(wanted) for wanted in _WITHDRAWN.values()), exists().where(_IS_OVER))
+)
 """Asked each second, so built once."""
 
 
@@ -82,12 +106,14 @@ def has_work(session: ReadSession) -> bool:
 def withdraw(session: WorkSession, now: datetime) -> int:
     """Withdraw what is not to begin any more, BATCH at most; return how many.
 
-    Called when a breaker trips or a plan changes, and each second after: what a lost socket gives back
-    is withdrawn then, and nothing pends until its deadline.
+    Called when a breaker trips or a plan changes, and each second after: the rest, and what a lost socket
+    gives back, is withdrawn then, and nothing pends until its deadline.
     """
     withdrawn = 0
     for reason, wanted in _WITHDRAWN.items():
         withdrawn += _end(session, select(Command).where(wanted).limit(BATCH - withdrawn), reason, now)
+    for plan in session.scalars(select(Plan).where(_IS_OVER)).unique():
+        plan.narrowed_seq = None
     return withdrawn
 
 
@@ -100,9 +126,9 @@ def breaker_changed(session: WorkSession, breaker: Breaker, now: datetime) -> No
 
 def plan_narrowed(session: WorkSession, plan: Plan, now: datetime) -> None:
     """A plan does less by itself than it did: its next tick judges anew what it had commanded."""
+    plan.narrowed_seq = session.scalar(select(func.max(Command.seq)))
+    session.flush()
     withdraw(session, now)
-    of_plan = and_(Command.group_id == plan.group_id, Command.fixer_code == plan.fixer_code)
-    _end(session, select(Command).where(_pending(of_plan)), NARROWED, now)
 
 
 def _end(session: WorkSession, wanted: Select[Command], reason: str, now: datetime) -> int:

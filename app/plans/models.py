@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.columns import UtcDateTime
@@ -27,7 +27,8 @@ class Plan(LimitColumns, ThresholdColumns, Base):
     """How the anomalies of one fixer in one group are repaired. Parameters as the product document has them.
 
     ``next_due_at`` is None for a manual or disabled plan. Limits and thresholds bound what it does by itself.
-    ``is_shadow`` (影子运行): it foretells and repairs nothing.
+    ``is_shadow`` (影子运行): it foretells and repairs nothing. ``narrowed_seq``: once it was to do less,
+    the newest command of then, until none of its repairs up to that one is left.
     """
 
     __tablename__ = "plan"
@@ -51,6 +52,7 @@ class Plan(LimitColumns, ThresholdColumns, Base):
     description: Mapped[str] = mapped_column(String(500), default="")
     zone: Mapped[str] = mapped_column(String(40), default="Asia/Shanghai")
     is_shadow: Mapped[bool] = mapped_column(default=False)
+    narrowed_seq: Mapped[int | None] = mapped_column(BigInteger())
     version: Mapped[int] = mapped_column(default=1)
     next_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -146,18 +146,22 @@ def test_a_round_of_the_dispatcher(app: Flask, member: int) -> None:
     assert whole_reads(runtime.dispatcher.round) == []
 
 
-def test_what_is_held_back_is_looked_for_among_what_pends(app: Flask, member: int) -> None:
+def test_what_is_held_back_is_looked_for_among_what_is_live(app: Flask, member: int) -> None:
     """Whatever has ended: a manual plan, which holds back for ever, has it looked for each second."""
     with unit_of_work() as session:
-        make_plan(session, session.get_one(SystemGroup, 1), fixer_code="other", mode="manual")
+        group = session.get_one(SystemGroup, 1)
+        make_plan(session, group, fixer_code="other", mode="manual", narrowed_seq=9)
 
     def work() -> None:
-        assert not unsent.has_work(db.session)
+        unsent.has_work(db.session)
         with unit_of_work() as session:
             unsent.withdraw(session, NOW)
 
     found = {detail for detail, _ in reads(work) if re.match(r"(SEARCH|SCAN) command\b", detail)}
-    assert found == {"SEARCH command USING INDEX ix_command_pending (group_id=?)"}
+    assert found == {
+        "SEARCH command USING INDEX ix_command_pending (group_id=?)",
+        "SEARCH command USING INDEX uq_command_live_trade (group_id=? AND trade_no>?)",
+    }
 
 
 def test_of_what_pends_the_dispatcher_sorts_nothing(app: Flask, member: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, current_app
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.agents import dispatcher, recovery
 from app.agents.claims import Claim, claim
@@ -255,9 +255,76 @@ def test_more_than_one_batch_is_withdrawn_in_the_next_seconds_and_none_is_sent(
     plan = make_plan(session, group)
     repairs = commanded(session, plan, 5)
     trip(session, plan)
-    assert states(repairs) == ["cancelled"] * 2 + ["pending"] * 3
+    assert sorted(states(repairs)) == ["cancelled"] * 2 + ["pending"] * 3
     assert sent(session, agent) == []
     assert [unsent.withdraw(session, NOW) for _ in range(3)] == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "values", [{"limit_day_count": 9}, {"mode": "manual"}], ids=lambda one: next(iter(one))
+)
+def test_what_a_narrowed_plan_had_queued_is_withdrawn_batch_by_batch_and_none_is_sent(
+    session: WorkSession,
+    group: SystemGroup,
+    agent: Agent,
+    monkeypatch: pytest.MonkeyPatch,
+    values: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(unsent, "BATCH", 2)
+    plan = make_plan(session, group)
+    repairs = commanded(session, plan, 5)
+    change(session, plan, **values)
+    assert sorted(states(repairs)) == ["cancelled"] * 2 + ["pending"] * 3
+    assert sent(session, agent) == []
+    assert unsent.has_work(session)
+    assert [unsent.withdraw(session, NOW) for _ in range(3)] == [2, 1, 0]
+    assert not unsent.has_work(session)
+
+
+def test_what_a_narrowed_plan_begins_anew_is_sent_while_the_rest_is_withdrawn(
+    session: WorkSession, group: SystemGroup, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unsent, "BATCH", 2)
+    plan = make_plan(session, group)
+    repairs = commanded(session, plan, 5)
+    change(session, plan, limit_day_count=9)
+    withdrawn = {one.trade_no for one in repairs if one.state == "cancelled"}
+    tick(session, plan)
+    assert {one.trade_no for one in sent(session, agent)} == withdrawn
+    assert unsent.withdraw(session, NOW) == 2
+
+
+def test_what_was_sent_before_a_plan_was_narrowed_and_comes_back_is_not_sent_again(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group)
+    (repair,) = commanded(session, plan, 1)
+    assert sent(session, agent) == [repair]
+    change(session, plan, limit_day_count=9)
+    assert (unsent.withdraw(session, NOW), repair.state) == (0, "sent")
+    recovery.release_sent(session, agent.id)
+    session.refresh(repair)
+    assert sent(session, agent) == []
+    assert (unsent.withdraw(session, NOW), repair.state) == (1, "indeterminate")
+    assert plan.narrowed_seq is None
+
+
+def test_a_long_queue_is_withdrawn_a_batch_a_second_so_that_others_have_their_turn(
+    app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unsent, "BATCH", 2)
+    with unit_of_work() as session:
+        group = make_group(session)
+        make_agent(session, group)
+        plan = make_plan(session, group)
+        commanded(session, plan, 5)
+        trip(session, plan)
+    scheduler.withdraw_unsent(NOW)
+    pending = select(func.count()).where(Command.state == "pending")
+    assert db.session.scalar(pending) == 1
+    db.session.remove()
+    scheduler.withdraw_unsent(NOW)
+    assert db.session.scalar(pending) == 0
 
 
 def test_each_second_withdraws_what_a_lost_socket_gave_back_behind_a_breaker(
