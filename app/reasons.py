@@ -104,6 +104,8 @@ REASONS: Mapping[str, Any] = {
     "consistent": _("记录、账务、银行一致"),
     "resume": _("修复做到一半，将继续"),
     "the wait is over": _("等待结束，继续修复"),
+    "read before the repair ended": _("读的时候修复还没有结束，不作数"),
+    "nothing was read, and the agent does not say why": _("没有读到，客户端没有说明原因"),
     # what a limit of the plan leaves to a person
     "limit_trade_minor": _("单笔金额上限"),
     "limit_hour_minor": _("每小时金额上限"),

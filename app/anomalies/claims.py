@@ -14,7 +14,14 @@ from sqlalchemy import select
 from agent.answers import FactsRead
 from app.agents.models import Command
 from app.anomalies.models import OPEN_STATES, TERMINAL_STATES, Anomaly, OutsideClaim
-from app.anomalies.service import BY_PERSON_FIRST, GroupIds, get_anomaly, order_verify, take_facts
+from app.anomalies.service import (
+    BY_PERSON_FIRST,
+    UNEXPLAINED,
+    GroupIds,
+    get_anomaly,
+    order_verify,
+    take_facts,
+)
 from app.anomalies.states import change_state, note
 from app.audit import service as audit
 from app.audit.reasons import required_reason
@@ -116,7 +123,7 @@ def settle(
 ) -> None:
     """Let the answer of its Verify decide a claim: consistent closes the anomaly, anything else does not."""
     if message.outcome == "error":
-        _return_to_person(session, claim, anomaly, "unanswered", message.reason or "error", now)
+        _return_to_person(session, claim, anomaly, "unanswered", message.reason or UNEXPLAINED, now)
         return
     take_facts(anomaly, message, now)
     session.touch("anomalies")

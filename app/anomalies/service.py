@@ -31,6 +31,7 @@ from app.unit_of_work import WorkSession
 VERIFY_DEADLINE: Final = timedelta(minutes=5)
 BY_PERSON_FIRST: Final = 10
 """The priority of what a person looks at a page for, above the level of every plan."""
+UNEXPLAINED: Final = "nothing was read, and the agent does not say why"
 MONEY_AFTER_CLOSE: Final = "money_after_close"
 """Money moved after the trade's last anomaly was closed: no look that nobody ordered closes this one."""
 MONEY_DURING_REPAIR: Final = "money_during_repair"

@@ -1,6 +1,7 @@
 """What the answer to a Verify makes of the anomaly; what waited goes on at once where its plan lets it."""
 
 from datetime import datetime
+from typing import Final
 
 from agent.answers import FactsRead
 from app.agents import commands
@@ -8,6 +9,7 @@ from app.agents.models import Agent, Command
 from app.anomalies import claims
 from app.anomalies import service as anomaly_service
 from app.anomalies.models import Anomaly
+from app.anomalies.service import UNEXPLAINED
 from app.audit.service import SYSTEM
 from app.executions import moved_money, unanswered
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
@@ -16,6 +18,9 @@ from app.guards.verdicts import let_go
 from app.plans import predictions
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
+
+READ_TOO_EARLY: Final = "read before the repair ended"
+"""Why the answer to a look counts for nothing."""
 
 
 def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: datetime) -> None:
@@ -32,8 +37,8 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
     before = anomaly_service.find_open(session, agent.group_id, message.trade_no)
     if before is not None and _is_stale(before, finish.command):
         # Read before the attempt whose outcome nobody knows: it says nothing of what that did.
-        claims.command_closed(session, finish.command, "unknown")
-        unanswered.command_closed(session, finish.command, "unknown")
+        claims.command_closed(session, finish.command, READ_TOO_EARLY)
+        unanswered.command_closed(session, finish.command, READ_TOO_EARLY)
         return
     was_waiting = before is not None and before.state == "waiting"
     if before is not None and message.outcome == "resume":
@@ -52,7 +57,7 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
     if anomaly is None or anomaly.state == "repairing":
         return
     if message.outcome == "error":
-        unanswered.note_unanswered(session, anomaly, message.command_id, message.reason or "error", now)
+        unanswered.note_unanswered(session, anomaly, message.command_id, message.reason or UNEXPLAINED, now)
         return
     ordered = predictions.find_dry_run(session, anomaly, message.command_id)
     predictions.record_look(session, anomaly, message, ordered, now)

@@ -1,6 +1,10 @@
 """What a person has looked at goes before the machine's, and the history says where nobody could read."""
 
+from datetime import datetime, timedelta
+
 import pytest
+from flask import current_app
+from flask_babel import force_locale
 from sqlalchemy import select
 
 from app.agents import commands
@@ -11,6 +15,7 @@ from app.executions import verifications
 from app.executions.service import Order, attempt_one
 from app.plans.models import LEVELS
 from app.plans.predictions import dry_run
+from app.told import told_words
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from tests.factories import NOW, PERSON, facts_read, hand_to, make_agent, make_anomaly, make_group, make_plan
@@ -63,6 +68,34 @@ def test_a_look_that_could_read_nothing_says_why(
     verifications.record_facts(session, agent, facts_read(command, "error", reason="ledger down"), NOW)
     assert told(session)[1:] == [(code, "ledger down")]
     assert anomaly.state == "needs_human"
+
+
+@pytest.mark.parametrize(("how", "code"), [("verify", "verify_unanswered"), ("dry run", "dry_run_failed")])
+@pytest.mark.parametrize(
+    ("unknown_since", "outcome", "chinese"),
+    [
+        (NOW + timedelta(seconds=1), "repair", "读的时候修复还没有结束，不作数"),
+        (None, "error", "没有读到，客户端没有说明原因"),
+    ],
+    ids=["read too early", "unexplained"],
+)
+def test_a_look_whose_answer_says_nothing_tells_so_in_words(
+    session: WorkSession,
+    agent: Agent,
+    anomaly: Anomaly,
+    how: str,
+    code: str,
+    unknown_since: datetime | None,
+    outcome: str,
+    chinese: str,
+) -> None:
+    command = ask(session, anomaly, how)
+    hand_to(session, command, agent)
+    anomaly.unknown_since = unknown_since
+    verifications.record_facts(session, agent, facts_read(command, outcome), NOW)
+    ((noted, reason),) = told(session)[1:]
+    with current_app.test_request_context(), force_locale("zh"):
+        assert (noted, told_words(reason)) == (code, chinese)
 
 
 def test_what_the_machine_asks_for_itself_leaves_no_trace(session: WorkSession, anomaly: Anomaly) -> None:
