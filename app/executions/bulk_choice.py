@@ -27,11 +27,16 @@ def changed_since(item: BulkItem, anomaly: Anomaly) -> str | None:
         return CHOICE_UNKNOWN
     if item.fixer_code != anomaly.fixer_code:
         return FIXER_CHANGED
-    chosen = Asked(anomaly.id, item.amount_minor, item.currency)
+    chosen = chosen_of(item)
     now = Asked(anomaly.id, anomaly.amount_minor, anomaly.currency)
     if not now.is_readable:
         return AMOUNT_UNREADABLE if chosen.is_readable else None
     return None if _is_within(now, chosen) else AMOUNT_CHANGED
+
+
+def chosen_of(item: BulkItem) -> Asked:
+    """Return the amount that stood there when the trade was chosen."""
+    return Asked(item.anomaly_id, item.amount_minor, item.currency)
 
 
 def _is_within(now: Asked, chosen: Asked) -> bool:

@@ -93,6 +93,8 @@ def item_words(item: BulkItem, sys_code: str) -> str:
 
 
 def _changed(item: BulkItem) -> str:
+    if item.outcome == bulk_choice.AMOUNT_CHANGED and not bulk_choice.chosen_of(item).is_readable:
+        return _("选择时读不出金额，之后读出来了；请重新选择")
     amount = money(item.amount_minor, item.currency)
     return {
         bulk_choice.FIXER_CHANGED: _(

@@ -320,21 +320,36 @@ def test_each_trade_tells_its_fixer_and_its_amount(operator: Visitor, group: Sys
 
 
 @pytest.mark.parametrize(
-    ("columns", "words", "english"),
+    ("chosen", "columns", "words", "english"),
     [
-        ({"amount_minor": 10_001}, "金额是 ¥100.00，之后变了", "Was ¥100.00 when chosen, and has changed"),
-        ({"amount_minor": None}, "金额是 ¥100.00，之后读不出", "Was ¥100.00 when chosen, and cannot be read"),
-        ({"fixer_code": OTHER}, "选择时的修复是“", "has another fixer now"),
+        (
+            {},
+            {"amount_minor": 10_001},
+            "金额是 ¥100.00，之后变了",
+            "Was ¥100.00 when chosen, and has changed",
+        ),
+        ({}, {"amount_minor": None}, "金额是 ¥100.00，之后读不出", "¥100.00 when chosen, and cannot be"),
+        ({"amount_minor": None}, {}, "选择时读不出金额，之后读出来了", "could not be read when chosen"),
+        ({"currency": ""}, {}, "选择时读不出金额，之后读出来了", "could not be read when chosen"),
+        ({}, {"fixer_code": OTHER}, "选择时的修复是“", "has another fixer now"),
     ],
 )
 def test_a_trade_that_is_no_longer_what_was_chosen_says_so(
-    app: Flask, operator: Visitor, group: SystemGroup, columns: dict[str, object], words: str, english: str
+    app: Flask,
+    operator: Visitor,
+    group: SystemGroup,
+    chosen: dict[str, object],
+    columns: dict[str, object],
+    words: str,
+    english: str,
 ) -> None:
     identity = plant(group, 2)
     with unit_of_work() as session:
         make_plan(session, group, fixer_code=OTHER)
         first, second = session.scalars(db.select(BulkItem).order_by(BulkItem.id))
         first.state, first.stage = "done", 1
+        for column, value in chosen.items():
+            setattr(second, column, value)
         for column, value in columns.items():
             setattr(session.get_one(Anomaly, second.anomaly_id), column, value)
         session.flush()
