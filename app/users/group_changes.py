@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from app.audit.models import AuditEntry
+from app.errors import ConflictError
 from app.forms import Form
 from app.i18n import language
 from app.i18n import translate as _
@@ -68,8 +69,15 @@ def bring_up(form: Form, group: SystemGroup, changes: Sequence[Change]) -> Form:
     return Form({**values, "version": group.version})
 
 
-def told(changes: Sequence[Change]) -> str:
-    """Return in words who has changed what; where all was changed back, that."""
+def refusal(changes: Sequence[Change], version: int | None) -> ConflictError:
+    """Return why a form of an earlier version is not saved; ``version`` None: it does not say of which."""
+    if changes:
+        return ConflictError("group_changed", what=_told(changes))
+    return ConflictError("group_version_unknown" if version is None else "group_changed_back")
+
+
+def _told(changes: Sequence[Change]) -> str:
+    """Return in words who has changed what."""
     labels = {"name": _("名称"), "zone": _("时区"), "trade_table": _("交易表"), "is_enabled": _("启用")}
     sentences = [
         _(
@@ -81,7 +89,7 @@ def told(changes: Sequence[Change]) -> str:
         )
         for one in changes
     ]
-    return ("；" if language() == "zh" else "; ").join(sentences) or _("现在与您打开时一样")
+    return ("；" if language() == "zh" else "; ").join(sentences)
 
 
 def _words(name: str, value: Any) -> str:

@@ -101,9 +101,10 @@ def edit_group(group_id: int) -> ResponseReturnValue:
 def _changed_meanwhile(form: Form, group_id: int) -> ResponseReturnValue:
     """Show what was typed on the group as it stands now, and say what others have changed of it."""
     group = groups.get_group(db.session, group_id)
-    changes = group_changes.changes_since(db.session, group, form.number("version") or 0)
+    version = form.number("version")
+    changes = group_changes.changes_since(db.session, group, version or 0)
     form = group_changes.bring_up(form, group, changes)
-    form.fail(ConflictError("group_changed", what=group_changes.told(changes)))
+    form.fail(group_changes.refusal(changes, version))
     return _dialog(form, group_id, 409)
 
 

@@ -214,6 +214,24 @@ def test_a_form_that_does_not_say_on_what_it_stands_changes_nothing(
     assert (stands.name, stands.version) == ("别的", 2)
 
 
+def test_a_form_of_a_group_changed_and_changed_back_says_so(visitor: Visitor, group: SystemGroup) -> None:
+    change_meanwhile(group, breaker_failures=5)
+    change_meanwhile(group, breaker_failures=40)
+    answer = visitor.post(f"/users/groups/{group.id}", opened_form(group), target="dialog")
+    assert answer.status_code == 409
+    assert "您打开之后有人改过，又改了回去，现在与您打开时一样" in answer.text
+
+
+def test_a_form_that_names_no_version_says_that_nobody_can_tell_what_has_changed(
+    visitor: Visitor, group: SystemGroup
+) -> None:
+    typed = {**opened_form(group), "version": ""}
+    answer = visitor.post(f"/users/groups/{group.id}", typed, target="dialog")
+    assert answer.status_code == 409
+    assert "看不出之后有没有人改过" in answer.text
+    assert "有人改过：" not in answer.text
+
+
 def test_what_was_saved_unchanged_is_no_other_version(visitor: Visitor, group: SystemGroup) -> None:
     for _time in range(2):
         assert visitor.post(f"/users/groups/{group.id}", opened_form(group)).status_code == 303
