@@ -82,10 +82,13 @@ def require_as_judged(attempt: Attempt, trade: Trade) -> None:
         raise AttemptEnded("refused", OVER_JUDGED, is_void=True)
 
 
-def require_allowed(attempt: Attempt, trade: Trade) -> None:
-    """Raises AttemptEnded where this agent may not begin the repair: for a person, or not yet."""
+def require_allowed(attempt: Attempt, trade: Trade, *, is_ordered: bool = False) -> None:
+    """Raises AttemptEnded where this agent may not begin the repair: for a person, or not yet.
+
+    ``is_ordered``: people have ordered what is done, whoever goes on with it; it is not too old for them.
+    """
     settings = attempt.settings
-    if is_too_old(trade, settings) and not attempt.order.is_by_person:
+    if is_too_old(trade, settings) and not (attempt.order.is_by_person or is_ordered):
         raise AttemptEnded("needs_human", f"{TOO_OLD}{settings.max_age.days}")
     if is_above(settings.limits.max_amount_minor, trade):
         raise AttemptEnded("needs_human", OVER_TRADE)

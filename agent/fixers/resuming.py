@@ -176,8 +176,8 @@ def _has_had_no_effect(attempt: Attempt) -> bool:
 
 
 def _is_unasked(step: StepRow) -> bool:
-    """Whether a plan's payout was written down, and by its status nobody was let ask for it."""
-    return step.name == PAY and step.state == INTENDED and not result_of(step).status
+    """Whether a payout was written down, and by its status nobody was let ask for it."""
+    return step.name in PAYOUTS and step.state == INTENDED and not result_of(step).status
 
 
 def require_as_reported(attempt: Attempt, trade: Trade) -> None:
@@ -194,7 +194,10 @@ def _begin_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
     Raises AttemptEnded where it cannot go on.
     """
     try:
-        _decide_again(attempt, fixers)
+        if PAY_AGAIN in attempt.held.plan:
+            _take_order_up_again(attempt)
+        else:
+            _decide_again(attempt, fixers)
     except AttemptEnded as ended:
         if ended.is_void:
             _require_none_to_come(attempt)
@@ -237,14 +240,30 @@ def _decide_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
     _take_a_place(attempt, trade)
 
 
-def _take_a_place(attempt: Attempt, trade: Trade) -> None:
+def _take_order_up_again(attempt: Attempt) -> None:
+    """What people have ordered stands, whoever goes on with it, and the world it was ordered in is looked at.
+    Of a payout that is yet to be asked for all is asked as when it was ordered.
+
+    Raises AttemptEnded where it cannot go on.
+    """
+    trade, facts = attempt.seen
+    _check_world(attempt)
+    if facts.bank.state is BankState.SUCCESS:
+        return  # no money is left to move, but what it did is to be written down
+    if facts.bank.state is BankState.UNKNOWN:
+        raise AttemptEnded("wait", "bank")
+    attempt.end_if_cancelled()
+    _take_a_place(attempt, trade, is_ordered=True)
+
+
+def _take_a_place(attempt: Attempt, trade: Trade, *, is_ordered: bool = False) -> None:
     """The money is yet to move, so it counts in this hour and this day, whenever the repair was claimed.
 
     Raises AttemptEnded where this agent may not begin it, or not yet. The limits are asked before it counts,
     too: of repairs that wait for one place none is to keep the others out.
     """
     try:
-        require_allowed(attempt, trade)
+        require_allowed(attempt, trade, is_ordered=is_ordered)
     except AttemptEnded as ended:
         raise AttemptEnded(ended.outcome, ended.reason, is_void=True) from ended
     attempt.ports.trades.renew_repair(attempt.held)
