@@ -92,6 +92,7 @@ TEXTS: Mapping[str, Any] = {
     "money_moved": _("资金已经移动，不能取消；修复会继续到完成。"),
     "money_begun": _("修复已经移动资金，会自动继续；转到待人工之后才能忽略。"),
     "breaker_is_reset": _("%(name)s 已经复位过了。"),
+    "breaker_is_other": _("您打开之后，它又因另一个原因熔断。请先查清现在的原因，再复位。"),
     "plan_is_so": _("方案已经是这个状态，没有改变。"),
     "user_is_enabled": _("用户 %(username)s 已经是启用的，没有改变。"),
     "plan_exists": _("系统组别 %(sys_code)s 的 %(fixer_code)s 已有方案。"),

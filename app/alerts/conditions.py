@@ -6,20 +6,21 @@ from typing import Any
 
 from app.agents.models import Agent, Stop
 from app.alerts.events import BREAKER, BULK_PAUSED, STOP_SWITCH
-from app.alerts.service import forget_condition, identity_of, raise_, recover
+from app.alerts.service import forget_condition, identity_of, raise_, recover, tell_anew
 from app.executions.bulk_models import BY_PERSON, BulkRepair
 from app.guards.models import Breaker
 from app.unit_of_work import WorkSession
 
 
 def breaker_changed(session: WorkSession, breaker: Breaker, now: datetime) -> None:
-    """A breaker tripped, or was reset."""
+    """A breaker tripped, did for another cause than before, or was reset."""
     key = f"breaker:{breaker.id}"
     if breaker.reset_at is not None:
         recover(session, BREAKER, group_id=breaker.group_id, key=key, now=now)
         return
     params = {"name": breaker.subject_name, "cause": breaker.code, "figures": breaker.figures}
-    raise_(session, BREAKER, group_id=breaker.group_id, key=key, params=params, now=now)
+    if not raise_(session, BREAKER, group_id=breaker.group_id, key=key, params=params, now=now):
+        tell_anew(session, BREAKER, group_id=breaker.group_id, key=key, params=params, now=now)
 
 
 def stop_changed(session: WorkSession, stop: Stop, now: datetime) -> None:

@@ -41,6 +41,21 @@ def raise_(
     return is_new
 
 
+def tell_anew(
+    session: WorkSession,
+    kind: str,
+    *,
+    group_id: int | None,
+    key: str,
+    params: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """A condition that was raised holds on, for another cause: that is told, and its end once."""
+    condition = session.get_one(AlertCondition, identity_of(kind, group_id, key))
+    condition.params = dict(params)
+    session.add(AlertEvent(at=now, kind=kind, group_id=group_id, key=key, params=dict(params)))
+
+
 def recover(session: WorkSession, kind: str, *, group_id: int | None, key: str, now: datetime) -> bool:
     """A condition has ended; return whether it had been raised. It is told to those who heard of it."""
     condition = session.get(AlertCondition, identity_of(kind, group_id, key))

@@ -15,7 +15,7 @@ from app.agents import commands
 from app.agents.models import IS_LIVE, IS_PENDING, Command
 from app.anomalies.models import Anomaly
 from app.executions.models import Attempt
-from app.guards.models import SCOPES, Breaker
+from app.guards.models import AMOUNT, SCOPES, Breaker
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
@@ -23,8 +23,6 @@ from app.unit_of_work import WorkSession
 BATCH: Final = 50
 """So many are withdrawn in one unit of work, a second apart: each is a trade's whole history, and results and
 leases wait for the same lock. None of the rest is sent meanwhile."""
-AMOUNT: Final = "amount"
-"""The breaker of an hour's amount trips before it is passed: what was commanded by then lies within it."""
 TRIPPED: Final = "breaker_tripped"
 NOT_BY_ITSELF: Final = "plan_not_by_itself"
 NARROWED: Final = "limits_narrowed"

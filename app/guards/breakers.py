@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from flask import current_app
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.audit import service as audit
 from app.audit.reasons import required_reason
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError, NotFoundError
-from app.guards.models import Breaker
+from app.guards.models import AMOUNT, Breaker
 from app.guards.queries import IS_TRIPPED
 from app.guards.times_ahead import bring_back
 from app.keyset import ReadSession
@@ -24,7 +24,8 @@ from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 
 BreakerChanged = Callable[[WorkSession, Breaker, datetime], None]
-"""Hears of a breaker that tripped, or was reset (``reset_at``); bound by create_app."""
+"""Hears of a breaker that tripped, also for another cause than before, or was reset (``reset_at``); bound by
+create_app."""
 
 EARLIER: Final = 10
 
@@ -72,7 +73,39 @@ def subjects_of(plan: Plan) -> tuple[Subject, Subject]:
 
 
 def trip(session: WorkSession, subject: Subject, code: str, figures: dict[str, Any], now: datetime) -> bool:
-    """Stop what a subject repairs by itself; False where it is stopped already."""
+    """Stop what a subject repairs by itself; False where it is stopped already.
+
+    One that an hour's amount has stopped is not stopped enough for what else is found: that lets go what was
+    queued. Its breaker turns into this one, and is told of as such.
+    """
+    identity = _turn(session, subject, code, figures, now) or _insert(session, subject, code, figures, now)
+    if identity is None:
+        return False
+    breaker = session.get_one(Breaker, identity, populate_existing=True)
+    _tell(session, breaker, "breaker.trip", SYSTEM, "", now)
+    return True
+
+
+def _turn(
+    session: WorkSession, subject: Subject, code: str, figures: dict[str, Any], now: datetime
+) -> int | None:
+    """Return the id of the subject's breaker of an hour's amount, which now stands for this; else None."""
+    if code == AMOUNT:
+        return None
+    statement = (
+        update(Breaker)
+        .where(subject.is_this, Breaker.reset_at.is_(None), Breaker.code == AMOUNT)
+        .values(code=code, figures=figures, tripped_at=now)
+        .returning(Breaker.id)
+        .execution_options(synchronize_session=False)
+    )
+    return session.scalars(statement).first()
+
+
+def _insert(
+    session: WorkSession, subject: Subject, code: str, figures: dict[str, Any], now: datetime
+) -> int | None:
+    """Return the id of a new breaker; None where the subject is stopped already."""
     row = {
         "scope": subject.scope,
         "subject_id": subject.id,
@@ -87,24 +120,31 @@ def trip(session: WorkSession, subject: Subject, code: str, figures: dict[str, A
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     # Another server may trip it in the same moment: the partial unique index has the last word.
     statement = insert(Breaker).values(row).on_conflict_do_nothing().returning(Breaker.id)
-    identity = session.scalars(statement).first()
-    if identity is None:
-        return False
-    _tell(session, session.get_one(Breaker, identity), "breaker.trip", SYSTEM, "", now)
-    return True
+    return session.scalars(statement).first()
 
 
 def reset(
-    session: WorkSession, breaker_id: int, *, reason: str, actor: Actor, group_ids: GroupIds, now: datetime
+    session: WorkSession,
+    breaker_id: int,
+    *,
+    reason: str,
+    actor: Actor,
+    group_ids: GroupIds,
+    now: datetime,
+    code: str | None = None,
 ) -> Breaker:
     """Let a plan or group repair by itself again; from now on is counted anew.
 
-    Raises NotFoundError('breaker'), InvalidError for the reason, ConflictError('breaker_is_reset').
+    ``code`` is the cause that was looked into, None for whichever it is. Raises NotFoundError('breaker'),
+    InvalidError for the reason, ConflictError: breaker_is_reset, breaker_is_other where it has tripped for
+    another cause since.
     """
     reason = required_reason(reason)
     breaker = get_breaker(session, breaker_id, group_ids)
     if breaker.reset_at is not None:
         raise ConflictError("breaker_is_reset", name=breaker.reset_by)
+    if code not in (None, breaker.code):
+        raise ConflictError("breaker_is_other")
     # Before it, so that what a clock ahead has dated does not count again after it.
     bring_back(session, breaker.group_id, now)
     breaker.reset_at, breaker.reset_by, breaker.reset_reason = now, actor.name, reason

@@ -1,7 +1,7 @@
 """Repairs that plans began by themselves, as limits and breakers count them; and breakers that tripped."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -12,7 +12,9 @@ from app.extensions import Base
 from app.users.models import SystemGroup
 
 SCOPES = ("plan", "group")
-CODES = ("failures", "returns", "amount")
+AMOUNT: Final = "amount"
+"""Trips before an hour's amount is passed: what was commanded by then lies within it, and is sent."""
+CODES = ("failures", "returns", AMOUNT)
 TRIPPED_SQL = "reset_at IS NULL"
 
 
@@ -62,7 +64,8 @@ class Breaker(Base):
 
     ``subject_id`` is the plan's id or the group's, ``subject_name`` the plan's fixer or the group's code. A
     plan's breaker goes by group and fixer: it holds for a plan made anew. ``code``: one of CODES, ``figures``
-    what it tripped on. At most one of a subject is not reset.
+    what it tripped on. At most one of a subject is not reset: where an hour's amount has stopped it, and what
+    that had let go fails or comes back, the row turns into that one.
     """
 
     __tablename__ = "breaker"

@@ -22,7 +22,7 @@ from app.guards.breakers import (
     tripped_of,
 )
 from app.guards.counting import FAILURES, HOUR, of_plan, outcomes_since
-from app.guards.models import BegunRepair
+from app.guards.models import AMOUNT, BegunRepair
 from app.plans.models import Plan
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
@@ -152,8 +152,8 @@ def _check_returns(session: WorkSession, group_id: int, counts: dict[str, int], 
 
 
 def _armed(session: WorkSession, subjects: Sequence[Subject]) -> list[Subject]:
-    """Return those that have not tripped already."""
+    """Return those that have not tripped already, but for an hour's amount: what that let go goes on."""
     if not subjects:
         return []
-    tripped = {key_of(one) for one in tripped_of(session, subjects)}
+    tripped = {key_of(one) for one in tripped_of(session, subjects) if one.code != AMOUNT}
     return [one for one in subjects if one.key not in tripped]

@@ -72,6 +72,7 @@ def reset_breaker(breaker_id: int) -> ResponseReturnValue:
                 actor=current_actor(),
                 group_ids=current_group_ids(),
                 now=current_time(),
+                code=form.text("code") or None,
             )
     except NotFoundError:
         raise

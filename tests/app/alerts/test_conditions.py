@@ -63,6 +63,22 @@ def test_a_breaker_is_told_when_it_trips_and_when_it_is_reset(app: Flask, sessio
     assert told(session) == [("breaker", False, plan.fixer_code), ("breaker", True, plan.fixer_code)]
 
 
+def test_a_breaker_that_trips_for_another_cause_is_told_again_and_its_end_once(
+    app: Flask, session: WorkSession
+) -> None:
+    plan = make_plan(session, make_group(session))
+    for code in ("amount", "failures"):
+        assert breakers.trip(session, breakers.subject_of_plan(plan), code, {"threshold": 10}, NOW)
+    (breaker,) = breakers.stops(session, plan)
+    breakers.reset(session, breaker.id, reason="looked at", actor=PERSON, group_ids=None, now=NOW)
+    events = session.scalars(select(AlertEvent).order_by(AlertEvent.id))
+    assert [(event.params["cause"], event.is_recovery) for event in events] == [
+        ("amount", False),
+        ("failures", False),
+        ("failures", True),
+    ]
+
+
 def begin_bulk(session: WorkSession) -> BulkRepair:
     make_user(session)
     group = make_group(session)

@@ -155,6 +155,23 @@ def test_what_an_hours_amount_still_let_go_is_sent(
     assert len(repairs) == 2
 
 
+@pytest.mark.parametrize("scope", ["plan", "group"])
+def test_what_fails_of_what_an_hours_amount_let_go_withdraws_the_rest(
+    session: WorkSession, group: SystemGroup, agent: Agent, scope: str
+) -> None:
+    plan = make_plan(session, group, max_retries=2, breaker_failures=0)
+    subject = plan if scope == "plan" else group
+    subject.breaker_hour_minor, subject.breaker_failures = 65_000, 3
+    repairs = commanded(session, plan, 8)
+    assert tripped(session) == [(scope, "amount")]
+    for repair in repairs[:3]:
+        hand_to(session, repair, agent)
+        tell(session, agent, repair, "failed", NOW)
+    assert tripped(session) == [(scope, "failures")]
+    assert states(repairs[3:]) == ["cancelled"] * 3
+    assert sent(session, agent) == []
+
+
 def test_one_that_an_agent_may_hold_is_verified_and_counts_for_no_failure(
     session: WorkSession, group: SystemGroup, agent: Agent
 ) -> None:

@@ -466,6 +466,53 @@ def test_returns_of_several_plans_trip_their_group(
     assert tripped(session) == [("group", "returns")]
 
 
+def trip_by_amount(session: WorkSession, plan: Plan) -> int:
+    """An hour's amount has stopped the plan; returns the breaker's id."""
+    breakers.trip(session, breakers.subject_of_plan(plan), "amount", {"threshold": 1}, NOW)
+    (breaker,) = breakers.list_tripped(session, None)
+    return breaker.id
+
+
+def test_what_comes_back_behind_an_hours_amount_is_what_the_breaker_stands_for_then(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, breaker_returns=1)
+    identity = trip_by_amount(session, plan)
+    closed(session, group, "T-1")
+    later = NOW + timedelta(minutes=5)
+    report(session, agent, later, "T-1")
+    (breaker,) = breakers.list_tripped(session, None)
+    assert (breaker.id, breaker.code, breaker.tripped_at) == (identity, "returns", later)
+    assert breaker.figures == {"count": 1, "threshold": 1, "trade_nos": ["T-1"]}
+    entries = session.scalars(select(AuditEntry).where(AuditEntry.object_type == "breaker"))
+    assert [(one.action, one.detail["code"]) for one in entries.all()] == [
+        ("breaker.trip", "amount"),
+        ("breaker.trip", "returns"),
+    ]
+
+
+def test_an_hours_amount_turns_no_breaker_that_stands_into_its_own(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, breaker_failures=1)
+    attempt(session, plan, agent, "failed", NOW)
+    assert not breakers.trip(session, breakers.subject_of_plan(plan), "amount", {}, NOW)
+    assert tripped(session) == [("plan", "failures")]
+
+
+def test_nobody_resets_what_has_tripped_for_another_cause_since_they_looked(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, breaker_failures=1)
+    identity = trip_by_amount(session, plan)
+    attempt(session, plan, agent, "failed", NOW)
+    with pytest.raises(ConflictError, match="breaker_is_other"):
+        breakers.reset(
+            session, identity, reason="已核对", actor=PERSON, group_ids=None, now=NOW, code="amount"
+        )
+    assert tripped(session) == [("plan", "failures")]
+
+
 def test_nothing_is_counted_of_nothing(session: WorkSession, group: SystemGroup) -> None:
     note_begun(session, make_plan(session, group), [], NOW)
     assert session.scalars(select(BegunRepair)).all() == []

@@ -251,6 +251,20 @@ def test_an_operator_resets_it_with_a_reason(operator: Visitor, plan_id: int) ->
     assert "复位熔断" in operator.get("/audit").text
 
 
+def test_who_looked_into_an_hours_amount_does_not_reset_the_failures_that_came_since(
+    operator: Visitor, plan_id: int
+) -> None:
+    breaker_id = trip(plan_id, code="amount")
+    url = f"/breakers/{breaker_id}/reset"
+    opened = operator.hidden(url)
+    assert trip(plan_id) == breaker_id
+    refused = operator.post(url, {**opened, "reason": "金额已核对"}, target="dialog")
+    assert refused.status_code == 409
+    assert "又因另一个原因熔断" in refused.text
+    assert "失败、待人工或结果未知" in refused.text
+    assert operator.send(url, {"reason": "银行已恢复"}).status_code == 303
+
+
 def test_earlier_trips_are_listed(operator: Visitor, plan_id: int) -> None:
     first = trip(plan_id)
     operator.post(f"/breakers/{first}/reset", {"reason": "银行已恢复"})
