@@ -26,6 +26,8 @@ leases wait for the same lock. None of the rest is sent meanwhile."""
 TRIPPED: Final = "breaker_tripped"
 NOT_BY_ITSELF: Final = "plan_not_by_itself"
 NARROWED: Final = "limits_narrowed"
+WAS_SENT: Final = "_sent"
+"""What the word ends in beside one that came back from an agent, which may hold it."""
 
 _IS_NEW_AND_BY_ITSELF: Final = exists().where(
     Attempt.command_id == Command.id,
@@ -133,5 +135,7 @@ def _end(session: WorkSession, wanted: Select[Command], reason: str, now: dateti
     # Locked, so that on PostgreSQL what another process is just sending is seen as sent.
     found = list(session.scalars(wanted.with_for_update(of=Command)))
     for command in found:
-        commands.request_cancel(session, command, reason, now)
+        # Of one that an agent had been sent nobody may say that it never went out.
+        was_sent = command.agent_id is not None
+        commands.request_cancel(session, command, reason + WAS_SENT if was_sent else reason, now)
     return len(found)

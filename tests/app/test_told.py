@@ -29,6 +29,11 @@ TRAILER = "trailer: stated 1 chunks, 5 rows, 100 fen; received 1 chunks, 4 rows,
         ),
         ("fence 3, repaired: ", "执行序号 3，已修复", "fence 3, Repaired"),
         ("failed: bank: 51", "失败（银行尚未给出确定结果，等待银行（51））", None),
+        (
+            "indeterminate: limits_narrowed_sent",
+            "结果不明（方案限额收紧；这条命令曾发给客户端，可能已在执行，先核实）",
+            None,
+        ),
         ("1009 more than 1048576 bytes", "消息超过 1.0 MB", None),
         (
             "state: The frame does not fit the state of its command. (command_id c1)",

@@ -13,7 +13,7 @@ from app.agents import dispatcher, recovery
 from app.agents.claims import Claim, claim
 from app.agents.hub import AgentSession
 from app.agents.models import Agent, Command
-from app.anomalies.models import Anomaly
+from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.service import order_verifies
 from app.clock import Clock
 from app.executions import scheduler, unsent
@@ -24,6 +24,7 @@ from app.guards import breakers
 from app.guards.models import BegunRepair
 from app.plans.models import Plan
 from app.plans.service import update_plan, values_of
+from app.told import told_words
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup
 from tests.app.agents.conftest import Member
@@ -187,6 +188,22 @@ def test_one_that_an_agent_may_hold_is_verified_and_counts_for_no_failure(
     assert tripped(session) == [("plan", "failures")]
     begun = session.scalars(select(BegunRepair)).one()
     assert (begun.outcome, begun.is_new) == ("withdrawn", True)
+
+
+def test_the_history_says_of_none_that_an_agent_was_sent_that_it_never_went_out(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group)
+    given_back, unsent_one = commanded(session, plan, 2)
+    hand_to(session, given_back, agent)
+    given_back.state = "pending"  # its lease has ended
+    trip(session, plan)
+    withdrawn = select(AnomalyEvent).where(AnomalyEvent.code.startswith("command_"))
+    told = {one.command_id: told_words(one.reason) for one in session.scalars(withdrawn)}
+    assert told == {
+        given_back.id: "已熔断；这条命令曾发给客户端，可能已在执行，先核实",
+        unsent_one.id: "已熔断，尚未发出的自动修复已撤回",
+    }
 
 
 def test_what_was_withdrawn_unsent_counts_towards_no_limit(
