@@ -52,6 +52,7 @@ _HELD_BACK: Final[dict[str, ColumnElement[bool]]] = {
     ),
     # What it had commanded by then: its next tick judges that anew.
     NARROWED: exists().where(
+        _WAS_NARROWED,
         Plan.narrowed_seq >= Command.seq,
         Plan.group_id == Command.group_id,
         Plan.fixer_code == Command.fixer_code,
