@@ -247,6 +247,8 @@ def _attempts(server: sqlite3.Connection) -> Iterator[Violation]:
 def _ended(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Violation]:
     if schedule.is_settled:
         return
+    if schedule.standstill:
+        yield "I8", f"time stands still {schedule.standstill}"
     live = "('pending', 'sent', 'accepted', 'running', 'indeterminate')"
     stuck = [
         *(f"{row['trade_no']} {row['state']}" for row in server.execute("SELECT * FROM anomaly")),

@@ -16,10 +16,18 @@ import greenlet
 
 START: Final = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
 FOREVER: Final = float("inf")
+TICK: Final = 1e-6
+"""Seconds; no wait is shorter, or time could be asked to move by less than a float of its size can tell."""
+MOST_AT_A_MOMENT: Final = 1_000_000
+"""Turns without time passing; more than any schedule needs is work that goes round in circles."""
 
 
 class Killed(BaseException):
     """The process this strand belongs to is dead; nothing in agent or server catches it."""
+
+
+class StandstillError(Exception):
+    """Strands go on for ever at one moment."""
 
 
 class Clock(Protocol):
@@ -64,6 +72,7 @@ class Loom:
         self._count = 0
         self._strands: list[Strand] = []
         self._thaws_at: dict[str, float] = {}
+        self._turns = 0
 
     def monotonic(self) -> float:
         """Seconds since the schedule began."""
@@ -135,7 +144,7 @@ class Loom:
     def _wait(self, seconds: float) -> None:
         strand = self._mine()
         if seconds < FOREVER:
-            self._wake_at(self.seconds + max(0.0, seconds), strand)
+            self._wake_at(self.seconds + (max(TICK, seconds) if seconds > 0 else 0.0), strand)
         self._switch(strand)
 
     def _wake_at(self, at: float, strand: Strand) -> None:
@@ -163,7 +172,10 @@ class Loom:
     # ---- weaving
 
     def run(self, until: float, is_done: Callable[[], bool] = lambda: False) -> bool:
-        """Weave until ``until`` (seconds of the schedule) or ``is_done``; return whether it was done."""
+        """Weave until ``until`` (seconds of the schedule) or ``is_done``; return whether it was done.
+
+        Raises StandstillError.
+        """
         while not is_done():
             self._wake_due()
             if self._ready:
@@ -181,6 +193,9 @@ class Loom:
         self._advance(self.seconds + seconds)
 
     def _step(self) -> None:
+        self._turns += 1
+        if self._turns > MOST_AT_A_MOMENT:
+            raise StandstillError(f"at {self.seconds:.3f} s: {', '.join(one.name for one in self._ready)}")
         index = self.chance.randrange(len(self._ready))
         strand = self._ready[index]
         self._ready[index] = self._ready[-1]
@@ -202,6 +217,7 @@ class Loom:
         if to > self.seconds:
             self._clock.shift(to - self.seconds)
             self.seconds = to
+            self._turns = 0
 
     def _drop_stale(self) -> None:
         while self._timers and self._is_stale(self._timers[0]):

@@ -28,7 +28,7 @@ from chaos.simulation.bank import BankLine
 from chaos.simulation.draws import Draw, draw
 from chaos.simulation.faults import Failer, Policy, RandomPolicy
 from chaos.simulation.invariants import Teller, violations
-from chaos.simulation.loom import START, Loom
+from chaos.simulation.loom import START, Loom, StandstillError
 from chaos.simulation.network import Network, Weather
 from chaos.simulation.patience import Patience
 from chaos.simulation.processes import BankProcess, Process
@@ -103,6 +103,7 @@ class Schedule:
         self.lost: list[Process] = []
         self.is_rough = True
         self.is_settled = False
+        self.standstill = ""
         self._closing: list[Callable[[], None]] = []
         self.teller = Teller(self)
         self.patience = Patience(self)
@@ -130,6 +131,12 @@ class Schedule:
                 self._tear_down()
 
     def _go(self) -> None:
+        try:
+            self._live_through()
+        except StandstillError as error:
+            self.standstill = str(error)
+
+    def _live_through(self) -> None:
         loom = self.loom
         for process in self.processes:
             process.start()
