@@ -19,7 +19,7 @@ from agent.fixers.limits import require_allowed, require_as_judged, require_offe
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings
 from agent.fixers.ordering import begin_ordered
-from agent.fixers.payout import choose_number
+from agent.fixers.payout_number import choose_number
 from agent.fixers.plan import PAY
 from agent.fixers.reading import (
     IN_FLIGHT,

@@ -16,7 +16,7 @@ from agent.fixers.claiming import OVERTAKEN, claim, claim_of
 from agent.fixers.fixer import Fixer
 from agent.fixers.limits import require_allowed, require_offered, require_room
 from agent.fixers.nonsense import find_nonsense
-from agent.fixers.payout import choose_number
+from agent.fixers.payout_number import choose_number
 from agent.fixers.plan import FINISH, PAY, PAY_AGAIN, WRITE_ROW, is_reversal, settle, take_back
 from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
 from agent.fixers.resuming import require_as_reported, resume

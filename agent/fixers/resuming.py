@@ -13,7 +13,9 @@ from agent.fixers.fixer import Fixer
 from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.order import RepairOrder
-from agent.fixers.payout import OWN_DEBIT_UNPAID, choose_number, end_of_failed, require_never_asked
+from agent.fixers.payout_answer import OWN_DEBIT_UNPAID, end_of_failed
+from agent.fixers.payout_number import choose_number
+from agent.fixers.payout_unasked import require_never_asked
 from agent.fixers.plan import LEG_OF, PAY, PAY_AGAIN, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
 from agent.fixers.reading import (
     IN_FLIGHT,

@@ -9,7 +9,8 @@ import pytest
 from agent.facts import BankFact, BankState, Leg, RequestFact
 from agent.fixers.attempt import AttemptEnded
 from agent.fixers.base import verify
-from agent.fixers.payout import KNOWN_ALREADY, NEVER_ASKED, NO_NUMBER, choose_number
+from agent.fixers.payout_number import NO_NUMBER, choose_number
+from agent.fixers.payout_unasked import KNOWN_ALREADY, NEVER_ASKED
 from agent.records import BankRequest, Trade
 from tests.agent.world import (
     AMOUNT,

@@ -7,7 +7,8 @@ import pytest
 
 from agent.fixers.attempt import MAY_STILL_COME
 from agent.fixers.base import verify
-from agent.fixers.payout import KNOWN_ALREADY, LINE_LOST, NEVER_ASKED, OWN_DEBIT_UNPAID
+from agent.fixers.payout_answer import OWN_DEBIT_UNPAID
+from agent.fixers.payout_unasked import KNOWN_ALREADY, LINE_LOST, NEVER_ASKED
 from agent.money import Money
 from agent.unpaid import ACTIONS, Action
 from tests.agent.test_fixers_places import (

@@ -9,7 +9,8 @@ import pytest
 
 from agent.fixers.attempt import MAY_STILL_COME
 from agent.fixers.base import RepairReport, verify
-from agent.fixers.payout import ANOTHERS_PLACE, LINE_LOST, OWN_DEBIT_UNPAID
+from agent.fixers.payout_answer import OWN_DEBIT_UNPAID
+from agent.fixers.payout_unasked import ANOTHERS_PLACE, LINE_LOST
 from agent.fixers.result import result_of
 from agent.records import StepRow
 from agent.unpaid import ACTIONS, Action

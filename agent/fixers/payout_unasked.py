@@ -1,0 +1,91 @@
+"""Payouts that were written down and never asked for: when that is sure, and how they are closed."""
+
+from typing import Final, NoReturn
+
+from agent.facts import BankFact
+from agent.fixers.attempt import FAILED, MAY_STILL_COME, Attempt, AttemptEnded
+from agent.fixers.payout_answer import OWN_DEBIT_UNPAID, find_request, has_own_posting
+from agent.fixers.payout_number import PayoutNumber, request_of, require_number, seq_of
+from agent.fixers.result import StepResult, result_of
+from agent.records import StepRow
+
+KNOWN_ALREADY: Final = "the bank knows the number that was to be new, and does not de-duplicate"
+"""Production's table has lost that it was asked for: restored, or failed over before it was copied."""
+LINE_LOST: Final = "the bank knows the number, and production's table has lost it"
+"""As KNOWN_ALREADY, of a step that does not say it was asked: it stays open until the line is restored."""
+ANOTHERS_PLACE: Final = "another bank request came before this one was asked for"
+NEVER_ASKED: Final = "the payout was never asked for, and the bank does not de-duplicate"
+
+
+def require_unknown(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
+    """A bank that would pay a number twice must not know a new one yet.
+
+    Raises AttemptEnded: nothing was asked now; wait where the bank cannot say, needs_human where it knows it.
+    """
+    if _is_known(attempt, number):
+        _close_unasked(attempt, step, KNOWN_ALREADY)
+        raise AttemptEnded("needs_human", KNOWN_ALREADY, is_void=not has_own_posting(attempt))
+
+
+def choose_again(attempt: Attempt, step: StepRow, bank: BankFact) -> None:
+    """Judge a number that, by production's table, nobody was let ask under: as the last look would have.
+
+    The claim keeps out whoever wrote it down; the step would say so if the bank had been asked.
+    Raises AttemptEnded unless it is still the number to pay under, of a bank that may be asked twice: should
+    the table have lost that it was asked, another would pay again. There it is closed, and not asked for now.
+    """
+    if require_number(attempt, bank).request_no != result_of(step).request_no:
+        require_never_asked(attempt, step)
+        leave_unpaid(attempt, step, ANOTHERS_PLACE)
+    if not attempt.ports.bank.deduplicates:
+        require_never_asked(attempt, step)
+        leave_unpaid(attempt, step, NEVER_ASKED)
+
+
+def require_never_asked(attempt: Attempt, step: StepRow) -> None:
+    """Production's table may have lost that the bank was asked, when it was restored or failed over.
+
+    Raises AttemptEnded: wait while such a call may still be under way or the bank cannot say, needs_human
+    where it knows the number.
+    """
+    trade, _ = attempt.seen
+    request_no = result_of(step).request_no or ""
+    number = PayoutNumber(request_no, seq_of(request_no), is_new=True)
+    if step.started_at is None or trade.read_at - step.started_at < MAY_STILL_COME:
+        raise AttemptEnded("wait", "bank")
+    if _is_known(attempt, number):
+        raise AttemptEnded("needs_human", LINE_LOST)
+
+
+def _is_known(attempt: Attempt, number: PayoutNumber) -> bool:
+    """Whether the bank knows a number without a line. Raises AttemptEnded(wait) where it cannot say."""
+    trade, _ = attempt.seen
+    requests = {trade.trade_no: [request_of(attempt, number)]}
+    found = find_request(attempt.ports.bank.facts([trade], requests).get(trade.trade_no), number.request_no)
+    if found is None or found.status == "unknown":
+        raise AttemptEnded("wait", "bank")
+    return found.status != "not_found"
+
+
+def leave_unasked(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
+    """Close a payout that was intended and surely not asked for; what this repair has debited stays."""
+    _close_unasked(attempt, step, reason)
+    if has_own_posting(attempt):
+        raise AttemptEnded("needs_human", reason)
+    raise AttemptEnded("refused", reason, is_void=True)
+
+
+def leave_unpaid(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
+    """Close a payout, surely not asked for, whose number is not to be paid under any more.
+
+    Were it left open, no order could be given past it.
+    """
+    _close_unasked(attempt, step, reason)
+    if has_own_posting(attempt):
+        raise AttemptEnded("needs_human", OWN_DEBIT_UNPAID)
+    raise AttemptEnded("refused", reason, is_void=True)
+
+
+def _close_unasked(attempt: Attempt, step: StepRow, reason: str) -> None:
+    result = StepResult(request_no=result_of(step).request_no, detail=f"not asked: {reason}")
+    attempt.record(attempt.conclude(step, FAILED, result))
