@@ -35,7 +35,7 @@ from app.config import Settings, read_secret_key, read_settings
 from app.executions import (
     anomaly_views,
     attempt_record,
-    bulk_course,
+    bulk_endings,
     bulk_states,
     bulk_tending,
     bulk_views,
@@ -113,7 +113,7 @@ HANDLERS: Final[dict[type[Message], tuple[Handler, ...]]] = {
     AnomaliesReported: (collecting.record_anomalies, tripping.report_came),
     CollectFinished: (collecting.record_finished,),
     StepRecorded: (attempt_record.record_step,),
-    FactsRead: (verifications.record_facts, bulk_course.record_verified, bulk_tending.result_came),
+    FactsRead: (verifications.record_facts, bulk_endings.record_verified, bulk_tending.result_came),
     RepairFinished: (results.record_result, tripping.result_came, bulk_tending.result_came),
     Rejected: (local_stops.note_refusal, commands.reject),
     Cancelled: (commands.cancelled,),

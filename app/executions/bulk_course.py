@@ -6,24 +6,20 @@ Everything rests on rows: any server may tend a bulk repair at any moment, and o
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import and_, func, select
 
-from agent.answers import FactsRead
-from app.agents import commands
-from app.agents.models import LIVE, Agent, Command
 from app.agents.standing import find_block
 from app.anomalies.models import Anomaly
-from app.anomalies.service import BY_PERSON_FIRST, order_verify
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError
+from app.executions import bulk_endings
 from app.executions.bulk_choice import CODES as CHANGED_CODES
 from app.executions.bulk_choice import changed_since
 from app.executions.bulk_models import (
     IS_LIVE_BULK,
-    LAST_STAGE,
     STAGE_SIZES,
     UNDER_WAY,
     BulkItem,
@@ -35,7 +31,6 @@ from app.executions.order_guard import CODES as HELD_CODES
 from app.executions.order_guard import find_holds
 from app.executions.order_people import ROLE, may_order
 from app.executions.service import Order, refusal, start_attempts
-from app.executions.times_ahead import LITTLE
 from app.guards.verdicts import beyond
 from app.keyset import ReadSession
 from app.plans.models import Plan
@@ -47,19 +42,12 @@ WINDOW: Final = 20
 """How many trades of the last stage are under way at a time: so few go on by themselves once it is paused."""
 CONSIDERED: Final = 500
 """So many trades are looked at in one unit of work, where most of them cannot be attempted."""
-ASK_AGAIN_AFTER: Final = timedelta(seconds=30)
-VERIFY_LIMIT: Final = timedelta(minutes=30)
-"""A trade that could not be verified for so long after its repair does not count as one that ended well."""
-NOTHING_TO_REPAIR: Final = "already_consistent"
-"""Such a trade says nothing of how repairs go: it counts neither way, and another one takes its place."""
 STOPPED: Final = "stopped_bulk"
 """Why a bulk repair is paused while a stop stands; its detail says whose and why."""
 MAY_NOT: Final = "person_may_not"
 """Why a bulk repair is paused whose person may repair in its group no longer: another one may go on."""
 OF_TRADE: Final = ("closed", "repairing", "no_fixer", "no_plan", "needs_human", *HELD_CODES, *CHANGED_CODES)
 """Why one trade cannot be attempted: it is skipped. Any other refusal holds for more than it, and pauses."""
-NOT_YET: Final = ("wait", "error")
-"""A verification that says neither well nor ill: it is asked again."""
 
 
 def live_ids(session: ReadSession) -> list[int]:
@@ -75,7 +63,7 @@ def ended_ids(session: ReadSession) -> list[int]:
     if not live:
         return []
     has_ended = and_(BulkItem.state == "repairing", Attempt.outcome.is_not(None))
-    was_verified = and_(BulkItem.state == "verifying", BulkItem.verified.not_in(("", *NOT_YET)))
+    was_verified = and_(BulkItem.state == "verifying", BulkItem.verified.not_in(("", *bulk_endings.NOT_YET)))
     found = select(BulkItem.bulk_id).outerjoin(Attempt, Attempt.id == BulkItem.attempt_id)
     found = found.where(BulkItem.bulk_id.in_(live), BulkItem.state.in_(UNDER_WAY), has_ended | was_verified)
     return sorted(session.scalars(found.distinct()))
@@ -86,7 +74,7 @@ def tend(session: WorkSession, bulk_id: int, now: datetime) -> None:
     bulk = lock(session, bulk_id)
     if bulk is None:
         return
-    failed = _settle_repairs(session, bulk, now) + _settle_verifications(session, bulk, now)
+    failed = bulk_endings.settle(session, bulk, now)
     _recount(session, bulk)
     if bulk.state == "running" and failed and bulk.pending:
         worst = failed[0]
@@ -98,107 +86,6 @@ def tend(session: WorkSession, bulk_id: int, now: datetime) -> None:
         _recount(session, bulk)
     if bulk.state in ("running", "paused") and not bulk.pending and not bulk.under_way:
         change(session, bulk, "finished", SYSTEM, "", now)
-
-
-# ---- what has ended
-
-
-def _settle_repairs(session: WorkSession, bulk: BulkRepair, now: datetime) -> list[BulkItem]:
-    """End the items whose attempt has ended, or have them verified; return those that did not end well."""
-    ended = session.execute(
-        select(BulkItem, Attempt.outcome, Attempt.outcome_reason)
-        .join(Attempt, Attempt.id == BulkItem.attempt_id)
-        .where(BulkItem.bulk_id == bulk.id, BulkItem.state == "repairing", Attempt.outcome.is_not(None))
-        .order_by(BulkItem.id)
-    ).all()
-    failed = []
-    for item, outcome, reason in ended:
-        item.outcome, item.detail, item.repaired_at = str(outcome), reason, now
-        if outcome == NOTHING_TO_REPAIR:
-            _end(item, "skipped", now)
-        elif outcome != "repaired":
-            failed.append(_end(item, "failed", now))
-        elif item.stage == LAST_STAGE:
-            _end(item, "done", now)
-        else:
-            item.state, item.ask_at = "verifying", now
-    return failed
-
-
-def _settle_verifications(session: WorkSession, bulk: BulkRepair, now: datetime) -> list[BulkItem]:
-    """End the items that were verified, ask again about the others; return those that did not end well."""
-    verifying = session.scalars(
-        select(BulkItem)
-        .where(BulkItem.bulk_id == bulk.id, BulkItem.state == "verifying")
-        .order_by(BulkItem.id)
-    ).all()
-    failed = []
-    for item in verifying:
-        _bring_back(item, now)
-        if item.verified == "consistent":
-            _end(item, "done", now)
-        elif item.verified and item.verified not in NOT_YET:
-            item.outcome = "not_consistent"
-            failed.append(_end(item, "failed", now))
-        elif item.repaired_at is not None and now - item.repaired_at > VERIFY_LIMIT:
-            item.outcome = "not_verified"
-            failed.append(_end(item, "failed", now))
-        else:
-            _ask(session, item, now)
-    return failed
-
-
-def _bring_back(item: BulkItem, now: datetime) -> None:
-    """Let what a clock that ran ahead has dated begin now, or nothing is asked or given up until then."""
-    if item.repaired_at is not None and item.repaired_at > now + LITTLE:
-        item.repaired_at = now
-    if item.ask_at is not None and item.ask_at > now + ASK_AGAIN_AFTER + LITTLE:
-        item.ask_at = now
-
-
-def _end(item: BulkItem, state: str, now: datetime) -> BulkItem:
-    item.state, item.ended_at = state, now
-    return item
-
-
-def _ask(session: WorkSession, item: BulkItem, now: datetime) -> None:
-    """Order a Verify where none is under way and it is time; a busy trade is asked later."""
-    if item.verify_command_id is not None:
-        command = commands.find(session, item.verify_command_id)
-        if command is not None and command.state in LIVE:
-            return
-        # It closed without an answer: expired, rejected, its agent gone.
-        item.verify_command_id, item.ask_at = None, item.ask_at or now
-    if item.ask_at is None or item.ask_at > now:
-        return
-    anomaly = session.get_one(Anomaly, item.anomaly_id)
-    try:
-        # Behind what plans began it would expire again and again, until the trade is given up.
-        command = order_verify(session, anomaly, now, priority=BY_PERSON_FIRST)
-    except ConflictError:
-        item.ask_at = now + ASK_AGAIN_AFTER
-        return
-    item.verify_command_id, item.ask_at = command.id, None
-
-
-def record_verified(session: WorkSession, agent: Agent, message: FactsRead, now: datetime) -> None:
-    """Keep what the verification of a bulk repair's trade said; of any other Verify nothing is written."""
-    item = session.scalars(
-        select(BulkItem).where(
-            BulkItem.verify_command_id == message.command_id, BulkItem.state == "verifying"
-        )
-    ).first()
-    command = commands.find(session, message.command_id)
-    if item is None or command is None or not _counts(command, agent):
-        return
-    item.verify_command_id, item.verified = None, message.outcome
-    item.detail = message.reason[:500]
-    item.ask_at = now + ASK_AGAIN_AFTER
-    session.touch("executions")
-
-
-def _counts(command: Command, agent: Agent) -> bool:
-    return command.state == "finished" and command.agent_id == agent.id
 
 
 # ---- what begins
@@ -319,7 +206,7 @@ def _attempt(
 
 def _skip(item: BulkItem, code: str, now: datetime) -> None:
     item.outcome = code
-    _end(item, "skipped", now)
+    bulk_endings.end(item, "skipped", now)
 
 
 # ---- its own state

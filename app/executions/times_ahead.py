@@ -1,7 +1,7 @@
 """What a server's clock that ran ahead has dated: brought back, or it would wait until the clock catches up.
 
 Due times, leases, the verifications of bulk repairs and alerts are brought back where they are kept
-(app.plans.ticks, app.agents.overdue, app.executions.bulk_course, app.alerts.times_ahead).
+(app.plans.ticks, app.agents.overdue, app.executions.bulk_endings, app.alerts.times_ahead).
 """
 
 from datetime import datetime, timedelta

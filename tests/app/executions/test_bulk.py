@@ -12,7 +12,7 @@ from app.anomalies.queries import AnomalyFilter
 from app.audit.models import AuditEntry
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError, InvalidError, NotFoundError
-from app.executions import bulk, bulk_course, bulk_queries, results, verifications
+from app.executions import bulk, bulk_course, bulk_endings, bulk_queries, results, verifications
 from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.models import Attempt
 from app.executions.selection import Chosen
@@ -88,7 +88,7 @@ def answer_verifies(
         hand_to(session, command, agent)
         message = facts_read(command, outcome, reason=reason)
         verifications.record_facts(session, agent, message, now)
-        bulk_course.record_verified(session, agent, message, now)
+        bulk_endings.record_verified(session, agent, message, now)
     return len(asked)
 
 
@@ -446,7 +446,7 @@ def test_a_trade_that_closed_meanwhile_is_skipped_and_another_tried(
     hand_to(session, verify, agent)
     message = facts_read(verify, "consistent")
     verifications.record_facts(session, agent, message, NOW)
-    bulk_course.record_verified(session, agent, message, NOW)
+    bulk_endings.record_verified(session, agent, message, NOW)
     tend(session, one)
     skipped = select(BulkItem.trade_no, BulkItem.outcome).where(BulkItem.state == "skipped")
     assert sorted(tuple(row) for row in session.execute(skipped)) == [
@@ -751,6 +751,6 @@ def test_the_answer_of_another_agent_or_of_a_closed_verify_counts_for_nothing(
     stranger = make_agent(session, group)
     message = facts_read(verify, "consistent")
     verifications.record_facts(session, stranger, message, NOW)
-    bulk_course.record_verified(session, stranger, message, NOW)
+    bulk_endings.record_verified(session, stranger, message, NOW)
     tend(session, one)
     assert (one.stage, one.under_way) == (1, 1)

@@ -17,7 +17,7 @@ from app.agents.models import LIVE, Agent, Command
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter
 from app.errors import ConflictError
-from app.executions import bulk, bulk_course, results, verifications
+from app.executions import bulk, bulk_course, bulk_endings, results, verifications
 from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.service import Order
 from app.plans.models import Plan
@@ -243,7 +243,7 @@ class BulkMachine(RuleBasedStateMachine):
         hand_to(self.session, command, self.agent)
         message = facts_read(command, outcome)
         verifications.record_facts(self.session, self.agent, message, self.now)
-        bulk_course.record_verified(self.session, self.agent, message, self.now)
+        bulk_endings.record_verified(self.session, self.agent, message, self.now)
 
 
 def test_a_bulk_repair_keeps_its_promises_in_any_order_of_events(
