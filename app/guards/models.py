@@ -23,7 +23,7 @@ class BegunRepair(Base):
 
     It counts for its group and fixer: a plan made anew for these goes on counting.
     ``is_new`` is false where it goes on with a repair that has moved money, for its amount counts once, and
-    where it was withdrawn before any agent was sent it.
+    where its command closed before any agent had taken it.
     ``amount_minor`` and ``currency`` are as known when it began. ``outcome`` None while it runs.
     """
 

@@ -48,32 +48,29 @@ def result_came(session: WorkSession, agent: Agent, message: RepairFinished, now
 
 
 def command_closed(session: WorkSession, command: Command, outcome: str) -> None:
-    """A Repair closed without a result."""
-    if command.type == "Repair":
-        now = command.finished_at or command.created_at
-        if command.cancel_requested_at == command.finished_at:
-            _withdraw(session, command, now)
-        else:
-            _end(session, command.id, OUTCOME_OF_CLOSED.get(outcome, outcome), now)
+    """A Repair closed without a result. One that no agent has begun counts towards no limit."""
+    if command.type != "Repair":
+        return
+    was_withdrawn = command.cancel_requested_at == command.finished_at
+    told = WITHDRAWN if was_withdrawn else OUTCOME_OF_CLOSED.get(outcome, outcome)
+    now = command.finished_at or command.created_at
+    _end(session, command.id, told, now, was_begun=not _surely_began_nothing(command, outcome))
 
 
-def _withdraw(session: WorkSession, command: Command, now: datetime) -> None:
-    """A pending one was cancelled. One that no agent was ever sent was not begun: no limit counts it."""
-    unsent = {"is_new": False} if command.agent_id is None else {}
-    session.execute(
-        update(BegunRepair)
-        .where(BegunRepair.command_id == command.id)
-        .values(outcome=WITHDRAWN, ended_at=now, **unsent)
-        .execution_options(synchronize_session=False)
-    )
+def _surely_began_nothing(command: Command, outcome: str) -> bool:
+    """Whether no agent was ever sent it, or the only one that was did not take it."""
+    return command.agent_id is None or (outcome == "rejected" and command.accepted_at is None)
 
 
-def _end(session: WorkSession, command_id: str, outcome: str, now: datetime) -> None:
+def _end(
+    session: WorkSession, command_id: str, outcome: str, now: datetime, *, was_begun: bool = True
+) -> None:
     """Write down how an attempt ended that a plan began by itself; a failure may trip its breakers."""
+    not_new = {} if was_begun else {"is_new": False}
     ended = session.execute(
         update(BegunRepair)
         .where(BegunRepair.command_id == command_id)
-        .values(outcome=outcome, ended_at=now)
+        .values(outcome=outcome, ended_at=now, **not_new)
         .execution_options(synchronize_session=False)
     )
     assert isinstance(ended, CursorResult)
