@@ -99,7 +99,8 @@ class Command(Base):
 
     ``id`` is a UUID hex, the ``command_id`` of its frames. ``message`` is the frame's content without id and
     fence. Transitions are timestamp columns. At most one live command a trade (partial unique index).
-    ``priority`` is the plan's level, above all levels where a person asks: higher is sent first.
+    ``priority`` is the plan's level, above all levels for a look at what waits, and above that where a person
+    asks: higher is sent first.
     ``feature``: what an agent must have named in its Hello to be sent it, None for nothing.
     """
 

@@ -31,6 +31,9 @@ from app.unit_of_work import WorkSession
 VERIFY_DEADLINE: Final = timedelta(minutes=5)
 BY_PERSON_FIRST: Final = 10
 """The priority of what a person looks at a page for, above the level of every plan."""
+WAITING_FIRST: Final = 5
+"""The priority of a look at what waits or is unknown, above the level of every plan, whose repairs live
+longer in the queue than a look does; below what a person asks."""
 UNEXPLAINED: Final = "nothing was read, and the agent does not say why"
 MONEY_AFTER_CLOSE: Final = "money_after_close"
 """Money moved after the trade's last anomaly was closed: no look that nobody ordered closes this one."""

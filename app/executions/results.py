@@ -18,7 +18,7 @@ from app.agents.models import Agent, Command
 from app.anomalies import reading
 from app.anomalies import service as anomaly_service
 from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent
-from app.anomalies.service import MONEY_DURING_REPAIR
+from app.anomalies.service import MONEY_DURING_REPAIR, WAITING_FIRST
 from app.anomalies.states import (
     RESOLUTION_CONFIRMED_FAILED,
     RESOLUTION_SUCCESS,
@@ -32,7 +32,6 @@ from app.errors import ConflictError
 from app.executions import attempt_record, late_money, moved_money, order_course, poison
 from app.executions.models import Attempt
 from app.executions.retries import has_attempts_left
-from app.plans.models import HIGHEST_LEVEL
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
 
@@ -197,7 +196,7 @@ def _move(session: WorkSession, anomaly: Anomaly, to: str, message: RepairFinish
 
 def _verify_if_free(session: WorkSession, anomaly: Anomaly, now: datetime) -> None:
     try:
-        anomaly_service.order_verify(session, anomaly, now, priority=HIGHEST_LEVEL)
+        anomaly_service.order_verify(session, anomaly, now, priority=WAITING_FIRST)
     except ConflictError as error:
         if error.code != "trade_busy":
             raise

@@ -11,11 +11,11 @@ from app.agents.models import LIVE, Agent, Command
 from app.agents.standing import find_block
 from app.anomalies import collections, fleet
 from app.anomalies.models import Anomaly, CollectionRun
-from app.anomalies.service import order_verifies
 from app.audit.service import SYSTEM
 from app.executions.retries import exhaust, has_attempts_left
 from app.executions.service import Order, start_attempts
 from app.executions.times_ahead import is_lately
+from app.executions.unknown import verify_at_tick
 from app.guards.verdicts import is_looked_at, let_go
 from app.keyset import ReadSession
 from app.plans import predictions
@@ -99,7 +99,7 @@ def attempt_tick_page(session: WorkSession, page: TickPage, now: datetime) -> Ti
         wanted = wanted.where(Anomaly.state == "waiting")
     anomalies = list(session.scalars(wanted).unique())
     if plan.is_shadow:
-        tick.commands += order_verifies(session, anomalies, now, priority=plan.level)
+        tick.commands += verify_at_tick(session, plan, anomalies, now)
     else:
         tick.commands += _attempt(session, plan, anomalies, now)
     is_last = len(anomalies) < PAGE
@@ -112,7 +112,7 @@ def _attempt(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now
     Returns how many commands that made.
     """
     waiting = [one for one in anomalies if one.state == "waiting" or one.unknown_since is not None]
-    verifies = order_verifies(session, waiting, now, priority=plan.level)
+    verifies = verify_at_tick(session, plan, waiting, now)
     ready = []
     for anomaly in anomalies:
         if anomaly.state != "open" or anomaly.unknown_since is not None:

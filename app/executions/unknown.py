@@ -14,10 +14,10 @@ from sqlalchemy import Select, and_, exists, or_, select
 from app.agents.models import LIVE, Command
 from app.anomalies import fleet
 from app.anomalies.models import Anomaly
-from app.anomalies.service import order_verifies
+from app.anomalies.service import WAITING_FIRST, order_verifies
 from app.executions.times_ahead import is_lately
 from app.keyset import ReadSession
-from app.plans.models import HIGHEST_LEVEL, Plan
+from app.plans.models import Plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 
@@ -43,7 +43,36 @@ def verify_waiting(session: WorkSession, anomaly_ids: Sequence[int], now: dateti
     by_group: dict[int, list[Anomaly]] = {}
     for anomaly in session.scalars(still.order_by(Anomaly.id)).unique():
         by_group.setdefault(anomaly.group_id, []).append(anomaly)
-    return sum(order_verifies(session, some, now, priority=HIGHEST_LEVEL) for some in by_group.values())
+    return sum(order_verifies(session, some, now, priority=WAITING_FIRST) for some in by_group.values())
+
+
+def verify_at_tick(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now: datetime) -> int:
+    """Order a Verify for those of a plan's anomalies that are not busy; return how many.
+
+    What waits, or is unknown, goes before all that plans have begun, unless it was read within VERIFY_EVERY:
+    then, as what does neither, as its plan's repairs do, so that looks every few seconds hold up none.
+    """
+    waiting = [one for one in anomalies if one.state == "waiting" or one.unknown_since is not None]
+    was_read = _read_lately(session, plan.group_id, [one.trade_no for one in waiting], now)
+    first = [one for one in waiting if one.trade_no not in was_read]
+    ids = {one.id for one in first}
+    others = [one for one in anomalies if one.id not in ids]
+    made = order_verifies(session, first, now, priority=WAITING_FIRST)
+    return made + order_verifies(session, others, now, priority=plan.level)
+
+
+def _read_lately(session: ReadSession, group_id: int, trade_nos: Sequence[str], now: datetime) -> set[str]:
+    """Return those of a group's trades of which a Verify was answered within VERIFY_EVERY."""
+    if not trade_nos:
+        return set()
+    answered = select(Command.trade_no).where(
+        Command.group_id == group_id,
+        Command.trade_no.in_(trade_nos),
+        Command.type == "Verify",
+        Command.state == "finished",
+        is_lately(Command.finished_at, now, VERIFY_EVERY),
+    )
+    return {trade_no for trade_no in session.scalars(answered) if trade_no is not None}
 
 
 def _unasked(group_id: int, now: datetime) -> Select[int]:

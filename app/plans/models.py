@@ -16,8 +16,6 @@ DEFAULT_CRON = "0 0/2 * * * ?"
 MODES = ("auto", "manual")
 STATES = ("normal", "disabled")
 LEVELS = (0, 1, 2, 3)
-HIGHEST_LEVEL = max(LEVELS)
-"""What the server looks at by itself has this as its priority: below a plan's it might never be looked at."""
 """不重要, 一般, 重要, 非常重要."""
 NO_ID_TWICE: Final = {"sqlite_autoincrement": True}
 """Ticks and repairs outlive what they name; SQLite would give its id to the next plan or schedule."""

@@ -17,7 +17,7 @@ from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.models import Attempt
 from app.executions.selection import Chosen
 from app.executions.service import Order
-from app.plans.models import HIGHEST_LEVEL, Plan
+from app.plans.models import LEVELS, Plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup, User
 from tests.factories import (
@@ -334,7 +334,7 @@ def test_its_verifications_go_before_what_plans_began(
     one = begin(session, group, 3)
     end_repairs(session, agent)
     tend(session, one)
-    assert [command.priority > HIGHEST_LEVEL for command in live(session, "Verify")] == [True]
+    assert [command.priority > max(LEVELS) for command in live(session, "Verify")] == [True]
 
 
 def test_a_verification_that_was_lost_is_ordered_anew(

@@ -11,11 +11,11 @@ from agent.facts import Status
 from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, AnomalyEvent, QuarterCount
-from app.anomalies.service import ignore, order_verify, verify
+from app.anomalies.service import WAITING_FIRST, ignore, order_verify, verify
 from app.executions import attempt_record, limits, results, ticking, verifications
 from app.executions.models import Attempt, Execution, Step
 from app.executions.service import Order, retry_now, start_attempt
-from app.plans.models import HIGHEST_LEVEL, Plan
+from app.plans.models import Plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from tests.factories import (
@@ -207,7 +207,7 @@ def test_a_refusal_forces_a_verify(session: WorkSession, agent: Agent, plan: Pla
     results.record_result(session, agent, finished(command, "refused"), LATER)
     verify = commands.find_live(session, anomaly.group_id, anomaly.trade_no)
     assert verify is not None
-    assert (verify.type, verify.priority) == ("Verify", HIGHEST_LEVEL)
+    assert (verify.type, verify.priority) == ("Verify", WAITING_FIRST)
 
 
 def test_a_result_of_an_older_fence_is_only_evidence(

@@ -1,6 +1,7 @@
 """Unknown is a state: it is verified by itself, and never repeated by itself."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -9,11 +10,11 @@ from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, CollectionRun, CollectionTask
 from app.anomalies.reports import take_rows
-from app.anomalies.service import order_verify
+from app.anomalies.service import BY_PERSON_FIRST, WAITING_FIRST, order_verify
 from app.executions import results, ticking, unknown, verifications
 from app.executions.models import Attempt
 from app.executions.service import Order, retry_now, start_attempt, start_attempts
-from app.plans.models import HIGHEST_LEVEL, Plan, Tick
+from app.plans.models import LEVELS, Plan, Tick
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from tests.factories import (
@@ -72,13 +73,13 @@ def leave_unknown(session: WorkSession, anomaly: Anomaly, plan: Plan, agent: Age
     return command
 
 
-def tick(session: WorkSession, plan: Plan) -> None:
-    ticking.attempt_tick_page(session, ticking.TickPage(a_tick(session, plan), plan.id, 0), MUCH_LATER)
+def tick(session: WorkSession, plan: Plan, now: datetime = MUCH_LATER) -> None:
+    ticking.attempt_tick_page(session, ticking.TickPage(a_tick(session, plan, now), plan.id, 0), now)
     session.flush()
 
 
-def a_tick(session: WorkSession, plan: Plan) -> int:
-    tick = Tick(subject="plan", subject_id=plan.id, due_at=MUCH_LATER, at=MUCH_LATER)
+def a_tick(session: WorkSession, plan: Plan, now: datetime) -> int:
+    tick = Tick(subject="plan", subject_id=plan.id, due_at=now, at=now)
     session.add(tick)
     session.flush()
     return tick.id
@@ -252,7 +253,42 @@ def test_what_waits_is_verified_however_much_plans_of_any_level_have_begun(
     make_plan(session, group, mode="manual", level=0)
     make_anomaly(session, group, state="waiting", unknown_since=NOW)
     verify_unknown(session, MUCH_LATER)
-    assert session.scalars(select(Command.priority)).all() == [HIGHEST_LEVEL]
+    assert session.scalars(select(Command.priority)).all() == [WAITING_FIRST]
+    assert max(LEVELS) < WAITING_FIRST < BY_PERSON_FIRST
+
+
+@pytest.mark.parametrize("is_shadow", [False, True])
+@pytest.mark.parametrize("columns", [{"state": "waiting"}, {"unknown_since": NOW}])
+def test_what_waits_for_an_automatic_plan_goes_first_each_time_it_could_not_be_read(
+    session: WorkSession, group: SystemGroup, agent: Agent, columns: dict[str, Any], is_shadow: bool
+) -> None:
+    plan = make_plan(session, group, level=max(LEVELS), is_shadow=is_shadow)
+    make_anomaly(session, group, **columns)
+    for minutes in (20, 26, 32):
+        now = NOW + timedelta(minutes=minutes)
+        tick(session, plan, now)
+        verify = session.scalars(select(Command).where(Command.state == "pending")).one()
+        assert (verify.type, verify.priority) == ("Verify", WAITING_FIRST)
+        commands.close(session, verify, "expired", now + timedelta(minutes=5), "its deadline passed")
+
+
+def test_a_further_look_at_what_waits_goes_as_its_plan_does_for_ten_minutes(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, level=1)
+    make_anomaly(session, group, state="waiting")
+    looks = []
+    for minutes in (0, 9, 10, 19):
+        now = NOW + timedelta(minutes=minutes)
+        tick(session, plan, now)
+        verify = session.scalars(select(Command).where(Command.state == "pending")).one()
+        looks.append(verify.priority)
+        if minutes in (0, 10):
+            verify.state, verify.finished_at = "finished", now
+        else:
+            commands.close(session, verify, "expired", now, "its deadline passed")
+        session.flush()
+    assert looks == [WAITING_FIRST, 1, WAITING_FIRST, 1]
 
 
 def test_what_an_automatic_plan_asks_about_is_left_to_its_ticks(
