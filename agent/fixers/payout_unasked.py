@@ -23,7 +23,7 @@ def require_unknown(attempt: Attempt, step: StepRow, number: PayoutNumber) -> No
     Raises AttemptEnded: nothing was asked now; wait where the bank cannot say, needs_human where it knows it.
     """
     if _is_known(attempt, number):
-        _close_unasked(attempt, step, KNOWN_ALREADY)
+        close_unasked(attempt, step, KNOWN_ALREADY)
         raise AttemptEnded("needs_human", KNOWN_ALREADY, is_void=not has_own_posting(attempt))
 
 
@@ -69,7 +69,7 @@ def _is_known(attempt: Attempt, number: PayoutNumber) -> bool:
 
 def leave_unasked(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
     """Close a payout that was intended and surely not asked for; what this repair has debited stays."""
-    _close_unasked(attempt, step, reason)
+    close_unasked(attempt, step, reason)
     if has_own_posting(attempt):
         raise AttemptEnded("needs_human", reason)
     raise AttemptEnded("refused", reason, is_void=True)
@@ -80,12 +80,13 @@ def leave_unpaid(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
 
     Were it left open, no order could be given past it.
     """
-    _close_unasked(attempt, step, reason)
+    close_unasked(attempt, step, reason)
     if has_own_posting(attempt):
         raise AttemptEnded("needs_human", OWN_DEBIT_UNPAID)
     raise AttemptEnded("refused", reason, is_void=True)
 
 
-def _close_unasked(attempt: Attempt, step: StepRow, reason: str) -> None:
+def close_unasked(attempt: Attempt, step: StepRow, reason: str) -> None:
+    """Write down that a payout was not asked for, and why: by its status it never was, and it may not be."""
     result = StepResult(request_no=result_of(step).request_no, detail=f"not asked: {reason}")
     attempt.record(attempt.conclude(step, FAILED, result))

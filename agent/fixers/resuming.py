@@ -15,7 +15,7 @@ from agent.fixers.nonsense import find_nonsense
 from agent.fixers.order import RepairOrder
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID, end_of_failed
 from agent.fixers.payout_number import choose_number
-from agent.fixers.payout_unasked import require_never_asked
+from agent.fixers.payout_unasked import close_unasked, require_never_asked
 from agent.fixers.plan import LEG_OF, PAY, PAY_AGAIN, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
 from agent.fixers.reading import (
     IN_FLIGHT,
@@ -28,6 +28,7 @@ from agent.fixers.result import result_of
 from agent.fixers.reversing import check_reversal, judge_reversal
 from agent.fixers.steps import is_as_wanted, missing_legs
 from agent.records import RepairRow, StepRow, Trade
+from agent.unpaid import NOT_YET_KNOWN, find_obstacle
 
 REVERSED: Final = "an entry of this repair was reversed"
 STILL_COMING: Final = "a posting of this repair may still reach the ledger"
@@ -121,7 +122,9 @@ def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -
     attempt.see(trade)
     nonsense = find_nonsense(trade, attempt.settings)
     if nonsense:
-        raise AttemptEnded("needs_human", nonsense)
+        # An order told as ended may not be carried out after that; one that waits may, once the row is right.
+        is_order_to_come = PAY_AGAIN in attempt.held.plan and _is_never_asked(attempt)
+        raise AttemptEnded("wait" if is_order_to_come else "needs_human", nonsense)
     attempt.know(read_facts(trade, attempt.ports))
     if attempt.is_done(WRITE_ROW):
         return
@@ -132,7 +135,7 @@ def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -
     elif _has_had_no_effect(attempt):
         _begin_again(attempt, fixers)
     else:
-        _check_world(attempt)
+        _check_world_behind_money(attempt)
 
 
 def _require_still_offered(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
@@ -169,12 +172,18 @@ def _has_had_no_effect(attempt: Attempt) -> bool:
     production's table has not let anyone ask for, and no earlier holder can ask for any more.
     """
     _, facts = attempt.seen
-    begun = [step for step in attempt.steps.values() if step.moves_money and step.state != FAILED]
-    if begun and all(_is_unasked(step) for step in begun):
+    if _is_never_asked(attempt):
         return True
+    begun = [step for step in attempt.steps.values() if step.may_have_moved_money]
     is_only_intended = all(step.state == INTENDED and step.name in LEG_OF for step in begun)
     legs = [facts.first] + ([facts.second] if facts.second else [])
     return is_only_intended and all(leg.state is LegState.NONE for leg in legs)
+
+
+def _is_never_asked(attempt: Attempt) -> bool:
+    """Whether all that was begun is a payout that was written down, and nobody was let ask for it."""
+    begun = [step for step in attempt.steps.values() if step.may_have_moved_money]
+    return bool(begun) and all(_is_unasked(step) for step in begun)
 
 
 def _is_unasked(step: StepRow) -> bool:
@@ -249,11 +258,22 @@ def _take_order_up_again(attempt: Attempt) -> None:
     Raises AttemptEnded where it cannot go on.
     """
     trade, facts = attempt.seen
-    _check_world(attempt)
+    try:
+        _check_world(attempt)
+    except AttemptEnded as ended:
+        is_over = ended.is_void or ended.outcome == "needs_human"
+        raise AttemptEnded(ended.outcome, ended.reason, is_void=is_over) from ended
     if facts.bank.state is BankState.SUCCESS:
         return  # no money is left to move, but what it did is to be written down
-    if facts.bank.state is BankState.UNKNOWN:
-        raise AttemptEnded("wait", "bank")
+    if is_in_flight(trade, attempt.settings):
+        raise AttemptEnded("wait", IN_FLIGHT)
+    if trade.row != attempt.held.before:
+        raise AttemptEnded("refused", ROW_CHANGED, is_void=True)
+    obstacle = find_obstacle(facts, "pay_again")
+    if obstacle in NOT_YET_KNOWN:
+        raise AttemptEnded("wait", obstacle)
+    if obstacle is not None:
+        raise AttemptEnded("refused", f"the facts do not allow it: {obstacle}", is_void=True)
     attempt.end_if_cancelled()
     _take_a_place(attempt, trade, is_ordered=True)
 
@@ -280,6 +300,25 @@ def _require_number(attempt: Attempt) -> None:
         choose_number(attempt.order.trade_no, facts.bank, deduplicates=attempt.ports.bank.deduplicates)
     except AttemptEnded as ended:
         raise AttemptEnded(ended.outcome, ended.reason, is_void=True) from ended
+
+
+def _check_world_behind_money(attempt: Attempt) -> None:
+    """Where people must look at the world, a payout that was never asked for is closed: left open, no order
+    could be given past it, and it would be paid behind their backs once the world is as it was.
+
+    Raises AttemptEnded as ``_check_world``; wait while the bank may yet have been asked.
+    """
+    try:
+        _check_world(attempt)
+    except AttemptEnded as ended:
+        unasked = [step for step in attempt.steps.values() if _is_unasked(step)]
+        if ended.outcome != "needs_human" or not unasked:
+            raise
+        _require_none_to_come(attempt)
+        for step in unasked:
+            close_unasked(attempt, step, ended.reason)
+        _check_world(attempt)  # nothing is in doubt any more: what was undone by hand may be over now
+        raise
 
 
 def _check_world(attempt: Attempt) -> None:
