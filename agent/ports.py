@@ -4,7 +4,7 @@ Adapters implement them for real systems, tests/fakes for tests; both pass the s
 Any call may raise PortError: the answer is then unknown, whatever happened.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Protocol
 
@@ -61,6 +61,10 @@ class TradePort(Protocol):
 
         ``asked_at`` is the start of the step (PAYOUT_STEPS) that names the number, unless that has failed.
         """
+        ...
+
+    def payout_numbers(self, trade_no: str) -> Set[str]:
+        """The numbers that payout steps (PAYOUT_STEPS) of the trade's repairs name, of whichever round."""
         ...
 
     def open_bank_request(self, claim: RepairRow, request: BankRequest, step: StepRow) -> Opened:

@@ -1,6 +1,6 @@
 """Production's own table of bank requests, inside a transaction that the caller holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, Final
 
@@ -65,6 +65,7 @@ class Requests:
                 is_mine, is_payout, step.state != FAILED
             ),
         )
+        self._results = select(step.result).where(step.trade_no == text_asked("trade_no"), is_payout)
 
     def of_trades(self, connection: Connection, trade_nos: Sequence[str]) -> list[BankRequest]:
         """Every request of some trades, by trade and seq."""
@@ -73,6 +74,18 @@ class Requests:
             return []
         asked = _asked_at(self._asked.rows(connection, trade_nos))
         return [_asked(request, asked) for request in requests]
+
+    def written_down(self, connection: Connection, trade_no: str) -> Set[str]:
+        """The numbers that payout steps of a trade name, whatever became of them.
+
+        Raises PortError where one cannot be read.
+        """
+        results = connection.execute(self._results, given(trade_no=trade_no)).scalars()
+        try:
+            named = {msgspec.json.decode(text(each), type=Asked).request_no for each in results}
+        except msgspec.MsgspecError as error:
+            raise PortError(f"a payout of {trade_no} was written down under no readable number") from error
+        return {each for each in named if each}
 
     def open(self, connection: Connection, request: BankRequest) -> bool:
         """Write a request's line, made now, where none stands; return whether it did.

@@ -1,6 +1,6 @@
 """A trade database over SQL: reads by keyset in short transactions, writes that lock first and then read."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, Final
 
@@ -115,6 +115,12 @@ class SqlTrades:
             for request in self._asked_for(asked):
                 by_trade.setdefault(request.trade_no, []).append(request)
         return by_trade
+
+    def payout_numbers(self, trade_no: str) -> Set[str]:
+        """The numbers that payout steps of the trade name, of whichever round."""
+        return read_within(
+            self._engine, "read the payouts", lambda c: self._requests.written_down(c, trade_no)
+        )
 
     def open_bank_request(self, claim: RepairRow, request: BankRequest, step: StepRow) -> Opened:
         """Write a request's line and its step just before the bank is called.

@@ -16,8 +16,9 @@ from agent.fixers import FIXERS, Fixer
 from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded, is_half_done
 from agent.fixers.claiming import claim, claim_of
 from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
+from agent.fixers.lost_lines import LINE_LOST, find_lost_line
 from agent.fixers.nonsense import find_nonsense, repeated_number
-from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings
+from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings, VerifyOutcome
 from agent.fixers.ordering import begin_ordered
 from agent.fixers.payout_number import choose_number
 from agent.fixers.plan import PAY
@@ -34,6 +35,7 @@ from agent.fixers.reversing import REVERSALS
 from agent.fixers.steps import STEPS
 from agent.ports import Cancellation, Ports, StepLog
 from agent.records import RepairRow, Trade
+from agent.unpaid import find_obstacle
 
 __all__ = [
     "FIXERS",
@@ -165,12 +167,13 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping
     seen = msgspec.structs.replace(seen, facts=facts)
     if standing and is_half_done(standing):
         outcome, reason = judge_half_done(standing, facts)
+        reason = _why(outcome, reason, trade, facts, ports)
         return msgspec.structs.replace(seen, outcome=outcome, reason=reason, fixer_code=standing.fixer_code)
     decision = decide(facts)
     seen = msgspec.structs.replace(
         seen,
         outcome=decision.outcome,
-        reason=decision.reason,
+        reason=_why(decision.outcome, decision.reason, trade, facts, ports),
         fixer_code=decision.fixer_code,
         after=predict(facts, trade.row, settings.codes),
         steps=_steps_of(decision.fixer_code, facts, fixers),
@@ -178,6 +181,12 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping
     if decision.outcome == "repair" and is_too_old(trade, settings):
         return msgspec.structs.replace(seen, outcome="human", reason=f"{TOO_OLD}{settings.max_age.days}")
     return seen
+
+
+def _why(outcome: VerifyOutcome, reason: str, trade: Trade, facts: Facts, ports: Ports) -> str:
+    """The reason told: a lost line, where people would otherwise order of the trade as unpaid."""
+    may_order = outcome == "human" and find_obstacle(facts, "pay_again") is None
+    return LINE_LOST if may_order and find_lost_line(trade, facts, ports) == LINE_LOST else reason
 
 
 def _is_as_left(standing: RepairRow | None, trade: Trade, facts: Facts, settings: RepairSettings) -> bool:

@@ -15,6 +15,7 @@ from agent.fixers.attempt import FAILED, UNPAID, Attempt, AttemptEnded, is_half_
 from agent.fixers.claiming import OVERTAKEN, claim, claim_of
 from agent.fixers.fixer import Fixer
 from agent.fixers.limits import require_allowed, require_offered, require_room
+from agent.fixers.lost_lines import require_no_lost_line
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.payout_number import choose_number
 from agent.fixers.plan import FINISH, PAY, PAY_AGAIN, WRITE_ROW, is_reversal, settle, take_back
@@ -96,6 +97,7 @@ def _steps_of(attempt: Attempt, action: Action) -> tuple[str, ...]:
     if digest_of(facts) != attempt.order.facts_hash:
         raise AttemptEnded("refused", FACTS_CHANGED)
     if action == "reverse":
+        require_no_lost_line(attempt)
         return (*take_back(facts), *FINISH)
     choose_number(attempt.order.trade_no, facts.bank, deduplicates=attempt.ports.bank.deduplicates)
     return (PAY_AGAIN, *settle(facts), *FINISH)

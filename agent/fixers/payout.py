@@ -122,7 +122,7 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
     """
     trade, facts = attempt.seen
     attempt.write_down()
-    is_opened = attempt.open_request(step, request_of(attempt, number))
+    is_opened = attempt.open_request(step, request_of(trade, number))
     step = attempt.steps[step.key]
     if is_opened != number.is_new:
         _look_at_anothers(attempt, step)

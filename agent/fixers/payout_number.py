@@ -11,7 +11,7 @@ import msgspec
 
 from agent.facts import BankFact, BankState
 from agent.fixers.attempt import Attempt, AttemptEnded
-from agent.records import BankRequest
+from agent.records import BankRequest, Trade
 
 NO_NUMBER: Final = "production holds no bank request of the trade"
 """Its table may have been cleared: what was asked under a number nobody holds, nobody can find again."""
@@ -43,8 +43,12 @@ def choose_number(trade_no: str, bank: BankFact, *, deduplicates: bool) -> Payou
         raise AttemptEnded("needs_human", MAY_STILL_ARRIVE)
     if alive:
         return PayoutNumber(alive[0].request_no, alive[0].seq, is_new=False)
-    seq = max(request.seq for request in bank.requests) + 1
-    return PayoutNumber(f"{trade_no}-P{seq}", seq, is_new=True)
+    return number_behind(trade_no, max(request.seq for request in bank.requests))
+
+
+def number_behind(trade_no: str, seq: int) -> PayoutNumber:
+    """The number Piculus opens where the newest line is of this place."""
+    return PayoutNumber(f"{trade_no}-P{seq + 1}", seq + 1, is_new=True)
 
 
 def require_number(attempt: Attempt, bank: BankFact) -> PayoutNumber:
@@ -68,15 +72,14 @@ def seq_of(request_no: str) -> int:
     return int(seq)
 
 
-def request_of(attempt: Attempt, number: PayoutNumber) -> BankRequest:
+def request_of(trade: Trade, number: PayoutNumber) -> BankRequest:
     """The line of production's table that opens a new number, not yet asked for."""
-    trade, facts = attempt.seen
     return BankRequest(
         request_no=number.request_no,
         trade_no=trade.trade_no,
         seq=number.seq,
         kind="payout",
         status="created",
-        amount_minor=facts.amount_minor,
+        amount_minor=trade.amount_minor,
         created_at=trade.read_at,
     )

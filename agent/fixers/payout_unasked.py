@@ -4,15 +4,16 @@ from typing import Final, NoReturn
 
 from agent.facts import BankFact
 from agent.fixers.attempt import FAILED, MAY_STILL_COME, Attempt, AttemptEnded
-from agent.fixers.payout_answer import OWN_DEBIT_UNPAID, find_request, has_own_posting
-from agent.fixers.payout_number import PayoutNumber, request_of, require_number, seq_of
+from agent.fixers.lost_lines import LINE_LOST, is_any_known
+from agent.fixers.payout_answer import OWN_DEBIT_UNPAID, has_own_posting
+from agent.fixers.payout_number import PayoutNumber, require_number, seq_of
 from agent.fixers.result import StepResult, result_of
 from agent.records import StepRow
 
 KNOWN_ALREADY: Final = "the bank knows the number that was to be new, and does not de-duplicate"
-"""Production's table has lost that it was asked for: restored, or failed over before it was copied."""
-LINE_LOST: Final = "the bank knows the number, and production's table has lost it"
-"""As KNOWN_ALREADY, of a step that does not say it was asked: it stays open until the line is restored."""
+"""Production's table has lost that it was asked for: restored, or failed over before it was copied. The step
+is closed: this repair has surely not asked, and whatever people then order asks the bank of the number again.
+"""
 ANOTHERS_PLACE: Final = "another bank request came before this one was asked for"
 NEVER_ASKED: Final = "the payout was never asked for, and the bank does not de-duplicate"
 
@@ -46,7 +47,7 @@ def require_never_asked(attempt: Attempt, step: StepRow) -> None:
     """Production's table may have lost that the bank was asked, when it was restored or failed over.
 
     Raises AttemptEnded: wait while such a call may still be under way or the bank cannot say, needs_human
-    where it knows the number.
+    where it knows the number. The step then stays open: it does not say whether the bank was asked.
     """
     trade, _ = attempt.seen
     request_no = result_of(step).request_no or ""
@@ -60,11 +61,10 @@ def require_never_asked(attempt: Attempt, step: StepRow) -> None:
 def _is_known(attempt: Attempt, number: PayoutNumber) -> bool:
     """Whether the bank knows a number without a line. Raises AttemptEnded(wait) where it cannot say."""
     trade, _ = attempt.seen
-    requests = {trade.trade_no: [request_of(attempt, number)]}
-    found = find_request(attempt.ports.bank.facts([trade], requests).get(trade.trade_no), number.request_no)
-    if found is None or found.status == "unknown":
+    is_known = is_any_known(trade, [number], attempt.ports.bank)
+    if is_known is None:
         raise AttemptEnded("wait", "bank")
-    return found.status != "not_found"
+    return is_known
 
 
 def leave_unasked(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:

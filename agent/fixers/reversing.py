@@ -14,6 +14,7 @@ from agent.decision import decide
 from agent.errors import EntryReversedError, LedgerRejectedError
 from agent.facts import BankState, Facts, Leg, LegState
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
+from agent.fixers.lost_lines import require_no_lost_line
 from agent.fixers.plan import REVERSE_BOTH, REVERSE_FIRST, REVERSE_SECOND, REVERSED_LEG
 from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
 from agent.fixers.result import StepResult, result_of
@@ -73,7 +74,9 @@ def _require_readable_legs(attempt: Attempt) -> None:
 
 
 def _require_unpaid(attempt: Attempt) -> None:
-    """Raises AttemptEnded unless the bank has explicitly refused every number of the trade."""
+    """Raises AttemptEnded unless the bank has explicitly refused every number of the trade, and knows none
+    whose line production has lost.
+    """
     _, facts = attempt.seen
     obstacle = find_bank_obstacle(facts, "reverse")
     if obstacle in NOT_YET_KNOWN:
@@ -82,6 +85,7 @@ def _require_unpaid(attempt: Attempt) -> None:
         _stop(attempt, PAID_MEANWHILE, f"the facts do not allow it: {obstacle}")
     if obstacle is not None:
         _stop(attempt, obstacle, f"the facts do not allow it: {obstacle}")
+    require_no_lost_line(attempt)
 
 
 def _stop(attempt: Attempt, after_money: str, before: str) -> None:

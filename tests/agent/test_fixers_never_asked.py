@@ -7,8 +7,9 @@ import pytest
 
 from agent.fixers.attempt import MAY_STILL_COME
 from agent.fixers.base import verify
+from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID
-from agent.fixers.payout_unasked import KNOWN_ALREADY, LINE_LOST, NEVER_ASKED
+from agent.fixers.payout_unasked import KNOWN_ALREADY, NEVER_ASKED
 from agent.money import Money
 from agent.unpaid import ACTIONS, Action
 from tests.agent.test_fixers_places import (
@@ -21,7 +22,7 @@ from tests.agent.test_fixers_places import (
     settled_by_people,
     until_it_is_over,
 )
-from tests.agent.unpaid_trades import load_unpaid
+from tests.agent.unpaid_trades import load_unpaid, net_postings
 from tests.agent.world import AMOUNT, Desk, may_have_been_asked, numbers
 from tests.fakes.faults import Crash, Moment
 
@@ -119,14 +120,19 @@ def test_a_number_the_bank_knows_is_not_closed_though_production_lost_that_it_wa
     assert numbers(desk) == [f"{trade_no}-P1"]
 
 
-def test_a_number_the_bank_comes_to_know_once_it_was_closed_is_not_asked_for_again() -> None:
+@pytest.mark.parametrize(("action", "reason"), [("pay_again", KNOWN_ALREADY), ("reverse", LINE_LOST)])
+def test_a_number_the_bank_comes_to_know_once_it_was_closed_is_neither_asked_for_again_nor_reversed(
+    action: Action, reason: str
+) -> None:
     desk, trade_no, code = written_down("S2")
     until_it_is_over(desk)
     assert desk.attempt(trade_no, code).reason == OWN_DEBIT_UNPAID
     account = desk.production.trade(trade_no).bank_account_no
     desk.production.bank.pay(f"{trade_no}-P1", Money(AMOUNT), account)
-    assert desk.order(trade_no, code, "pay_again").reason == KNOWN_ALREADY
-    assert numbers(desk) == [f"{trade_no}-P1"]
+    before = net_postings(desk, trade_no)
+    report = desk.order(trade_no, code, action)
+    assert (report.outcome, report.reason) == ("needs_human", reason)
+    assert (numbers(desk), net_postings(desk, trade_no)) == ([f"{trade_no}-P1"], before)
 
 
 # ---- wherever the agent dies

@@ -5,7 +5,7 @@ import pytest
 from agent.fixers import FIXERS
 from agent.fixers.attempt import MAY_STILL_COME
 from agent.fixers.base import RepairReport, verify
-from agent.fixers.payout_unasked import LINE_LOST
+from agent.fixers.lost_lines import LINE_LOST
 from agent.money import Money
 from agent.unpaid import ACTIONS, Action
 from tests.agent.unpaid_trades import SHAPES, load_unpaid, net_postings

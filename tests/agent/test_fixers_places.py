@@ -9,8 +9,9 @@ import pytest
 
 from agent.fixers.attempt import MAY_STILL_COME
 from agent.fixers.base import RepairReport, verify
+from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID
-from agent.fixers.payout_unasked import ANOTHERS_PLACE, LINE_LOST
+from agent.fixers.payout_unasked import ANOTHERS_PLACE
 from agent.fixers.result import result_of
 from agent.records import StepRow
 from agent.unpaid import ACTIONS, Action

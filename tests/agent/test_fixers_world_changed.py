@@ -9,8 +9,8 @@ import pytest
 
 from agent.fixers.attempt import MAY_STILL_COME
 from agent.fixers.base import verify
+from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID
-from agent.fixers.payout_unasked import LINE_LOST
 from agent.fixers.reading import IN_FLIGHT, ROW_CHANGED_AFTER_MONEY
 from agent.fixers.resuming import REVERSED
 from agent.money import Money

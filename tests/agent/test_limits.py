@@ -6,8 +6,8 @@ import pytest
 
 from agent.fixers.base import verify
 from agent.fixers.limits import OVER_DAY, OVER_HOUR, OVER_JUDGED, OVER_TRADE
+from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.order import Limits
-from agent.fixers.payout_unasked import LINE_LOST
 from agent.fixers.reading import TOO_OLD
 from agent.fixers.resuming import STILL_COMING
 from agent.money import Money

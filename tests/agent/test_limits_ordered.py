@@ -6,8 +6,8 @@ import pytest
 
 from agent.fixers.base import RepairReport, verify
 from agent.fixers.limits import OVER_HOUR, OVER_TRADE
+from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.order import Limits
-from agent.fixers.payout_unasked import LINE_LOST
 from agent.money import Money
 from agent.unpaid import ACTIONS, Action
 from tests.agent.test_fixers_offered import dies, nothing_can_come

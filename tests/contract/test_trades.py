@@ -292,6 +292,21 @@ class TestBankRequests:
     def asked(self, place: TradePlace, claim: RepairRow) -> list[datetime | None]:
         return [each.asked_at for each in place.trades.bank_requests([claim.trade_no])[claim.trade_no]]
 
+    def test_the_numbers_written_down_are_those_of_every_round_whatever_became_of_them(
+        self, trade_place: TradePlace
+    ) -> None:
+        claim, trades = held(trade_place), trade_place.trades
+        numbers = [f"{claim.trade_no}-P{seq}" for seq in (1, 2)]
+        assert trades.payout_numbers(claim.trade_no) == set()
+        ended = msgspec.structs.replace(payout_of(claim, numbers[0], status="failed"), state="failed")
+        trades.record_step(claim, ended, step_of(claim.trade_no))
+        trades.close_repair(claim, "abandoned")
+        [trade] = trades.find(claim.trade_no)
+        later = trades.claim_repair(claim_of(trade, fence=9))
+        trades.record_step(later, msgspec.structs.replace(payout_of(later, numbers[1]), name="pay_again"))
+        assert trades.payout_numbers(claim.trade_no) == set(numbers)
+        assert trades.payout_numbers(held(trade_place).trade_no) == set()
+
     def test_the_step_is_dated_each_time_the_bank_is_to_be_asked(self, trade_place: TradePlace) -> None:
         claim = held(trade_place)
         for _ in range(2):

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from typing import TypeVar
 
@@ -152,6 +152,12 @@ class FakeTrades:
                 asked = msgspec.structs.replace(request, asked_at=self._asked_at(request))
                 by_trade.setdefault(request.trade_no, []).append(asked)
         return by_trade
+
+    @port_call
+    def payout_numbers(self, trade_no: str) -> Set[str]:
+        steps = [step for number, _, step in self.repair_steps.values() if number == trade_no]
+        named = {result_of(step).request_no for step in steps if step.name in PAYOUT_STEPS}
+        return {each for each in named if each}
 
     @port_call
     def open_bank_request(self, claim: RepairRow, request: BankRequest, step: StepRow) -> Opened:

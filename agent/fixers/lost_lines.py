@@ -1,0 +1,63 @@
+"""Numbers the bank knows and production's table of bank requests does not: it was restored, or failed over
+before their lines were copied. What was paid under such a number shows in no fact.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from agent.facts import Facts
+from agent.fixers.attempt import Attempt, AttemptEnded
+from agent.fixers.payout_number import PayoutNumber, number_behind, request_of
+from agent.ports import BankPort, Ports
+from agent.records import Trade
+
+LINE_LOST: Final = "the bank knows the number, and production's table has lost it"
+"""Nothing is done on facts without it, until the line is restored."""
+
+
+def is_any_known(trade: Trade, numbers: Sequence[PayoutNumber], bank: BankPort) -> bool | None:
+    """Whether the bank knows any number of these, which have no line; None where it cannot say.
+
+    Raises PortError.
+    """
+    requests = {trade.trade_no: [request_of(trade, each) for each in numbers]}
+    told = bank.facts([trade], requests).get(trade.trade_no)
+    statuses = {each.request_no: each.status for each in (told.requests if told else ())}
+    words = {statuses.get(each.request_no, "unknown") for each in numbers}
+    if words <= {"not_found"}:
+        return False
+    return True if words - {"not_found", "unknown"} else None
+
+
+def find_lost_line(trade: Trade, facts: Facts, ports: Ports) -> str | None:
+    """Return LINE_LOST where the bank knows a number of the trade that has no line, "bank" where it cannot
+    say, None where it knows none. Raises PortError.
+    """
+    is_known = is_any_known(trade, _without_line(trade, facts, ports), ports.bank)
+    if is_known is None:
+        return "bank"
+    return LINE_LOST if is_known else None
+
+
+def _without_line(trade: Trade, facts: Facts, ports: Ports) -> list[PayoutNumber]:
+    """The numbers that payout steps name, whatever became of them, and the one to be opened behind each line:
+    the steps may be lost too, and the first number that was lost was the next one behind some line.
+    """
+    lines = {each.request_no for each in facts.bank.requests}
+    named = [PayoutNumber(each, 0, is_new=True) for each in ports.trades.payout_numbers(trade.trade_no)]
+    behind = [number_behind(trade.trade_no, each.seq) for each in facts.bank.requests]
+    found = {each.request_no: each for each in (*named, *behind)}
+    return [number for request_no, number in found.items() if request_no not in lines]
+
+
+def require_no_lost_line(attempt: Attempt) -> None:
+    """Asked before money is given back: what the bank has paid under a lost number would be given twice.
+
+    Raises AttemptEnded: wait where the bank cannot say, needs_human where it knows a number without a line.
+    """
+    trade, facts = attempt.seen
+    found = find_lost_line(trade, facts, attempt.ports)
+    if found == LINE_LOST:
+        raise AttemptEnded("needs_human", LINE_LOST, is_void=not attempt.money_moved)
+    if found is not None:
+        raise AttemptEnded("wait", found, is_void=not attempt.money_moved)

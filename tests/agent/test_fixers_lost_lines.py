@@ -1,0 +1,184 @@
+"""A payout the bank knows and production's tables have lost: nobody gives the money back as well."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from agent.fixers.base import RepairReport, verify
+from agent.fixers.lost_lines import LINE_LOST
+from agent.fixers.payout_answer import OWN_DEBIT_UNPAID
+from agent.fixers.payout_unasked import KNOWN_ALREADY
+from agent.money import Money
+from agent.records import BankRequest, Trade
+from tests.agent.test_fixers_last_look import after_the_claim
+from tests.agent.test_fixers_places import is_closed_unasked, refused, takes_the_place
+from tests.agent.unpaid_trades import SHAPES, load_unpaid, net_postings
+from tests.agent.world import AMOUNT, Desk, numbers
+from tests.fakes.faults import Crash
+
+DEDUPLICATES = pytest.mark.parametrize("deduplicates", [True, False])
+NONE_MOVED = ("needs_human", LINE_LOST, False)
+
+
+def pays(desk: Desk, trade_no: str, reply: str = "success") -> None:
+    """The bank was asked under the next number, in a life that production's tables no longer hold."""
+    bank, seq = desk.production.bank, max(each.seq for each in desk.production.trades.requests) + 1
+    bank.replies.append(reply)
+    bank.pay(f"{trade_no}-P{seq}", Money(AMOUNT), desk.production.trade(trade_no).bank_account_no)
+
+
+def end_of(report: RepairReport) -> tuple[str, str, bool]:
+    return report.outcome, report.reason, report.money_moved
+
+
+def unpaid(shape: str, *, deduplicates: bool) -> tuple[Desk, str, str]:
+    desk = Desk()
+    trade_no, code = load_unpaid(desk, shape)
+    desk.production.bank.deduplicates = deduplicates
+    return desk, trade_no, code
+
+
+# ---- found before anything is given back
+
+
+@DEDUPLICATES
+@pytest.mark.parametrize("reply", ["success", "accepted", "failed:E1001"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_the_bank_knows_and_production_has_lost_is_not_reversed(
+    shape: str, reply: str, deduplicates: bool
+) -> None:
+    desk, trade_no, code = unpaid(shape, deduplicates=deduplicates)
+    pays(desk, trade_no, reply)
+    before = net_postings(desk, trade_no)
+    report = desk.order(trade_no, code, "reverse")
+    assert (report.outcome, report.reason) == ("needs_human", LINE_LOST)
+    assert not [step for step in report.steps if step.name.startswith("reverse")]
+    assert net_postings(desk, trade_no) == before
+    assert desk.production.trades.corrections == []
+
+
+def test_a_number_known_already_behind_our_debit_is_not_reversed() -> None:
+    desk, trade_no, code = refused("S2", deduplicates=False)
+    pays(desk, trade_no)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", KNOWN_ALREADY)
+    assert is_closed_unasked(desk, trade_no)
+    before = net_postings(desk, trade_no)
+    for _ in range(2):
+        assert desk.order(trade_no, code, "reverse").reason == LINE_LOST
+    assert desk.order(trade_no, code, "pay_again").reason == KNOWN_ALREADY
+    assert desk.order(trade_no, code, "reverse").reason == LINE_LOST
+    assert (numbers(desk), net_postings(desk, trade_no)) == ([f"{trade_no}-P1"], before)
+
+
+@DEDUPLICATES
+def test_a_lost_number_is_found_though_production_took_its_place(deduplicates: bool) -> None:
+    desk, trade_no, code = unpaid("processing", deduplicates=deduplicates)
+    pays(desk, trade_no)
+    takes_the_place(desk, trade_no)
+    assert end_of(desk.order(trade_no, code, "reverse")) == NONE_MOVED
+
+
+@DEDUPLICATES
+def test_a_number_whose_step_alone_is_left_is_found(deduplicates: bool) -> None:
+    """Of production's table the newest lines were lost, its own among them."""
+    desk, trade_no, code = unpaid("processing", deduplicates=deduplicates)
+    takes_the_place(desk, trade_no)
+    desk.production.bank.replies.append("accepted")
+    assert desk.order(trade_no, code, "pay_again").outcome == "wait"
+    desk.production.bank.settle(f"{trade_no}-P2", "failed", "E1001")
+    desk.production.clock.advance(minutes=10)
+    assert desk.attempt(trade_no, code).reason == OWN_DEBIT_UNPAID
+    desk.production.bank.settle(f"{trade_no}-P2")
+    requests = desk.production.trades.requests
+    requests[:] = [each for each in requests if each.seq == 0]
+    assert end_of(desk.order(trade_no, code, "reverse")) == NONE_MOVED
+
+
+@DEDUPLICATES
+def test_one_the_bank_comes_to_know_under_the_claim_is_found(deduplicates: bool) -> None:
+    desk, trade_no, code = unpaid("processing", deduplicates=deduplicates)
+    after_the_claim(desk, lambda: pays(desk, trade_no))
+    assert end_of(desk.order(trade_no, code, "reverse")) == NONE_MOVED
+    assert desk.production.trades.repairs[trade_no].state == "abandoned"
+
+
+@DEDUPLICATES
+@pytest.mark.parametrize("by", ["its plan", "the order"])
+def test_one_the_bank_comes_to_know_while_a_reversal_is_written_down_is_found(
+    by: str, deduplicates: bool
+) -> None:
+    desk, trade_no, code = unpaid("processing", deduplicates=deduplicates)
+    desk.production.faults.down("ledger.reverse_entry", "before", Crash())
+    with pytest.raises(Crash):
+        desk.order(trade_no, code, "reverse")
+    desk.production.faults.heal()
+    pays(desk, trade_no)
+    before = net_postings(desk, trade_no)
+    for _ in range(2):
+        report = desk.attempt(trade_no, code) if by == "its plan" else desk.order(trade_no, code, "reverse")
+        assert (report.outcome, report.reason) == ("needs_human", LINE_LOST)
+    assert net_postings(desk, trade_no) == before
+    assert desk.production.trades.repairs[trade_no].state == "open"
+
+
+def test_the_second_entry_is_not_taken_back_once_the_bank_knows_a_lost_number() -> None:
+    desk, trade_no, code = unpaid("failed, both on row", deduplicates=True)
+    desk.production.faults.on("ledger.reverse_entry", lambda: pays(desk, trade_no))
+    report = desk.order(trade_no, code, "reverse")
+    assert end_of(report) == ("needs_human", LINE_LOST, True)
+    assert desk.production.trades.corrections == []
+
+
+# ---- doubt
+
+
+@DEDUPLICATES
+def test_a_bank_that_cannot_say_is_waited_for(deduplicates: bool) -> None:
+    desk, trade_no, code = unpaid("processing", deduplicates=deduplicates)
+    bank, before = desk.production.bank, net_postings(desk, trade_no)
+    facts = bank.facts
+
+    def silent_of_new(trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]) -> object:
+        is_new = any(each.request_no.endswith("-P1") for asked in requests.values() for each in asked)
+        return {} if is_new else facts(trades, requests)
+
+    bank.facts = silent_of_new  # type: ignore[method-assign,assignment]
+    assert end_of(desk.order(trade_no, code, "reverse")) == ("wait", "bank", False)
+    assert net_postings(desk, trade_no) == before
+    bank.facts = facts  # type: ignore[method-assign]
+    assert desk.order(trade_no, code, "reverse").outcome == "repaired"
+
+
+# ---- the way out, and what people are told
+
+
+def test_a_restored_line_says_what_the_bank_has_done() -> None:
+    desk, trade_no, code = refused("S2", deduplicates=False)
+    pays(desk, trade_no)
+    desk.attempt(trade_no, code)
+    desk.production.request(trade_no, "success", None, seq=1, request_no=f"{trade_no}-P1")
+    assert desk.order(trade_no, code, "reverse").outcome == "refused"
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert numbers(desk) == [f"{trade_no}-P1"]
+
+
+def test_a_bank_that_deduplicates_restores_the_line_where_people_pay_again() -> None:
+    desk, trade_no, code = unpaid("processing", deduplicates=True)
+    pays(desk, trade_no)
+    assert desk.order(trade_no, code, "reverse").reason == LINE_LOST
+    assert desk.order(trade_no, code, "pay_again").outcome == "repaired"
+    assert numbers(desk) == [f"{trade_no}-P1"]
+
+
+@DEDUPLICATES
+@pytest.mark.parametrize(
+    ("shape", "reason"), [("ours", OWN_DEBIT_UNPAID), ("processing", "processing, debited, bank failed")]
+)
+def test_a_look_tells_of_the_lost_line(shape: str, reason: str, deduplicates: bool) -> None:
+    desk, trade_no, _ = unpaid(shape, deduplicates=deduplicates)
+    seen = verify(trade_no, desk.production.ports, desk.settings)
+    assert (seen.outcome, seen.reason) == ("human", reason)
+    pays(desk, trade_no)
+    seen = verify(trade_no, desk.production.ports, desk.settings)
+    assert (seen.outcome, seen.reason) == ("human", LINE_LOST)
