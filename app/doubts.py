@@ -44,6 +44,9 @@ DOUBTS: Mapping[str, Any] = {
     "the bank knows the number, and production's table has lost it": _(
         "不知道丢了编号的那笔款项是否付出；另起一笔可能再付一次。"
     ),
+    "the bank knows the number that was to be new, and does not de-duplicate": _(
+        "不知道丢了编号的那笔款项是否付出；另起一笔可能再付一次。"
+    ),
     "the bank holds the number with another amount or payee": _(
         "同一编号在银行是另一笔款项，机器不能认作这一笔。"
     ),

@@ -41,6 +41,7 @@ LOST_REQUESTS: Final = (
     "the request may still reach the bank, which does not de-duplicate",
     "more than one bank request may be alive",
     "the bank knows the number, and production's table has lost it",
+    "the bank knows the number that was to be new, and does not de-duplicate",
 )
 """Money may be under way: the bank must say before anything is asked of it again."""
 CHANGED: Final = (

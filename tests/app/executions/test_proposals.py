@@ -67,6 +67,11 @@ def doubt(reason: str = "mismatch", outcome: str = "human", **fields: object) ->
         (doubt("ledger", "wait", facts=facts("UNKNOWN", told="SUCCESS")), "verify"),
         (doubt("the reply to the payout was lost, the bank does not de-duplicate", "repair"), "ask_bank"),
         (doubt("more than one bank request may be alive", "repair"), "ask_bank"),
+        (doubt("the bank knows the number, and production's table has lost it"), "ask_bank"),
+        (
+            doubt("the bank knows the number that was to be new, and does not de-duplicate"),
+            "ask_bank",
+        ),
         (doubt("money_moved_too_long", "repair"), "retry"),
         (doubt("insufficient balance", "repair", facts=facts("NONE")), "retry"),
         (doubt("insufficient balance", "repair", facts=facts("NONE"), plan="disabled"), "verify"),
