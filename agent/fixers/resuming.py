@@ -132,6 +132,8 @@ def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -
         _require_still_offered(attempt, fixers)
     if is_reversal(attempt.held.plan):
         check_reversal(attempt)
+        if _is_only_written_down(attempt):
+            _begin_again(attempt, fixers)
     elif _has_had_no_effect(attempt):
         _begin_again(attempt, fixers)
     else:
@@ -207,6 +209,9 @@ def _begin_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
     try:
         if PAY_AGAIN in attempt.held.plan:
             _take_order_up_again(attempt)
+        elif is_reversal(attempt.held.plan):
+            attempt.end_if_cancelled()
+            _take_a_place(attempt, attempt.seen[0], is_ordered=True)
         else:
             _decide_again(attempt, fixers)
     except AttemptEnded as ended:

@@ -2,8 +2,8 @@
 
 A reversal that was intended may still reach the ledger, sent by an agent thought dead; so once one is
 intended the repair is not closed as if it had not been: it goes on, waits, or goes to a person. Only one that
-no agent here may go on with is, where all it has written down can arrive no more and the entry still stands
-(resuming.py).
+may not be gone on with (its fixer not offered, over a limit, cancelled) is, where all it has written down can
+arrive no more and the entry still stands (resuming.py).
 """
 
 from collections.abc import Callable, Mapping
