@@ -7,9 +7,10 @@ production database fails at it. So they are counted by themselves.
 
 from typing import Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, exists, or_, select
 
 from agent.answers import BROKE_OFF
+from app.agents.models import Command
 from app.anomalies.models import Anomaly
 from app.executions.models import Attempt
 from app.unit_of_work import WorkSession
@@ -33,6 +34,11 @@ MAY_PASS: Final = frozenset(
     }
 )
 """Reasons of unknown attempts that wait for the bank, the ledger or an agent: however often, they pass."""
+_WAS_WITHDRAWN: Final = exists().where(
+    Command.id == Attempt.command_id, Command.cancel_requested_at == Command.finished_at
+)
+"""Of an attempt: its command was cancelled while it pended. That a breaker tripped, or a person cancelled it,
+tells nothing of the trade."""
 
 
 def reason_to_set_aside(session: WorkSession, anomaly: Anomaly) -> str | None:
@@ -47,21 +53,19 @@ def _crashes_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
         Attempt.outcome_reason.startswith(f"{BROKE_OFF}:"),
         Attempt.outcome_reason.startswith(f"{NO_RESULT}:") & Attempt.started_at.is_not(None),
     )
-    last = select(Attempt.id).where(
-        Attempt.anomaly_id == anomaly.id,
-        Attempt.number > anomaly.attempts - CRASH_LIMIT,
-        Attempt.outcome == "unknown",
-        crashed,
-    )
+    last = select(Attempt.id).where(*_are_newest(anomaly, CRASH_LIMIT), Attempt.outcome == "unknown", crashed)
     return len(session.scalars(last).all()) == CRASH_LIMIT
 
 
 def _ends_alike_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
-    last = select(Attempt.outcome, Attempt.outcome_reason).where(
-        Attempt.anomaly_id == anomaly.id, Attempt.number > anomaly.attempts - ALIKE_LIMIT
-    )
+    last = select(Attempt.outcome, Attempt.outcome_reason).where(*_are_newest(anomaly, ALIKE_LIMIT))
     ends = [tuple(row) for row in session.execute(last)]
     if len(ends) < ALIKE_LIMIT or len(set(ends)) > 1:
         return False
     outcome, reason = ends[0]
     return outcome == "refused" or (outcome == "unknown" and reason not in MAY_PASS)
+
+
+def _are_newest(anomaly: Anomaly, count: int) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of its last ``count`` attempts, without those that were withdrawn."""
+    return Attempt.anomaly_id == anomaly.id, Attempt.number > anomaly.attempts - count, ~_WAS_WITHDRAWN

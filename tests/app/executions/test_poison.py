@@ -1,0 +1,63 @@
+"""Attempts that tell nothing of their trade: however many, they set it aside for nobody."""
+
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import select
+
+from agent.answers import Started
+from app.agents.models import Agent, Command
+from app.executions import attempt_record, verifications
+from app.executions.models import Attempt
+from app.executions.poison import ALIKE_LIMIT, CRASH_LIMIT
+from app.guards import breakers
+from app.plans.models import Plan
+from app.unit_of_work import WorkSession
+from tests.app.guards.test_verdicts import tick
+from tests.factories import NOW, PERSON, facts_read, hand_to, make_agent, make_anomaly, make_group, make_plan
+
+pytestmark = pytest.mark.each_engine
+
+
+def withdrawn(session: WorkSession, agent: Agent, plan: Plan, *, was_begun: bool, now: datetime) -> Command:
+    """The trade's repair is with an agent until its lease ends; then a breaker trips."""
+    repair = session.scalars(select(Command).where(Command.state == "pending")).one()
+    hand_to(session, repair, agent)
+    if was_begun:
+        begun = Started(id=uuid4().hex, command_id=repair.id)
+        attempt_record.record_started(session, agent, begun, now)
+    repair.state = "pending"
+    session.flush()
+    breakers.trip(session, breakers.subject_of_plan(plan), "failures", {}, now)
+    return repair
+
+
+def go_on(session: WorkSession, agent: Agent, plan: Plan, now: datetime) -> None:
+    """A person resets the breaker; the trade is verified and its next attempt commanded."""
+    (breaker,) = breakers.list_tripped(session, None)
+    breakers.reset(session, breaker.id, reason="looked at", actor=PERSON, group_ids=None, now=now)
+    tick(session, plan, now)
+    verify = session.scalars(select(Command).where(Command.state == "pending")).one()
+    hand_to(session, verify, agent)
+    verifications.record_facts(session, agent, facts_read(verify, "repair"), now)
+    verify.state = "finished"
+    tick(session, plan, now)
+
+
+@pytest.mark.parametrize(("was_begun", "times"), [(True, CRASH_LIMIT), (False, ALIKE_LIMIT)])
+def test_a_trade_that_was_withdrawn_again_and_again_is_no_poison(
+    session: WorkSession, was_begun: bool, times: int
+) -> None:
+    group = make_group(session)
+    agent, plan = make_agent(session, group), make_plan(session, group)
+    anomaly, now = make_anomaly(session, group), NOW
+    tick(session, plan)
+    repair = withdrawn(session, agent, plan, was_begun=was_begun, now=now)
+    for _ in range(times - 1):
+        now += timedelta(minutes=20)
+        go_on(session, agent, plan, now)
+        repair = withdrawn(session, agent, plan, was_begun=was_begun, now=now)
+    assert (repair.error, anomaly.attempts) == ("breaker_tripped_sent", times)
+    assert set(session.scalars(select(Attempt.outcome))) == {"unknown"}
+    assert anomaly.state == "waiting"
