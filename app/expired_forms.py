@@ -18,7 +18,7 @@ PASSWORD_FIELDS: Final = frozenset({"password", "current", "new", "repeated", "u
 """The fields that are typed blind: they are never sent back."""
 _TOKEN: Final = "csrf_token"
 
-_UNSEEN: Final = frozenset({"version", "seen", "until", "all", "next"})
+_UNSEEN: Final = frozenset({"version", "seen", "code", "until", "all", "next"})
 """The fields nobody has typed: they are sent again, and not shown."""
 
 LABELS: Final[Mapping[str, Any]] = {

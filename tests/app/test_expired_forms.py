@@ -65,6 +65,14 @@ def test_what_was_typed_is_shown_in_the_words_of_its_form(visitor: Visitor) -> N
     ]
 
 
+@pytest.mark.parametrize("name", ["version", "seen", "code", "until", "all"])
+def test_what_nobody_has_typed_is_sent_again_and_not_shown(visitor: Visitor, name: str) -> None:
+    answer = visitor.post("/breakers/1/reset", {"reason": "已核对", name: "unseen", **STALE}).text
+    shown = answer.partition('<form id="expired-form"')[0]
+    assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", shown) == [("原因", "已核对")]
+    assert resent(answer) == {"reason": "已核对", name: "unseen"}
+
+
 def test_every_field_of_a_form_has_words(app: Flask) -> None:
     pages = "".join(path.read_text() for path in TEMPLATES.rglob("*.html"))
     names = set(re.findall(r"(?:field|area|select|radios|ticks|tick)\(form, '(\w+)'", pages))
