@@ -161,6 +161,9 @@ GROUP_DISABLED: Final[tuple[groups.GroupDisabled, ...]] = (
 )
 """Who hears of a group that was disabled, in order."""
 
+GROUP_NARROWED: Final[tuple[groups.GroupNarrowed, ...]] = (unsent.group_narrowed,)
+"""Who hears of a group whose plans from now on do less by themselves."""
+
 STOP_CHANGED: Final[tuple[stops.StopChanged, ...]] = (holding_back.stop_changed, conditions.stop_changed)
 """Who hears of a stop that was set or lifted."""
 
@@ -203,6 +206,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["anomaly_closed"] = ANOMALY_CLOSED
     app.extensions["trades_reached"] = TRADES_REACHED
     app.extensions["group_disabled"] = GROUP_DISABLED
+    app.extensions["group_narrowed"] = GROUP_NARROWED
     app.extensions["stop_changed"] = STOP_CHANGED
     app.extensions["bulk_changed"] = BULK_CHANGED
     app.extensions["local_stop_changed"] = LOCAL_STOP_CHANGED

@@ -96,6 +96,11 @@ def threshold_errors(values: ThresholdValues, defaults: Thresholds) -> list[Inva
     return errors + count_errors(values.breaker_attempts, "breaker_attempts", low=low, high=MOST)
 
 
+def is_tightened(old: int | None, new: int | None) -> bool:
+    """Return whether a bound leaves less room than before; None: there is none."""
+    return new is not None and (old is None or new < old)
+
+
 def count_errors(value: int | None, field: str, *, low: int, high: int) -> list[InvalidError | ConflictError]:
     """A count may be left empty, else it is from ``low`` to ``high``."""
     if value is None or low <= value <= high:

@@ -6,6 +6,7 @@ yet. What has moved money, and what people ordered, goes on. Withdrawn, a trade 
 spent; an agent that may hold the order all the same is asked to end it, and the trade is verified first.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -19,6 +20,7 @@ from app.guards.models import AMOUNT, SCOPES, Breaker
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
 
 BATCH: Final = 50
 """So many are withdrawn in one unit of work, a second apart: each is a trade's whole history, and results and
@@ -127,7 +129,18 @@ def breaker_changed(session: WorkSession, breaker: Breaker, now: datetime) -> No
 
 def plan_narrowed(session: WorkSession, plan: Plan, now: datetime) -> None:
     """A plan does less by itself than it did: its next tick judges anew what it had commanded."""
-    plan.narrowed_seq = session.scalar(select(func.max(Command.seq)))
+    _narrow(session, [plan], now)
+
+
+def group_narrowed(session: WorkSession, group: SystemGroup, now: datetime) -> None:
+    """The plans of a group do less by themselves: as if each of them was narrowed."""
+    _narrow(session, session.scalars(select(Plan).where(Plan.group_id == group.id)).unique(), now)
+
+
+def _narrow(session: WorkSession, plans: Iterable[Plan], now: datetime) -> None:
+    newest = session.scalar(select(func.max(Command.seq)))
+    for plan in plans:
+        plan.narrowed_seq = newest
     session.flush()
     withdraw(session, now)
 

@@ -20,7 +20,7 @@ from app.plans.product_plans import PlanValues
 from app.plans.quartz import next_fire_time
 from app.plans.usage import refuse_at_work, refuse_in_use
 from app.plans.validation import group_error, value_errors
-from app.thresholds import THRESHOLDS
+from app.thresholds import THRESHOLDS, is_tightened
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from app.users.service import FormErrors
@@ -262,11 +262,13 @@ def _check(
 
 
 def _is_narrower(before: PlanValues, after: PlanValues) -> bool:
-    """Return whether a plan does less by itself than before: manual, in shadow, or within a lower limit."""
+    """Return whether a plan does less by itself than before: manual, in shadow, or within a lower amount or
+    count.
+    """
     was_auto = before.mode == "auto" and not before.is_shadow
     is_auto = after.mode == "auto" and not after.is_shadow
-    limits = ((getattr(before, name), getattr(after, name)) for name in LIMITS)
-    is_lowered = any(new is not None and (old is None or new < old) for old, new in limits)
+    bounds = (*LIMITS, "breaker_hour_minor")
+    is_lowered = any(is_tightened(getattr(before, one), getattr(after, one)) for one in bounds)
     return (was_auto and not is_auto) or is_lowered
 
 

@@ -13,7 +13,7 @@ from app.audit.service import Actor
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.i18n import is_zone
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
-from app.thresholds import GROUP_DEFAULTS, THRESHOLDS, ThresholdValues, threshold_errors
+from app.thresholds import GROUP_DEFAULTS, THRESHOLDS, ThresholdValues, is_tightened, threshold_errors
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from app.users.service import FormErrors
@@ -24,6 +24,8 @@ TABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 
 GroupDisabled = Callable[[WorkSession, SystemGroup, Actor, str, datetime], None]
 """Hears of a group that was disabled, by whom and why; bound by create_app."""
+GroupNarrowed = Callable[[WorkSession, SystemGroup, datetime], None]
+"""Hears of a group whose plans may from now on begin less by themselves in an hour; bound by create_app."""
 
 
 def list_groups(session: ReadSession, group_ids: Sequence[int] | None = None) -> list[SystemGroup]:
@@ -121,7 +123,8 @@ def update_group(
 ) -> None:
     """Change a group; its code stays, and its breaker's thresholds where None are given.
 
-    Disabling it takes a reason, and ends its collections and what is pending; what runs finishes.
+    Disabling it takes a reason, and ends its collections and what is pending; what runs finishes. A lower
+    amount an hour ends what its plans began by themselves and no agent was sent.
     ``version`` is the one the change was made on, None for whichever stands. Raises FormErrors,
     ConflictError('group_changed') since that version.
     """
@@ -140,6 +143,7 @@ def update_group(
     changed: dict[str, object] = {
         key: [getattr(group, key), value] for key, value in wanted.items() if getattr(group, key) != value
     }
+    hour_minor = group.breaker_hour_minor
     for key, value in wanted.items():
         setattr(group, key, value)
     detail = changed
@@ -151,6 +155,14 @@ def update_group(
         listeners: tuple[GroupDisabled, ...] = current_app.extensions.get("group_disabled", ())
         for listener in listeners:
             listener(session, group, actor, reason, now)
+    if is_tightened(hour_minor, group.breaker_hour_minor):
+        _tell_narrowed(session, group, now)
+
+
+def _tell_narrowed(session: WorkSession, group: SystemGroup, now: datetime) -> None:
+    listeners: tuple[GroupNarrowed, ...] = current_app.extensions.get("group_narrowed", ())
+    for listener in listeners:
+        listener(session, group, now)
 
 
 def _value_errors(name: str, zone: str, trade_table: str) -> list[InvalidError | ConflictError]:

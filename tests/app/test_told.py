@@ -31,7 +31,7 @@ TRAILER = "trailer: stated 1 chunks, 5 rows, 100 fen; received 1 chunks, 4 rows,
         ("failed: bank: 51", "失败（银行尚未给出确定结果，等待银行（51））", None),
         (
             "indeterminate: limits_narrowed_sent",
-            "结果不明（方案限额收紧；这条命令曾发给客户端，可能已在执行，先核实）",
+            "结果不明（限额或熔断金额收紧；这条命令曾发给客户端，可能已在执行，先核实）",
             None,
         ),
         ("1009 more than 1048576 bytes", "消息超过 1.0 MB", None),
