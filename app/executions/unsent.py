@@ -3,7 +3,9 @@
 A tick commands every trade that is open at once, and agents are sent those in turn. A breaker that trips
 meanwhile, or a plan that becomes manual or goes into shadow, would else stop only what nobody has commanded
 yet. What has moved money, and what people ordered, goes on. Withdrawn, a trade is open again, with no retry
-spent; an agent that may hold the order all the same is asked to end it, and the trade is verified first.
+spent. Of one that an agent was sent and has given back, or never acknowledged, the trade is verified first:
+that agent may hold the order all the same. It is asked to end it when it says Hello next, and no sooner; what
+it does until then its fence bounds, and its late result counts.
 """
 
 from collections.abc import Iterable

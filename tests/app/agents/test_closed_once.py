@@ -12,7 +12,8 @@ from app.executions import results
 from app.guards.models import BegunRepair
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
-from tests.app.executions.test_unsent import commanded, sent, states
+from tests.app.agents.agent_client import hello
+from tests.app.executions.test_unsent import commanded, sent, states, trip
 from tests.app.guards.test_breakers import tripped
 from tests.factories import NOW, finished, hand_to, make_agent, make_group, make_plan
 
@@ -67,6 +68,20 @@ def test_the_late_result_of_one_withdrawn_in_a_sweep_counts(
     assert states([first, given_back]) == ["indeterminate", "indeterminate"]
     results.record_result(session, agent, finished(given_back, "repaired"), PAST_DEADLINE)
     assert given_back.state == "finished"
+
+
+def test_who_may_hold_one_that_was_withdrawn_is_asked_to_end_it_at_its_next_hello(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group)
+    (given_back,) = commanded(session, plan, 1)
+    sent(session, agent)
+    recovery.release_sent(session, agent.id)
+    session.expire_all()
+    trip(session, plan)
+    assert given_back.state == "indeterminate"
+    back = hello(unfinished=(given_back.id,))
+    assert recovery.reconcile(session, agent, back, False, NOW) == [given_back.id]
 
 
 def test_a_plan_is_disabled_though_ending_one_of_its_repairs_withdraws_the_others(
