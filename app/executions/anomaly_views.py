@@ -14,13 +14,14 @@ from app.anomalies import service as anomaly_service
 from app.anomalies.models import ANOMALY_STATES, OPEN_STATES, TERMINAL_STATES, Anomaly
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
-from app.executions import anomaly_filters, human_queue, ignoring, money_orders, service, shown
+from app.executions import anomaly_filters, beyond_shown, human_queue, ignoring, money_orders, service, shown
 from app.executions.anomaly_csv import csv_parts
 from app.executions.attempts import find_running
 from app.executions.case_file import CaseFile, predicted_row, read_case, select_statement
 from app.executions.order_guard import ORDER_STANDS
 from app.extensions import db
 from app.forms import Form
+from app.guards import clicks
 from app.i18n import choose_zone
 from app.i18n import translate as _
 from app.keyset import Cut
@@ -151,9 +152,9 @@ def _act(work: WorkSession, anomaly_id: int, action: str, form: Form) -> None:
     if action in ("repair", "retry"):
         shown.require_same(form.text(shown.FIELD), anomaly_service.get_anomaly(work, anomaly_id, allowed))
     if action == "repair":
-        service.attempt_one(work, anomaly_id, order, group_ids=allowed)
+        service.attempt_one(work, anomaly_id, order, group_ids=allowed, figures=_carried(form))
     elif action == "retry":
-        service.retry_now(work, anomaly_id, order, group_ids=allowed)
+        service.retry_now(work, anomaly_id, order, group_ids=allowed, figures=_carried(form))
     elif action == "verify":
         anomaly_service.verify(work, anomaly_id, reason=reason, actor=actor, group_ids=allowed, now=now)
     elif action == "outside":
@@ -183,6 +184,10 @@ def _act(work: WorkSession, anomaly_id: int, action: str, form: Form) -> None:
         service.cancel_attempt(work, attempt.id, reason=reason, actor=actor, group_ids=allowed, now=now)
 
 
+def _carried(form: Form) -> dict[str, str]:
+    return shown.carried(form.many(shown.FIELD))
+
+
 def _dialog(
     form: Form, anomaly_id: int, action: str, status: int, *, is_asked: bool = True
 ) -> ResponseReturnValue:
@@ -193,6 +198,8 @@ def _dialog(
         refusal = ConflictError(ORDER_STANDS) if is_ordered else _standing_refusal(case, action)
         if refusal is not None:
             form.fail(refusal)
+    passed = clicks.foresee_one(db.session, case.plan, case.anomaly, current_time())
+    figures = beyond_shown.figures_of_one(passed) if action in ("repair", "retry") else {}
     return render_dialog(
         "anomalies/action.html",
         status,
@@ -200,7 +207,8 @@ def _dialog(
         case=case,
         anomaly=case.anomaly,
         action=action,
-        seen=shown.digest_of(case.anomaly),
+        seen=[shown.digest_of(case.anomaly), *shown.named(figures)],
+        passed=passed,
         agents=_agents_for(case),
         box=money_orders.box_of(db.session, case.anomaly),
         is_ordered=is_ordered,

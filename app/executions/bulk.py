@@ -13,14 +13,15 @@ from app.anomalies.service import GroupIds
 from app.audit.reasons import required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError, NotFoundError
-from app.executions import bulk_course
+from app.executions import beyond_shown, bulk_course
 from app.executions.bulk_models import BY_PERSON, FIRST_STAGE, BulkItem, BulkRepair
 from app.executions.bulk_states import change, lock, write_down
 from app.executions.models import Attempt
 from app.executions.selection import Chosen, choose
-from app.executions.selection_shown import keep_shown
+from app.executions.selection_shown import foresee_chosen, keep_shown
 from app.executions.service import Order, attempt_one
 from app.keyset import ReadSession
+from app.plans.queries import plans_of
 from app.unit_of_work import WorkSession
 
 LIMIT: Final = 5_000
@@ -50,16 +51,20 @@ def begin(
     *,
     limit: int = LIMIT,
     seen: Mapping[int, str] | None = None,
+    figures: Mapping[str, str] | None = None,
 ) -> Begun:
     """Begin to repair a selection: the first trade of each group at once, the others as those end well.
 
     What cannot be attempted now is skipped; so is what is not as a form showed it: ``seen`` are the digests
     the form carries (app.executions.shown), by anomaly id, None where nobody ticked single rows. A single
-    trade needs no canary: it is attempted as by a click on it alone. Raises InvalidError for the reason.
+    trade needs no canary: it is attempted as by a click on it alone. ``figures``: what the form carries of
+    limits and breakers (beyond_shown), None where there was none. Raises InvalidError for the reason,
+    ConflictError('beyond_grew').
     """
     reason = required_reason(order.reason)
     choice = choose(session, wanted, limit, order.now)
     chosen = choice.chosen if seen is None else keep_shown(session, choice.chosen, seen)
+    _require_shown(session, chosen, figures, order.now)
     sent, changed = len(chosen), len(choice.chosen) - len(chosen)
     skipped = choice.skipped + changed
     if sent == 1:
@@ -70,6 +75,16 @@ def begin(
         by_group[one.group_id].append(one)
     bulks = tuple(_begin_one(session, group_id, some, order, reason) for group_id, some in by_group.items())
     return Begun(bulks, None, sent, skipped, choice.is_all, changed)
+
+
+def _require_shown(
+    session: WorkSession, chosen: Sequence[Chosen], figures: Mapping[str, str] | None, now: datetime
+) -> None:
+    if figures is None:
+        return
+    plans = plans_of(session, {(one.group_id, one.fixer_code) for one in chosen})
+    found = foresee_chosen(session, plans.values(), chosen, now)
+    beyond_shown.require_no_more(figures, beyond_shown.figures_of_many(found))
 
 
 def _begin_one(

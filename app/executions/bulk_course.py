@@ -31,7 +31,7 @@ from app.executions.order_guard import CODES as HELD_CODES
 from app.executions.order_guard import find_holds
 from app.executions.order_people import ROLE, may_order
 from app.executions.service import Order, refusal, start_attempts
-from app.guards.verdicts import beyond
+from app.guards.clicks import beyond
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.queries import plans_of
@@ -182,7 +182,7 @@ def _attempt(
         whose = {"stop_scope": block.scope, "stop_name": block.name, "stop_by": block.who}
         _pause(session, bulk, STOPPED, now, detail=block.told(), trade_no=pairs[0][0].trade_no, told=whose)
         return 0
-    passed = beyond(session, plan, [anomaly for _item, anomaly in pairs], now)
+    passed = beyond(session, plan, [anomaly for _item, anomaly in pairs], now).told
     if passed:
         told = {"stage": bulk.stage, "fixer_code": plan.fixer_code, **passed}
         write_down(session, bulk, "bulk.beyond", order.actor, bulk.reason, told, now)

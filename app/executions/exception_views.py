@@ -1,6 +1,8 @@
 """Exceptions (异常处理): repairing by click what may be repaired, and what waits for a person."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
@@ -13,6 +15,7 @@ from app.clock import current_time
 from app.errors import ConflictError, InvalidError, PiculusError
 from app.executions import (
     anomaly_filters,
+    beyond_shown,
     bulk,
     bulk_course,
     bulk_queries,
@@ -30,6 +33,8 @@ from app.executions.service import Order
 from app.extensions import db
 from app.filters import choice
 from app.forms import Form, read_number
+from app.guards.clicks import Beyond
+from app.guards.verdicts import can_hold
 from app.i18n import choose_zone
 from app.i18n import translate as _
 from app.keyset import Cut
@@ -56,6 +61,8 @@ FILTERS = (
     "amount_to",
 )
 IDS_LIMIT = 500
+GREW: Final = (selection_shown.GREW, beyond_shown.GREW)
+"""Why nothing was sent of what a form showed, though each of its trades may be as it was."""
 
 
 @blueprint.get("")
@@ -115,7 +122,7 @@ def repair_many() -> ResponseReturnValue:
         form.fail(error)
         status = 409 if isinstance(error, ConflictError) else 400
         # Shown once more, for want of a reason, the form still stands on what was decided on.
-        return _preview(form, status, until=until, is_anew=error.code == selection_shown.GREW)
+        return _preview(form, status, until=until, is_anew=error.code in GREW)
     if not begun.sent:
         return finish(
             _("没有发出：%(n)s 笔都已跳过", n=begun.skipped) + _changed_words(begun),
@@ -129,13 +136,14 @@ def _begin(form: Form, wanted: AnomalyFilter) -> bulk.Begun:
     """Begin to repair what the form showed. Raises as bulk.begin, and ConflictError('selection_grew')."""
     order = Order("click", current_actor(), form.text("reason"), current_time())
     carried = form.many(shown.FIELD)
+    figures = shown.carried(carried)
     with unit_of_work() as work:
         if not form.is_ticked("all"):
             seen = shown.carried_of(carried, wanted.ids)
-            return bulk.begin(work, wanted, order, limit=bulk.LIMIT, seen=seen)
+            return bulk.begin(work, wanted, order, limit=bulk.LIMIT, seen=seen, figures=figures)
         now = selection.share_out(work, wanted, order.now)
-        selection_shown.require_no_more(shown.carried(carried), now.by_plan)
-        return bulk.begin(work, wanted, order, limit=bulk.LIMIT)
+        selection_shown.require_no_more(figures, now.by_plan)
+        return bulk.begin(work, wanted, order, limit=bulk.LIMIT, figures=figures)
 
 
 def _told(begun: bulk.Begun) -> str:
@@ -189,16 +197,18 @@ def _selected(form: Form, until: int) -> AnomalyFilter:
 def _preview(form: Form, status: int, *, until: int, is_anew: bool = True) -> ResponseReturnValue:
     """``is_anew`` false: the form carries on what it showed before."""
     try:
-        foreseen, seen = _foresee(_selected(form, until))
+        foreseen, passed, seen = _foresee(_selected(form, until))
     except InvalidError as error:
         form.fail(error)
-        foreseen, seen, status = selection.Preview((), ()), [], 400
+        foreseen, passed, seen, status = selection.Preview((), ()), [], [], 400
     group_ids = {share.plan.group_id for share in foreseen.by_plan}
     return render_dialog(
         "exceptions/repair.html",
         status,
         form=form,
         foreseen=foreseen,
+        held=sum(len(one.holds) for one in passed),
+        breakers={breaker.id: breaker for one in passed for breaker in one.breakers}.values(),
         seen=seen if is_anew else form.many(shown.FIELD),
         until=until,
         click_limit=bulk.LIMIT,
@@ -209,15 +219,22 @@ def _preview(form: Form, status: int, *, until: int, is_anew: bool = True) -> Re
     )
 
 
-def _foresee(wanted: AnomalyFilter) -> tuple[selection.Preview, list[str]]:
-    """Return what would be sent, and what the form carries of it: of each ticked row, or of the table."""
+def _foresee(wanted: AnomalyFilter) -> tuple[selection.Preview, list[Beyond], list[str]]:
+    """Return what would be sent, what that goes beyond by plan, and what the form carries of both: of each
+    ticked row, or of the table."""
     now = current_time()
     # Read before what is shown: what changes in between is left out, never taken as seen.
     ticked = selection.choose(db.session, wanted, IDS_LIMIT, now).chosen if wanted.ids else ()
     digests = selection_shown.digests_of(db.session, ticked)
     foreseen = selection.preview(db.session, wanted, now)
-    carried = digests if wanted.ids else selection_shown.figures_of(foreseen.by_plan)
-    return foreseen, [f"{name}:{what}" for name, what in carried.items()]
+    plans = [share.plan for share in foreseen.by_plan]
+    chosen: Sequence[selection.Chosen] = ticked
+    if not wanted.ids and any(can_hold(plan) for plan in plans):
+        chosen = selection.choose(db.session, wanted, bulk.LIMIT, now).chosen
+    passed = selection_shown.foresee_chosen(db.session, plans, chosen, now)
+    table = selection_shown.figures_of(foreseen.by_plan)
+    seen = shown.named({str(one): digest for one, digest in digests.items()} if wanted.ids else table)
+    return foreseen, passed, seen + shown.named(beyond_shown.figures_of_many(passed))
 
 
 def _repair_all_url() -> str:

@@ -13,10 +13,13 @@ from app.agents.standing import find_block
 from app.agents.stops import has_work
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter, conditions
+from app.anomalies.states import Hold
 from app.executions.bulk_models import GOING_ON, BulkItem, BulkRepair
 from app.executions.order_guard import ORDER_STANDS
 from app.executions.order_models import LIVE_STATES, MoneyOrder
 from app.executions.service import refusal
+from app.guards.limits import Asked
+from app.guards.verdicts import Candidate
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.queries import list_plans
@@ -48,13 +51,12 @@ class Skip:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a click on the whole selection would send; ``held`` of it are left to a click by a limit,
-    ``in_bulks`` are in bulk repairs that have not begun them.
+    """What a click on the whole selection would send; ``in_bulks`` of it are in bulk repairs that have not
+    begun them.
     """
 
     by_plan: tuple[PlanShare, ...]
     skipped: tuple[Skip, ...]
-    held: int = 0
     in_bulks: int = 0
 
     @property
@@ -73,7 +75,10 @@ class Preview:
 
 @dataclass(frozen=True)
 class Chosen:
-    """One trade of a selection that can be attempted; ``is_waiting``: for the bank, when last read."""
+    """One trade of a selection that can be attempted; ``is_waiting``: for the bank, when last read.
+
+    ``hold_code``, ``hold_terms``: the limit that holds it, if any, and against what (app.guards.verdicts).
+    """
 
     anomaly_id: int
     trade_no: str
@@ -82,6 +87,15 @@ class Chosen:
     amount_minor: int | None
     is_waiting: bool = False
     currency: str = "CNY"
+    has_moved_money: bool = False
+    hold_code: str | None = None
+    hold_terms: str | None = None
+
+    @property
+    def candidate(self) -> Candidate:
+        """The same as a repair that would be begun; its hold without figures."""
+        hold = None if self.hold_code is None else Hold(self.hold_code, {}, self.hold_terms or "")
+        return Candidate(Asked(self.anomaly_id, self.amount_minor, self.currency), hold)
 
 
 @dataclass(frozen=True)
@@ -94,12 +108,9 @@ class Choice:
 
 
 def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Preview:
-    """Count a selection by plan, and what would be skipped, limited or taken from a bulk repair, without
-    loading it."""
+    """Count a selection by plan, and what would be skipped or taken from a bulk repair; it loads none."""
     found = share_out(session, wanted, now)
-    if not found.by_plan:
-        return found
-    return replace(found, held=_count_held(session, wanted), in_bulks=_count_in_bulks(session, wanted))
+    return replace(found, in_bulks=_count_in_bulks(session, wanted)) if found.by_plan else found
 
 
 def share_out(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Preview:
@@ -139,11 +150,6 @@ def _unreadable() -> ColumnElement[int]:
     return case((or_(amount.is_(None), amount < 0, currency == ""), 1))
 
 
-def _count_held(session: ReadSession, wanted: AnomalyFilter) -> int:
-    where = conditions(session, replace(wanted, is_held=True))
-    return session.scalars(select(func.count()).select_from(Anomaly).where(*where)).one()
-
-
 def _count_in_bulks(session: ReadSession, wanted: AnomalyFilter) -> int:
     is_in_one = exists().where(
         BulkItem.anomaly_id == Anomaly.id,
@@ -171,13 +177,16 @@ def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetim
                 Anomaly.amount_minor,
                 Anomaly.currency,
                 Anomaly.state,
+                Anomaly.has_moved_money,
+                Anomaly.hold_code,
+                Anomaly.hold_terms,
                 busy_code,
             )
             .where(*conditions(session, wanted), Anomaly.id > last_id)
             .order_by(Anomaly.id)
             .limit(PAGE)
         ).all()
-        for identity, trade_no, group_id, fixer_code, amount, currency, state, busy in page:
+        for identity, trade_no, group_id, fixer_code, amount, currency, state, *held, busy in page:
             if len(chosen) == limit:
                 return Choice(tuple(chosen), skipped, is_all=False)
             plan = plans.get((group_id, fixer_code or ""))
@@ -186,7 +195,9 @@ def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetim
                 skipped += 1
             else:
                 is_waiting = state == "waiting"
-                one = Chosen(identity, trade_no, group_id, plan.fixer_code, amount, is_waiting, currency)
+                one = Chosen(
+                    identity, trade_no, group_id, plan.fixer_code, amount, is_waiting, currency, *held
+                )
                 chosen.append(one)
         if len(page) < PAGE:
             return Choice(tuple(chosen), skipped, is_all=True)

@@ -6,6 +6,7 @@ on a busy system some are repaired all the while; more of either was seen by nob
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import select
@@ -14,7 +15,9 @@ from app.anomalies.models import Anomaly
 from app.errors import ConflictError
 from app.executions import shown
 from app.executions.selection import Chosen, PlanShare
+from app.guards.clicks import Beyond, foresee
 from app.keyset import ReadSession
+from app.plans.models import Plan
 
 GREW: Final = "selection_grew"
 
@@ -47,13 +50,19 @@ def require_no_more(seen: Mapping[str, str], by_plan: Iterable[PlanShare]) -> No
 
     ``seen``: the figures the form carries, as they came; what it does not say it has not shown.
     """
-    if any(value > _number(seen.get(name, "")) for name, value in figures_of(by_plan).items()):
+    if shown.has_grown(seen, figures_of(by_plan)):
         raise ConflictError(GREW)
 
 
-def _number(text: str) -> int:
-    """Return a figure that a form carries, 0 for what is none."""
-    try:
-        return int(text)
-    except ValueError:
-        return 0
+def foresee_chosen(
+    session: ReadSession, plans: Iterable[Plan], chosen: Sequence[Chosen], now: datetime
+) -> list[Beyond]:
+    """Return what a click on a selection goes beyond, by plan; a plan's trades count one after the other."""
+    by_pair: dict[tuple[int, str], list[Chosen]] = {}
+    for one in chosen:
+        by_pair.setdefault((one.group_id, one.fixer_code), []).append(one)
+    found = []
+    for plan in plans:
+        new = [one for one in by_pair.get((plan.group_id, plan.fixer_code), []) if not one.has_moved_money]
+        found.append(foresee(session, plan, [one.candidate for one in new], now))
+    return found

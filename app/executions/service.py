@@ -20,11 +20,12 @@ from app.audit import service as audit
 from app.audit.reasons import required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError, NotFoundError
+from app.executions import beyond_shown
 from app.executions.holding_back import keep_young
 from app.executions.models import Attempt, Execution, Step
 from app.executions.order_guard import find_hold, find_holds, keep_from_plan
+from app.guards.clicks import beyond
 from app.guards.counting import note_begun
-from app.guards.verdicts import beyond
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.service import find_plan
@@ -97,22 +98,37 @@ def refusal(
     return None if state in allowed else state
 
 
-def attempt_one(session: WorkSession, anomaly_id: int, order: Order, *, group_ids: GroupIds) -> Attempt:
+def attempt_one(
+    session: WorkSession,
+    anomaly_id: int,
+    order: Order,
+    *,
+    group_ids: GroupIds,
+    figures: Mapping[str, str] | None = None,
+) -> Attempt:
     """Attempt one anomaly by a person's word.
 
+    ``figures``: what its form carries of limits and breakers (beyond_shown), None where there was none.
     Raises NotFoundError('anomaly'), InvalidError for the reason, ConflictError: no_plan, plan_disabled,
-    plan_shadow, group_disabled, no_fixer, needs_human, repairing, closed, trade_busy, stopped_all,
-    stopped_group, stopped_agent, stopped_here, order_stands, order_only (app.executions.order_guard).
+    plan_shadow, group_disabled, no_fixer, needs_human, repairing, closed, beyond_grew, trade_busy,
+    stopped_all, stopped_group, stopped_agent, stopped_here, order_stands, order_only (order_guard).
     """
-    return _by_person(session, anomaly_id, order, group_ids, CLICKABLE_STATES, "attempt.start")
+    return _by_person(session, anomaly_id, order, group_ids, figures, CLICKABLE_STATES, "attempt.start")
 
 
-def retry_now(session: WorkSession, anomaly_id: int, order: Order, *, group_ids: GroupIds) -> Attempt:
+def retry_now(
+    session: WorkSession,
+    anomaly_id: int,
+    order: Order,
+    *,
+    group_ids: GroupIds,
+    figures: Mapping[str, str] | None = None,
+) -> Attempt:
     """Make one further attempt whatever the count, also of an anomaly that waits for a person.
 
     Raises as attempt_one, but for needs_human.
     """
-    return _by_person(session, anomaly_id, order, group_ids, RETRYABLE_STATES, "attempt.retry")
+    return _by_person(session, anomaly_id, order, group_ids, figures, RETRYABLE_STATES, "attempt.retry")
 
 
 def _by_person(
@@ -120,6 +136,7 @@ def _by_person(
     anomaly_id: int,
     order: Order,
     group_ids: GroupIds,
+    figures: Mapping[str, str] | None,
     allowed: Iterable[str],
     action: str,
 ) -> Attempt:
@@ -131,8 +148,9 @@ def _by_person(
         sys_code = anomaly.group.sys_code
         raise ConflictError(code, trade_no=anomaly.trade_no, fixer_code=anomaly.fixer_code, sys_code=sys_code)
     passed = beyond(session, plan, [anomaly], order.now)
+    beyond_shown.require_no_more(figures, beyond_shown.figures_of_one(passed))
     attempt = start_attempt(session, anomaly, plan, order)
-    _audit(session, attempt, anomaly, action, order, passed)
+    _audit(session, attempt, anomaly, action, order, passed.told)
     return attempt
 
 
@@ -328,7 +346,7 @@ def _audit(
     order: Order,
     passed: Mapping[str, Any] | None = None,
 ) -> None:
-    """``passed``: the guards that a person's click goes beyond (app.guards.verdicts.beyond)."""
+    """``passed``: the guards that a person's click goes beyond (app.guards.clicks.beyond)."""
     audit.record(
         session,
         actor=order.actor,

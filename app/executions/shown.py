@@ -4,7 +4,7 @@ A form lies open for minutes, and meanwhile the trade is read anew. It carries a
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -36,10 +36,31 @@ def carried(values: Iterable[str]) -> dict[str, str]:
     return {name: what for name, mark, what in pairs if mark}
 
 
+def named(figures: Mapping[str, int] | Mapping[str, str]) -> list[str]:
+    """Return things as the values of FIELD by which a form carries them, ``name:what``."""
+    return [f"{name}:{what}" for name, what in figures.items()]
+
+
 def carried_of(values: Iterable[str], anomaly_ids: Iterable[int]) -> dict[int, str]:
     """Return the digests that a form of many carries, by anomaly id, of those it says so of."""
     by_name = carried(values)
     return {one: by_name[str(one)] for one in anomaly_ids if str(one) in by_name}
+
+
+def has_grown(seen: Mapping[str, str], figures: Mapping[str, int]) -> bool:
+    """Return whether a figure is greater than the form showed it; ``seen``: those it carries, as they came.
+
+    What the form does not say it has not shown.
+    """
+    return any(value > _number(seen.get(name, "")) for name, value in figures.items())
+
+
+def _number(text: str) -> int:
+    """Return a figure that a form carries, 0 for what is none."""
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 def require_same(seen: str | None, anomaly: Anomaly, *further: bool) -> None:

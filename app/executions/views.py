@@ -11,12 +11,13 @@ from app.anomalies.models import OPEN_STATES
 from app.anomalies.service import get_anomaly
 from app.clock import current_time
 from app.errors import ConflictError, PiculusError
-from app.executions import queries, service, shown
+from app.executions import beyond_shown, queries, service, shown
 from app.executions.attempts import last_attempts
 from app.executions.models import OUTCOMES
 from app.executions.queries import RUNNING, ExecutionDetail, ExecutionFilter
 from app.extensions import db
 from app.forms import Form
+from app.guards import clicks
 from app.i18n import translate as _
 from app.keyset import Cut
 from app.messages import words
@@ -87,8 +88,17 @@ def act_on_execution(execution_id: int, action: str) -> ResponseReturnValue:
 
 
 def _dialog(form: Form, detail: ExecutionDetail, action: str, status: int) -> ResponseReturnValue:
-    seen = shown.digest_of(detail.execution.anomaly)
-    return render_dialog("executions/action.html", status, form=form, detail=detail, action=action, seen=seen)
+    anomaly = detail.execution.anomaly
+    passed = clicks.foresee_one(db.session, detail.plan, anomaly, current_time())
+    return render_dialog(
+        "executions/action.html",
+        status,
+        form=form,
+        detail=detail,
+        action=action,
+        seen=[shown.digest_of(anomaly), *shown.named(beyond_shown.figures_of_one(passed))],
+        passed=passed,
+    )
 
 
 def _retry(detail: ExecutionDetail, form: Form) -> str:
@@ -97,7 +107,8 @@ def _retry(detail: ExecutionDetail, form: Form) -> str:
     order = service.Order("click", current_actor(), form.text("reason"), current_time())
     with unit_of_work() as work:
         shown.require_same(form.text(shown.FIELD), get_anomaly(work, anomaly_id, allowed))
-        attempt = service.retry_now(work, anomaly_id, order, group_ids=allowed)
+        figures = shown.carried(form.many(shown.FIELD))
+        attempt = service.retry_now(work, anomaly_id, order, group_ids=allowed, figures=figures)
     return _("第 %(n)s 次执行已发出", n=attempt.number)
 
 

@@ -53,6 +53,11 @@ def used_by(session: WorkSession, plan: Plan, now: datetime) -> Used:
     What a clock that was put back had dated ahead is brought back first.
     """
     bring_back(session, plan.group_id, now)
+    return read_used(session, plan, now)
+
+
+def read_used(session: ReadSession, plan: Plan, now: datetime) -> Used:
+    """Return the same without writing; what is dated ahead counts in this hour and day all the same."""
     hour, day = now - HOUR, midnight(now, plan.zone)
     found = Used()
     for currency, *figures in session.execute(

@@ -3,9 +3,9 @@
 ``let_go`` is the one question; other guards join it there. What has moved money is always gone on with.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select
 
@@ -21,6 +21,14 @@ from app.plans.limits import LIMITS
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A repair that would be begun, and the hold that stands on it already, None where there is none."""
+
+    asked: Asked
+    hold: Hold | None
 
 
 def is_looked_at(session: ReadSession, plan: Plan) -> ColumnElement[bool]:
@@ -61,39 +69,38 @@ def holds(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now: d
 
     Until the end of the unit of work no other one of the plan can count. What is held already stays so.
     """
-    terms = terms_of(plan)
-    found = {one.id: _standing(one) for one in anomalies if _is_settled(one, terms)}
-    asked = [_asked(anomaly) for anomaly in anomalies if anomaly.id not in found]
-    needs_amount = _needs_amount(plan)
-    if not asked or not (has_limit(plan) or needs_amount):
-        return found
-    used = Used()
-    if has_window(plan):
+
+    def used() -> Used:
         _take_turn(session, plan)
-        used = used_by(session, plan, now)
-    passed = judge(plan, used, asked, needs_amount=needs_amount)
+        return used_by(session, plan, now)
+
+    return holds_of(plan, [candidate_of(one) for one in anomalies], used)
+
+
+def holds_of(plan: Plan, candidates: Sequence[Candidate], used: Callable[[], Used]) -> dict[int, Hold]:
+    """Return the same of candidates. ``used``: asked where it matters what the plan has begun before."""
+    terms = terms_of(plan)
+    settled = ((one.asked.id, one.hold) for one in candidates if _is_settled(one, terms))
+    found = {identity: hold for identity, hold in settled if hold is not None}
+    asked = [one.asked for one in candidates if one.asked.id not in found]
+    if not asked or not can_hold(plan):
+        return found
+    before = used() if has_window(plan) else Used()
+    passed = judge(plan, before, asked, needs_amount=_needs_amount(plan))
     return found | {one: Hold(code, figures, terms) for one, (code, figures) in passed.items()}
 
 
-def beyond(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now: datetime) -> dict[str, Any]:
-    """Return what a person's click goes beyond, for the audit trail; empty where a tick would do the same."""
-    held = holds(session, plan, [one for one in anomalies if not one.has_moved_money], now)
-    found: dict[str, Any] = {}
-    if held:
-        found["over_limit"] = len(held)
-        found["limits"] = sorted({one.code for one in held.values()})
-    stopped_by = [breaker.id for breaker in breakers.stops(session, plan)]
-    return found | ({"breakers": stopped_by} if stopped_by else {})
+def can_hold(plan: Plan) -> bool:
+    """Return whether the plan has any limit that holds a trade."""
+    return has_limit(plan) or _needs_amount(plan)
 
 
-def together(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what two parts of one click go beyond."""
-    found = {**one, **other}
-    if "over_limit" in found:
-        found["over_limit"] = one.get("over_limit", 0) + other.get("over_limit", 0)
-    for name in {"limits", "breakers"} & found.keys():
-        found[name] = sorted({*one.get(name, ()), *other.get(name, ())})
-    return found
+def candidate_of(anomaly: Anomaly) -> Candidate:
+    """Return an anomaly as a repair that would be begun."""
+    asked = Asked(anomaly.id, anomaly.amount_minor, anomaly.currency)
+    if anomaly.hold_code is None:
+        return Candidate(asked, None)
+    return Candidate(asked, Hold(anomaly.hold_code, anomaly.hold_detail or {}, anomaly.hold_terms or ""))
 
 
 def terms_of(plan: Plan) -> str:
@@ -107,18 +114,10 @@ def _needs_amount(plan: Plan) -> bool:
     return has_amount_limit(plan) or is_bounded
 
 
-def _is_settled(anomaly: Anomaly, terms: str) -> bool:
-    if anomaly.hold_code is None or anomaly.hold_terms != terms:
+def _is_settled(one: Candidate, terms: str) -> bool:
+    if one.hold is None or one.hold.terms != terms:
         return False
-    return anomaly.hold_code != UNKNOWN or not _asked(anomaly).is_readable
-
-
-def _standing(anomaly: Anomaly) -> Hold:
-    return Hold(anomaly.hold_code or "", anomaly.hold_detail or {}, anomaly.hold_terms or "")
-
-
-def _asked(anomaly: Anomaly) -> Asked:
-    return Asked(anomaly.id, anomaly.amount_minor, anomaly.currency)
+    return one.hold.code != UNKNOWN or not one.asked.is_readable
 
 
 def _take_turn(session: WorkSession, plan: Plan) -> None:

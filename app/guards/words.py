@@ -7,6 +7,7 @@ from flask import Flask
 from flask_babel import lazy_gettext as _
 
 from app.anomalies.models import Anomaly
+from app.anomalies.states import Hold
 from app.guards.models import Breaker
 from app.presentation import DASH, money, yuan
 from app.words import word
@@ -36,10 +37,17 @@ def hold_words(anomaly: Anomaly) -> str:
     """Return why an anomaly is held, with its figures; '' where nothing holds it."""
     if anomaly.hold_code is None:
         return ""
-    text = HOLDS.get(anomaly.hold_code)
-    if text is None:
-        return anomaly.hold_code
-    return str(text) % _figures(anomaly.hold_detail or {}, is_money=anomaly.hold_code.endswith("_minor"))
+    return _limit_words(anomaly.hold_code, anomaly.hold_detail or {})
+
+
+def limit_words(hold: Hold) -> str:
+    """Return which limit a trade would pass, with its figures."""
+    return _limit_words(hold.code, hold.detail)
+
+
+def _limit_words(code: str, detail: Mapping[str, Any]) -> str:
+    text = HOLDS.get(code)
+    return code if text is None else str(text) % _figures(detail, is_money=code.endswith("_minor"))
 
 
 def breaker_cause(breaker: Breaker) -> str:
@@ -83,5 +91,8 @@ class _Known(dict[str, Any]):
 def init_app(app: Flask) -> None:
     """Add the filters to the templates."""
     app.jinja_env.filters.update(
-        hold_words=hold_words, breaker_cause=breaker_cause, breaker_title=breaker_title
+        hold_words=hold_words,
+        limit_words=limit_words,
+        breaker_cause=breaker_cause,
+        breaker_title=breaker_title,
     )
