@@ -166,7 +166,15 @@ class Wire:
         if sum(map(len, fragments)) > MAX_FRAME_BYTES:
             raise _TooBigError(f"a message in fragments of more than {MAX_FRAME_BYTES} bytes")
         self._fragments = None if is_final else fragments
-        return b"".join(fragments) if is_final else None
+        return self._whole(b"".join(fragments)) if is_final else None
+
+    def _whole(self, message: bytes) -> bytes:
+        try:
+            message.decode()
+        except UnicodeDecodeError as error:
+            self.close(CLOSE_BAD_DATA, "not UTF-8")
+            raise WireError(f"the server sent a message that is not UTF-8: {error}") from error
+        return message
 
     def _closed(self, payload: bytes) -> WireClosedError:
         code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_STATUS

@@ -32,10 +32,13 @@ from tests.app.live_server import LiveServer
 from tests.fakes.fake_server import FakeServer
 
 GIGABYTE: Final = 1024**3
-TEXT_FRAME: Final = 0x81
+TEXT: Final = 0x01
+TEXT_FRAME: Final = 0x80 | TEXT
+LAST_FRAGMENT: Final = 0x80
 COMPRESSED: Final = 0x40
 """RSV1: the message is compressed, which nobody negotiated."""
 ZEROS: Final = bytes(4)
+NO_UTF_8: Final = b'{"type":"\xc3\x28"}'
 PATIENCE: Final = 20.0
 FLAT_BYTES: Final = 24 * 1024 * 1024
 
@@ -62,7 +65,7 @@ def bomb() -> bytes:
 FRAMES: Final = {
     "a gigabyte announced": (frame_of(TEXT_FRAME, b" " * 300_000, GIGABYTE), CLOSE_TOO_BIG),
     "a compressed bomb": (bomb(), CLOSE_PROTOCOL),
-    "invalid UTF-8": (frame_of(TEXT_FRAME, b'{"type":"\xc3\x28"}'), CLOSE_BAD_DATA),
+    "invalid UTF-8": (frame_of(TEXT_FRAME, NO_UTF_8), CLOSE_BAD_DATA),
     "more than any length": (frame_of(TEXT_FRAME, b"", 2**63), CLOSE_PROTOCOL),
 }
 
@@ -196,12 +199,17 @@ def test_a_thousand_agents_that_lose_a_server_come_back_spread_out() -> None:
 AGENT_SIDE: Final = {
     "a gigabyte announced": (struct.pack("!BBQ", TEXT_FRAME, 127, GIGABYTE), CLOSE_TOO_BIG),
     "a compressed bomb": (bytes([TEXT_FRAME | COMPRESSED, 4]) + b"\x00\x00\x00\x00", CLOSE_PROTOCOL),
+    "invalid UTF-8": (bytes([TEXT_FRAME, len(NO_UTF_8)]) + NO_UTF_8, CLOSE_BAD_DATA),
+    "invalid UTF-8 over two fragments": (
+        bytes([TEXT, 10]) + NO_UTF_8[:10] + bytes([LAST_FRAGMENT, len(NO_UTF_8) - 10]) + NO_UTF_8[10:],
+        CLOSE_BAD_DATA,
+    ),
 }
 
 
 @pytest.mark.parametrize("name", AGENT_SIDE)
 def test_a_hostile_server_is_left_by_the_agent_with_the_right_code(tmp_path: Path, name: str) -> None:
-    """The same from the other side: the agent refuses by the header alone, and dials again."""
+    """The same from the other side: what a header tells is refused by it alone; and the agent dials again."""
     raw, code = AGENT_SIDE[name]
     with FakeServer() as server:
         agent = LinkedAgent(server.port, tmp_path / "journal.db").start()
@@ -209,5 +217,9 @@ def test_a_hostile_server_is_left_by_the_agent_with_the_right_code(tmp_path: Pat
         first._sock.sendall(raw)
         server.wait(first.ended.is_set)
         assert first.close_code == code
+        heard = threading.Event()
+        agent.listener.on_message = lambda message: heard.set()
         server.session(2).send(Verify(id="v", trade_no="T"))
+        assert heard.wait(PATIENCE)
         agent.stop()
+        assert [type(message) for message in agent.listener.handled] == [Verify]
