@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from chaos.running import Tally, Task, run_all, run_traced
+from chaos.running import Tally, Task, all_moments, run_all, run_traced
 from chaos.simulation.cells import every_cell
 
 HASH_SEED: Final = "PYTHONHASHSEED"
@@ -21,18 +21,28 @@ TOLD_EVERY: Final = 250
 @click.option("--seed", "-s", default=0, show_default=True, help="The first seed.")
 @click.option("--jobs", "-j", default=os.cpu_count() or 1, show_default=True, help="In so many processes.")
 @click.option("--cells", is_flag=True, help="Then fail every failpoint in every case in every mode.")
+@click.option("--moments", is_flag=True, help="Then fail every moment of each case's repair in every mode.")
 @click.option("--stop-at-first", is_flag=True, help="End at the first violation: for mutants.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write the result as JSON, too.")
-def main(schedules: int, seed: int, jobs: int, cells: bool, stop_at_first: bool, report: Path | None) -> None:
+def main(
+    schedules: int,
+    seed: int,
+    jobs: int,
+    cells: bool,
+    moments: bool,
+    stop_at_first: bool,
+    report: Path | None,
+) -> None:
     """Run deterministic fault schedules over the real server and agent.
 
     One seed is one schedule. A single one (-n 1) is told step by step.
     """
     logging.disable(logging.CRITICAL)
-    if schedules == 1 and not cells:
+    if schedules == 1 and not (cells or moments):
         tally = run_traced(seed)
     else:
         tasks: list[Task] = [*range(seed, seed + schedules), *(every_cell() if cells else ())]
+        tasks += all_moments() if moments else []
         tally = _run(tasks, max(1, jobs), stop_at_first=stop_at_first)
     click.echo(tally.as_text())
     if report is not None:

@@ -15,7 +15,7 @@ from queue import Empty
 from typing import Any, Final
 
 from agent import failpoints
-from chaos.simulation.cells import Cell, run_cell
+from chaos.simulation.cells import Cell, every_moment, run_cell
 from chaos.simulation.invariants import INVARIANTS
 from chaos.simulation.schedule import Outcome, run
 from chaos.simulation.workshop import Workshop
@@ -66,7 +66,7 @@ class Tally:
         lines = [
             *self.trace,
             f"schedules  {self.schedules}",
-            f"cells      {self.cells} of case × failpoint × mode",
+            f"cells      {self.cells} of case × failpoint or moment × mode",
             f"time       {hours:.1f} hours by the clocks inside",
             f"faults     {self.faults.total()}",
             *(f"  {count:8d}  {kind}" for kind, count in sorted(self.faults.items())),
@@ -108,6 +108,12 @@ def run_traced(seed: int) -> Tally:
         tally.add(outcome)
         tally.trace = outcome.trace
     return tally
+
+
+def all_moments() -> list[Task]:
+    """Return every moment of the repair of each case, in each mode: some thousands."""
+    with workshop() as place:
+        return list(every_moment(place))
 
 
 def run_all(

@@ -36,7 +36,7 @@ class Catch:
 def cell_of(words: str) -> Cell:
     """Read a cell as a patch writes it: case, point, mode and perhaps the occurrence. Raises ValueError."""
     case_id, point, mode, *occurrence = words.split()
-    return Cell(case_id, point, mode, *(int(one) for one in occurrence))
+    return Cell(case_id, point, mode, int(occurrence[0]) if occurrence else 1)
 
 
 def try_all(trials: Sequence[str], seconds: float = float("inf")) -> Catch:

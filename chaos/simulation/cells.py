@@ -1,6 +1,8 @@
 """Every cell of case × failpoint × mode: one fault, at one moment, of the repair of one case.
 
-What a repair does not come to by itself, a script brings it to (draw_for).
+A cell fails a point the first time that the repair passes it; what is passed at boot or in the collection
+only, there. What a repair does not come to by itself, a script brings it to (draw_for). A *moment* is finer:
+of all the points that a repair passes one after the other, however often, the one of that number.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +11,7 @@ from typing import Final
 
 from agent import failpoints
 from chaos.simulation.draws import Draw
-from chaos.simulation.faults import MODES, CellPolicy
+from chaos.simulation.faults import MODES, CellPolicy, Counting
 from chaos.simulation.schedule import Outcome, Schedule
 from chaos.simulation.workshop import Workshop
 
@@ -24,6 +26,30 @@ ONLY_ON_THE_WAY_OF: Final = {
 }
 """Points that not every repair passes: only some cases pay, or post."""
 
+BEFORE_THE_REPAIR: Final = (
+    "agent.journal.open",
+    "agent.journal.prune",
+    "agent.journal.put",
+    "agent.journal.discard",
+)
+"""Points passed at boot and in the collection only."""
+FROM_THE_FIRST: Final = (
+    *BEFORE_THE_REPAIR,
+    "agent.frame",
+    "agent.journal.finish",
+    "agent.journal.flush",
+    "agent.journal.receive",
+    "agent.work",
+    "bank.inquiry",
+    "production.read",
+    "server",
+)
+"""Points passed before the repair, too. What comes then is the same in each case."""
+REPAIR_FROM: Final = 60.0
+"""Seconds of a quiet schedule: the plan's first tick, which commands the repair."""
+REPAIR_SECONDS: Final = 2.0
+"""So long after it a quiet repair is over, and told."""
+
 ROUGH_SECONDS: Final = 100.0
 UNPAID_SECONDS: Final = 1500.0
 """Until a refused payout has settled and two people have the debit taken back."""
@@ -36,22 +62,29 @@ _OTHER: Final = {"S1": "S4"}
 
 @dataclass(frozen=True)
 class Cell:
-    """One point that fails once in the repair of one case. ``occurrence``: the how-manyth time, from 1."""
+    """One point that fails once in one case. ``occurrence``: the how-manyth time, from 1.
+
+    ``is_in_repair``: what is passed before the repair is commanded does not count. ``point`` '': a moment, of
+    the number ``occurrence``; each point counts.
+    """
 
     case_id: str
     point: str
     mode: str
     occurrence: int = 1
+    is_in_repair: bool = False
 
     @property
     def seed(self) -> int:
-        """The same for the modes of a point, so that they begin alike."""
-        return 1 + failpoints.declared().index(self.point)
+        """The same for the modes of a point, and for all moments of a case, so that they begin alike."""
+        return 1 + failpoints.declared().index(self.point) if self.point else 0
 
     @property
     def name(self) -> str:
         """What a report calls it."""
-        return f"{self.case_id} {self.point} {self.mode}"
+        if not self.point:
+            return f"{self.case_id} moment {self.occurrence} {self.mode}"
+        return f"{self.case_id} {self.point} {self.mode}{'' if self.is_in_repair else ' (first)'}"
 
 
 def is_on_the_way(case_id: str, point: str) -> bool:
@@ -60,22 +93,45 @@ def is_on_the_way(case_id: str, point: str) -> bool:
 
 
 def every_cell(case_ids: Sequence[str] = CASES, modes: Sequence[str] = MODES) -> Iterator[Cell]:
-    """Yield the cells of some cases, each point that lies on the case's way in each mode."""
+    """Yield the cells of some cases, each point that lies on the case's way in each mode.
+
+    What is passed before the repair is failed there, too, in the first of all cases.
+    """
     for case_id in case_ids:
         for point in failpoints.declared():
-            if is_on_the_way(case_id, point):
+            if not is_on_the_way(case_id, point):
+                continue
+            if not point.startswith(BEFORE_THE_REPAIR):
+                yield from (Cell(case_id, point, mode, is_in_repair=True) for mode in modes)
+            if point.startswith(BEFORE_THE_REPAIR if case_id != CASES[0] else FROM_THE_FIRST):
                 yield from (Cell(case_id, point, mode) for mode in modes)
+
+
+def every_moment(workshop: Workshop, case_ids: Sequence[str] = CASES) -> Iterator[Cell]:
+    """Yield the moments of the repairs of some cases, in each mode. A quiet schedule counts them first."""
+    for case_id in case_ids:
+        for number in range(1, count_moments(workshop, case_id) + 1):
+            yield from (Cell(case_id, "", mode, number, is_in_repair=True) for mode in MODES)
+
+
+def count_moments(workshop: Workshop, case_id: str) -> int:
+    """Return how many points the case's repair passes, from its command until its result is acknowledged."""
+    quiet = Cell(case_id, "", "")
+    policy = Counting(REPAIR_FROM, REPAIR_FROM + REPAIR_SECONDS)
+    with Schedule(workshop, quiet.seed, draw_for(quiet), policy).running():
+        return policy.passed
 
 
 def run_cell(workshop: Workshop, cell: Cell) -> Outcome:
     """Run one cell to its end; a point that was not reached is a violation of the cell itself."""
     is_crowded = cell.point.startswith(CROWDED)
-    policy = CellPolicy(cell.point, cell.mode, cell.occurrence, is_crowded=is_crowded)
+    since = REPAIR_FROM if cell.is_in_repair else 0.0
+    policy = CellPolicy(cell.point, cell.mode, cell.occurrence, since=since, is_crowded=is_crowded)
     schedule = Schedule(workshop, cell.seed, draw_for(cell), policy)
     with schedule.running():
         outcome = schedule.outcome(cell.name)
     if not policy.was_reached:
-        outcome.violations.append(("unreached", cell.point))
+        outcome.violations.append(("unreached", cell.point or f"moment {cell.occurrence}"))
     return outcome
 
 

@@ -50,15 +50,19 @@ class RandomPolicy:
 
 
 class CellPolicy:
-    """One point fails once, at its ``occurrence``-th time (from 1).
+    """One point fails once, at its ``occurrence``-th time (from 1), '' the next point of any name.
 
+    ``since``: seconds of the schedule; what is passed before does not count.
     ``is_crowded``: the first work of a repairer hangs as well, so that what comes after it waits.
     """
 
-    def __init__(self, point: str, mode: str, occurrence: int, *, is_crowded: bool = False) -> None:
+    def __init__(
+        self, point: str, mode: str, occurrence: int, *, since: float = 0.0, is_crowded: bool = False
+    ) -> None:
         self.point = point
         self.mode = mode
         self._left = occurrence
+        self._since = since
         self._is_crowded = is_crowded
         self._hang_seconds = HANG_SECONDS
         self.was_reached = False
@@ -71,13 +75,28 @@ class CellPolicy:
         if self._is_crowded and name == CROWDED_POINT and process.loom.seconds > CROWDED_FROM:
             self._is_crowded, self._hang_seconds = False, CROWDED_SECONDS
             return "hang"
-        if name != self.point or self.was_reached:
+        if name != (self.point or name) or self.was_reached or process.loom.seconds < self._since:
             return ""
         self._left -= 1
         if self._left > 0:
             return ""
         self.was_reached = True
         return self.mode
+
+
+class Counting:
+    """Nothing fails; the points passed in a stretch of time, in seconds of the schedule, are counted."""
+
+    hang_seconds = 0.0
+
+    def __init__(self, since: float, until: float) -> None:
+        self.passed = 0
+        self._since = since
+        self._until = until
+
+    def mode_at(self, name: str, process: Process) -> str:
+        self.passed += self._since <= process.loom.seconds < self._until
+        return ""
 
 
 class Failer:
