@@ -18,6 +18,7 @@ PAUSES: Final = (20.0, 40.0, 100.0, 700.0)
 def kill(schedule: "Schedule") -> None:
     """kill -9 of one process, or of two at once."""
     processes = [one for one in schedule.processes if not one.is_dead]
+    schedule.counts["kill at random"] += bool(processes)
     for process in schedule.chance.sample(processes, min(len(processes), schedule.chance.choice((1, 1, 2)))):
         _end(schedule, process)
 
@@ -28,6 +29,7 @@ def lose(schedule: "Schedule") -> None:
     if len(agents) == 2 and not schedule.lost and wait_for_repair(schedule):
         lost = schedule.chance.choice(agents)
         schedule.lost.append(lost)
+        schedule.counts["agent lost"] += 1
         if not lost.is_dead:
             _end(schedule, lost)
 
@@ -36,6 +38,7 @@ def part(schedule: "Schedule") -> None:
     """Nobody reaches the server for a while; what is open is cut."""
     weather = schedule.weather
     weather.is_parted = True
+    schedule.counts["network parted"] += 1
     for server in schedule.servers:
         server.cut_all()
     schedule.loom.sleep(schedule.chance.choice(PARTED_SECONDS))
@@ -45,9 +48,9 @@ def part(schedule: "Schedule") -> None:
 def stall(schedule: "Schedule") -> None:
     """The clock leaps: all is suspended, or a clock set right. Or one agent's machine is paused."""
     if schedule.chance.random() < 0.5:
+        schedule.counts["machine stalled"] += 1
         schedule.loom.leap(schedule.chance.choice(LEAPS))
     else:
-        schedule.counts["machine paused"] += 1
         pause(schedule)
 
 
@@ -60,6 +63,7 @@ def pause(schedule: "Schedule") -> None:
     for agent in schedule.agents:
         if agent.name == holder:
             agent.pause(seconds)
+            schedule.counts["machine paused"] += 1
     schedule.failer.wakes_at = max(schedule.failer.wakes_at, schedule.loom.seconds + seconds)
 
 

@@ -48,8 +48,13 @@ BETWEEN_ORDERS: Final = 5.0
 # ---- a trade, a repair
 
 
-def collect(schedule: "Schedule", after: float = 0.0) -> None:
-    """A person orders a collection of everything, in so many seconds."""
+def collect_again(schedule: "Schedule") -> None:
+    """A person orders a collection of what was collected already."""
+    collect(schedule, kind="collected again")
+
+
+def collect(schedule: "Schedule", after: float = 0.0, kind: str = "") -> None:
+    """A person orders a collection of everything, in so many seconds. ``kind``: the trouble it is, if one."""
 
     def order() -> None:
         schedule.loom.sleep(after)
@@ -66,6 +71,7 @@ def collect(schedule: "Schedule", after: float = 0.0) -> None:
                 reason="",
                 now=now,
             )
+        _count(schedule, kind)
 
     _ask(schedule, order)
 
@@ -77,7 +83,7 @@ def click(schedule: "Schedule") -> None:
         anomaly_id = _any_anomaly(schedule, session)
         service.retry_now(session, anomaly_id, Order("click", PERSON, REASON, utc_now()), group_ids=None)
 
-    _work(schedule, ask)
+    _work(schedule, ask, "person clicks")
 
 
 def verify(schedule: "Schedule") -> None:
@@ -87,19 +93,20 @@ def verify(schedule: "Schedule") -> None:
         anomaly = session.get_one(Anomaly, _any_anomaly(schedule, session))
         anomalies.order_verify(session, anomaly, utc_now())
 
-    _work(schedule, ask)
+    _work(schedule, ask, "person verifies")
 
 
 def cancel(schedule: "Schedule") -> None:
     """A person cancels a repair at work."""
 
-    def ask(session: WorkSession) -> None:
+    def ask(session: WorkSession) -> bool:
         live = select(Attempt.id).join(Command, Command.id == Attempt.command_id)
         found = session.scalars(live.where(Command.state.in_(LIVE))).first()
         if found is not None:
             service.cancel_attempt(session, found, reason=REASON, actor=PERSON, group_ids=None, now=utc_now())
+        return found is not None
 
-    _work(schedule, ask)
+    _work(schedule, ask, "person cancels")
 
 
 def cancel_at_once(schedule: "Schedule") -> None:
@@ -110,6 +117,7 @@ def cancel_at_once(schedule: "Schedule") -> None:
 def cancel_between(schedule: "Schedule") -> None:
     """A person cancels a repair that has begun to move money."""
     if wait_for_repair(schedule, "AND step.moves_money"):
+        schedule.counts["cancels in between"] += 1
         cancel(schedule)
 
 
@@ -124,7 +132,7 @@ def disable(schedule: "Schedule") -> None:
         plan_id = session.scalars(select(Plan.id).where(Plan.fixer_code == fixer_code)).one()
         disable_plan(session, plan_id, actor=PERSON, now=utc_now(), reason=REASON)
 
-    _work(schedule, ask)
+    _work(schedule, ask, "plan disabled")
     schedule.loom.sleep(DISABLED_SECONDS)
     enable(schedule)
 
@@ -145,7 +153,7 @@ def stop(schedule: "Schedule") -> None:
     def ask(session: WorkSession) -> None:
         stops.set_stop(session, Target(), reason=REASON, actor=PERSON, group_ids=None, now=utc_now())
 
-    _work(schedule, ask)
+    _work(schedule, ask, "repairs stopped")
     schedule.loom.sleep(schedule.chance.choice(STOPPED_SECONDS))
     lift(schedule)
 
@@ -186,12 +194,12 @@ def keep_resetting(schedule: "Schedule") -> None:
 
 def pay_again(schedule: "Schedule") -> None:
     """Two people have a trade paid again that was debited and finally not paid."""
-    _order(schedule, "pay_again")
+    _order(schedule, "pay_again", "paid again")
 
 
 def reverse(schedule: "Schedule") -> None:
     """Two people have such a trade reversed."""
-    _order(schedule, "reverse")
+    _order(schedule, "reverse", "reversed")
 
 
 def reverse_when_unpaid(schedule: "Schedule") -> None:
@@ -207,14 +215,14 @@ def reverse_when_unpaid(schedule: "Schedule") -> None:
             reverse(schedule)
 
 
-def _order(schedule: "Schedule", action: Action) -> None:
+def _order(schedule: "Schedule", action: Action, kind: str) -> None:
     """One person proposes what the facts allow, another confirms."""
-    _work(schedule, lambda session: _propose(schedule, session, action))
+    _work(schedule, lambda session: _propose(schedule, session, action), kind)
     schedule.loom.sleep(CONFIRMED_AFTER)
     _work(schedule, _confirm)
 
 
-def _propose(schedule: "Schedule", session: WorkSession, action: Action) -> None:
+def _propose(schedule: "Schedule", session: WorkSession, action: Action) -> bool:
     for anomaly in session.scalars(select(Anomaly).where(Anomaly.state.in_(WITH_A_PERSON))).unique():
         facts = facts_of(anomaly)
         if facts is not None and find_obstacle(facts, action) is None:
@@ -229,7 +237,8 @@ def _propose(schedule: "Schedule", session: WorkSession, action: Action) -> None
                 group_ids=None,
                 now=utc_now(),
             )
-            return
+            return True
+    return False
 
 
 def _confirm(session: WorkSession) -> None:
@@ -243,14 +252,20 @@ def _confirm(session: WorkSession) -> None:
 # ---- through a server
 
 
-def _work(schedule: "Schedule", work: Callable[[WorkSession], None]) -> None:
-    """Have it done in one unit of work."""
+def _work(schedule: "Schedule", work: Callable[[WorkSession], bool | None], kind: str = "") -> None:
+    """Have it done in one unit of work, and counted unless it says that there was nothing to do."""
 
     def request() -> None:
         with unit_of_work() as session:
-            work(session)
+            is_done = work(session) is not False
+        _count(schedule, kind if is_done else "")
 
     _ask(schedule, request)
+
+
+def _count(schedule: "Schedule", kind: str) -> None:
+    if kind:
+        schedule.counts[kind] += 1
 
 
 def _ask(schedule: "Schedule", request: Callable[[], None]) -> None:

@@ -25,6 +25,7 @@ LOST_ORIGINALS: Final = ("S2", "S3", "S9")
 def post(schedule: "Schedule") -> None:
     """Production posts a leg of its own, a moment before or after ours."""
     loaded = _touch_any(schedule)
+    schedule.counts["production posts"] += 1
     leg = "1" if loaded.case.kind == "recharge" or loaded.case.bookkeeping == "two_step" else "both"
     order = PostingOrder(
         trade_no=loaded.trade_no,
@@ -43,6 +44,7 @@ def post(schedule: "Schedule") -> None:
 
 def edit(schedule: "Schedule") -> None:
     """Production writes the row after it was collected."""
+    schedule.counts["production edits"] += 1
     _write_row(schedule, _touch_any(schedule))
 
 
@@ -52,6 +54,7 @@ def edit_between(schedule: "Schedule") -> None:
         loaded = next(one for one in schedule.loaded if one.trade_no == trade_no)
         schedule.touched[trade_no] = schedule.loom.seconds
         _write_row(schedule, loaded)
+        schedule.counts["edits in between"] += 1
 
 
 def pay_late(schedule: "Schedule") -> None:
@@ -63,6 +66,7 @@ def pay_late(schedule: "Schedule") -> None:
     if not late:
         return
     loaded = schedule.chance.choice(late)
+    schedule.counts["original paid late"] += 1
     schedule.touched[loaded.trade_no] = schedule.loom.seconds
     schedule.paid_late.add(loaded.trade_no)
     first = schedule.world.requests(loaded.trade_no)[0]

@@ -1,4 +1,7 @@
-"""What befalls a schedule while it is rough, at moments its seed draws: one trouble after another."""
+"""What befalls a schedule while it is rough, at moments its seed draws: one trouble after another.
+
+Each counts itself under its name where it comes to something: a click on what is not there is none.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -21,7 +24,7 @@ TROUBLES: Final[dict[str, Trouble]] = {
     "person cancels": people.cancel,
     "person verifies": people.verify,
     "plan disabled": people.disable,
-    "collected again": people.collect,
+    "collected again": people.collect_again,
     "repairs stopped": people.stop,
     "paid again": people.pay_again,
     "reversed": people.reverse,
@@ -53,7 +56,6 @@ def make_trouble(schedule: "Schedule", kinds: tuple[str, ...]) -> None:
         if not schedule.is_rough:
             return
         kind = chance.choice(kinds)
-        schedule.counts[kind] += 1
         schedule.loom.note(f"trouble: {kind}")
         (TROUBLES | SCRIPTED)[kind](schedule)
         if is_scripted:

@@ -1,8 +1,10 @@
 """Schedules of faults over the real server and agent, as ``make chaos`` runs them."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 from chaos.running import Tally, run_all
@@ -23,6 +25,12 @@ def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def clicked(schedule: Schedule) -> int:
+    """How many attempts a click has begun."""
+    with sqlite3.connect(schedule.workshop.run / "piculus.db") as server:
+        return int(server.execute("""SELECT count(*) FROM attempt WHERE "trigger" = 'click'""").fetchone()[0])
+
+
 def test_no_schedule_breaks_an_invariant(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     run = chaos("--schedules", str(SCHEDULES), "--report", str(report))
@@ -31,6 +39,23 @@ def test_no_schedule_breaks_an_invariant(tmp_path: Path) -> None:
     assert told["schedules"] == SCHEDULES
     assert told["violations"] == dict.fromkeys(INVARIANTS, 0)
     assert set(TROUBLES) < set(told["faults"]), "every kind of trouble is drawn by some seed"
+
+
+def test_a_trouble_counts_only_where_it_comes_to_something(workshop: Workshop) -> None:
+    """There is no second agent that could be lost, and not always a trade that may be clicked."""
+    tried, counted, clicks = Counter[str](), Counter[str](), 0
+    troubles = ("agent lost", "person clicks")
+    drawn = Draw(cases=("S2", "S3"), rough_seconds=150.0, bank_rate=0.6, troubles=troubles)
+    for seed in range(3, 7):
+        schedule = Schedule(workshop, seed, drawn)
+        with schedule.running():
+            outcome = schedule.outcome()
+            clicks += clicked(schedule)
+        counted += outcome.counts
+        tried.update(line.partition("trouble: ")[2] for line in outcome.trace if "trouble: " in line)
+    assert tried["agent lost"] > 0
+    assert counted["agent lost"] == 0
+    assert tried["person clicks"] > counted["person clicks"] == clicks
 
 
 def test_a_seed_is_one_schedule() -> None:
