@@ -75,11 +75,17 @@ def _try(checkout: Path, trials: tuple[str, ...]) -> tuple[str, str, str, int]:
 
 
 def _judge_by_test(mutant: Mutant, checkout: Path) -> Verdict:
-    done = _python(checkout, "-m", "pytest", *mutant.test.split())
+    """A test catches a mutant that passes without it. Raises MutantError where it does not."""
+    arguments = ("-m", "pytest", *mutant.test.split())
+    with broken_checkout(None) as whole:
+        sound = _python(whole, *arguments)
+    if sound.returncode:
+        raise MutantError(f"its test fails without it: {sound.stdout.strip().rpartition(chr(10))[2]}")
+    if " passed" not in sound.stdout:
+        return Verdict(mutant, "", "", 0, True, "not run: the database server does not answer")
+    done = _python(checkout, *arguments)
     if done.returncode == 1:
         return Verdict(mutant, mutant.test, " ".join(mutant.violates), 1, True)
-    if done.returncode == 0 and " passed" not in done.stdout:
-        return Verdict(mutant, "", "", 0, True, "not run: the database server does not answer")
     return Verdict(mutant, "", "", 1, False, done.stdout.strip().rpartition("\n")[2])
 
 

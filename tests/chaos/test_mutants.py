@@ -70,6 +70,14 @@ def test_one_that_does_not_even_start_catches_nothing(tmp_path: Path) -> None:
         judge(read_mutant(path), schedules=0)
 
 
+def test_a_test_that_does_not_pass_without_it_catches_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "99-another.patch"
+    readable = UNREADABLE.replace("+(\n", "+1\n").replace("seed: 7", "test: tests/test_that_is_not_there.py")
+    path.write_text(readable.format(line=(ROOT / "chaos/__init__.py").read_text().rstrip()))
+    with pytest.raises(MutantError, match="fails without it"):
+        judge(read_mutant(path), schedules=0)
+
+
 def test_a_patch_says_what_it_breaks(tmp_path: Path) -> None:
     path = tmp_path / "99-made-up.patch"
     path.write_text(PATCH)
