@@ -39,16 +39,16 @@ class Faults:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self._by_index: dict[int, tuple[Moment, Exception]] = {}
-        self._by_name: dict[str, tuple[Moment, Exception]] = {}
+        self._by_index: dict[int, tuple[Moment, BaseException]] = {}
+        self._by_name: dict[str, tuple[Moment, BaseException]] = {}
         self._hooks: dict[str, Callable[[], None]] = {}
 
-    def fail_call(self, index: int, moment: Moment, error: Exception) -> None:
+    def fail_call(self, index: int, moment: Moment, error: BaseException) -> None:
         """Fail the call with this index (from 1, counted from now on) before or after its effect."""
         self.calls.clear()
         self._by_index = {index: (moment, error)}
 
-    def down(self, name: str, moment: Moment = "before", error: Exception | None = None) -> None:
+    def down(self, name: str, moment: Moment = "before", error: BaseException | None = None) -> None:
         """Fail every call of this name until healed."""
         self._by_name[name] = (moment, error or PortError(f"{name} timed out"))
 
@@ -63,7 +63,7 @@ class Faults:
         self._by_name.clear()
         self._hooks.clear()
 
-    def arrive(self, name: str) -> tuple[Moment, Exception] | None:
+    def arrive(self, name: str) -> tuple[Moment, BaseException] | None:
         """Note a call; return how it fails, if it does."""
         self.calls.append(name)
         if change := self._hooks.get(name):

@@ -1,9 +1,12 @@
 """Clocks a day off, clocks that run backwards, summer time, ticks that overlap, hours without a server."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+import time_machine
 from sqlalchemy import select
 
 from app.agents.models import Command
@@ -18,6 +21,7 @@ from app.unit_of_work import WorkSession, unit_of_work
 from tests.app.machines.server_machine import result_of
 from tests.app.machines.stage import Stage
 from tests.faults.conftest import Scene
+from tests.faults.staged_agent import Killed, RealScene
 
 DAY = timedelta(days=1).total_seconds()
 
@@ -107,18 +111,57 @@ def _ask_at(session: WorkSession, trade_no: str, at: datetime) -> None:
     command.state, command.finished_at = "finished", at
 
 
-def test_an_agent_whose_clock_is_a_day_off_is_told_of_and_works(scene: Scene) -> None:
+@pytest.fixture
+def real(stage: Stage, tmp_path: Path) -> Iterator[RealScene]:
+    """A broken trade and a real agent."""
+    real = RealScene(stage, tmp_path)
+    yield real
+    real.agent.leave()
+
+
+def wrong_clock(real: RealScene, days: int) -> time_machine.travel:
+    """The agent's host is so many days off; server and production have clocks of their own."""
+    return time_machine.travel(real.stage.clock() + timedelta(days=days), tick=False)
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_an_agent_whose_clock_is_a_day_off_is_told_of_and_repairs(real: RealScene, days: int) -> None:
     """Deadlines travel as time left; of the agent's clock only the difference is shown."""
-    trade_no = scene.break_trade()
-    scene.stage.tick()
-    scene.go_on()
-    ((agent, command_id),) = scene.held()
-    agent.clock_is_off = timedelta(days=1)
-    scene.pass_time(1)
-    assert scene.stage.rows("SELECT skew_ms FROM agent WHERE id = :id", id=agent.id) == [(86_400_000,)]
-    agent.begin(command_id)
-    agent.finish(command_id, result_of(agent, command_id, "repaired"))
-    assert scene.state_of(trade_no) == "repaired"
+    with wrong_clock(real, days):
+        real.agent.beat()
+        real.stage.dispatch()
+        assert real.stage.rows("SELECT skew_ms FROM agent") == [(days * 86_400_000,)]
+        real.order()
+        real.go_on()
+    assert real.effects() == {"postings": 1, "payouts": 1, "rows written": 1}
+    assert (real.state(), real.attempts()) == ("repaired", [(1, "repaired")])
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_an_agent_whose_clock_is_set_by_a_day_while_it_is_down_goes_on(real: RealScene, days: int) -> None:
+    """It died with the customer debited; by its own clock the order is a day old, or of tomorrow."""
+    with wrong_clock(real, 0):
+        real.order()
+        real.agent.read()
+        real.desk.production.faults.down("bank.pay", "before", Killed())
+        with pytest.raises(Killed):
+            real.agent.work()
+    with wrong_clock(real, days):
+        real.kill_both()
+        real.go_on()
+    assert real.effects() == {"postings": 1, "payouts": 1, "rows written": 1}
+    assert (real.state(), real.attempts()) == ("repaired", [(1, "repaired")])
+
+
+def test_an_agent_whose_clock_is_a_day_ahead_leaves_alone_what_is_in_flight(real: RealScene) -> None:
+    """Production changed the row a minute ago, by its own clock."""
+    production = real.desk.production
+    production.trades._stored(real.trade_no)[0].updated_at = production.clock() - timedelta(minutes=1)
+    with wrong_clock(real, 1):
+        real.order()
+        real.go_on()
+    assert real.effects() == {"postings": 0, "payouts": 0, "rows written": 0}
+    assert real.attempts() == [(1, "wait")]
 
 
 @pytest.mark.parametrize(("day", "utc_hours"), [((2026, 3, 29), None), ((2026, 10, 25), 1)])

@@ -1,7 +1,6 @@
-"""Processes that die, and frames that are lost, repeated and come in another order."""
+"""What a server makes of agents that die and of frames lost, repeated and in another order."""
 
 from collections.abc import Callable
-from typing import Final
 
 import pytest
 
@@ -12,49 +11,6 @@ from app.errors import ConflictError, InvalidError, NotFoundError, PiculusError
 from tests.app.machines.pretender import Pretender
 from tests.app.machines.server_machine import result_of
 from tests.faults.conftest import Scene
-
-MOMENTS: Final = ("issued", "sent", "accepted", "running", "finished")
-"""How far a repair has come when both processes are killed."""
-
-
-def bring_to(scene: Scene, moment: str) -> None:
-    """Let the repair of the scene's only trade come this far."""
-    scene.stage.tick()
-    if moment == "issued":
-        return
-    scene.stage.dispatch()
-    if moment == "sent":
-        return
-    scene.go_on()
-    ((agent, command_id),) = scene.held()
-    if moment in ("running", "finished"):
-        agent.begin(command_id)
-    if moment == "finished":
-        result = result_of(agent, command_id, "repaired", money_moved=True)
-        agent.journal[command_id].state = "finished"
-        agent.outbox[result.id] = result
-        agent.said.append(result)
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_both_sides_killed_at_once_resume_and_repeat_no_effect(scene: Scene, moment: str) -> None:
-    """Wherever both die, one attempt is made and its one result arrives."""
-    trade_no = scene.break_trade()
-    bring_to(scene, moment)
-    for agent in scene.agents:
-        agent.die(is_noticed=False)
-    scene.stage.restart()
-    for agent in scene.agents:
-        agent.connect()
-    for _ in range(4):
-        scene.pass_time(61)
-        for agent, command_id in scene.held():
-            agent.begin(command_id)
-            agent.finish(command_id, result_of(agent, command_id, "repaired", money_moved=True))
-    scene.go_on()
-    assert scene.state_of(trade_no) == "repaired"
-    assert scene.stage.rows("SELECT number, outcome FROM attempt") == [(1, "repaired")]
-    assert not any(agent.outbox for agent in scene.agents)
 
 
 def running_repair(scene: Scene) -> tuple[str, Pretender, str]:
@@ -101,24 +57,6 @@ def test_a_result_the_server_cannot_apply_stays_with_its_agent(
     agent.connect()
     scene.go_on()
     assert (scene.state_of(trade_no), agent.outbox) == ("repaired", {})
-
-
-def test_a_command_repeated_a_hundred_times_is_one_repair(scene: Scene) -> None:
-    """The server sends again what it heard no Ack of; the agent knows it by its id and fence."""
-    trade_no = scene.break_trade()
-    scene.stage.tick()
-    for _ in range(100):
-        scene.stage.dispatch()
-        for agent in scene.agents:
-            agent.hang_up()
-            agent.connect()
-    scene.go_on()
-    ((agent, command_id),) = scene.held()
-    agent.begin(command_id)
-    agent.finish(command_id, result_of(agent, command_id, "repaired"))
-    scene.go_on()
-    assert scene.state_of(trade_no) == "repaired"
-    assert scene.stage.rows("SELECT count(*) FROM command") == [(1,)]
 
 
 Ordered = Callable[[Pretender, str], None]

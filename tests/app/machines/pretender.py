@@ -6,7 +6,6 @@ What it says of a repair is chosen by the machine; how it says it is what docs/p
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Final
 
 from agent.answers import Cancelled, Started
@@ -75,7 +74,6 @@ class Pretender:
     journal_id: str = "journal-1"
     boots: int = 1
     is_deaf: bool = False
-    clock_is_off: timedelta = timedelta(0)
     session: AgentSession | None = None
     _line: Line = field(default_factory=Line)
 
@@ -233,7 +231,7 @@ class Pretender:
         self._tell(Heartbeat(id=new_id(), running=names, agent_time=self._time()))
 
     def _time(self) -> str:
-        return (self.stage.clock() + self.clock_is_off).isoformat()
+        return self.stage.clock().isoformat()
 
     def _tell(self, message: Message) -> None:
         if self.is_there:
