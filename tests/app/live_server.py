@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 from flask import Flask
 
@@ -75,6 +76,15 @@ class LiveServer:
         """Send what Ctrl-C sends."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """kill -9 of all its processes; they are gone on return."""
+        master = psutil.Process(self.process.pid)
+        workers = master.children()
+        for one in (master, *workers):
+            one.kill()
+        self.process.wait(DEADLINE)
+        psutil.wait_procs(workers, DEADLINE)
 
     def stop(self) -> int:
         """Ask it to stop; return its exit code."""
