@@ -9,9 +9,10 @@ import pytest
 from flask import Flask
 
 from agent.answers import RepairFinished
+from agent.commands import JOURNAL_UNREADABLE
 from agent.errors import JournalError
 from agent.journal import Journal
-from agent.protocol import Rejected
+from agent.protocol import Ack, Log, Rejected
 from app.agents.models import ReceivedMessage
 from app.agents.writer import Job, Writer
 from app.unit_of_work import WorkSession
@@ -126,3 +127,46 @@ def test_an_agent_whose_journal_is_corrupt_does_not_start_and_says_what_to_do(tm
     path.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 8192) + whole[-4096:])
     with pytest.raises(JournalError, match=r"is damaged .*move it away"):
         Journal(path)
+
+
+PAGE = 4096
+
+
+def test_an_agent_whose_journal_is_damaged_while_it_runs_refuses_repairs_says_so_and_loses_no_result(
+    desk: Desk,
+) -> None:
+    """The disk breaks under the open file: what runs ends, and its result waits; nothing new is taken."""
+    desk.journal.receive_all([repair(number) for number in range(100, 300)], "boot-0")
+    desk.work.may_go_on.clear()
+    desk.dispatcher.handle(repair(1))
+    assert desk.work.is_working.wait(PATIENCE)
+    whole = written_out(desk.journal)
+    damage(desk.journal, whole[:PAGE] + b"\xa5" * (len(whole) - PAGE))
+    for number in (2, 3):
+        desk.dispatcher.handle(repair(number))
+        refusal = desk.said(Rejected)[-1]
+        assert (refusal.command_id, refusal.code) == (f"command-{number}", "journal")
+        assert "malformed" in refusal.reason
+    desk.work.may_go_on.set()
+    desk.settle()
+    assert desk.dispatcher.heartbeat().journal_length == JOURNAL_UNREADABLE
+    assert [line.level for line in desk.said(Log)] == ["error"] * 3
+    assert [ack.command_id for ack in desk.said(Ack)] == ["command-1"]
+    damage(desk.journal, whole)
+    desk.dispatcher.heartbeat()
+    (result,) = desk.delivered()
+    assert (result.command_id, type(result)) == ("command-1", RepairFinished)
+    assert [trade_no for trade_no, *_ in desk.work.repaired] == ["T00000001"]
+
+
+def written_out(journal: Journal) -> bytes:
+    """All that the journal holds, in its one file."""
+    journal._file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return journal._file.path.read_bytes()
+
+
+def damage(journal: Journal, contents: bytes) -> None:
+    """The disk now reads so; nothing of before is still in memory."""
+    with journal._file.path.open("r+b") as file:
+        file.write(contents)
+    journal._file.connection.execute("PRAGMA shrink_memory")
