@@ -31,6 +31,7 @@ STOOD_STILL: Final = "the agent stood still before an effect"
 MAY_STILL_COME: Final = timedelta(minutes=20)
 """So long after it was written down, by production's clock, a posting may still reach the ledger: sent just
 within EFFECT_WITHIN, and then held up by every time-out of the way."""
+STILL_COMING: Final = "a posting of this repair may still reach the ledger"
 
 MONEY_STEPS: Final = frozenset({*LEG_OF, *PAYOUTS, *REVERSED_LEG})
 

@@ -15,6 +15,7 @@ from agent.ports import Ports
 from agent.records import CLOCKS_APART, BankRequest, Trade
 
 IN_FLIGHT: Final = "in flight"
+ROW_CHANGED: Final = "the row has changed since it was reported"
 ROW_CHANGED_AFTER_MONEY: Final = "row changed after money moved"
 TOO_OLD: Final = "older than what is repaired without a person, in days: "
 """Before the number of days."""

@@ -7,7 +7,16 @@ import msgspec
 
 from agent.decision import Decision, decide
 from agent.facts import BankState, Facts, LegState, Status
-from agent.fixers.attempt import FAILED, INTENDED, MAY_STILL_COME, UNPAID, Attempt, AttemptEnded, is_half_done
+from agent.fixers.attempt import (
+    FAILED,
+    INTENDED,
+    MAY_STILL_COME,
+    STILL_COMING,
+    UNPAID,
+    Attempt,
+    AttemptEnded,
+    is_half_done,
+)
 from agent.fixers.claiming import OVERTAKEN
 from agent.fixers.fixer import Fixer
 from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
@@ -19,20 +28,20 @@ from agent.fixers.payout_unasked import close_unasked, require_never_asked
 from agent.fixers.plan import LEG_OF, PAY, PAY_AGAIN, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
 from agent.fixers.reading import (
     IN_FLIGHT,
+    ROW_CHANGED,
     ROW_CHANGED_AFTER_MONEY,
     find_the_row,
     is_in_flight,
     read_facts,
 )
 from agent.fixers.result import result_of
+from agent.fixers.reversal_unmade import leave_unreadable, legs_of, stands
 from agent.fixers.reversing import check_reversal, judge_reversal
 from agent.fixers.steps import is_as_wanted, missing_legs
 from agent.records import RepairRow, StepRow, Trade
 from agent.unpaid import NOT_YET_KNOWN, find_obstacle
 
 REVERSED: Final = "an entry of this repair was reversed"
-STILL_COMING: Final = "a posting of this repair may still reach the ledger"
-ROW_CHANGED: Final = "the row has changed since it was reported"
 
 
 def judge_half_done(
@@ -121,6 +130,8 @@ def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -
     trade = find_the_row(order.trade_no, attempt.ports)
     attempt.see(trade)
     nonsense = find_nonsense(trade, attempt.settings)
+    if nonsense and is_reversal(attempt.held.plan):
+        leave_unreadable(attempt, nonsense)
     if nonsense:
         # An order told as ended may not be carried out after that; one that waits may, once the row is right.
         is_order_to_come = PAY_AGAIN in attempt.held.plan and _is_never_asked(attempt)
@@ -166,7 +177,7 @@ def _is_yet_to_act(attempt: Attempt, step: StepRow) -> bool:
     result = result_of(step)
     if step.name in PAYOUTS:
         return not result.status
-    return step.name in REVERSED_LEG and result.reverses in attempt.vouchers.values()
+    return step.name in REVERSED_LEG and stands(legs_of(attempt.seen[1]), result.reverses)
 
 
 def _has_had_no_effect(attempt: Attempt) -> bool:

@@ -1,30 +1,39 @@
 """Taking back the entries of a withdrawal that was never paid, each under a key of its own.
 
-A reversal that was intended may still reach the ledger, sent by an agent thought dead; so once one is
-intended the repair is not closed as if it had not been: it goes on, waits, or goes to a person. Only one that
-may not be gone on with (its fixer not offered, over a limit, cancelled) is, where all it has written down can
-arrive no more and the entry still stands (resuming.py).
+A reversal that was intended may still reach the ledger, sent by an agent thought dead; until it surely does
+not, the repair is not closed as if it had not been. Once all it has written down can arrive no more, and it
+has taken nothing back, it is closed where it may not be gone on with: its fixer not offered, over a limit,
+cancelled (resuming.py), the row or the bank's word another (reversal_unmade.py).
 """
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 
+from agent.answers import Outcome
 from agent.decision import decide
 from agent.errors import EntryReversedError, LedgerRejectedError
 from agent.facts import BankState, Facts, Leg, LegState
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
-from agent.fixers.lost_lines import require_no_lost_line
+from agent.fixers.lost_lines import LINE_LOST, find_lost_line
 from agent.fixers.plan import REVERSE_BOTH, REVERSE_FIRST, REVERSE_SECOND, REVERSED_LEG
-from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
+from agent.fixers.reading import ROW_CHANGED, ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
 from agent.fixers.result import StepResult, result_of
+from agent.fixers.reversal_unmade import (
+    ANOTHER_ENTRY,
+    SLOTS,
+    end_without_effect,
+    is_gone,
+    legs_of,
+    may_have_had_effect,
+    require_as_ordered,
+)
 from agent.fixers.steps import is_as_wanted
 from agent.records import RepairRow, Reversal, StepRow
 from agent.unpaid import NOT_YET_KNOWN, find_bank_obstacle
 
 PAID_MEANWHILE: Final = "the bank has paid what is being reversed"
 REVERSED_BY_ANOTHER: Final = "reversed by another"
-ANOTHER_ENTRY: Final = "another entry holds the leg"
 
 
 def reverse_leg(attempt: Attempt, name: str) -> None:
@@ -35,7 +44,7 @@ def reverse_leg(attempt: Attempt, name: str) -> None:
     if attempt.is_done(name):
         return
     _look_again(attempt)
-    slot = _slots(name)[0]
+    slot = SLOTS[name][0]
     step = attempt.find_step(name)
     is_new = step is None or step.state == FAILED
     if is_new or slot in attempt.vouchers:
@@ -51,15 +60,11 @@ def reverse_leg(attempt: Attempt, name: str) -> None:
     _take_back(attempt, step, intended_at)
 
 
-def _slots(name: str) -> tuple[Leg, ...]:
-    return (Leg.FIRST, Leg.SECOND) if name == REVERSE_BOTH else (REVERSED_LEG[name],)
-
-
 def _look_again(attempt: Attempt) -> None:
     trade = find_the_row(attempt.order.trade_no, attempt.ports)
     attempt.see(trade)
     if (trade.terms, trade.row) != (attempt.held.terms, attempt.held.before):
-        _stop(attempt, ROW_CHANGED_AFTER_MONEY, "the row has changed since it was reported")
+        _stop(attempt, ROW_CHANGED_AFTER_MONEY, ROW_CHANGED)
     attempt.know(read_facts(trade, attempt.ports))
     _require_readable_legs(attempt)
 
@@ -77,22 +82,24 @@ def _require_unpaid(attempt: Attempt) -> None:
     """Raises AttemptEnded unless the bank has explicitly refused every number of the trade, and knows none
     whose line production has lost.
     """
-    _, facts = attempt.seen
-    obstacle = find_bank_obstacle(facts, "reverse")
+    trade, facts = attempt.seen
+    obstacle = find_bank_obstacle(facts, "reverse") or find_lost_line(trade, facts, attempt.ports)
     if obstacle in NOT_YET_KNOWN:
-        raise AttemptEnded("wait", obstacle, is_void=not attempt.money_moved)
+        raise AttemptEnded("wait", obstacle or "", is_void=not attempt.money_moved)
+    if obstacle == LINE_LOST:
+        _stop(attempt, LINE_LOST, LINE_LOST, "needs_human")
     if facts.bank.state is BankState.SUCCESS:
         _stop(attempt, PAID_MEANWHILE, f"the facts do not allow it: {obstacle}")
     if obstacle is not None:
         _stop(attempt, obstacle, f"the facts do not allow it: {obstacle}")
-    require_no_lost_line(attempt)
 
 
-def _stop(attempt: Attempt, after_money: str, before: str) -> None:
-    """End: for a person once a reversal was intended, else without a trace."""
-    if attempt.money_moved:
+def _stop(attempt: Attempt, after_money: str, before: str, outcome: Outcome = "refused") -> NoReturn:
+    """End: for a person once an entry may have been taken back, else without effect."""
+    _, facts = attempt.seen
+    if may_have_had_effect(attempt.steps.values(), legs_of(facts)):
         raise AttemptEnded("needs_human", after_money)
-    raise AttemptEnded("refused", before, is_void=True)
+    end_without_effect(attempt, outcome, before)
 
 
 def _find_it_gone(attempt: Attempt, name: str) -> None:
@@ -105,27 +112,43 @@ def _find_it_gone(attempt: Attempt, name: str) -> None:
 
 def _take_back(attempt: Attempt, step: StepRow, intended_at: datetime) -> None:
     entry = result_of(step).reverses or ""
-    slots = _slots(step.name)
+    slots = SLOTS[step.name]
     if any(attempt.vouchers.get(slot, entry) != entry for slot in slots):
         raise AttemptEnded("needs_human", ANOTHER_ENTRY)
     if not entry:  # found gone before it was intended
         _skip(attempt, step, slots)
         return
-    reversal = Reversal(
-        key=step.key, trade_no=attempt.order.trade_no, voucher_no=entry, intended_at=intended_at
-    )
-    attempt.require_awake()
     try:
-        number = attempt.ports.ledger.reverse_entry(reversal)
+        number = _ask_ledger(attempt, step, entry, intended_at)
     except EntryReversedError:
         _skip(attempt, step, slots)
     except LedgerRejectedError as error:
         _reject(attempt, step, error)
     else:
-        result = StepResult(voucher_no=number, reverses=entry)
-        attempt.record(attempt.conclude(step, DONE, result))
+        _note_taken_back(attempt, step, number)
         for slot in slots:
             attempt.vouchers.pop(slot, None)
+
+
+def _ask_ledger(attempt: Attempt, step: StepRow, entry: str, intended_at: datetime) -> str:
+    """Have the ledger take the entry back; the same key gives the same number. Raises AttemptEnded, PortError
+    and what the ledger answers.
+    """
+    reversal = Reversal(
+        key=step.key, trade_no=attempt.order.trade_no, voucher_no=entry, intended_at=intended_at
+    )
+    attempt.require_awake()
+    return attempt.ports.ledger.reverse_entry(reversal)
+
+
+def _note_taken_back(attempt: Attempt, step: StepRow, number: str) -> None:
+    result = StepResult(voucher_no=number, reverses=result_of(step).reverses)
+    attempt.record(attempt.conclude(step, DONE, result))
+
+
+def _note_taken_by_another(attempt: Attempt, step: StepRow) -> None:
+    result = StepResult(reverses=result_of(step).reverses, detail=REVERSED_BY_ANOTHER)
+    attempt.record(attempt.conclude(step, SKIPPED, result))
 
 
 def _skip(attempt: Attempt, step: StepRow, slots: tuple[Leg, ...]) -> None:
@@ -135,8 +158,7 @@ def _skip(attempt: Attempt, step: StepRow, slots: tuple[Leg, ...]) -> None:
     _require_readable_legs(attempt)
     if any(slot in attempt.vouchers for slot in slots):
         raise AttemptEnded("needs_human", ANOTHER_ENTRY)
-    result = StepResult(reverses=result_of(step).reverses, detail=REVERSED_BY_ANOTHER)
-    attempt.record(attempt.conclude(step, SKIPPED, result))
+    _note_taken_by_another(attempt, step)
 
 
 def _reject(attempt: Attempt, step: StepRow, error: LedgerRejectedError) -> None:
@@ -159,14 +181,50 @@ REVERSALS: Final[Mapping[str, Callable[[Attempt], None]]] = {
 
 
 def judge_reversal(standing: RepairRow, facts: Facts) -> tuple[Literal["resume", "wait", "human"], str]:
-    """Say what a reversal half done calls for."""
-    if facts.bank.state is BankState.SUCCESS:
+    """Say what a reversal half done calls for: going on closes one that has surely taken nothing back."""
+    is_made = any(step.name in REVERSED_LEG and step.state == DONE for step in standing.steps)
+    if is_made and facts.bank.state is BankState.SUCCESS:
         return "human", PAID_MEANWHILE
     return ("wait", "bank") if facts.bank.state is BankState.UNKNOWN else ("resume", "resume")
 
 
 def check_reversal(attempt: Attempt) -> None:
-    """The world must still be the one this reversal left, or a person looks at it."""
+    """The world must still be the one this reversal left, or a person looks at it; where it has taken nothing
+    back, the one it was ordered in, or it ends without effect.
+
+    Raises AttemptEnded, FencedError, PortError.
+    """
+    legs = legs_of(attempt.seen[1])
+    if LegState.UNKNOWN in (leg.state for leg in legs if leg is not None):
+        raise AttemptEnded("wait", "ledger")
+    for step in [each for each in attempt.steps.values() if is_gone(legs, each)]:
+        _find_out(attempt, step)
+    if may_have_had_effect(attempt.steps.values(), legs):
+        _check_behind_money(attempt)
+        return
+    require_as_ordered(attempt)
+    _require_readable_legs(attempt)
+    _require_unpaid(attempt)
+
+
+def _find_out(attempt: Attempt, step: StepRow) -> None:
+    """The entry was taken back already: the ledger tells by the key whether this step did it, its reply lost.
+
+    An entry is taken back once, so asking has no effect.
+    """
+    intended_at = attempt.ports.ledger.now()
+    step = attempt.intend_anew(step)
+    try:
+        number = _ask_ledger(attempt, step, result_of(step).reverses or "", intended_at)
+    except EntryReversedError:
+        _note_taken_by_another(attempt, step)
+    except LedgerRejectedError as error:
+        _reject(attempt, step, error)
+    else:
+        _note_taken_back(attempt, step, number)
+
+
+def _check_behind_money(attempt: Attempt) -> None:
     trade, facts = attempt.seen
     if trade.terms != attempt.held.terms:
         raise AttemptEnded("needs_human", ROW_CHANGED_AFTER_MONEY)

@@ -6,10 +6,9 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from agent.fixers.attempt import ASLEEP_SECONDS
+from agent.fixers.attempt import ASLEEP_SECONDS, STILL_COMING
 from agent.fixers.limits import OVER_HOUR, OVER_TRADE
 from agent.fixers.order import Limits
-from agent.fixers.resuming import STILL_COMING
 from agent.unpaid import ACTIONS, Action
 from tests.agent.unpaid_trades import load_unpaid, net_postings
 from tests.agent.world import Desk, load_case, numbers, wait_for_days_to_close, wait_for_failures_to_settle

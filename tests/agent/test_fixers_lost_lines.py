@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from agent.fixers.attempt import STILL_COMING
 from agent.fixers.base import RepairReport, verify
 from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID
@@ -115,11 +116,13 @@ def test_one_the_bank_comes_to_know_while_a_reversal_is_written_down_is_found(
     desk.production.faults.heal()
     pays(desk, trade_no)
     before = net_postings(desk, trade_no)
-    for _ in range(2):
+    ends = ((19, ("wait", STILL_COMING), "open"), (1, ("needs_human", LINE_LOST), "abandoned"))
+    for minutes, end, state in ends:
+        desk.production.clock.advance(minutes=minutes)
         report = desk.attempt(trade_no, code) if by == "its plan" else desk.order(trade_no, code, "reverse")
-        assert (report.outcome, report.reason) == ("needs_human", LINE_LOST)
+        assert (report.outcome, report.reason) == end
+        assert desk.production.trades.repairs[trade_no].state == state
     assert net_postings(desk, trade_no) == before
-    assert desk.production.trades.repairs[trade_no].state == "open"
 
 
 def test_the_second_entry_is_not_taken_back_once_the_bank_knows_a_lost_number() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from agent.decision import decide
 from agent.facts import Leg
+from agent.fixers.attempt import STILL_COMING
 from agent.fixers.base import read_facts, verify
 from agent.records import Reversal
 from agent.unpaid import ACTIONS, Action
@@ -359,15 +360,15 @@ def half_reversed(desk: Desk, call: str, shape: str = "failed, both on row") -> 
 
 
 @pytest.mark.parametrize("by", ["its plan", "the order"])
-def test_a_reversal_once_intended_is_never_closed_as_if_it_had_not_been(by: str) -> None:
+def test_a_reversal_that_may_still_come_is_not_closed_as_if_it_had_not_been(by: str) -> None:
     """The agent thought dead may still send it: paid again meanwhile, the money would be gone twice."""
     desk = Desk()
     trade_no, code = half_reversed(desk, "ledger.reverse_entry")
     desk.production.bank.settle(f"{trade_no}-0", "success")
     report = desk.attempt(trade_no, code) if by == "its plan" else desk.order(trade_no, code, "reverse")
-    assert (report.outcome, report.reason) == ("needs_human", "the bank has paid what is being reversed")
+    assert (report.outcome, report.reason) == ("wait", STILL_COMING)
     assert desk.production.trades.repairs[trade_no].state == "open"
-    assert verify(trade_no, desk.production.ports, desk.settings).outcome == "human"
+    assert verify(trade_no, desk.production.ports, desk.settings).outcome == "resume"
     assert desk.order(trade_no, code, "pay_again").outcome == "refused"
     assert net_postings(desk, trade_no) != {}
 
@@ -402,6 +403,7 @@ def test_another_entry_than_the_one_that_was_to_be_taken_back_is_for_a_person() 
     report = desk.attempt(trade_no, code)
     assert (report.outcome, report.reason) == ("needs_human", "another entry holds the leg")
     assert desk.production.balance(trade_no) == BALANCE - AMOUNT
+    assert desk.production.trades.repairs[trade_no].state == "abandoned"
 
 
 def test_a_row_changed_while_it_was_reversed_is_for_a_person_until_it_is_right() -> None:

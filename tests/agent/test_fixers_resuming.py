@@ -3,8 +3,8 @@
 import pytest
 
 from agent.facts import Leg, Row
+from agent.fixers.attempt import STILL_COMING
 from agent.fixers.base import verify
-from agent.fixers.resuming import STILL_COMING
 from tests.agent.world import (
     AMOUNT,
     BALANCE,

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
+from agent.fixers.attempt import STILL_COMING
 from agent.fixers.base import verify
 from agent.fixers.limits import OVER_DAY, OVER_HOUR, OVER_JUDGED, OVER_TRADE
 from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.order import Limits
 from agent.fixers.reading import TOO_OLD
-from agent.fixers.resuming import STILL_COMING
 from agent.money import Money
 from tests.agent.world import AMOUNT, CASES, Desk, load_case, nothing_was_touched, numbers
 from tests.fakes.faults import Crash, Moment

@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
-from agent.fixers.attempt import STOOD_STILL
+from agent.fixers.attempt import STILL_COMING, STOOD_STILL
 from agent.fixers.base import RepairReport, verify
 from agent.fixers.limits import OVER_HOUR, OVER_TRADE
 from agent.fixers.order import Limits
-from agent.fixers.resuming import STILL_COMING
 from agent.unpaid import ACTIONS, Action
 from tests.agent.test_fixers_offered import dies, nothing_can_come
 from tests.agent.test_limits import recharge
