@@ -162,7 +162,7 @@ class Inbox:
             self._reject(session, _id_in(text), None, "malformed", str(error))
             return
         heartbeat = message if isinstance(message, Heartbeat) else None
-        self._presence.note(session.agent_id, now, heartbeat)
+        self._presence.note(session.agent_id, now, heartbeat, session.epoch)
         if isinstance(message, Hello) == session.has_said_hello:
             reason = "Hello is said once, first" if session.has_said_hello else "Hello comes first"
             self._frame_log.received(session.whose, message, text, now, f"state: {reason}")

@@ -176,7 +176,7 @@ Index(
 )
 
 
-STOP_SCOPES = ("all", "group", "agent")
+STOP_SCOPES = ("all", "group", "agent", "here")
 _standing_sql = "lifted_at IS NULL"
 IS_STANDING: Final[ColumnElement[bool]] = literal_column(f"stop.{_standing_sql}")
 """A stop holds repairs back, in the words of its partial index."""
@@ -186,11 +186,13 @@ class Stop(Base):
     """A stop of repairs: of everything, a group, or one agent (whose group it carries). It is never deleted.
 
     ``name``: the group's code or the agent's name, '' for everything. At most one stands for a target.
+    ``here``: an agent's local stop that is over, as told last; while it stands the agent's row holds it.
     """
 
     __tablename__ = "stop"
     __table_args__ = (
         CheckConstraint(f"scope IN {STOP_SCOPES}", name="scope"),
+        CheckConstraint("scope != 'here' OR lifted_at IS NOT NULL", name="here_is_over"),
         Index(
             "uq_stop_standing",
             "scope",

@@ -108,8 +108,8 @@ def revoke(session: WorkSession, agent_id: int, *, actor: Actor, reason: str, no
     if agent.revoked_at is not None:
         raise ConflictError("agent_revoked", name=agent.name)
     agent.revoked_at = now
-    local_stops.keep(session, agent, None, now)
     _record(session, agent, agent.group.sys_code, "agent.revoke", actor, reason, now)
+    local_stops.forget(session, agent, actor=actor, reason=reason, now=now)
     return agent
 
 

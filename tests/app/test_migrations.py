@@ -99,6 +99,33 @@ def test_a_deleted_plans_id_is_given_to_no_other(tmp_path: Path) -> None:
         db.engine.dispose()
 
 
+STOP_COLUMNS = "id, scope, name, reason, set_by, set_at, lifted_at"
+
+
+def add_stop(stop_id: int, scope: str, lifted_at: str = "NULL") -> None:
+    values = f"{stop_id}, '{scope}', 'pbap-1', 'disks', 'pbap-1', '2026-03-02 12:00:00', {lifted_at}"
+    with db.engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO stop ({STOP_COLUMNS}) VALUES ({values})"))
+
+
+def test_the_history_of_stops_takes_local_ones_that_are_over_and_keeps_what_it_held(tmp_path: Path) -> None:
+    app = create_app(Settings(instance=tmp_path))
+    with app.app_context():
+        upgrade(revision="0020")
+        add_stop(1, "agent")
+        upgrade()
+        for scope in ("agent", "here", "other"):  # such a one stands; none of a host stands; no such scope
+            with pytest.raises(IntegrityError):
+                add_stop(2, scope)
+        add_stop(2, "here", "'2026-03-02 12:30:00'")
+        downgrade(revision="0020")
+        assert db.session.execute(text("SELECT id, scope, reason FROM stop")).all() == [(1, "agent", "disks")]
+        db.session.remove()
+        with pytest.raises(IntegrityError):
+            add_stop(2, "agent")
+        db.engine.dispose()
+
+
 def test_the_migrations_can_be_taken_back(tmp_path: Path) -> None:
     app = create_app(Settings(instance=tmp_path))
     with app.app_context():

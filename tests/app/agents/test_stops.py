@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from agent.protocol import Heartbeat, Rejected
 from app.agents import commands, local_stops, service, standing, stops
 from app.agents.models import Agent, Command, Stop
-from app.agents.presence import Gathered
+from app.agents.presence import Beat, Gathered
 from app.agents.stops import Target
 from app.audit.models import AuditEntry
 from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
@@ -256,7 +256,7 @@ def beat(session: WorkSession, agent: Agent, stopped: str | None, seconds: int =
     """What a heartbeat of the agent writes, so long after NOW."""
     now = NOW + timedelta(seconds=seconds)
     heartbeat = Heartbeat(id="b", stopped=stopped, agent_time=now.isoformat())
-    Gathered({agent.id: now}, {agent.id: (heartbeat, now)}).write(session)
+    Gathered({agent.id: now}, {agent.id: Beat(heartbeat, now, agent.epoch)}).write(session)
     session.flush()
     session.expire_all()
 
