@@ -15,6 +15,7 @@ from agent.facts import Facts
 from agent.fixers import FIXERS, Fixer
 from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded, is_half_done
 from agent.fixers.claiming import claim, claim_of
+from agent.fixers.half_done import find_own_failure, judge_half_done
 from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
 from agent.fixers.lost_lines import LINE_LOST, find_lost_line
 from agent.fixers.nonsense import find_nonsense, repeated_number
@@ -30,9 +31,10 @@ from agent.fixers.reading import (
     is_too_old,
     read_facts,
 )
-from agent.fixers.resuming import find_own_failure, judge_half_done, require_as_reported, resume, target_of
+from agent.fixers.resuming import resume
 from agent.fixers.reversing import REVERSALS
 from agent.fixers.steps import STEPS
+from agent.fixers.unmoved import require_as_reported, target_of
 from agent.ports import Cancellation, Ports, StepLog
 from agent.records import RepairRow, Trade
 from agent.unpaid import find_obstacle

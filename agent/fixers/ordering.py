@@ -20,7 +20,8 @@ from agent.fixers.nonsense import find_nonsense
 from agent.fixers.payout_number import choose_number
 from agent.fixers.plan import FINISH, PAY, PAY_AGAIN, WRITE_ROW, is_reversal, settle, take_back
 from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
-from agent.fixers.resuming import require_as_reported, resume
+from agent.fixers.resuming import resume
+from agent.fixers.unmoved import require_as_reported
 from agent.records import RepairRow, Trade
 from agent.unpaid import NOT_YET_KNOWN, Action, digest_of, find_obstacle
 

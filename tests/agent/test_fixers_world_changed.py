@@ -12,7 +12,7 @@ from agent.fixers.base import verify
 from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID
 from agent.fixers.reading import IN_FLIGHT, ROW_CHANGED_AFTER_MONEY
-from agent.fixers.resuming import REVERSED
+from agent.fixers.world import REVERSED
 from agent.money import Money
 from agent.unpaid import ACTIONS, Action
 from tests.agent.test_fixers_places import dies, is_closed_unasked, payout, refused, until_it_is_over
