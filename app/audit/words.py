@@ -47,7 +47,7 @@ ACTIONS: Mapping[str, Any] = {
     "bulk.resume": _("继续批量修复"),
     "bulk.stop": _("停止批量修复"),
     "bulk.finish": _("批量修复完成"),
-    "bulk.beyond": _("批量修复超限执行"),
+    "bulk.beyond": _("批量修复越过限额或熔断"),
     "attempt.retry": _("再次执行修复"),
     "attempt.cancel": _("取消执行"),
     "alert_channel.create": _("新建告警渠道"),

@@ -9,6 +9,7 @@ from app.executions import bulk_choice
 from app.executions.bulk_course import MAY_NOT, STOPPED
 from app.executions.bulk_models import AWAITED, BY_PERSON, BulkItem, BulkRepair
 from app.executions.models import OUTCOMES
+from app.guards.words import beyond_words
 from app.i18n import translate as _
 from app.messages import words
 from app.presentation import money
@@ -53,6 +54,8 @@ def history_words(entry: AuditEntry) -> str:
     code, name = entry.detail.get("code", ""), entry.detail.get("in_name_of", "")
     if entry.action == "bulk.resume":
         return _("此前以 %(who)s 的名义进行", who=name) if name else ""
+    if entry.action == "bulk.beyond":
+        return beyond_words(entry.detail)
     if entry.action != "bulk.pause" or code == BY_PERSON:
         return ""
     if code == STOPPED and "stop_scope" in entry.detail:

@@ -33,8 +33,7 @@ from app.executions.service import Order
 from app.extensions import db
 from app.filters import choice
 from app.forms import Form, read_number
-from app.guards.clicks import Beyond
-from app.guards.verdicts import can_hold
+from app.guards.clicks import Beyond, Total, stopped_by
 from app.i18n import choose_zone
 from app.i18n import translate as _
 from app.keyset import Cut
@@ -207,8 +206,8 @@ def _preview(form: Form, status: int, *, until: int, is_anew: bool = True) -> Re
         status,
         form=form,
         foreseen=foreseen,
-        held=sum(len(one.holds) for one in passed),
-        breakers={breaker.id: breaker for one in passed for breaker in one.breakers}.values(),
+        over=sum((one.over for one in passed), Total()),
+        stopped=stopped_by(passed),
         seen=seen if is_anew else form.many(shown.FIELD),
         until=until,
         click_limit=bulk.LIMIT,
@@ -229,7 +228,7 @@ def _foresee(wanted: AnomalyFilter) -> tuple[selection.Preview, list[Beyond], li
     foreseen = selection.preview(db.session, wanted, now)
     plans = [share.plan for share in foreseen.by_plan]
     chosen: Sequence[selection.Chosen] = ticked
-    if not wanted.ids and any(can_hold(plan) for plan in plans):
+    if not wanted.ids and selection_shown.has_guard(db.session, plans):
         chosen = selection.choose(db.session, wanted, bulk.LIMIT, now).chosen
     passed = selection_shown.foresee_chosen(db.session, plans, chosen, now)
     table = selection_shown.figures_of(foreseen.by_plan)

@@ -15,7 +15,9 @@ from app.anomalies.models import Anomaly
 from app.errors import ConflictError
 from app.executions import shown
 from app.executions.selection import Chosen, PlanShare
+from app.guards import breakers
 from app.guards.clicks import Beyond, foresee
+from app.guards.verdicts import can_hold
 from app.keyset import ReadSession
 from app.plans.models import Plan
 
@@ -52,6 +54,11 @@ def require_no_more(seen: Mapping[str, str], by_plan: Iterable[PlanShare]) -> No
     """
     if shown.has_grown(seen, figures_of(by_plan)):
         raise ConflictError(GREW)
+
+
+def has_guard(session: ReadSession, plans: Iterable[Plan]) -> bool:
+    """Return whether a click on trades of these plans may go beyond anything."""
+    return any(can_hold(plan) or breakers.stops(session, plan) for plan in plans)
 
 
 def foresee_chosen(

@@ -63,6 +63,34 @@ def cause_words(code: str, figures: Mapping[str, Any]) -> str:
     return str(text) % _figures(figures, is_money=code == "amount")
 
 
+def sums_words(amounts: Mapping[str, int]) -> str:
+    """Return amounts by currency in one line; a dash where none can be read."""
+    return " + ".join(money(minor, currency) for currency, minor in sorted(amounts.items())) or DASH
+
+
+def beyond_words(detail: Mapping[str, Any]) -> str:
+    """Return what a click went beyond, of what the audit trail keeps of it (Beyond.told); '' for nothing.
+
+    Of what was written before amounts were kept it tells without them.
+    """
+    told = []
+    if detail.get("breakers"):
+        ids = ", ".join(f"#{one}" for one in detail["breakers"])
+        told.append(str(_("越过熔断 %(ids)s")) % {"ids": ids} + _how_much(detail, "stopped", "stopped_minor"))
+    if detail.get("over_limit"):
+        told.append(str(_("超出限额")) + _how_much(detail, "over_limit", "over_minor"))
+    return " · ".join(told)
+
+
+def _how_much(detail: Mapping[str, Any], count: str, amounts: str) -> str:
+    if count not in detail:
+        return ""
+    figures = {"n": f"{detail[count]:,}"}
+    if amounts not in detail:
+        return str(_("：%(n)s 笔")) % figures
+    return str(_("：%(n)s 笔，%(amount)s")) % {**figures, "amount": sums_words(detail[amounts])}
+
+
 def breaker_title(breaker: Breaker) -> str:
     """Return what has stopped, or had."""
     name = breaker.subject_name
@@ -95,4 +123,6 @@ def init_app(app: Flask) -> None:
         limit_words=limit_words,
         breaker_cause=breaker_cause,
         breaker_title=breaker_title,
+        sums=sums_words,
+        beyond_words=beyond_words,
     )
