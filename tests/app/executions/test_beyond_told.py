@@ -1,4 +1,4 @@
-"""What a click goes beyond is told beforehand with its trades and amounts, and afterwards in the same words."""
+"""What a click goes beyond is told beforehand and afterwards, with its trades and their amounts."""
 
 import re
 
