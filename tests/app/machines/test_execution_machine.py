@@ -4,13 +4,11 @@ What production holds of each trade is kept beside the server, so that an agent 
 a fenced attempt does nothing, money that has moved stays moved, what is whole stays whole.
 """
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 from agent.answers import StepRecorded
 from agent.protocol import Repair
@@ -21,15 +19,15 @@ from app.plans.service import disable_plan, enable_plan
 from app.unit_of_work import WorkSession
 from app.users import groups
 from app.users.models import SystemGroup
-from tests.app.machines.anomaly_watch import TERMINAL, AnomalyWatch
+from tests.app.machines.anomaly_watch import TERMINAL
+from tests.app.machines.attempt_watch import AttemptWatch, Production
 from tests.app.machines.pretender import Pretender, new_id
 from tests.app.machines.server_machine import CODES, any_number, chosen, result_of, suite_settings
 from tests.app.machines.stage import Stage
 from tests.factories import PERSON, make_anomaly, make_plan, step
 
-MAX_RETRIES: Final = 0
-FAILED_LATE: Final = re.compile(r"(fence \d+, )?failed:")
-"""How the history tells of a failure that came when nothing waited for it any more."""
+RETRIES: Final = st.integers(0, 2)
+"""What a plan says of retries; attempts that fail may be one more (I7)."""
 HARMLESS: Final = ("repaired", "failed", "unknown", "wait", "refused", "needs_human", "already_consistent")
 HALF_DONE: Final = ("repaired", "unknown", "wait", "needs_human")
 """How an attempt may end once money has moved: never failed, never refused."""
@@ -42,36 +40,27 @@ LOOKS: Final = {
 """What a verification may find, by what production holds."""
 
 
-@dataclass
-class Production:
-    """One trade there. ``money``: untouched, intended (a step was written down), moved, whole."""
-
-    money: str = "untouched"
-    fence: int = 0
-
-
-class ExecutionMachine(AnomalyWatch):
+class ExecutionMachine(AttemptWatch):
     """Two trades, the plan of one automatic and of the other manual."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._production: dict[str, Production] = {}
-
-    @initialize()
-    def two_trades_are_broken(self) -> None:
+    @initialize(retries=st.tuples(RETRIES, RETRIES))
+    def two_trades_are_broken(self, retries: tuple[int, int]) -> None:
         def work(session: WorkSession) -> list[str]:
             group = session.get_one(SystemGroup, self.group_id)
-            columns = {"retry_cron": "0 0/2 * * * ?", "max_retries": MAX_RETRIES}
+            by_click = {"mode": "manual", "next_due_at": None}
             self._plans = [
-                make_plan(session, group, fixer_code=CODES[0], **columns).id,
-                make_plan(session, group, fixer_code=CODES[1], mode="manual", next_due_at=None, **columns).id,
+                make_plan(
+                    session, group, fixer_code=code, retry_cron="0 0/2 * * * ?", max_retries=most, **columns
+                ).id
+                for code, most, columns in zip(CODES, retries, ({}, by_click), strict=True)
             ]
             made = [make_anomaly(session, group, fixer_code=code) for code in CODES]
             for anomaly in made:
                 session.add(_first_event(anomaly))
             return [anomaly.trade_no for anomaly in made]
 
-        self._production = {trade_no: Production() for trade_no in self.ask(work)}
+        made = zip(self.ask(work), retries, strict=True)
+        self.production = {trade_no: Production(most) for trade_no, most in made}
         self.pass_time(1)
 
     # ---- agents
@@ -84,10 +73,10 @@ class ExecutionMachine(AnomalyWatch):
         order = agent.journal[command_id].command
         if not isinstance(order, Repair) or not self._may_act(agent, command_id):
             return
-        trade = self._production[order.trade_no]
+        trade = self.production[order.trade_no]
         if trade.money == "whole":
             return
-        trade.money = "moved" if has_begun or trade.money == "moved" else "intended"
+        trade.becomes("moved" if has_begun or trade.money == "moved" else "intended")
         record = step(1, moves_money=True, state="done" if trade.money == "moved" else "intended")
         agent.hint(
             StepRecorded(
@@ -123,14 +112,14 @@ class ExecutionMachine(AnomalyWatch):
         return [
             (agent, one)
             for agent, one in self.to_stop()
-            if self._production[agent.journal[one].command.trade_no].money == "untouched"  # type: ignore[union-attr]
+            if self.production[agent.journal[one].command.trade_no].money == "untouched"  # type: ignore[union-attr]
         ]
 
     def _may_act(self, agent: Pretender, command_id: str) -> bool:
         """Claim the trade in production's own table: an older fence than it holds is refused."""
         order = agent.journal[command_id].command
         assert isinstance(order, Repair)
-        trade = self._production[order.trade_no]
+        trade = self.production[order.trade_no]
         if order.fence < trade.fence:
             return False
         trade.fence = order.fence
@@ -138,11 +127,11 @@ class ExecutionMachine(AnomalyWatch):
 
     def _finish(self, agent: Pretender, command_id: str, number: int, *, is_well: bool = False) -> None:
         order: Any = agent.journal[command_id].command
-        trade = self._production[order.trade_no]
+        trade = self.production[order.trade_no]
         if not isinstance(order, Repair):
             outcome = LOOKS[trade.money][0 if is_well else number % len(LOOKS[trade.money])]
             if outcome == "consistent":
-                trade.money = "whole"
+                trade.becomes("whole")
             agent.finish(command_id, result_of(agent, command_id, outcome, fixer_code=None, reason=outcome))
             return
         if not self._may_act(agent, command_id):
@@ -171,9 +160,9 @@ class ExecutionMachine(AnomalyWatch):
         self.ask(lambda session: act(session, anomaly.id, **self._by_person()))
 
     @rule(pick=any_number)
-    @precondition(lambda self: self._attempts())
+    @precondition(lambda self: self.attempts())
     def cancel_an_attempt(self, pick: int) -> None:
-        attempt = chosen(self._attempts(), pick)
+        attempt = chosen(self.attempts(), pick)
         self.ask(lambda session: cancel_attempt(session, attempt.id, **self._by_person()))
 
     @rule(pick=st.integers(0, 1), is_enabled=st.sampled_from([True, True, False]))
@@ -196,71 +185,6 @@ class ExecutionMachine(AnomalyWatch):
 
     def _by_person(self) -> dict[str, Any]:
         return {"reason": "seen", "actor": PERSON, "group_ids": None, "now": self.stage.clock()}
-
-    def _attempts(self) -> list[Any]:
-        return self.stage.rows("SELECT * FROM attempt ORDER BY id")
-
-    # ---- what must hold
-
-    @invariant()
-    def an_anomaly_is_repairing_while_its_newest_attempt_runs(self) -> None:
-        newest = {row.anomaly_id: row for row in self._attempts()}
-        for anomaly in self.anomalies():
-            is_running = anomaly.id in newest and newest[anomaly.id].outcome is None
-            assert (anomaly.state == "repairing") == is_running, (anomaly.state, newest.get(anomaly.id))
-
-    @invariant()
-    def an_attempt_runs_while_its_command_lives(self) -> None:
-        odd = self.stage.rows(
-            "SELECT attempt.id, attempt.outcome, command.state FROM attempt"
-            " JOIN command ON command.id = attempt.command_id"
-            " WHERE (attempt.outcome IS NULL)"
-            " <> (command.state IN ('pending', 'sent', 'accepted', 'running'))"
-        )
-        assert not odd, odd
-
-    @invariant()
-    def no_automatic_attempt_begins_with_the_retries_spent(self) -> None:
-        """At most N + 1 attempts fail before a person is asked; each further one is a click (I7)."""
-        by_id = {one.id: one for one in self.anomalies()}
-        for anomaly_id, history in self.events().items():
-            if self._production[by_id[anomaly_id].trade_no].money != "untouched":
-                continue
-            spent = 0
-            for event in history:
-                is_failure = event.code == "outcome_failed"
-                is_late = event.code == "late_result" and FAILED_LATE.match(event.reason) is not None
-                spent += is_failure or is_late
-                assert event.code != "attempt_tick" or spent <= MAX_RETRIES, history
-
-    @invariant()
-    def every_click_is_audited(self) -> None:
-        """As many entries as attempts that no tick began (I7)."""
-        ((clicked,),) = self.stage.rows("SELECT count(*) FROM attempt WHERE trigger <> 'tick'")
-        ((audited,),) = self.stage.rows(
-            "SELECT count(*) FROM audit_entry WHERE action IN ('attempt.start', 'attempt.retry')"
-        )
-        assert clicked == audited
-
-    @invariant()
-    def money_on_its_way_is_never_exhausted(self) -> None:
-        for anomaly in self.anomalies():
-            assert not (anomaly.state == "exhausted" and anomaly.has_moved_money), anomaly.trade_no
-
-    @invariant()
-    def attempts_are_numbered_without_a_gap(self) -> None:
-        numbers: dict[int, list[int]] = {}
-        for row in self._attempts():
-            numbers.setdefault(row.anomaly_id, []).append(row.number)
-        for anomaly in self.anomalies():
-            assert numbers.get(anomaly.id, []) == list(range(1, anomaly.attempts + 1))
-
-    @invariant()
-    def whole_means_whole(self) -> None:
-        """Repaired and healed are what production says, never what a server concludes (I4)."""
-        for anomaly in self.anomalies():
-            if anomaly.state in ("repaired", "healed"):
-                assert self._production[anomaly.trade_no].money == "whole"
 
     # ---- the end
 
@@ -292,9 +216,9 @@ class ExecutionMachine(AnomalyWatch):
 def _settle(trade: Production, outcome: str) -> None:
     """What an attempt that ends so leaves in production."""
     if outcome in ("repaired", "already_consistent"):
-        trade.money = "whole"
+        trade.becomes("whole")
     elif outcome in ("failed", "refused") or (outcome == "needs_human" and trade.money == "intended"):
-        trade.money = "untouched"
+        trade.becomes("untouched")
 
 
 def _first_event(anomaly: Anomaly) -> AnomalyEvent:
