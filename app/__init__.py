@@ -173,6 +173,9 @@ BULK_CHANGED: Final[tuple[bulk_states.BulkChanged, ...]] = (conditions.bulk_chan
 LOCAL_STOP_CHANGED: Final[tuple[local_stops.LocalStopChanged, ...]] = (conditions.local_stop_changed,)
 """Who hears of an agent's own stop, when it stands and when it is over."""
 
+ORDER_CHANGED: Final[tuple[order_course.OrderChanged, ...]] = (conditions.order_changed,)
+"""Who hears of a money order that was proposed, confirmed, issued, or has ended."""
+
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -210,6 +213,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["stop_changed"] = STOP_CHANGED
     app.extensions["bulk_changed"] = BULK_CHANGED
     app.extensions["local_stop_changed"] = LOCAL_STOP_CHANGED
+    app.extensions["order_changed"] = ORDER_CHANGED
     app.extensions["plan_leaves"] = PLAN_LEAVES
     app.extensions["plan_narrowed"] = PLAN_NARROWED
     app.extensions["claim_conditions"] = CLAIM_CONDITIONS

@@ -183,6 +183,7 @@ LOOKS: Mapping[str, Mapping[str, Look]] = {
         "agent_offline": Look("red", "plug-connected-x", _("客户端离线")),
         "stop_switch": Look("red", "player-stop", _("紧急停止")),
         "bulk_paused": Look("amber", "player-pause", _("批量修复暂停")),
+        "order_waits": Look("violet", "users", _("资金指令待复核")),
         "test": Look("grey", "send", _("测试")),
     },
     "delivery": {

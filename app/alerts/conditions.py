@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from app.agents.models import Agent, Stop
-from app.alerts.events import BREAKER, BULK_PAUSED, STOP_SWITCH
+from app.alerts.events import BREAKER, BULK_PAUSED, ORDER_WAITS, STOP_SWITCH
 from app.alerts.service import forget_condition, identity_of, raise_, recover, tell_anew
 from app.executions.bulk_models import BY_PERSON, BulkRepair
+from app.executions.order_models import MoneyOrder
 from app.guards.models import Breaker
 from app.unit_of_work import WorkSession
 
@@ -56,3 +57,16 @@ def bulk_changed(session: WorkSession, bulk: BulkRepair, told: Mapping[str, Any]
     params = {"name": f"#{bulk.id}", "code": bulk.pause_code, "trade_no": bulk.pause_trade_no}
     params |= {name: told[name] for name in ("in_name_of", "cause") if name in told}
     raise_(session, BULK_PAUSED, group_id=bulk.group_id, key=key, params=params, now=now)
+
+
+def order_changed(session: WorkSession, order: MoneyOrder, now: datetime) -> None:
+    """A money order waits for a second person, or no more: confirmed, rejected, withdrawn or out of time."""
+    key = f"order:{order.id}"
+    if not order.waits_for_second:
+        ended = {"ended": "confirmed" if order.confirmed_by else order.state}
+        recover(session, ORDER_WAITS, group_id=order.group_id, key=key, params=ended, now=now)
+        return
+    names = ("trade_no", "action", "amount_minor", "currency", "reason")
+    params = {name: getattr(order, name) for name in names}
+    params |= {"by": order.proposed_by, "expires_at": order.expires_at.isoformat()}
+    raise_(session, ORDER_WAITS, group_id=order.group_id, key=key, params=params, now=now)

@@ -56,12 +56,23 @@ def tell_anew(
     session.add(AlertEvent(at=now, kind=kind, group_id=group_id, key=key, params=dict(params)))
 
 
-def recover(session: WorkSession, kind: str, *, group_id: int | None, key: str, now: datetime) -> bool:
-    """A condition has ended; return whether it had been raised. It is told to those who heard of it."""
+def recover(
+    session: WorkSession,
+    kind: str,
+    *,
+    group_id: int | None,
+    key: str,
+    now: datetime,
+    params: Mapping[str, Any] | None = None,
+) -> bool:
+    """A condition has ended; return whether it had been raised. It is told to those who heard of it.
+
+    ``params``: what is told of its end, beside what was told of its beginning.
+    """
     condition = session.get(AlertCondition, identity_of(kind, group_id, key))
     if condition is None or not forget_condition(session, condition.identity):
         return False
-    told = {**condition.params, "since": condition.since.isoformat()}
+    told = {**condition.params, **(params or {}), "since": condition.since.isoformat()}
     session.add(AlertEvent(at=now, kind=kind, group_id=group_id, key=key, is_recovery=True, params=told))
     return True
 

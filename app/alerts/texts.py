@@ -6,7 +6,8 @@ a person typed as a reason is told with long numbers masked.
 Params by kind: trades ``trade_no, fixer_code, reason, amount_minor, currency``; agent_offline ``name,
 last_seen_at``; breaker ``name``, ``cause`` and its ``figures``; stop_switch ``scope`` (all, group, agent, or
 here: the agent's own), ``name``, ``by`` (but here) and ``reason``; bulk_paused ``name``, its ``code`` and
-``trade_no``, and ``in_name_of`` and ``cause`` where its person may go on no longer.
+``trade_no``, and ``in_name_of`` and ``cause`` where its person may go on no longer; order_waits ``trade_no,
+action, amount_minor, currency, by, reason, expires_at``, and how it ``ended``: confirmed, or its state.
 """
 
 import re
@@ -17,7 +18,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from app.agents.frames import mask_number
-from app.alerts.events import AGENT_OFFLINE, BREAKER, BULK_PAUSED, STOP_SWITCH, TRADE_KINDS
+from app.alerts.events import AGENT_OFFLINE, BREAKER, BULK_PAUSED, ORDER_WAITS, STOP_SWITCH, TRADE_KINDS
 from app.alerts.outbox import Letter
 from app.executions import bulk_words
 from app.guards.words import cause_words
@@ -88,6 +89,8 @@ def _sentence(letter: Letter) -> str:
         (STOP_SWITCH, True): _("%(group)s 的紧急停止已解除。"),
         (BULK_PAUSED, False): _("%(group)s 有 %(n)s 个批量修复自己暂停，等人继续或停止。"),
         (BULK_PAUSED, True): _("%(group)s 有 %(n)s 个批量修复已继续或停止。"),
+        (ORDER_WAITS, False): _("%(group)s 有 %(n)s 笔再付或冲正等另一个人复核，到时没有人复核就失效。"),
+        (ORDER_WAITS, True): _("%(group)s 有 %(n)s 笔再付或冲正不再等人复核。"),
     }
     if letter.kind == STOP_SWITCH and _is_of_agents(letter):
         texts |= {
@@ -108,6 +111,8 @@ def _line(letter: Letter, params: Mapping[str, Any]) -> str:
         return _trade_line(params)
     if letter.kind == BULK_PAUSED:
         return _bulk_line(params, letter.is_recovery)
+    if letter.kind == ORDER_WAITS:
+        return _order_line(params, letter)
     code = params.get("fixer_code")
     parts = [str(params.get("name") or (fixer_name(code) if code else ""))]
     if letter.kind == AGENT_OFFLINE and not letter.is_recovery and params.get("last_seen_at"):
@@ -129,6 +134,19 @@ def _bulk_line(params: Mapping[str, Any], is_recovery: bool) -> str:
         parts.append(bulk_words.told_words(params))
         parts.append(_number_of(params) if params.get("trade_no") else "")
     return " · ".join(part for part in parts if part)
+
+
+def _order_line(params: Mapping[str, Any], letter: Letter) -> str:
+    amount = money(params["amount_minor"], str(params["currency"]))
+    parts = [_number_of(params), word("order_action", params["action"]), amount]
+    if letter.is_recovery:
+        ended = params.get("ended")
+        parts.append(_("已复核") if ended == "confirmed" else word("order", ended))
+    else:
+        parts.append(_("%(who)s 提交", who=params["by"]))
+        parts.append(_("复核截止 %(at)s", at=_clock(params["expires_at"], letter.zone)))
+        parts.append(_without_numbers(str(params["reason"]))[:REASON_CHARACTERS])
+    return " · ".join(parts)
 
 
 def _number_of(params: Mapping[str, Any]) -> str:
@@ -160,10 +178,11 @@ def _path(letter: Letter) -> str:
     pages = {
         "needs_human": ("/exceptions", {"tab": "human", **group}),
         "exhausted": ("/exceptions", {"state": "exhausted", **group}),
-        BREAKER: ("/plans", group),
+        BREAKER: ("/breakers", group),
         AGENT_OFFLINE: ("/agents", group),
-        STOP_SWITCH: ("/", {}),
+        STOP_SWITCH: ("/stops", {}),
         BULK_PAUSED: ("/exceptions/bulk", {"state": "paused", **group}),
+        ORDER_WAITS: ("/exceptions/orders", group if letter.is_recovery else {"state": "proposed", **group}),
     }
     page, query = pages[letter.kind]
     return f"{page}?{urlencode(query)}" if query else page

@@ -1,8 +1,10 @@
 """What becomes of money orders: moved by compare-and-set; ended by results, by time, by a closed trade."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, cast
 
+from flask import current_app
 from sqlalchemy import CursorResult, Select, and_, or_, select, update
 
 from app.anomalies.models import Anomaly
@@ -23,6 +25,9 @@ WITHOUT_EFFECT: Final = "the order had no effect"
 TRADE_CLOSED: Final = "the trade was closed before the order was confirmed"
 NOT_IN_TIME: Final = "nobody confirmed the order in time"
 BATCH: Final = 500
+
+OrderChanged = Callable[[WorkSession, MoneyOrder, datetime], None]
+"""Hears of each change of an order that is written down; bound by create_app."""
 
 
 def find_live(session: ReadSession, group_id: int, trade_no: str) -> MoneyOrder | None:
@@ -59,7 +64,7 @@ def _is_moved(session: WorkSession, order: MoneyOrder, to: str, columns: dict[st
 def write_down(
     session: WorkSession, order: MoneyOrder, verb: str, actor: Actor, reason: str, now: datetime
 ) -> None:
-    """Write a change of an order into the trade's history and into the audit trail."""
+    """Write a change of an order into the trade's history and into the audit trail, and tell of it."""
     anomaly = session.get_one(Anomaly, order.anomaly_id)
     note(session, anomaly, code=f"order_{verb}", reason=reason, actor=actor, now=now)
     audit.record(
@@ -81,6 +86,9 @@ def write_down(
         },
         now=now,
     )
+    listeners: tuple[OrderChanged, ...] = current_app.extensions.get("order_changed", ())
+    for listener in listeners:
+        listener(session, order, now)
 
 
 def close(

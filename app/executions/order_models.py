@@ -81,6 +81,11 @@ class MoneyOrder(Base):
     group: Mapped[SystemGroup] = relationship(lazy="joined")
     anomaly: Mapped[Anomaly] = relationship()
 
+    @property
+    def waits_for_second(self) -> bool:
+        """Whether nothing goes on until a second person has decided, or its time is up."""
+        return self.state == "proposed" and self.needs_second and not self.confirmed_by
+
 
 class MoneyOrderLimit(Base):
     """Above which amount an order of a group takes a second person; a group without one has the default."""

@@ -126,6 +126,29 @@ def test_the_history_of_stops_takes_local_ones_that_are_over_and_keeps_what_it_h
         db.engine.dispose()
 
 
+def test_who_hears_of_trades_for_a_person_hears_of_orders_for_one(tmp_path: Path) -> None:
+    app = create_app(Settings(instance=tmp_path))
+    columns = (
+        "id, name, kind, url, kinds, least_level, language, grouping_seconds, quiet_from, quiet_to, zone,"
+    )
+    columns += " tells_recovery, is_enabled, last_error, created_at, updated_at, updated_by"
+    rest = "0, 'zh', 60, '', '', 'Asia/Shanghai', 1, 1, '', '2026-03-02', '2026-03-02', 'li.na'"
+    with app.app_context():
+        upgrade(revision="0021")
+        with db.engine.begin() as connection:
+            for number, kinds in ((1, '["needs_human", "breaker"]'), (2, '["breaker"]')):
+                values = f"{number}, 'c{number}', 'slack', 'u', '{kinds}', {rest}"
+                connection.execute(text(f"INSERT INTO alert_channel ({columns}) VALUES ({values})"))
+        kept = text("SELECT kinds FROM alert_channel ORDER BY id")
+        upgrade()
+        assert db.session.scalars(kept).all() == ['["needs_human", "breaker", "order_waits"]', '["breaker"]']
+        db.session.remove()
+        downgrade(revision="0021")
+        assert db.session.scalars(kept).all() == ['["needs_human", "breaker"]', '["breaker"]']
+        db.session.remove()
+        db.engine.dispose()
+
+
 def test_the_migrations_can_be_taken_back(tmp_path: Path) -> None:
     app = create_app(Settings(instance=tmp_path))
     with app.app_context():

@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from app.alerts import outbox
+from app.alerts import outbox, service
 from app.alerts.courier import Courier
 from app.alerts.models import AlertChannel
 from app.extensions import db
@@ -12,6 +12,7 @@ from app.unit_of_work import unit_of_work
 from tests.app.alerts.conftest import Rounds
 from tests.app.alerts.rows import URL, add_channel, add_group, add_trades, deliveries
 from tests.conftest import HandClock
+from tests.factories import NOW
 from tests.fakes.alert_sender import FakeSender
 
 pytestmark = pytest.mark.each_engine
@@ -179,6 +180,28 @@ def test_a_message_tells_a_sandbox_from_production_and_links_to_the_console(
     (one,) = sender.sent
     assert one.title == "Piculus 沙箱 · 待人工 · PBAP"
     assert one.body.endswith("\nhttps://piculus.example.com/exceptions?tab=human&group=PBAP")
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "path"),
+    [
+        ("breaker", {"name": "PBAP", "cause": "failures"}, "/breakers?group=PBAP"),
+        ("stop_switch", {"scope": "group", "name": "PBAP", "by": "li.na", "reason": "drill"}, "/stops"),
+        ("stop_switch", {"scope": "here", "name": "pbap-1", "reason": "disks"}, "/stops"),
+    ],
+)
+def test_a_message_links_to_where_its_condition_is_ended(
+    app: Flask, rounds: Rounds, sender: FakeSender, kind: str, params: dict[str, str], path: str
+) -> None:
+    settings = app.extensions["settings"]
+    app.extensions["settings"] = settings.model_copy(update={"public_url": "https://piculus.example.com"})
+    add_channel()
+    group_id = add_group().id
+    with unit_of_work() as session:
+        service.raise_(session, kind, group_id=group_id, key="one", params=params, now=NOW)
+    rounds.run(90)
+    (one,) = sender.sent
+    assert one.body.splitlines()[-1] == f"https://piculus.example.com{path}"
 
 
 def test_old_messages_are_deleted(app: Flask, rounds: Rounds, sender: FakeSender, clock: HandClock) -> None:
