@@ -11,12 +11,12 @@ DOUBTS: Mapping[str, Any] = {
     "more than one request number succeeded": _("同一笔动了两次款，机器收不回来；怎样追回或退还，由人决定。"),
     "credited without bank money": _("入账没有对应的银行收款：冲回还是等银行补款，由人决定。"),
     "row says posted, ledger does not": _("交易记录声称已记账，账务却没有：照着记录补记可能记成两次。"),
-    "success without bank money": _("客户看到成功而款项没有到：撤销还是追款，由人决定。"),
+    "success without bank money": _("客户看到成功，却没有款项收到的记录：撤销还是追款，由人决定。"),
     "failed but credited": _("客户已经入账而记录是失败：改记录还是扣回，由人决定。"),
     "single-step posting is half present": _("一笔分录不该只有一半：账务自相矛盾，机器不能补另一半。"),
     "second segment without first": _("先有第二段、没有第一段，顺序不可能；可能有人手工记过账。"),
-    "processing, debited, bank failed": _("客户已被扣款而银行没有付出：怎样了结，由人决定。"),
-    "settled in ledger, not at bank": _("账务说已付给银行，银行说没有；再付一次可能付成两次。"),
+    "processing, debited, bank failed": _("客户已被扣款，没有银行付出的记录：怎样了结，由人决定。"),
+    "settled in ledger, not at bank": _("账务说已付给银行，银行那边没有记录；再付一次可能付成两次。"),
     "processing with a posted leg": _("仍在处理中却已有记账，生产系统可能还在动它。"),
     "both legs on row, status or bank disagrees": _("两段记账都在，状态却不符；机器不能推翻已经记下的账。"),
     "paid, ledger or row behind": _("银行已付，账务没有跟上：补记之前需确认付款由谁发起。"),
@@ -162,11 +162,11 @@ UNPAID: Mapping[str, Any] = {
     "never_found": _("银行查不到请求、清算文件中也没有，没有明确失败。"),
     "no_request": _("生产系统没有留下银行请求号，银行无从查起，没有明确失败。"),
 }
-"""By agent.unpaid.why_unpaid: on what it rests that the bank has not paid."""
+"""By agent.unpaid.why_unpaid: what is known of the bank not having paid."""
 
 
 def unpaid_words(because: str) -> str:
-    """Return on what it rests that the bank has not paid a trade."""
+    """Return what is known of the bank not having paid a trade."""
     return str(UNPAID[because])
 
 

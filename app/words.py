@@ -140,6 +140,7 @@ LOOKS: Mapping[str, Mapping[str, Look]] = {
     "bank": {
         "SUCCESS": Look("green", "check", _("银行成功")),
         "FAIL": Look("red", "x", _("银行失败")),
+        "NO_REQUEST": Look("amber", "help-circle", _("无法查询")),
         "MISMATCH": Look("red", "alert-triangle", _("不相符")),
         "UNKNOWN": Look("amber", "help-circle", _("未知")),
     },

@@ -83,7 +83,7 @@ def _skip_words(code: str) -> str:
         "trade_busy": _("正有命令在执行。"),
         "group_disabled": _("系统组别已停用。"),
         "money_begun": _("修复已经移动资金，请单独处理。"),
-        "debited_unpaid": _("客户已扣款、银行没有付出，请单独处理。"),
+        "debited_unpaid": _("客户已扣款、没有银行付出的记录，请单独处理。"),
         "order_stands": _("有资金指令等待复核或正在执行。"),
         "seen_changed": _("打开之后有了变化，请看过再决定。"),
         "state": _("已经结束，或正在修复。"),

@@ -106,6 +106,10 @@ def test_without_a_number_it_is_closed_by_hand_and_no_verification_is_promised(
         assert told in text
     for promised in ("客户已扣款，银行没有付出", "现在还不能", "/pay_again", "/reverse", "选择再付"):
         assert promised not in text
+    for page in (text, queue):
+        assert "无法查询" in page
+        for unknown in ("银行失败", "银行没有付出"):
+            assert unknown not in page
     assert "向银行查清后关闭" in queue
     assert "再付或冲正" not in queue
 

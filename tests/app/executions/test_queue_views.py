@@ -126,8 +126,8 @@ def test_a_row_tells_reason_facts_proposal_and_evidence(operator: Visitor, group
         "¥100.00",
         "5 小时前",
         "非常重要",
-        "处理中，账户已扣款，银行没有付出",
-        "客户已被扣款而银行没有付出：怎样了结，由人决定。",
+        "处理中，账户已扣款，没有银行付出的记录",
+        "客户已被扣款，没有银行付出的记录：怎样了结，由人决定。",
         "处理中 ACC 未记账 E_ACC 未记账",
         "第一段 已记账 " + VOUCHER,
         "第二段 未记账",
@@ -320,7 +320,7 @@ def test_what_changed_since_the_form_of_many_was_opened_is_left_out(
     assert [read(one).state for one in ids] == ["ignored", *["needs_human"] * 3]
     told = operator.get(QUEUE).text
     assert "跳过 2 笔：打开之后有了变化，请看过再决定。" in told
-    assert "跳过 1 笔：客户已扣款、银行没有付出，请单独处理。" in told
+    assert "跳过 1 笔：客户已扣款、没有银行付出的记录，请单独处理。" in told
 
 
 def test_many_are_ignored_by_their_form_only(operator: Visitor, group: SystemGroup) -> None:
@@ -351,11 +351,11 @@ def test_what_is_debited_and_unpaid_is_not_ignored_among_many_and_the_dialog_say
     ids = [plant(group, "CO1"), plant_unpaid(group, "WD1"), plant_unpaid(group, "WD2")]
     url = "/exceptions/queue/ignore?" + "&".join(f"ids={one}" for one in ids)
     dialog = operator.get(url, target="dialog").text
-    for words in ("跳过 2 笔", "客户已扣款、银行没有付出，请单独处理。", "忽略 1 笔"):
+    for words in ("跳过 2 笔", "客户已扣款、没有银行付出的记录，请单独处理。", "忽略 1 笔"):
         assert words in dialog
     ignore_ticked(operator, ids)
     assert [read(one).state for one in ids] == ["ignored", "needs_human", "needs_human"]
-    assert "跳过 2 笔：客户已扣款、银行没有付出，请单独处理。" in operator.get(QUEUE).text
+    assert "跳过 2 笔：客户已扣款、没有银行付出的记录，请单独处理。" in operator.get(QUEUE).text
 
 
 def test_a_selection_of_which_nothing_may_be_ignored_has_no_button(
