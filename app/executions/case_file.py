@@ -12,7 +12,7 @@ from app.anomalies.queries import list_of_trade
 from app.anomalies.service import GroupIds
 from app.executions.attempts import find_running
 from app.executions.models import Attempt, Execution
-from app.executions.order_guard import find_hold
+from app.executions.order_guard import ORDER_STANDS, find_hold
 from app.executions.queries import anomaly_detail
 from app.executions.service import CLICKABLE_STATES, RETRYABLE_STATES, has_begun_money, refusal
 from app.keyset import ReadSession
@@ -78,9 +78,7 @@ def read_case(
         has_begun_money=has_begun,
         refusal=_refusal(anomaly, detail.plan),
         hold=hold,
-        actions=allowed_actions(
-            anomaly, detail.plan, is_cancellable=is_cancellable, is_held=hold is not None
-        ),
+        actions=allowed_actions(anomaly, detail.plan, is_cancellable=is_cancellable, hold=hold),
         claim=last_claims(session, [anomaly.id]).get(anomaly.id),
         others=[
             one for one in list_of_trade(session, anomaly.group_id, anomaly.trade_no) if one.id != anomaly.id
@@ -89,27 +87,29 @@ def read_case(
 
 
 def allowed_actions(
-    anomaly: Anomaly, plan: Plan | None, *, is_cancellable: bool = False, is_held: bool = False
+    anomaly: Anomaly, plan: Plan | None, *, is_cancellable: bool = False, hold: str | None = None
 ) -> tuple[str, ...]:
     """Return what a person may do with an anomaly in its state, the first being what it asks for most.
 
-    ``is_held``: only an order of people moves it.
+    ``hold``: the code why only an order of people moves it (app.executions.order_guard), None where not so.
     """
     if anomaly.state not in OPEN_STATES:
         return ()
     if anomaly.state == "repairing":
         return ("cancel",) if is_cancellable else ()
     attempt = "repair" if anomaly.state in ("open", "waiting") else "retry"
-    is_refused = is_held or _refusal(anomaly, plan, RETRYABLE_STATES) is not None
+    is_refused = hold is not None or _refusal(anomaly, plan, RETRYABLE_STATES) is not None
     attempts = () if is_refused else (attempt,)
+    # While an order stands nobody closes its trade (app.executions.ignoring).
+    ignore = () if hold == ORDER_STANDS else ("ignore",)
     if not anomaly.has_own_number:
         # No agent can be asked about a row without a usable number.
-        return ("ignore",)
+        return ignore
     if anomaly.state == "needs_human":
         # What a person has looked into is read afresh before anything is attempted again.
-        return ("verify", *attempts, "outside", "ignore")
+        return ("verify", *attempts, "outside", *ignore)
     is_under_way = anomaly.has_moved_money and anomaly.state in ("open", "waiting")
-    return (*attempts, "verify", "outside", *(() if is_under_way else ("ignore",)))
+    return (*attempts, "verify", "outside", *(() if is_under_way else ignore))
 
 
 def predicted_row(anomaly: Anomaly, to_come: str) -> dict[str, Any] | None:

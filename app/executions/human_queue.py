@@ -141,7 +141,7 @@ def _case(
         attempt=attempt,
         hold=hold,
         order=order,
-        actions=() if command is not None else allowed_actions(anomaly, plan, is_held=hold is not None),
+        actions=() if command is not None else allowed_actions(anomaly, plan, hold=hold),
     )
 
 

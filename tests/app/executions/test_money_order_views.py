@@ -378,6 +378,21 @@ def test_a_page_that_offers_no_order_still_calls_for_a_look(li_na: Visitor, grou
     assert primary(page, anomaly_id) == {"verify"}
 
 
+def test_while_an_order_stands_no_page_offers_what_it_refuses(
+    li_na: Visitor, wang: Visitor, group: SystemGroup
+) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    refused = [f"/anomalies/{anomaly_id}/{action}" for action in ("repair", "retry", "ignore")]
+    assert refused[2] in queue_row(wang, anomaly_id)
+    order_id = propose(li_na, anomaly_id)
+    for page in (queue_row(wang, anomaly_id), wang.get(f"/anomalies/{anomaly_id}").text):
+        assert [url for url in refused if url in page] == []
+        assert f"/anomalies/{anomaly_id}/outside" in page
+    wang.send(f"/exceptions/orders/{order_id}/reject", {"reason": "not yet"})
+    for page in (queue_row(wang, anomaly_id), wang.get(f"/anomalies/{anomaly_id}").text):
+        assert refused[2] in page
+
+
 def test_nobody_ignores_a_trade_while_its_order_waits(li_na: Visitor, group: SystemGroup) -> None:
     anomaly_id = plant(group, amount=LARGE)
     order_id = propose(li_na, anomaly_id)
