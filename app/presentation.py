@@ -40,6 +40,12 @@ def money(minor: int | None, currency: str = "CNY") -> str:
     return f"{sign}¥{amount}" if currency == "CNY" else f"{sign}{currency} {amount}".strip()
 
 
+def masked(account: str) -> str:
+    """Return an account without its middle: at most four characters at either end, half of it at most."""
+    shown = min(4, len(account) // 4)
+    return f"{account[:shown]} **** {account[len(account) - shown :]}".strip()
+
+
 def moment(value: datetime | str | None) -> datetime | None:
     """Return an aware UTC moment, None for what is no time; text is ISO 8601, and naive means UTC."""
     if isinstance(value, str):
@@ -182,6 +188,7 @@ def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
         yuan=yuan,
         money=money,
+        masked=masked,
         local_time=local_time,
         ago=ago,
         duration=duration,

@@ -63,6 +63,25 @@ def propose(visitor: Visitor, anomaly_id: int, action: str = "pay_again") -> int
     return orders()[-1].id
 
 
+@pytest.mark.parametrize("action", ["pay_again", "reverse"])
+@pytest.mark.parametrize(
+    ("account", "shown"), [("6222021234567890123", "6222 **** 0123"), (None, "银行没有告知")]
+)
+def test_both_people_are_shown_the_payee_without_its_middle(
+    li_na: Visitor, wang: Visitor, group: SystemGroup, action: str, account: str | None, shown: str
+) -> None:
+    request = RequestFact(f"{NUMBER}-0", 0, "failed", BankState.FAIL, "E1001", account=account)
+    bank = BankFact(BankState.FAIL, (request,), is_explicit=True)
+    facts = msgspec.to_builtins(unpaid_facts(NUMBER, amount=LARGE, bank=bank))
+    anomaly_id = plant(group, amount=LARGE, trade_no=NUMBER, facts=facts)
+    first = li_na.get(f"/exceptions/orders/of/{anomaly_id}/{action}").text
+    order_id = propose(li_na, anomaly_id, action)
+    for form in (first, wang.get(f"/exceptions/orders/{order_id}/confirm").text):
+        assert "收款账号" in form
+        assert shown in form
+        assert "6222021234567890123" not in form
+
+
 def test_an_anomaly_offers_both_where_its_facts_allow_it(li_na: Visitor, group: SystemGroup) -> None:
     text = li_na.get(f"/anomalies/{plant(group)}").text
     assert "/pay_again" in text
