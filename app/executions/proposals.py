@@ -113,7 +113,8 @@ def propose(doubt: Doubt) -> Proposal:
         action = "second_person"
     if doubt.is_verifying:
         action = "verifying"
-    return Proposal(action, () if facts is None else tuple(_evidence(facts)))
+    # A single-step posting is both legs: what holds of either is told once.
+    return Proposal(action, () if facts is None else tuple(dict.fromkeys(_evidence(facts))))
 
 
 def is_debited_unpaid(facts: Facts) -> bool:
@@ -210,7 +211,8 @@ def _evidence(facts: Facts) -> Iterator[Evidence]:
     for number, leg, is_on_row in legs:
         code = _leg_code(leg, is_on_row)
         if code:
-            yield Evidence(code, leg.voucher_no or number)
+            voucher_no = leg.voucher_no if leg.state is LegState.POSTED else None
+            yield Evidence(code, voucher_no or number)
     if _is_paid_twice(facts):
         yield from (Evidence("bank_success", number) for number in facts.bank.paid_numbers)
         return

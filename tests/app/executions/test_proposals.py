@@ -3,6 +3,7 @@
 import ast
 from pathlib import Path
 
+import msgspec
 import pytest
 from flask import Flask
 from flask_babel import force_locale
@@ -149,12 +150,22 @@ def test_the_evidence_names_the_facts_that_led_there() -> None:
         Evidence("bank_fail", "T-P1"),
     )
     read = facts("MISMATCH", "UNKNOWN", bank=bank("UNKNOWN", is_asked=False))
+    read = msgspec.structs.replace(read, first=LegFact(LegState.MISMATCH, NUMBERS["2"]))
     assert propose(doubt(facts=read)).evidence == (
         Evidence("leg_mismatch", "1"),
         Evidence("leg_unknown", "2"),
         Evidence("bank_never_asked"),
     )
     assert propose(doubt(facts=None)).evidence == ()
+
+
+def test_what_one_entry_says_of_both_legs_is_told_once() -> None:
+    entry = leg("POSTED")
+    read = msgspec.structs.replace(facts(bookkeeping=Bookkeeping.SINGLE_STEP), first=entry, second=entry)
+    assert propose(doubt(facts=read)).evidence == (
+        Evidence("leg_behind_row", NUMBERS["1"]),
+        Evidence("bank_fail", "T-P1"),
+    )
 
 
 def test_the_evidence_of_the_bank_is_the_number_that_gave_its_word() -> None:
