@@ -87,8 +87,8 @@ def lift_stop(is_all: bool, sys_code: str | None, agent_name: str | None, reason
 def list_stops() -> None:
     """List what stands: id, what it stops, who set it, when, why.
 
-    An agent's local stop (``agent stop`` on its host) has no id, tells since when the server knows of it, and
-    is lifted there.
+    An agent's local stop has no id, tells since when the server knows of it, and is lifted on its host
+    (``python -m agent --config agent.toml start``).
 
     Exit codes: 0 done, 2 wrong usage.
     """

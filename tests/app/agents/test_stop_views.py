@@ -215,6 +215,8 @@ def test_the_list_of_stops_counts_what_stands_and_says_since_when_a_local_one_is
     page = operator.get("/stops").text
     assert "共 3 条 · 本页 3 条" in page
     row = page[page.index(f'id="stopped-agent-{fleet["pbap-1"]}"') :].partition("</tr>")[0]
+    command = "python -m agent --config agent.toml start"
+    assert (command in row, command in operator.get(f"/agents/{fleet['pbap-1']}").text) == (True, True)
     assert (f'datetime="{NOW:%Y-%m-%dT%H:%M:%S}' in row, "服务端得知" in row) == (True, True)
 
 
