@@ -20,7 +20,16 @@ from agent.answers import (
 from agent.message import Message
 from agent.protocol import Ack, Rejected
 from app import cli, doubts, error_pages, evidence, health, i18n, messages, notices, presentation, told
-from app.agents import commands, endpoint, local_stops, stop_banner, stop_views, stops, withdrawing
+from app.agents import (
+    commands,
+    endpoint,
+    local_stops,
+    stop_banner,
+    stop_notices,
+    stop_views,
+    stops,
+    withdrawing,
+)
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
 from app.alerts import channel_views, conditions, silence_views
@@ -218,7 +227,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["plan_narrowed"] = PLAN_NARROWED
     app.extensions["claim_conditions"] = CLAIM_CONDITIONS
     app.extensions["breaker_changed"] = BREAKER_CHANGED
-    app.extensions[notices.PLAN] = (guard_notices.of_plans,)
+    app.extensions[notices.PLAN] = (guard_notices.of_plans, stop_notices.of_plans)
     app.extensions[notices.GROUP] = (guard_notices.of_groups,)
     _bind_extensions(app)
     _bind_runtime(app, settings, clock)

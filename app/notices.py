@@ -11,13 +11,17 @@ from app.keyset import ReadSession
 
 PLAN: Final = "plan_notices"
 GROUP: Final = "group_notices"
+NEW: Final = "new"
+ALL: Final = "all"
+"""What of a plan a notice says not to begin by itself: repairs that have moved no money, or any."""
 
 
 @dataclass(frozen=True)
 class Notice:
     """``title`` and ``text`` stand on the page of the subject, ``short`` in a list; ``url`` tells more.
 
-    ``color`` and ``icon`` as app.words.Look has them; all texts are in the reader's language.
+    ``color`` and ``icon`` as app.words.Look has them; all texts are in the reader's language. ``holds``: NEW,
+    ALL, or '' where the plan goes on.
     """
 
     color: str
@@ -26,6 +30,7 @@ class Notice:
     text: str
     short: str
     url: str
+    holds: str = ""
 
 
 Teller = Callable[[ReadSession, Sequence[Any]], dict[int, list[Notice]]]
@@ -41,3 +46,8 @@ def notices_of(kind: str, session: ReadSession, subjects: Sequence[Any]) -> dict
             for subject_id, notices in teller(session, subjects).items():
                 found[subject_id] += notices
     return found
+
+
+def holding(notices: Sequence[Notice], *, has_moved_money: bool = False) -> list[Notice]:
+    """Return those that keep a plan from beginning a repair by itself."""
+    return [one for one in notices if one.holds == ALL or (one.holds == NEW and not has_moved_money)]

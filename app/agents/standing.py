@@ -4,7 +4,7 @@ A stop is a row (app.agents.stops sets and lifts it) or the agent's own word, it
 Only repairs are held back: to collect and to verify is to read, and harmless.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -89,18 +89,33 @@ def find_block(
     Stops of single agents do where they hold every online agent of the group that offers the fixer. ``also``:
     a stop taken to stand too.
     """
+    pair = group_id, fixer_code
+    return find_blocks(session, [pair], now, also=also).get(pair)
+
+
+def find_blocks(
+    session: ReadSession, pairs: Iterable[tuple[int, str]], now: datetime, *, also: Stop | None = None
+) -> dict[tuple[int, str], Block]:
+    """Return the same of several groups and fixers, of those that something keeps from beginning."""
     stops = list_standing(session) + ([] if also is None else [also])
-    for stop in stops:
-        if stop.scope == "all" or (stop.scope == "group" and stop.group_id == group_id):
-            return _block(stop)
-    online = [
-        agent
-        for agent in service.list_online(session, group_id, now)
-        if fixer_code in (agent.fixer_codes or ())
-    ]
     by_agent = {stop.agent_id: stop for stop in stops if stop.scope == "agent"}
-    blocks = [_block_of(agent, by_agent.get(agent.id)) for agent in online]
-    return blocks[0] if blocks and all(blocks) else None
+    online: dict[int, list[Agent]] = {}
+    found: dict[tuple[int, str], Block] = {}
+    for group_id, fixer_code in pairs:
+        wide = [
+            one for one in stops if one.scope == "all" or (one.scope, one.group_id) == ("group", group_id)
+        ]
+        if wide:
+            found[group_id, fixer_code] = _block(wide[0])
+            continue
+        if group_id not in online:
+            online[group_id] = service.list_online(session, group_id, now)
+        able = [agent for agent in online[group_id] if fixer_code in (agent.fixer_codes or ())]
+        blocks = [_block_of(agent, by_agent.get(agent.id)) for agent in able]
+        known = [block for block in blocks if block is not None]
+        if known and len(known) == len(blocks):
+            found[group_id, fixer_code] = known[0]
+    return found
 
 
 def lets_repair(agent_id: int) -> ColumnElement[bool]:

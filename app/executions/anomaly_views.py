@@ -14,7 +14,16 @@ from app.anomalies import service as anomaly_service
 from app.anomalies.models import ANOMALY_STATES, OPEN_STATES, TERMINAL_STATES, Anomaly
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
-from app.executions import anomaly_filters, beyond_shown, human_queue, ignoring, money_orders, service, shown
+from app.executions import (
+    anomaly_filters,
+    beyond_shown,
+    held_back,
+    human_queue,
+    ignoring,
+    money_orders,
+    service,
+    shown,
+)
 from app.executions.anomaly_csv import csv_parts
 from app.executions.attempts import find_running
 from app.executions.case_file import CaseFile, predicted_row, read_case, select_statement
@@ -89,6 +98,7 @@ def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
     case = read_case(db.session, anomaly_id, current_group_ids(), events_below=below)
     anomaly = case.anomaly
     is_open = anomaly.state in OPEN_STATES and anomaly.state != "repairing"
+    plans = {} if case.plan is None else {(case.plan.group_id, case.plan.fixer_code): case.plan}
     return render_detail(
         "anomalies/detail.html",
         case=case,
@@ -98,6 +108,7 @@ def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
         prediction=find_telling(db.session, anomaly_id),
         can_try=case.command is None and dry_run_refusal(anomaly) is None,
         box=money_orders.box_of(db.session, anomaly),
+        marks=held_back.marks_of(db.session, [anomaly], plans).get(anomaly.id, []),
         proposed=human_queue.propose_for(db.session, anomaly, case.plan).action if is_open else "",
     )
 

@@ -20,6 +20,7 @@ from app.executions import (
     bulk_course,
     bulk_queries,
     exceptions,
+    held_back,
     human_queue,
     queue_views,
     selection,
@@ -76,12 +77,16 @@ def list_exceptions() -> ResponseReturnValue:
     )
     page = exceptions.list_exceptions(db.session, wanted, cut, sort)
     plans = plans_of_rows(page.rows)
+    going = wanted if is_queue else held_back.without_stopped(db.session, wanted, current_time())
+    count = queries.count_anomalies(db.session, wanted)
     return render_list(
         "exceptions/index.html",
         "exceptions/_table.html",
         400 if form.errors else 200,
         page=page,
-        count=queries.count_anomalies(db.session, wanted),
+        count=count,
+        going=count if going is wanted else queries.count_anomalies(db.session, going),
+        marks={} if is_queue else held_back.marks_of(db.session, page.rows, plans),
         counts=exceptions.count_tabs(db.session, allowed),
         plans=plans,
         cases=human_queue.read_cases(db.session, page.rows, plans) if is_queue else [],

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, case, exists, func, or_, select
 
 from app.agents.models import LIVE, Command
-from app.agents.standing import find_block
+from app.agents.standing import find_blocks
 from app.agents.stops import has_work
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter, conditions
@@ -223,8 +223,9 @@ def _stopped(session: ReadSession, plans: Iterable[Plan], now: datetime) -> dict
     """Return the code of what stops a plan's repairs, by plan id; absent: nothing does."""
     if not has_work(session):
         return {}
-    blocks = {plan.id: find_block(session, plan.group_id, plan.fixer_code, now) for plan in plans}
-    return {plan_id: f"stopped_{block.scope}" for plan_id, block in blocks.items() if block is not None}
+    by_pair = {(plan.group_id, plan.fixer_code): plan.id for plan in plans}
+    blocks = find_blocks(session, by_pair, now)
+    return {by_pair[pair]: f"stopped_{block.scope}" for pair, block in blocks.items()}
 
 
 def _enabled_groups(session: ReadSession) -> set[int]:

@@ -10,7 +10,7 @@ from app.guards.models import Breaker
 from app.guards.words import breaker_cause, breaker_title
 from app.i18n import translate as _
 from app.keyset import ReadSession
-from app.notices import Notice
+from app.notices import NEW, Notice
 from app.plans.models import Plan
 from app.users.models import SystemGroup
 
@@ -48,4 +48,5 @@ def _notice(breaker: Breaker) -> Notice:
         ),
         short=_("已熔断") if breaker.scope == "plan" else _("组别已熔断"),
         url=url_for("guards.show_breaker", breaker_id=breaker.id),
+        holds=NEW,
     )
