@@ -32,7 +32,7 @@ from agent.journal import Journal
 from agent.outbox import Outbox
 from agent.pacing import Waker
 from agent.ports import Ports
-from agent.protocol import json_schema
+from agent.protocol import MOST, AgentLimits, json_schema
 from agent.runner import Runner
 from agent.service import ExitCode, Service
 from agent.stop_file import StopFile
@@ -186,7 +186,13 @@ def assemble(configuration: Configuration) -> Service:
     outbox = Outbox(journal, waker)
     link = Link(settings, outbox, waker)
     runner = Runner(journal, outbox, work, link.hint, link.is_live, workers=section.workers)
-    identity = Identity(name=section.name, boot_id=new_id(), version=__version__, host=socket.gethostname())
+    identity = Identity(
+        name=section.name,
+        boot_id=new_id(),
+        version=__version__,
+        host=socket.gethostname(),
+        limits=told_limits(configuration.tables.limits),
+    )
     stopped = StopFile(configuration.stop_file).reason
     dispatcher = Dispatcher(identity, journal, outbox, runner, work.fixer_codes, link.hint, stopped)
     return Service(journal, outbox, link, runner, dispatcher)
@@ -238,6 +244,12 @@ def limits_of(section: LimitsSection) -> Limits:
     )
 
 
+def told_limits(section: LimitsSection) -> AgentLimits:
+    """Return what the server is told of that. More than a frame can say is no limit to anyone."""
+    kept = {name: getattr(section, name) for name in AgentLimits.__struct_fields__}
+    return msgspec.convert({name: _sayable(value) for name, value in kept.items()}, AgentLimits)
+
+
 def link_settings(configuration: Configuration) -> LinkSettings:
     """Return where the server is and what it is shown. Raises ConfigurationError."""
     return LinkSettings(
@@ -274,6 +286,12 @@ def _built(configuration: Configuration, section: str, build: Callable[[], R]) -
         return build()
     except ConfigurationError as error:
         raise ConfigurationError(f"{configuration.file}: {section}: {error}") from error
+
+
+def _sayable(value: int | dict[str, int] | None) -> int | dict[str, int] | None:
+    if isinstance(value, dict):
+        return {currency: min(amount, MOST) for currency, amount in value.items()}
+    return value if value is None else min(value, MOST)
 
 
 def _dialect_of(url: str) -> str:

@@ -19,6 +19,7 @@ from agent.protocol import (
     FEATURES,
     REFUSED_FOR_GOOD,
     Ack,
+    AgentLimits,
     Cancel,
     Collect,
     Command,
@@ -47,12 +48,16 @@ MOST_STARTS: Final = 5
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who this agent is. ``boot_id`` changes with each start: random, made in memory, kept in no file."""
+    """Who this agent is. ``boot_id`` changes with each start: random, made in memory, kept in no file.
+
+    ``limits``: what its configuration lets it do at most, None for a stand-in that has none to tell.
+    """
 
     name: str
     boot_id: str
     version: str
     host: str
+    limits: AgentLimits | None = None
 
 
 class Dispatcher:
@@ -95,6 +100,7 @@ class Dispatcher:
             unfinished=self._runner.in_hand(),
             features=FEATURES,
             stopped=self._stopped(),
+            limits=self._identity.limits,
             agent_time=clock.to_iso(clock.now()),
         )
 

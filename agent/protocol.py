@@ -130,11 +130,34 @@ class Rejected(Message, frozen=True, kw_only=True, tag=True):
 # ---- agent to server
 
 
+MOST: Final = 2**63 - 1
+Most = Annotated[int, Meta(ge=0, le=MOST)]
+"""How much, or how many, at most."""
+Amounts = dict[Annotated[str, Meta(pattern="^[A-Z]{3}$")], Most]
+"""Minor units by currency."""
+
+
+class AgentLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an agent does at most by its own configuration; None, or no amounts: no limit.
+
+    Where any currency has a limit, one that is not named is not repaired at all. Hour and day are the last 60
+    minutes and 24 hours, over all agents of the group.
+    """
+
+    max_age_days: Most
+    max_trades_per_hour: Most | None = None
+    max_trades_per_day: Most | None = None
+    max_amount_minor: Amounts = {}
+    max_amount_minor_per_hour: Amounts = {}
+    max_amount_minor_per_day: Amounts = {}
+
+
 class Hello(Message, frozen=True, kw_only=True, tag=True):
     """First frame of the agent. ``boot_id`` changes with each start, ``journal_id`` with each journal file.
 
     ``unfinished`` are the ids of commands its journal holds unfinished, ``features`` what it can be asked
-    beyond the first version (FEATURES), ``stopped`` why it begins no repair, None while it may.
+    beyond the first version (FEATURES), ``stopped`` why it begins no repair, None while it may,
+    ``limits`` what it does at most, for people to see; None from an agent that does not tell.
     """
 
     name: str
@@ -146,6 +169,7 @@ class Hello(Message, frozen=True, kw_only=True, tag=True):
     unfinished: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     stopped: str | None = None
+    limits: AgentLimits | None = None
     agent_time: Time
 
 

@@ -53,7 +53,8 @@ class Agent(Base):
 
     ``epoch`` rises with each session. Online means ``connected_at`` is set and ``last_seen_at`` is fresh.
     ``features``: what it can be asked beyond the first protocol. ``stopped_here``: why its local stop stands,
-    ``stopped_here_at``: since when the server knows of it; both None where there is none.
+    ``stopped_here_at``: since when the server knows of it; both None where there is none. ``limits``: what
+    its own configuration lets it do at most (agent.protocol.AgentLimits), None where it has not told.
     """
 
     __tablename__ = "agent"
@@ -87,6 +88,7 @@ class Agent(Base):
     features: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
     stopped_here: Mapped[str | None] = mapped_column(String(300))
     stopped_here_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    limits: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     skew_ms: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str] = mapped_column(String(500), default="")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from flask import current_app
 from sqlalchemy import ColumnElement, case, select, update
 from sqlalchemy.orm import Session, scoped_session
@@ -205,6 +206,7 @@ def introduce(session: WorkSession, agent: Agent, hello: Hello, now: datetime) -
     agent.host = hello.host[:120]
     agent.fixer_codes = list(hello.fixer_codes)
     agent.features = list(hello.features)
+    agent.limits = None if hello.limits is None else msgspec.to_builtins(hello.limits)
     local_stops.keep(session, agent, hello.stopped, now)
     agent.skew_ms = skew_ms(hello.agent_time, now) or 0
     agent.last_seen_at = now

@@ -4,7 +4,7 @@ from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app import filters
-from app.agents import queries, service
+from app.agents import limits_shown, queries, service
 from app.agents.models import Agent, Stop
 from app.agents.queries import AgentFilter
 from app.agents.service import AgentPresence
@@ -64,6 +64,7 @@ def show_agent(agent_id: int) -> ResponseReturnValue:
         agent=agent,
         presence=service.presence_of(agent, current_time()),
         stops=[one for one in list_standing(db.session) if _concerns(one, agent)],
+        limits=limits_shown.lines_of(agent.limits),
         live=queries.live_commands(db.session, agent.id),
         recent=queries.recent_commands(db.session, agent.id),
     )

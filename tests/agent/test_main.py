@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from agent.__main__ import main, offered_fixers, repair_settings
+from agent.__main__ import assemble, main, offered_fixers, repair_settings
 from agent.config import load
 from agent.fixers.order import Limits
 from agent.journal import Journal
+from agent.protocol import AgentLimits, decode_to_server, encode
 
 CONFIGURATION = """
 [agent]
@@ -180,3 +181,21 @@ def test_limits_and_age_stand_in_the_settings_of_every_repair(file: Path) -> Non
         max_trades_per_hour=8,
         max_trades_per_day=9,
     )
+
+
+@pytest.mark.parametrize(("day", "told"), [("9", 9), (str(2**70), 2**63 - 1)])
+def test_an_agent_says_in_its_hello_what_it_does_at_most(file: Path, day: str, told: int) -> None:
+    variables = {
+        "PICULUS_AGENT_LIMITS__MAX_AMOUNT_MINOR": "{CNY = 5}",
+        "PICULUS_AGENT_LIMITS__MAX_AMOUNT_MINOR_PER_HOUR": f"{{CNY = {2**70}}}",
+        "PICULUS_AGENT_LIMITS__MAX_TRADES_PER_DAY": day,
+    }
+    service = assemble(load(file, variables))
+    hello = service._dispatcher.hello()
+    assert hello.limits == AgentLimits(
+        max_age_days=90,
+        max_trades_per_day=told,
+        max_amount_minor={"CNY": 5},
+        max_amount_minor_per_hour={"CNY": 2**63 - 1},
+    )
+    assert decode_to_server(encode(hello)) == hello

@@ -11,7 +11,7 @@ from agent import answers, facts, protocol
 from agent.answers import ReportedTrade, StepRecord
 from agent.facts import BankFact, Facts, LegFact, RequestFact
 from agent.message import Message
-from agent.protocol import decode_to_agent, decode_to_server, encode
+from agent.protocol import AgentLimits, decode_to_agent, decode_to_server, encode
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 DECODERS: dict[str, Any] = {"server": decode_to_agent, "agent": decode_to_server}
@@ -21,7 +21,7 @@ FRAMES = [
     for line in block.splitlines()
 ]
 MESSAGES = Message.__subclasses__()
-VALUES = [StepRecord, ReportedTrade, Facts, LegFact, BankFact, RequestFact]
+VALUES = [AgentLimits, StepRecord, ReportedTrade, Facts, LegFact, BankFact, RequestFact]
 
 
 @pytest.mark.parametrize(("side", "frame"), FRAMES)

@@ -4,15 +4,18 @@ import re
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
+from agent.protocol import AgentLimits
 from app.agents import service
 from app.agents.models import Agent
 from app.audit.models import AuditEntry
 from app.extensions import db
 from app.unit_of_work import unit_of_work
+from tests.app.agents.agent_client import hello
 from tests.app.monitor.rows import make_command
 from tests.app.visitor import Visitor, visitor_of
-from tests.factories import make_agent, make_group
+from tests.factories import NOW, make_agent, make_group
 
 
 @pytest.fixture
@@ -190,3 +193,41 @@ def test_the_notice_turns_green_when_the_agent_is_online(admin: Visitor) -> None
 def test_the_connection_line_read_as_a_page_leads_to_the_agent(admin: Visitor) -> None:
     answer = admin.get(f"/agents/{stored('pbap-1').id}/connection")
     assert answer.location == f"/agents/{stored('pbap-1').id}"
+
+
+LIMITS = AgentLimits(
+    max_age_days=90,
+    max_trades_per_hour=100,
+    max_amount_minor={"CNY": 5_000_000, "USD": 0},
+    max_amount_minor_per_hour={"CNY": 50_000_000},
+)
+
+
+def facts_of(page: str) -> dict[str, str]:
+    return dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]*)</dd>", page))
+
+
+def introduce(name: str, **values: object) -> str:
+    """Let the agent say Hello; return where its page is."""
+    with unit_of_work() as session:
+        agent = session.scalars(select(Agent).where(Agent.name == name)).one()
+        service.introduce(session, agent, hello(**values), NOW)  # type: ignore[arg-type]
+        return f"/agents/{agent.id}"
+
+
+def test_an_agents_page_tells_what_its_own_configuration_lets_it_do_at_most(viewer: Visitor) -> None:
+    url = introduce("pbap-1", limits=LIMITS)
+    page = viewer.get(url).text
+    told = facts_of(page)
+    assert told["单笔金额"] == "至多 ¥50,000.00、至多 USD 0.00、其他币种不修复"
+    assert told["最近 60 分钟"] == "至多 100 笔、至多 ¥500,000.00、其他币种不修复"
+    assert told["最近 24 小时"] == "不限"
+    assert told["交易时间"] == "早于 90 天的只由人点击修复"
+    assert "人点击也越不过" in page
+
+
+def test_of_an_agent_that_does_not_tell_its_limits_none_are_made_up(viewer: Visitor) -> None:
+    url = introduce("pbap-1", limits=LIMITS)
+    introduce("pbap-1")
+    page = viewer.get(url).text
+    assert ("没有报告自己的限额" in page, "不限" in page, stored("pbap-1").limits) == (True, False, None)
