@@ -29,7 +29,7 @@ FURTHER_FILTERS: Final = (
 )
 FILTERS: Final = (*FIRST_FILTERS, *FURTHER_FILTERS)
 
-PLAN_CHOICES: Final = ("none", *MODES, "disabled")
+PLAN_CHOICES: Final = ("none", *MODES, "shadow", "disabled")
 """无方案, then the plans in force by mode, then the plans that are 失效."""
 
 HELD_CHOICES: Final = ("yes",)
@@ -117,6 +117,8 @@ def _by_plan(session: ReadSession, form: Form) -> tuple[Pairs | None, Pairs | No
         session,
         None,
         mode=plan if plan in MODES else "",
+        # In shadow a plan goes neither by itself nor by a click.
+        is_shadow=plan == "shadow" if plan in (*MODES, "shadow") else None,
         state={"": "", "none": "", "disabled": "disabled"}.get(plan, "normal"),
         level=int(level) if level and plan != "none" else None,
     )

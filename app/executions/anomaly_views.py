@@ -257,7 +257,7 @@ def filter_choices(form: Form) -> dict[str, list[tuple[str, str]]]:
         chosen = form.text(name)
         if chosen and chosen not in dict(offered):
             offered.append((chosen, words(chosen)))
-    plan_words = {"none": _("无方案"), "disabled": _("方案失效")}
+    plan_words = {"none": _("无方案"), "shadow": _("影子运行"), "disabled": _("方案失效")}
     return {
         "group_choices": group_choices(db.session, allowed),
         "fixer_choices": fixers,

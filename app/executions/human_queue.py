@@ -120,7 +120,7 @@ def _case(
         reason=anomaly.reason,
         outcome=anomaly.outcome,
         facts=facts,
-        plan=plan_state,
+        plan="shadow" if plan_state == "normal" and plan is not None and plan.is_shadow else plan_state,
         is_with_person=is_with_person,
         has_own_number=anomaly.has_own_number,
         is_verifying=command is not None,

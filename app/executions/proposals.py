@@ -68,7 +68,7 @@ class Doubt:
     """What is known of a trade that no machine goes on with.
 
     ``reason`` is the anomaly's, ``outcome`` its newest decision; ``facts`` None where none could be read.
-    ``plan``: normal, disabled, none. ``is_with_person``: not merely without a plan in force.
+    ``plan``: normal, shadow, disabled, none. ``is_with_person``: not merely without a plan in force.
     ``is_order_only``: nothing but an order of people may pay it. ``is_proposed``: such an order waits for its
     second person.
     """

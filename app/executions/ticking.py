@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Select, and_, exists, or_, select
+from sqlalchemy import Select, and_, exists, or_, select, true
 
 from app.agents.models import LIVE, Agent, Command
 from app.agents.standing import find_block
@@ -147,8 +147,8 @@ def _clicked(session: ReadSession) -> list[Plan]:
 def resume_clicked(session: WorkSession, now: datetime) -> int:
     """Go on with repairs that a click began and that have moved money; return how many commands that made.
 
-    A manual plan has no ticks, but money on its way does not wait for a second click. A disabled plan repairs
-    nothing, nor does one in shadow.
+    A manual plan has no ticks of repairs, but money on its way does not wait for a second click. A disabled
+    plan repairs nothing, nor does one in shadow.
     """
     made = 0
     for plan in _clicked(session):
@@ -166,13 +166,15 @@ def _repairable(session: ReadSession, plan: Plan, after_id: int, now: datetime) 
     was_asked = exists().where(
         of_trade, Command.type == "Verify", is_lately(Command.created_at, now, VERIFY_AGAIN_AFTER)
     )
+    # What a limit held before its plan went into shadow is foretold like the rest: nothing is begun by that.
+    is_asked = true() if plan.is_shadow else is_looked_at(session, plan)
     return (
         select(Anomaly)
         .where(
             Anomaly.group_id == plan.group_id,
             Anomaly.fixer_code == plan.fixer_code,
             or_(
-                and_(Anomaly.state == "open", is_looked_at(session, plan)),
+                and_(Anomaly.state == "open", is_asked),
                 and_(Anomaly.state == "waiting", ~was_asked),
             ),
             Anomaly.id > after_id,

@@ -1,6 +1,6 @@
 """Unknown is a state: what waits is verified by itself, whatever its plan, and never repeated by itself.
 
-An automatic plan's ticks ask about what waits for it (ticking). A manual plan has no ticks, a plan that is
+The ticks of a plan ask about what waits for it (ticking). A manual plan that repairs has none, a plan that is
 失效 neither, a trade may have no plan, and ticks may be hours apart or find no agent that offers the fixer:
 reading changes nothing and every agent can, so these are asked about here.
 """
@@ -17,7 +17,7 @@ from app.anomalies.models import Anomaly
 from app.anomalies.service import WAITING_FIRST, order_verifies
 from app.executions.times_ahead import is_lately
 from app.keyset import ReadSession
-from app.plans.models import Plan
+from app.plans.models import HAS_TICKS, Plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 
@@ -84,8 +84,7 @@ def _unasked(group_id: int, now: datetime) -> Select[int]:
     has_ticks = exists().where(
         Plan.group_id == Anomaly.group_id,
         Plan.fixer_code == Anomaly.fixer_code,
-        Plan.mode == "auto",
-        Plan.state == "normal",
+        HAS_TICKS,
     )
     waits_not_long = is_lately(Anomaly.waiting_since, now, VERIFY_EVERY)
     is_left_to_ticks = and_(has_ticks, or_(Anomaly.waiting_since.is_(None), waits_not_long))

@@ -6,7 +6,7 @@ Counted over a covering index of the open ones only. ``groups`` None means every
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 from urllib.parse import urlencode
 
 from sqlalchemy import func, literal_column, select
@@ -19,6 +19,8 @@ from app.users.models import SystemGroup
 
 OPEN_QUERY = urlencode([("state", state) for state in OPEN_STATES])
 """The filter of the anomalies' list that shows what is counted here."""
+SHADOW: Final = "shadow"
+"""In place of a plan's mode: it repairs nothing, so no click is waited for."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,9 @@ def count_for_person(session: ReadSession, groups: GroupIds) -> int:
 
 
 def _needs(session: ReadSession, cells: list[OpenCell]) -> Counter[str]:
-    plans = session.execute(select(Plan.group_id, Plan.fixer_code, Plan.mode).where(Plan.state == "normal"))
-    modes = {(group_id, fixer_code): mode for group_id, fixer_code, mode in plans}
+    in_force = select(Plan.group_id, Plan.fixer_code, Plan.mode, Plan.is_shadow)
+    plans = session.execute(in_force.where(Plan.state == "normal"))
+    modes = {(group_id, code): SHADOW if is_shadow else mode for group_id, code, mode, is_shadow in plans}
     needs: Counter[str] = Counter()
     for cell in cells:
         need = _need(cell.state, modes.get((cell.group_id, cell.fixer_code or "")))
@@ -138,7 +141,7 @@ def _held(session: ReadSession, modes: Mapping[tuple[int, str], str], group_ids:
 
 
 def _need(state: str, mode: str | None) -> str | None:
-    """Return what an anomaly needs of a person; ``mode`` of its plan in force, None without one."""
+    """Return what an anomaly needs of a person; ``mode`` of its plan in force or SHADOW, None without one."""
     if state == "repairing":
         return None
     if state == "needs_human" or mode is None:

@@ -3,7 +3,17 @@
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    String,
+    UniqueConstraint,
+    and_,
+    or_,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.columns import UtcDateTime
@@ -24,9 +34,9 @@ NO_ID_TWICE: Final = {"sqlite_autoincrement": True}
 class Plan(LimitColumns, ThresholdColumns, Base):
     """How the anomalies of one fixer in one group are repaired. Parameters as the product document has them.
 
-    ``next_due_at`` is None for a manual or disabled plan. Limits and thresholds bound what it does by itself.
-    ``is_shadow`` (影子运行): it foretells and repairs nothing. ``narrowed_seq``: once it was to do less,
-    the newest command of then, until none of its repairs up to that one is left.
+    ``next_due_at`` is None for a plan without ticks (has_ticks). Limits and thresholds bound what it does by
+    itself. ``is_shadow`` (影子运行): it foretells and repairs nothing. ``narrowed_seq``: once it was to do
+    less, the newest command of then, until none of its repairs up to that one is left.
     """
 
     __tablename__ = "plan"
@@ -58,6 +68,17 @@ class Plan(LimitColumns, ThresholdColumns, Base):
     updated_by: Mapped[str] = mapped_column(String(80))
 
     group: Mapped[SystemGroup] = relationship(lazy="joined")
+
+    @property
+    def has_ticks(self) -> bool:
+        """Whether it goes by its cron: not a disabled one, nor a manual one, unless it is in shadow, for to
+        foretell moves nothing.
+        """
+        return self.state == "normal" and (self.mode == "auto" or self.is_shadow)
+
+
+HAS_TICKS: Final[ColumnElement[bool]] = and_(Plan.state == "normal", or_(Plan.mode == "auto", Plan.is_shadow))
+"""Plan.has_ticks, as a condition."""
 
 
 class PlanVersion(Base):

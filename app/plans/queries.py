@@ -59,6 +59,7 @@ def list_plans(
     mode: str = "",
     state: str = "",
     level: int | None = None,
+    is_shadow: bool | None = None,
 ) -> list[Plan]:
     """Return plans by group, the most important first, then by fixer. Empty arguments do not narrow."""
     statement = select(Plan).join(SystemGroup)
@@ -70,6 +71,8 @@ def list_plans(
         statement = statement.where(Plan.mode == mode)
     if state:
         statement = statement.where(Plan.state == state)
+    if is_shadow is not None:
+        statement = statement.where(Plan.is_shadow.is_(is_shadow))
     statement = statement.order_by(SystemGroup.sys_code, Plan.level.desc(), Plan.id)
     return list(session.scalars(statement).unique())
 
@@ -84,13 +87,17 @@ def list_versions(
     return list(session.scalars(statement.limit(count)))
 
 
-def pairs(session: ReadSession, group_ids: GroupIds, *, mode: str = "") -> tuple[tuple[int, str], ...]:
+def pairs(
+    session: ReadSession, group_ids: GroupIds, *, mode: str = "", is_shadow: bool | None = None
+) -> tuple[tuple[int, str], ...]:
     """Return (group id, fixer code) of plans in state normal, for anomalies.queries.AnomalyFilter."""
     statement = select(Plan.group_id, Plan.fixer_code).where(Plan.state == "normal")
     if group_ids is not None:
         statement = statement.where(Plan.group_id.in_(list(group_ids)))
     if mode:
         statement = statement.where(Plan.mode == mode)
+    if is_shadow is not None:
+        statement = statement.where(Plan.is_shadow.is_(is_shadow))
     return tuple((group_id, fixer_code) for group_id, fixer_code in session.execute(statement))
 
 

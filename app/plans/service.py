@@ -134,7 +134,7 @@ def update_plan(
     plan.group_id, plan.group = group.id, group
     for name, value in _columns(values).items():
         setattr(plan, name, value)
-    if {"retry_cron", "zone", "mode", "state"} & changed.keys():
+    if {"retry_cron", "zone", "mode", "state", "is_shadow"} & changed.keys():
         plan.next_due_at = due_after(plan, now)
     plan.version += 1
     plan.updated_at, plan.updated_by = now, actor.name
@@ -231,8 +231,8 @@ def _leave_listeners() -> tuple[PlanLeaves, ...]:
 
 
 def due_after(plan: Plan, now: datetime) -> datetime | None:
-    """Return the plan's next due time; None for a manual or disabled one."""
-    if plan.mode != "auto" or plan.state != "normal":
+    """Return the plan's next due time; None for one without ticks."""
+    if not plan.has_ticks:
         return None
     return next_fire_time(plan.retry_cron, plan.zone, now)
 

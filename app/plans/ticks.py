@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import CursorResult, bindparam, select, tuple_, update
 
 from app.keyset import ReadSession
-from app.plans.models import CollectionSchedule, Plan, Tick
+from app.plans.models import HAS_TICKS, CollectionSchedule, Plan, Tick
 from app.plans.quartz import next_fire_time, next_fire_times
 from app.unit_of_work import WorkSession
 
@@ -18,7 +18,7 @@ MISSED_CAP: Final = 1000
 
 _DUE_PLANS: Final = (
     select(Plan)
-    .where(Plan.next_due_at <= bindparam("now"), Plan.mode == "auto", Plan.state == "normal")
+    .where(Plan.next_due_at <= bindparam("now"), HAS_TICKS)
     .order_by(Plan.level.desc(), Plan.next_due_at, Plan.id)
 )
 _DUE_SCHEDULES: Final = (
@@ -46,7 +46,7 @@ class Due:
 
 
 def due_plans(session: ReadSession, now: datetime) -> list[Due]:
-    """Return the due times of auto plans in state normal, of the most important plans first."""
+    """Return the due times of plans that have ticks, of the most important plans first."""
     plans = session.scalars(_DUE_PLANS, {"now": now}).unique()
     return [_due("plan", plan.id, plan.next_due_at, plan.retry_cron, plan.zone, now) for plan in plans]
 
@@ -141,7 +141,7 @@ def correct_due_times(session: WorkSession, now: datetime) -> int:
 
 
 def _too_far(session: ReadSession, now: datetime) -> list[tuple[Plan | CollectionSchedule, datetime]]:
-    plans = select(Plan).where(Plan.next_due_at > now, Plan.mode == "auto", Plan.state == "normal")
+    plans = select(Plan).where(Plan.next_due_at > now, HAS_TICKS)
     schedules = select(CollectionSchedule).where(
         CollectionSchedule.next_due_at > now, CollectionSchedule.is_enabled
     )

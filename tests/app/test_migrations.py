@@ -149,6 +149,23 @@ def test_who_hears_of_trades_for_a_person_hears_of_orders_for_one(tmp_path: Path
         db.engine.dispose()
 
 
+def test_a_manual_plan_in_shadow_falls_due_once_it_has_ticks(tmp_path: Path) -> None:
+    app = create_app(Settings(instance=tmp_path))
+    with app.app_context():
+        upgrade(revision="0004")
+        with db.engine.begin() as connection:
+            for statement in ROWS_OF_0004:
+                connection.execute(text(statement))
+        upgrade(revision="0022")
+        with db.engine.begin() as connection:
+            connection.execute(text("UPDATE plan SET mode = 'manual', is_shadow = (id = 1)"))
+        upgrade()
+        plans = db.session.scalars(db.select(Plan).order_by(Plan.id)).unique()
+        assert [plan.next_due_at is not None for plan in plans] == [True, False]
+        db.session.remove()
+        db.engine.dispose()
+
+
 def test_the_migrations_can_be_taken_back(tmp_path: Path) -> None:
     app = create_app(Settings(instance=tmp_path))
     with app.app_context():

@@ -12,6 +12,7 @@ from app.executions import bulk, selection
 from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.models import Attempt
 from app.extensions import db
+from app.plans.models import Plan
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
 from tests.app.executions.unpaid import change
@@ -93,6 +94,27 @@ def test_a_click_can_repair_what_a_plan_in_force_covers_manual_ones_first(
     answer = operator.get("/exceptions")
     assert trades(answer.text) == ["MANUAL", "EXHAUSTED", "WAITING", "OPEN"]
     assert "修复全部 4 笔" in answer.text
+
+
+def test_of_a_plan_in_shadow_no_repair_is_offered_and_the_page_says_why(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identities = plant_all(group)
+    with unit_of_work() as session:
+        session.scalars(db.select(Plan).where(Plan.fixer_code == MANUAL)).unique().one().is_shadow = True
+    text = operator.get("/exceptions").text
+    assert trades(text) == ["EXHAUSTED", "WAITING", "OPEN", "MANUAL"]
+    assert "修复全部 3 笔" in text
+    assert "影子运行 1 笔，只预测" in text
+    assert f'name="ids" value="{identities["MANUAL"]}"' not in text
+    assert f'name="ids" value="{identities["OPEN"]}"' in text
+    text = operator.get("/exceptions?plan=shadow").text
+    assert trades(text) == ["MANUAL"]
+    assert "修复全部" not in text
+    assert "修复所选" not in text
+    assert f"/anomalies/{identities['MANUAL']}/dry-run" in text
+    for mode in ("auto", "manual"):
+        assert "MANUAL" not in trades(operator.get(f"/exceptions?plan={mode}").text)
 
 
 def test_a_person_looks_at_what_no_plan_goes_on_with(operator: Visitor, group: SystemGroup) -> None:

@@ -1,6 +1,7 @@
 """The figures of home."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,8 @@ def test_home_and_the_tab_of_exceptions_count_the_same_for_a_person(
     [
         ("open", {"mode": "auto"}, False),
         ("open", {"mode": "manual"}, True),
+        ("open", {"mode": "manual", "is_shadow": True}, False),
+        ("exhausted", {"mode": "manual", "is_shadow": True}, True),
         ("open", {"state": "disabled"}, True),
         ("open", None, True),
         ("repairing", None, False),
@@ -68,7 +71,7 @@ def test_home_and_the_tab_of_exceptions_count_the_same_for_a_person(
     ],
 )
 def test_what_no_automatic_plan_goes_on_with_waits_for_a_person(
-    session: WorkSession, group: SystemGroup, state: str, plan: dict[str, str] | None, is_for_person: bool
+    session: WorkSession, group: SystemGroup, state: str, plan: dict[str, Any] | None, is_for_person: bool
 ) -> None:
     if plan is not None:
         make_plan(session, group, **plan)

@@ -13,6 +13,7 @@ from app.audit.models import AuditEntry
 from app.errors import ConflictError
 from app.executions import results, ticking, verifications
 from app.executions.service import Order, attempt_one, retry_now, start_attempt
+from app.guards.verdicts import terms_of
 from app.plans import predictions, ticks
 from app.plans.models import Plan
 from app.plans.prediction_models import Prediction
@@ -179,6 +180,29 @@ def test_a_tick_asks_once_and_keeps_what_would_be_done(
     assert (one.row, one.after) == (row_of(anomaly.trade_no, 1), foretold(anomaly.trade_no))
     assert one.facts is not None
     assert (anomaly.state, anomaly.attempts) == ("open", 0)
+
+
+def test_a_manual_plan_in_shadow_foretells_at_its_ticks_too(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, mode="manual", is_shadow=True)
+    make_anomaly(session, group)
+    assert tick(session, plan) == 1
+    answer(session, agent)
+    assert [one.outcome for one in kept(session)] == ["repair"]
+    plan.next_due_at = NOW + timedelta(hours=2)
+    session.flush()
+    assert ticks.correct_due_times(session, NOW) == 1
+    plan.is_shadow = False
+    session.flush()
+    assert ticks.due_plans(session, NOW + timedelta(hours=2)) == []
+
+
+def test_what_a_limit_held_before_the_shadow_is_foretold_too(
+    session: WorkSession, group: SystemGroup, agent: Agent, shadow: Plan
+) -> None:
+    make_anomaly(session, group, hold_code="per_trade", hold_terms=terms_of(shadow))
+    assert tick(session, shadow) == 1
 
 
 def test_the_next_ticks_ask_nothing_until_row_or_decision_change_or_an_hour_has_passed(

@@ -155,6 +155,19 @@ def test_a_manual_or_disabled_plan_has_no_due_time(session: WorkSession, group: 
     assert plan.next_due_at == NOW + timedelta(minutes=2)
 
 
+def test_a_plan_in_shadow_has_due_times_whatever_its_mode(session: WorkSession, group: SystemGroup) -> None:
+    manual = replace(VALUES, mode="manual")
+    shadow = replace(manual, is_shadow=True)
+    plan = create_plan(session, shadow, actor=PERSON, now=NOW)
+    assert plan.next_due_at == NOW + timedelta(minutes=2)
+    update_plan(session, plan.id, manual, actor=PERSON, now=NOW, reason=WHY)
+    assert plan.next_due_at is None
+    update_plan(session, plan.id, shadow, actor=PERSON, now=NOW, reason=WHY)
+    assert plan.next_due_at == NOW + timedelta(minutes=2)
+    disable_plan(session, plan.id, actor=PERSON, now=NOW, reason=WHY)
+    assert plan.next_due_at is None
+
+
 def test_disabling_cancels_what_is_pending_and_lets_the_rest_finish(
     session: WorkSession, group: SystemGroup
 ) -> None:
