@@ -156,7 +156,7 @@ def test_a_manual_plan_in_shadow_falls_due_once_it_has_ticks(tmp_path: Path) -> 
         with db.engine.begin() as connection:
             for statement in ROWS_OF_0004:
                 connection.execute(text(statement))
-        upgrade(revision="0022")
+        upgrade(revision="0023")
         with db.engine.begin() as connection:
             connection.execute(text("UPDATE plan SET mode = 'manual', is_shadow = (id = 1)"))
         upgrade()

@@ -1,6 +1,6 @@
 """let manual plans that are in shadow fall due
 
-Revision: 0023, of 2026-11-29 20:05:00
+Revision: 0024, of 2026-11-29 20:05:00
 """
 
 from datetime import UTC, datetime
@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0023'
-down_revision = '0022'
+revision = '0024'
+down_revision = '0023'
 branch_labels = None
 depends_on = None
 
