@@ -33,7 +33,7 @@ DOUBTS: Mapping[str, Any] = {
     "people have ordered of this trade before": _(
         "有人对它下过资金指令；再出一次款，只能由人再下指令，超过限额由两个人定。"
     ),
-    "debited, payout failed": _("客户已被扣款而银行没有付出：怎样了结，由人决定。"),
+    "debited, payout failed": _("客户已被扣款，出款失败：怎样了结，由人决定。"),
     "not debited, so not paid": _("没有扣款成功，不能先出款。"),
     "the reply to the payout was lost, the bank does not de-duplicate": _(
         "不知道银行是否收到，而再发一次会再付一次。"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from flask import Blueprint, Response, redirect, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 
+from app import doubts
 from app.agents.standing import find_block
 from app.anomalies import claims, queries
 from app.anomalies import service as anomaly_service
@@ -109,7 +110,8 @@ def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
         can_try=case.command is None and dry_run_refusal(anomaly) is None,
         box=money_orders.box_of(db.session, anomaly),
         marks=held_back.marks_of(db.session, [anomaly], plans).get(anomaly.id, []),
-        proposed=human_queue.propose_for(db.session, anomaly, case.plan).action if is_open else "",
+        proposal=human_queue.propose_for(db.session, anomaly, case.plan) if is_open else None,
+        doubts=doubts,
     )
 
 

@@ -4,7 +4,7 @@ Pure: from the reason, the three facts and what is known of plan and repair to o
 that speaks wins. It decides nothing: whatever a person then orders reads the facts afresh.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -63,6 +63,16 @@ UNPAID: Final = ("processing, debited, bank failed", "debited, payout failed", O
 ABSENT: Final = ("missing", "no row has this trade number")
 
 
+CLICKS: Final[Mapping[Action, tuple[str, ...]]] = {
+    "correct_and_verify": ("verify",),
+    "verify": ("verify",),
+    "retry": ("repair", "retry"),
+    "check_bank": ("outside",),
+    "close_outside": ("outside",),
+}
+"""What a person clicks to do as proposed, where it is one click; nobody is called on to ignore a trade."""
+
+
 @dataclass(frozen=True)
 class Doubt:
     """What is known of a trade that no machine goes on with.
@@ -99,6 +109,10 @@ class Proposal:
 
     action: Action
     evidence: tuple[Evidence, ...]
+
+    def calls_for(self, click: str) -> bool:
+        """Return whether a click, named as in case_file.allowed_actions, is what is proposed."""
+        return click in CLICKS.get(self.action, ())
 
 
 def propose(doubt: Doubt) -> Proposal:
@@ -159,6 +173,10 @@ def _by_facts(doubt: Doubt, facts: Facts) -> Action | None:
     if reason in (INSUFFICIENT, PAID_UNDEBITED) and is_paid_undebited(facts):
         return "debit_or_recover"
     if LegState.UNKNOWN in _legs(facts):
+        return "verify"
+    if reason == NO_REQUEST and not facts.bank.requests:
+        return "check_bank"
+    if reason in UNPAID and facts.bank.state is BankState.SUCCESS:
         return "verify"
     is_unpaid = is_debited_unpaid(facts) and (
         reason in UNPAID or doubt.outcome == "human" or doubt.is_order_only

@@ -123,7 +123,13 @@ def test_without_a_number_it_is_closed_by_hand_and_no_verification_is_promised(
     queue = li_na.get("/exceptions?tab=human").text
     for told in ("没有明确失败", "不能：", "然后“外部已处理，关闭”"):
         assert told in text
-    for promised in ("客户已扣款，银行没有付出", "现在还不能", "/pay_again", "/reverse", "选择再付"):
+    for promised in (
+        "客户已扣款，银行没有付出",
+        "现在还不能",
+        "/pay_again",
+        "/reverse",
+        "已扣款且确定没有付出",
+    ):
         assert promised not in text
     for page in (text, queue):
         assert "无法查询" in page
@@ -377,14 +383,14 @@ def test_the_page_advises_what_the_queue_proposes(li_na: Visitor, group: SystemG
     anomaly_id = plant(group, amount=LARGE, reason=reason, has_moved_money=False)
     page = li_na.get(f"/anomalies/{anomaly_id}").text
     assert "再付或冲正</b>" in queue_row(li_na, anomaly_id)
-    assert "选择再付（再次出款）或冲正（退回客户账户）" in page
-    assert "确认不必处理则“忽略”" not in page
+    assert "再付或冲正</b>" in page
+    assert "已扣款且确定没有付出：再付一次，或冲正、退回客户账户。" in page
     assert primary(page, anomaly_id) == set()
     assert f'class="button quiet danger" href="/anomalies/{anomaly_id}/ignore"' in page
     propose(li_na, anomaly_id)
     page = li_na.get(f"/anomalies/{anomaly_id}").text
     assert "再付或冲正已提交：由另一个人复核或驳回" in page
-    assert "选择再付" not in page
+    assert "已扣款且确定没有付出" not in page
 
 
 def test_a_page_that_offers_no_order_still_calls_for_a_look(li_na: Visitor, group: SystemGroup) -> None:
@@ -392,8 +398,8 @@ def test_a_page_that_offers_no_order_still_calls_for_a_look(li_na: Visitor, grou
     facts = msgspec.to_builtins(unpaid_facts(NUMBER, bank=paid))
     anomaly_id = plant(group, trade_no=NUMBER, facts=facts)
     page = li_na.get(f"/anomalies/{anomaly_id}").text
-    assert "选择再付" not in page
-    assert "不能再付或冲正，原因与下一步见下面" in page
+    assert "已扣款且确定没有付出" not in page
+    assert "不能：银行已经付出" in page
     assert primary(page, anomaly_id) == {"verify"}
 
 
@@ -601,8 +607,8 @@ def test_a_trade_of_which_people_have_ordered_says_that_only_an_order_pays_it(
     assert f"/anomalies/{anomaly_id}/retry" not in text
     assert "再付或冲正" in li_na.get("/exceptions?tab=human").text
     change(anomaly_id, facts=None, has_moved_money=False)
-    assert "有人对它下过资金指令，机器不再替人出款" in li_na.get(f"/anomalies/{anomaly_id}").text
+    assert "有人对它下过资金指令；再出一次款，只能由人再下指令" in li_na.get(f"/anomalies/{anomaly_id}").text
     li_na.post("/locale", {"locale": "en"})
     text = li_na.get(f"/anomalies/{anomaly_id}").text
     assert "only another order of people pays it" in text
-    assert "no machine pays it" in text
+    assert "paying once more takes another order" in text

@@ -9,6 +9,7 @@ from flask import Flask
 from flask_babel import force_locale
 
 from agent.facts import BankFact, BankState, Bookkeeping, Facts, Kind, LegFact, LegState, RequestFact, Status
+from agent.unpaid import NO_REQUEST
 from app import doubts
 from app.anomalies.undebited import PAID_UNDEBITED
 from app.executions.proposals import Doubt, Evidence, is_debited_unpaid, propose
@@ -73,6 +74,8 @@ def doubt(reason: str = "mismatch", outcome: str = "human", **fields: object) ->
             doubt("the bank knows the number that was to be new, and does not de-duplicate"),
             "ask_bank",
         ),
+        (doubt(NO_REQUEST, "repair", facts=facts("NONE", bank=bank("FAIL", is_asked=False))), "check_bank"),
+        (doubt("debited, payout failed", facts=facts(told="SUCCESS")), "verify"),
         (doubt("money_moved_too_long", "repair"), "retry"),
         (doubt("insufficient balance", "repair", facts=facts("NONE")), "retry"),
         (doubt("insufficient balance", "repair", facts=facts("NONE"), plan="disabled"), "verify"),

@@ -471,3 +471,27 @@ def test_verify_and_retry_have_one_name_in_queue_drawer_and_dialog(
         for text in texts:
             assert re.findall(rf'href="{url}".*?</svg>([^<]+)<', text) == [name]
         assert f"{name} · CO1" in re.sub(r"<[^>]+>", "", operator.get(url, target="dialog").text)
+
+
+@pytest.mark.parametrize("reason", ["mismatch", "row behind ledger", "processing, debited, bank failed"])
+def test_the_page_of_a_trade_proposes_what_its_row_does_for_the_same_facts(
+    operator: Visitor, group: SystemGroup, reason: str
+) -> None:
+    identity = plant_unpaid(group)
+    posted, wrong = LegFact(LegState.POSTED, VOUCHER), LegFact(LegState.MISMATCH)
+    facts = unpaid_facts("WD1", **({"first": wrong, "second": posted} if reason == "mismatch" else {}))
+    change(identity, reason=reason, facts=msgspec.to_builtins(facts))
+    found = re.search(rf'<tr id="exception-{identity}".*?</tr>', operator.get(QUEUE).text, re.DOTALL)
+    assert found
+    shown, page = found.group(), operator.get(f"/anomalies/{identity}").text
+    (proposal,) = re.findall(r'<p class="what">.*?</small>', shown, re.DOTALL)
+    because = re.findall(r"<li>[^<]+</li>", shown)
+    assert len(because) > 1
+    for told in (proposal, *because):
+        assert told in page
+    assert called_for(page, identity) == called_for(shown, identity)
+
+
+def called_for(text: str, identity: int) -> list[str]:
+    """What the solid buttons of a text do with an anomaly."""
+    return re.findall(rf'class="button [^"]*primary[^"]*" href="/anomalies/{identity}/([a-z]+)"', text)
