@@ -64,7 +64,7 @@ from app.executions.bulk_tending import BulkTender
 from app.executions.scheduler import Scheduler
 from app.extensions import csrf, db, limiter, migrate
 from app.forms import NUMBER_DIGITS
-from app.guards import breakers, tripping
+from app.guards import breakers, tripping, usage
 from app.guards import notices as guard_notices
 from app.guards import views as guard_views
 from app.guards import words as guard_words
@@ -108,6 +108,7 @@ PARTS: Final = (
     messages,
     told,
     guard_words,
+    usage,
     error_pages,
     sessions,
     cron_words,

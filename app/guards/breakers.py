@@ -211,6 +211,11 @@ def counts_from(session: WorkSession, subject: Subject, since: datetime, now: da
     Never later than now: what a clock that was put back had dated ahead is brought back first.
     """
     bring_back(session, subject.group.id, now)
+    return read_counts_from(session, subject, since)
+
+
+def read_counts_from(session: ReadSession, subject: Subject, since: datetime) -> datetime:
+    """Return the same without writing; a reset that is dated ahead lets nothing count yet."""
     last = session.scalars(select(func.max(Breaker.reset_at)).where(subject.is_this)).first()
     return since if last is None else max(since, last)
 

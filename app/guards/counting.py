@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, case, func, insert, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, insert, select
+from sqlalchemy.orm import aliased
 
 from app.anomalies.models import Anomaly
 from app.guards.limits import Used
@@ -16,6 +17,8 @@ from app.plans.models import Plan
 from app.unit_of_work import WorkSession
 
 HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(hours=24)
+Repaired = aliased(Anomaly, name="repaired")
 FAILURES: Final = ("failed", "needs_human", "unknown")
 """Outcomes a breaker counts against a plan."""
 TRIALS: Final = (*FAILURES, "repaired", "already_consistent", "wait", "refused")
@@ -119,3 +122,20 @@ def outcomes_since(
         .limit(count)
     )
     return [str(outcome) for outcome in session.scalars(statement)]
+
+
+def returned(group_id: int, since: datetime, now: datetime, fixer_code: str | None = None) -> Select[str]:
+    """Return the query of the trades of a group that came back after ``since``, the newest first.
+
+    ``fixer_code``: of those whose repair did not last, whichever would mend them now; None: of all.
+    """
+    found = select(Anomaly.trade_no).where(
+        Anomaly.group_id == group_id,
+        Anomaly.returned_of.is_not(None),
+        Anomaly.first_seen_at > since,
+        Anomaly.first_seen_at <= now,
+    )
+    if fixer_code is not None:
+        found = found.join(Repaired, Repaired.id == Anomaly.returned_of)
+        found = found.where(Repaired.fixer_code == fixer_code)
+    return found.order_by(Anomaly.id.desc())

@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import CursorResult, func, select, update
-from sqlalchemy.orm import aliased
 
 from agent.answers import AnomaliesReported, RepairFinished
 from app.agents import commands
@@ -21,15 +20,13 @@ from app.guards.breakers import (
     trip,
     tripped_of,
 )
-from app.guards.counting import FAILURES, HOUR, of_plan, outcomes_since
+from app.guards.counting import DAY, FAILURES, HOUR, Repaired, of_plan, outcomes_since, returned
 from app.guards.models import AMOUNT, BegunRepair
 from app.plans.models import Plan
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 
-DAY: Final = timedelta(hours=24)
-Repaired = aliased(Anomaly, name="repaired")
 OUTCOME_OF_CLOSED: Final = {"indeterminate": "unknown"}
 """What an attempt came to whose command closed without a result; else the command's own word."""
 WITHDRAWN: Final = "withdrawn"
@@ -104,7 +101,7 @@ def _check_failures(session: WorkSession, plan: Plan, now: datetime) -> None:
 def report_came(session: WorkSession, agent: Agent, _message: AnomaliesReported, now: datetime) -> None:
     """A chunk was taken: trades repaired before may be among it. Stands after its handler."""
     session.flush()
-    returned = session.execute(
+    back = session.execute(
         select(Repaired.fixer_code, func.count())
         .join_from(Anomaly, Repaired, Repaired.id == Anomaly.returned_of)
         .where(
@@ -114,7 +111,7 @@ def report_came(session: WorkSession, agent: Agent, _message: AnomaliesReported,
         )
         .group_by(Repaired.fixer_code)
     )
-    counts = {fixer_code or "": count for fixer_code, count in returned}
+    counts = {fixer_code or "": count for fixer_code, count in back}
     if counts:
         _check_returns(session, agent.group_id, counts, now)
 
@@ -128,17 +125,8 @@ def _check_returns(session: WorkSession, group_id: int, counts: dict[str, int], 
     reached = [one for one, count in subjects if one.thresholds.returns and count >= one.thresholds.returns]
     for subject in _armed(session, reached):
         since = counts_from(session, subject, now - DAY, now)
-        returned = select(Anomaly.trade_no).where(
-            Anomaly.group_id == group_id,
-            Anomaly.returned_of.is_not(None),
-            Anomaly.first_seen_at > since,
-            Anomaly.first_seen_at <= now,
-        )
-        if subject.scope == "plan":
-            # Of the plan whose repair did not last, whichever would mend the trade now.
-            returned = returned.join(Repaired, Repaired.id == Anomaly.returned_of)
-            returned = returned.where(Repaired.fixer_code == subject.name)
-        trade_nos = session.scalars(returned.order_by(Anomaly.id.desc())).all()
+        of_plan_only = subject.name if subject.scope == "plan" else None
+        trade_nos = session.scalars(returned(group_id, since, now, of_plan_only)).all()
         if len(trade_nos) >= subject.thresholds.returns:
             figures = {
                 "count": len(trade_nos),
