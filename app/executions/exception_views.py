@@ -37,7 +37,7 @@ from app.forms import Form, read_number
 from app.guards.clicks import Beyond, Total, stopped_by
 from app.i18n import choose_zone
 from app.i18n import translate as _
-from app.keyset import Cut
+from app.keyset import CappedCount, Cut
 from app.messages import words
 from app.rendering import finish, render_dialog, render_list
 from app.unit_of_work import unit_of_work
@@ -60,6 +60,8 @@ FILTERS = (
     "amount_from",
     "amount_to",
 )
+OF_BOTH_TABS: Final = ("trade_no", "group", "fixer", "kind", "amount_from", "amount_to")
+"""The filters that a click on the other tab takes along."""
 IDS_LIMIT = 500
 GREW: Final = (selection_shown.GREW, beyond_shown.GREW)
 """Why nothing was sent of what a form showed, though each of its trades may be as it was."""
@@ -79,6 +81,7 @@ def list_exceptions() -> ResponseReturnValue:
     plans = plans_of_rows(page.rows)
     going = wanted if is_queue else held_back.without_stopped(db.session, wanted, current_time())
     count = queries.count_anomalies(db.session, wanted)
+    counts = exceptions.count_tabs(db.session, allowed)
     return render_list(
         "exceptions/index.html",
         "exceptions/_table.html",
@@ -87,7 +90,8 @@ def list_exceptions() -> ResponseReturnValue:
         count=count,
         reach=None if is_queue else exceptions.reach_of_click(db.session, wanted, going, count),
         marks={} if is_queue else held_back.marks_of(db.session, page.rows, plans),
-        counts=exceptions.count_tabs(db.session, allowed),
+        repairing=counts.repairing,
+        tab_counts=_beside_tabs(form, tab, count, counts),
         plans=plans,
         cases=human_queue.read_cases(db.session, page.rows, plans) if is_queue else [],
         reason_counts=human_queue.count_reasons(db.session, replace(wanted, reason="")) if is_queue else [],
@@ -109,6 +113,21 @@ def list_exceptions() -> ResponseReturnValue:
         state_choices=[(state, word("anomaly", state)) for state in queries.TAB_STATES["executable"]],
         **filter_choices(form),
     )
+
+
+def _beside_tabs(
+    form: Form, tab: str, count: CappedCount, unfiltered: exceptions.TabCounts
+) -> dict[str, str]:
+    """Return how many rows each tab shows: where a filter stands, of this one and of what its link keeps."""
+    if not anomaly_filters.is_filtered(form, FILTERS):
+        return {
+            exceptions.EXECUTABLE: f"{unfiltered.executable:,}",
+            exceptions.HUMAN: f"{unfiltered.human:,}",
+        }
+    other = exceptions.EXECUTABLE if tab == exceptions.HUMAN else exceptions.HUMAN
+    kept = _read(Form({name: form.text(name) for name in OF_BOTH_TABS}))
+    there = queries.count_anomalies(db.session, exceptions.tab_filter(db.session, kept, other))
+    return {tab: str(count), other: str(there)}
 
 
 @blueprint.route("/repair", methods=["GET", "POST"])

@@ -1,5 +1,6 @@
 """异常处理 as pages: two tabs, the preview of a selection, and sending it."""
 
+import html
 import re
 
 import pytest
@@ -163,6 +164,29 @@ def test_tabs_cover_every_row_once_over_their_pages(operator: Visitor, group: Sy
 def test_the_tabs_narrow(operator: Visitor, group: SystemGroup, query: str, found: list[str]) -> None:
     plant_all(group)
     assert trades(operator.get(f"/exceptions?{query}", target=TABLE).text) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("", ["4", "4"]),
+        ("trade_no=MAN", ["1", "0"]),
+        ("state=open&amount_to=100", ["2", "4"]),
+        ("amount_from=100.01", ["0", "0"]),
+        ("tab=human&cause=mismatch", ["4", "1"]),
+        ("tab=human&trade_no=UN", ["0", "1"]),
+    ],
+)
+def test_beside_each_tab_stands_how_many_rows_it_leads_to(
+    operator: Visitor, group: SystemGroup, query: str, told: list[str]
+) -> None:
+    plant_all(group)
+    text = operator.get(f"/exceptions?{query}").text
+    tabs = re.findall(r'<a href="([^"]+)"( aria-current="page")?>[^<]+<em class="num">([^<]+)</em>', text)
+    assert [count for _url, _current, count in tabs] == told
+    for url, is_current, count in tabs:
+        page = text if is_current else operator.get(html.unescape(url)).text
+        assert len(trades(page)) == int(count)
 
 
 def test_the_fragment_is_the_part_of_the_page(operator: Visitor, group: SystemGroup) -> None:
