@@ -11,12 +11,13 @@ from app import filters
 from app.audit.words import action_words
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
-from app.executions import bulk, bulk_course, bulk_queries
+from app.executions import bulk, bulk_course, bulk_queries, selection_shown
 from app.executions.bulk_models import SHOWN_STATES, BulkRepair
 from app.executions.bulk_queries import BulkFilter
 from app.executions.bulk_words import advice_words, halt_words, history_words, item_words
 from app.extensions import db
 from app.forms import Form
+from app.guards.clicks import Total, stopped_by
 from app.i18n import translate as _
 from app.keyset import Cut
 from app.plans.broadcast import group_choices
@@ -113,9 +114,13 @@ def act_on_bulk(bulk_id: int, action: str) -> ResponseReturnValue:
 
 
 def _dialog(form: Form, found: BulkRepair, action: str, status: int) -> ResponseReturnValue:
+    is_resumed = action == "resume"
+    passed = selection_shown.foresee_pending(db.session, found, current_time()) if is_resumed else []
     return render_dialog(
         "bulk/action.html",
         status,
+        stopped=stopped_by(passed),
+        over=sum((one.over for one in passed), Total()),
         form=form,
         bulk=found,
         action=action,

@@ -14,12 +14,15 @@ from sqlalchemy import select
 from app.anomalies.models import Anomaly
 from app.errors import ConflictError
 from app.executions import shown
+from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.selection import Chosen, PlanShare
+from app.executions.service import CLICKABLE_STATES
 from app.guards import breakers
 from app.guards.clicks import Beyond, foresee
 from app.guards.verdicts import can_hold
 from app.keyset import ReadSession
 from app.plans.models import Plan
+from app.plans.queries import plans_of
 
 GREW: Final = "selection_grew"
 
@@ -73,3 +76,35 @@ def foresee_chosen(
         new = [one for one in by_pair.get((plan.group_id, plan.fixer_code), []) if not one.has_moved_money]
         found.append(foresee(session, plan, [one.candidate for one in new], now))
     return found
+
+
+def foresee_pending(session: ReadSession, bulk: BulkRepair, now: datetime) -> list[Beyond]:
+    """Return the same of what a bulk repair has not begun: what its going on goes beyond."""
+    rows = session.execute(
+        select(
+            Anomaly.id,
+            Anomaly.trade_no,
+            Anomaly.group_id,
+            Anomaly.fixer_code,
+            Anomaly.amount_minor,
+            Anomaly.state == "waiting",
+            Anomaly.currency,
+            Anomaly.has_moved_money,
+            Anomaly.hold_code,
+            Anomaly.hold_terms,
+        )
+        .join(BulkItem, BulkItem.anomaly_id == Anomaly.id)
+        .where(
+            BulkItem.bulk_id == bulk.id,
+            BulkItem.state == "pending",
+            Anomaly.state.in_(CLICKABLE_STATES),
+            Anomaly.fixer_code.is_not(None),
+        )
+        .order_by(BulkItem.id)
+    )
+    chosen = [
+        Chosen(identity, trade_no, group_id, fixer_code or "", amount, is_waiting, currency, *held)
+        for identity, trade_no, group_id, fixer_code, amount, is_waiting, currency, *held in rows
+    ]
+    plans = plans_of(session, {(one.group_id, one.fixer_code) for one in chosen})
+    return foresee_chosen(session, plans.values(), chosen, now)

@@ -166,3 +166,23 @@ def test_limits_that_were_removed_hold_nothing_while_a_breaker_stands(
         text = operator.get(url, target="dialog").text
         assert "已熔断" in text
         assert "超出限额" not in text
+
+
+def test_going_on_with_a_bulk_repair_tells_of_it_too(operator: Visitor, group: SystemGroup) -> None:
+    for amount in (10_000, 20_000, 30_000):
+        plant(group, amount_minor=amount)
+    assert operator.send("/exceptions/repair?all=1", {"reason": "恢复生产"}).status_code == 303
+    url = f"/exceptions/bulk/{db.session.scalars(db.select(BulkRepair.id)).one()}"
+    assert operator.send(f"{url}/pause", {"reason": "先看看"}).status_code == 303
+    assert told(operator, f"{url}/resume") == []
+    breaker_id = trip()
+    set_limit(25_000)
+    assert told(operator, f"{url}/resume") == [
+        (
+            "red",
+            f"方案 {FIXER} {WHY}",
+            f"其中 2 笔，¥500.00，不再自动开始；点击仍会执行，并以“越过熔断 #{breaker_id}”记入审计。",
+        ),
+        ("amber", "其中 1 笔超出限额", "共 ¥300.00。点击执行会记为超限执行。"),
+    ]
+    assert told(operator, f"{url}/stop") == []
