@@ -69,7 +69,7 @@ from app.guards import notices as guard_notices
 from app.guards import views as guard_views
 from app.guards import words as guard_words
 from app.monitor import views as monitor_views
-from app.plans import collection_views, cron_words, prediction_views, predictions
+from app.plans import collection_views, comparisons, cron_words, prediction_views
 from app.plans import service as plans
 from app.plans import views as plan_views
 from app.runtime import Runtime
@@ -142,10 +142,13 @@ COMMAND_CLOSED: Final[tuple[commands.CommandClosed, ...]] = (
 ANOMALY_CLOSED: Final[tuple[states.AnomalyClosed, ...]] = (
     service.close_execution,
     claims.anomaly_closed,
-    predictions.compare_closed,
+    comparisons.compare_ended,
     order_course.anomaly_closed,
 )
 """Who hears of an anomaly that became terminal."""
+
+ANOMALY_SET_ASIDE: Final[tuple[states.AnomalySetAside, ...]] = (comparisons.compare_ended,)
+"""Who hears of an anomaly that needs a person, or has no attempts left."""
 
 BREAKER_CHANGED: Final[tuple[breakers.BreakerChanged, ...]] = (
     unsent.breaker_changed,
@@ -217,6 +220,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["clock"] = clock
     app.extensions["command_closed"] = COMMAND_CLOSED
     app.extensions["anomaly_closed"] = ANOMALY_CLOSED
+    app.extensions["anomaly_set_aside"] = ANOMALY_SET_ASIDE
     app.extensions["trades_reached"] = TRADES_REACHED
     app.extensions["group_disabled"] = GROUP_DISABLED
     app.extensions["group_narrowed"] = GROUP_NARROWED

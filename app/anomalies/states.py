@@ -30,6 +30,9 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
 AnomalyClosed = Callable[[WorkSession, Anomaly, datetime], None]
 """Hears of an anomaly that became terminal, whatever ended it; bound by create_app."""
 
+AnomalySetAside = Callable[[WorkSession, Anomaly, datetime], None]
+"""Hears of an anomaly that reached a state of CALLING_STATES; bound by create_app."""
+
 HOLDABLE_STATES: Final = ("open", "waiting")
 """Those in which a guard may leave an anomaly to a person's click; any other state ends the hold."""
 
@@ -89,9 +92,9 @@ def change_state(
         anomaly.waiting_since = None
     if to in TERMINAL_STATES:
         anomaly.closed_at = now
-        listeners: tuple[AnomalyClosed, ...] = current_app.extensions.get("anomaly_closed", ())
-        for listener in listeners:
-            listener(session, anomaly, now)
+        _tell(session, anomaly, "anomaly_closed", now)
+    elif to in CALLING_STATES:
+        _tell(session, anomaly, "anomaly_set_aside", now)
     _write_event(session, anomaly, before, code, reason, actor, now, command_id)
     if to in CALLING_STATES:
         tell_reached(session, [_reached(anomaly, reason)], now)
@@ -99,6 +102,12 @@ def change_state(
         count(
             session, anomaly.group_id, counted_name(anomaly, to), now, amount_minor=anomaly.amount_minor or 0
         )
+
+
+def _tell(session: WorkSession, anomaly: Anomaly, event: str, now: datetime) -> None:
+    listeners: tuple[AnomalyClosed, ...] = current_app.extensions.get(event, ())
+    for listener in listeners:
+        listener(session, anomaly, now)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,11 @@ from app.users.models import SystemGroup
 
 PREDICTED: Final = ("repair", "wait", "human", "consistent")
 RESULTS: Final = ("matched", "differs")
+OTHER_ENDS: Final = {
+    "repair": ("needs_human", "exhausted", "ignored"),
+    "human": ("repaired",),
+}
+"""What foretells an end, and the states of an anomaly that are another one."""
 NEWEST_SQL: Final = "is_newest"
 VOUCHER_OF: Final = {"ACC_TRD_NUM": "ACC_TRD_STATUS", "E_ACC_TRD_NUM": "E_ACC_TRD_STATUS"}
 """The cell that says whether a leg's voucher number is there, by the cell that holds it."""
@@ -35,8 +40,10 @@ class Prediction(Base):
     ``plan_id`` None: no plan covered it. ``outcome`` is what a repair would have come to (PREDICTED), by
     ``fixer_code`` and ``steps`` (none where the agent names none), from ``row`` to ``after``; ``digest`` is
     of all that, so that a look that finds nothing new is counted in ``looks`` and makes no row.
-    ``result`` (RESULTS) is set when the anomaly closed with a row, ``actual``, by ``actual_by`` (``piculus``
-    or ``outside``); ``differing`` names the columns. At most one is the newest of its anomaly.
+    ``result`` (RESULTS) is set when the anomaly closed or was left to a person; ``ended`` is the state that
+    told, None where it was compared before migration 0025. ``actual`` is the row it closed with, by
+    ``actual_by`` (``piculus`` or ``outside``), None where none was read; ``differing`` names the columns. At
+    most one is compared (app.plans.comparisons), and at most one the newest of its anomaly.
     """
 
     __tablename__ = "prediction"
@@ -78,6 +85,7 @@ class Prediction(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     looked_at: Mapped[datetime] = mapped_column(UtcDateTime)
     result: Mapped[str | None] = mapped_column(String(8))
+    ended: Mapped[str | None] = mapped_column(String(12))
     differing: Mapped[list[str] | None] = mapped_column(JSON)
     actual: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     actual_by: Mapped[str | None] = mapped_column(String(8))
@@ -94,6 +102,11 @@ class Prediction(Base):
     def currency(self) -> str:
         """The currency of the amount."""
         return str((self.facts or {}).get("currency", ""))
+
+    @property
+    def other_end(self) -> str | None:
+        """The state it ended in where that alone is not as foretold; None where it is, or its row tells."""
+        return self.ended if self.ended in OTHER_ENDS.get(self.outcome, ()) else None
 
     @property
     def numbers_to_come(self) -> list[str]:

@@ -1,11 +1,10 @@
-"""Shadow and dry run: reading what a plan would do, writing it down, comparing it with what then happened.
+"""Shadow and dry run: reading what a plan would do, and writing it down (app.plans.comparisons compares it).
 
 A look is a Verify: the agent reads the facts afresh and decides, and writes nothing. Its answer foretells the
 outcome, the steps and the row a repair would leave; nothing here ever commands a repair.
 """
 
 import hashlib
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,7 +12,6 @@ import msgspec
 from sqlalchemy import ColumnElement, exists, select, update
 
 from agent.answers import FactsRead
-from agent.facts import ROW_COLUMNS
 from app.agents.models import Command
 from app.anomalies.models import OPEN_STATES, Anomaly, AnomalyEvent
 from app.anomalies.service import BY_PERSON_FIRST, GroupIds, get_anomaly, order_verify
@@ -24,8 +22,9 @@ from app.audit.service import SYSTEM, Actor
 from app.columns import fitting
 from app.errors import ConflictError
 from app.keyset import ReadSession
+from app.plans.comparisons import is_compared
 from app.plans.models import Plan
-from app.plans.prediction_models import Prediction, is_number_to_come
+from app.plans.prediction_models import Prediction
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
 
@@ -122,7 +121,7 @@ def record_look(
         return None
     if message.outcome == "error":
         return None
-    if message.outcome == "consistent" and _is_compared(session, anomaly):
+    if message.outcome == "consistent" and is_compared(session, anomaly):
         return None
     newest = find_newest(session, anomaly.id)
     made = _prediction(anomaly, plan, message, ordered, now)
@@ -144,13 +143,6 @@ def find_newest(session: ReadSession, anomaly_id: int) -> Prediction | None:
     """Return the newest prediction of an anomaly, or None."""
     of_anomaly = select(Prediction).where(Prediction.anomaly_id == anomaly_id)
     return session.scalars(of_anomaly.order_by(Prediction.id.desc()).limit(1)).first()
-
-
-def _is_compared(session: ReadSession, anomaly: Anomaly) -> bool:
-    compared = select(Prediction.id).where(
-        Prediction.anomaly_id == anomaly.id, Prediction.result.is_not(None)
-    )
-    return session.scalars(compared.limit(1)).first() is not None
 
 
 def _is_same(one: Prediction, other: Prediction) -> bool:
@@ -196,51 +188,3 @@ def _digest(outcome: str, reason: str, message: FactsRead, facts: dict[str, Any]
     timeless = None if facts is None else {name: facts[name] for name in facts if name != "read_at"}
     said = (outcome, reason, message.fixer_code, message.row, message.after, message.steps, timeless)
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
-
-
-# ---- what then happened
-
-
-def compare_closed(session: WorkSession, anomaly: Anomaly, now: datetime) -> None:
-    """An anomaly closed: compare its newest prediction of a repair with the row as it then was read.
-
-    What a person ignored has no such row.
-    """
-    if anomaly.state == "ignored":
-        return
-    foretold = session.scalars(
-        select(Prediction)
-        .where(Prediction.anomaly_id == anomaly.id, Prediction.outcome == "repair")
-        .order_by(Prediction.id.desc())
-        .limit(1)
-    ).first()
-    if foretold is None or foretold.after is None or foretold.row is None:
-        return
-    foretold.differing = differences(foretold.row, foretold.after, anomaly.row)
-    foretold.result = "differs" if foretold.differing else "matched"
-    foretold.actual, foretold.compared_at = anomaly.row, now
-    foretold.actual_by = "piculus" if anomaly.state == "repaired" else "outside"
-    session.touch("plans")
-
-
-def differences(
-    before: Mapping[str, Any], predicted: Mapping[str, Any], actual: Mapping[str, Any]
-) -> list[str]:
-    """Return the columns in which a row is not as predicted, in the product document's order.
-
-    A voucher number that the ledger had yet to give is predicted as null beside a leg that becomes booked:
-    any number then is as predicted.
-    """
-    return [
-        column
-        for column in ROW_COLUMNS
-        if not _is_as_predicted(column, before, predicted, actual.get(column))
-    ]
-
-
-def _is_as_predicted(
-    column: str, before: Mapping[str, Any], predicted: Mapping[str, Any], actual: object
-) -> bool:
-    if is_number_to_come(column, before, predicted):
-        return isinstance(actual, str) and bool(actual.strip())
-    return bool(predicted.get(column) == actual)

@@ -203,6 +203,29 @@ def test_a_prediction_shows_what_was_foretold_beside_what_happened(operator: Vis
         assert "与预测不同" in text
 
 
+@pytest.mark.parametrize(
+    ("outcome", "ended", "words"),
+    [
+        ("repair", "needs_human", "预测“会修复”，结果“待人工”"),
+        ("repair", "exhausted", "预测“会修复”，结果“重试耗尽”"),
+        ("human", "repaired", "预测“会转人工”，结果“已修复”"),
+    ],
+)
+def test_what_ended_otherwise_is_told_in_words_and_counted(
+    operator: Visitor, plan: Plan, outcome: str, ended: str, words: str
+) -> None:
+    with unit_of_work() as session:
+        anomaly = make_anomaly(session, session.get_one(SystemGroup, plan.group_id), state=ended)
+        after = {} if outcome == "repair" else {"after": None, "steps": []}
+        told = {"result": "differs", "ended": ended, "compared_at": NOW}
+        made = make_prediction(session, anomaly, plan, outcome=outcome, **told, **after)
+    for url in (f"/anomalies/predictions/{made.id}", f"/anomalies/{anomaly.id}"):
+        assert words in operator.get(url).text
+    text = operator.get(f"/plans/{plan.id}/predictions?result=differs").text
+    assert anomaly.trade_no in text
+    assert words[-4:].strip("“”") in text.split(f'id="prediction-{made.id}"')[1].split("</tr>")[0]
+
+
 def test_a_prediction_shows_row_ledger_and_bank_as_they_were_read(operator: Visitor, plan: Plan) -> None:
     facts = json.loads(msgspec.json.encode(facts_of("CO1")))
     url = f"/anomalies/predictions/{plant(plan, 'CO1', facts=facts)}"

@@ -15,9 +15,10 @@ from app.executions import results, ticking, verifications
 from app.executions.service import Order, attempt_one, retry_now, start_attempt
 from app.guards.verdicts import terms_of
 from app.plans import predictions, ticks
+from app.plans.comparisons import differences
 from app.plans.models import Plan
 from app.plans.prediction_models import Prediction
-from app.plans.predictions import differences, dry_run
+from app.plans.predictions import dry_run
 from app.plans.service import create_plan, update_plan, values_of
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
@@ -390,13 +391,81 @@ def test_the_newest_prediction_of_a_repair_is_compared_though_a_wait_came_after(
     assert [(one.outcome, one.result) for one in kept(session)] == [("repair", "matched"), ("wait", None)]
 
 
-def test_what_a_person_ignored_is_not_compared(
+def attempt(session: WorkSession, agent: Agent, plan: Plan, outcome: str) -> None:
+    """The plan has left its shadow: its tick attempts what was foretold."""
+    plan.is_shadow = False
+    assert tick(session, plan, 120) == 1
+    command = commands(session)[-1]
+    hand_to(session, command, agent)
+    results.record_result(session, agent, finished(command, outcome), NOW)
+
+
+@pytest.mark.parametrize(("outcome", "ended"), [("failed", "exhausted"), ("needs_human", "needs_human")])
+def test_a_repair_foretold_that_ends_with_a_person_differs(
+    session: WorkSession, group: SystemGroup, agent: Agent, shadow: Plan, outcome: str, ended: str
+) -> None:
+    anomaly = predict(session, group, agent, shadow)
+    attempt(session, agent, shadow, outcome)
+    if outcome == "failed":
+        assert tick(session, shadow, 240) == 0
+    assert anomaly.state == ended
+    (one,) = kept(session)
+    assert (one.result, one.ended, one.other_end) == ("differs", ended, ended)
+    assert (one.actual, one.actual_by, one.differing) == (None, None, None)
+
+
+def test_it_differs_for_good_though_a_person_has_it_repaired_as_foretold(
+    session: WorkSession, group: SystemGroup, agent: Agent, shadow: Plan
+) -> None:
+    anomaly = predict(session, group, agent, shadow)
+    attempt(session, agent, shadow, "needs_human")
+    retry_now(session, anomaly.id, Order("click", PERSON, "again", NOW), group_ids=None)
+    command = commands(session)[-1]
+    hand_to(session, command, agent)
+    after = repaired_row(anomaly.trade_no)
+    results.record_result(session, agent, finished(command, "repaired", money_moved=True, after=after), NOW)
+    (one,) = kept(session)
+    assert (one.result, one.other_end, one.differing) == ("differs", "needs_human", [])
+    assert (one.actual, one.actual_by) == (after, "piculus")
+
+
+def test_a_look_that_finds_it_for_a_person_differs_from_the_repair_foretold_before(
+    session: WorkSession, group: SystemGroup, agent: Agent, shadow: Plan
+) -> None:
+    predict(session, group, agent, shadow)
+    tick(session, shadow, 3_700)
+    answer(session, agent, "human", 3_700, reason="mismatch")
+    found = [(one.outcome, one.result, one.ended) for one in kept(session)]
+    assert found == [("repair", "differs", "needs_human"), ("human", None, None)]
+
+
+@pytest.mark.parametrize("is_repaired", [True, False])
+def test_a_person_foretold_differs_where_it_was_repaired(
+    session: WorkSession, group: SystemGroup, agent: Agent, shadow: Plan, is_repaired: bool
+) -> None:
+    anomaly = make_anomaly(session, group)
+    tick(session, shadow)
+    answer(session, agent, "human", reason="mismatch")
+    shadow.is_shadow = False
+    if is_repaired:
+        retry_now(session, anomaly.id, Order("click", PERSON, "again", NOW), group_ids=None)
+        command = commands(session)[-1]
+        hand_to(session, command, agent)
+        results.record_result(session, agent, finished(command, "repaired", money_moved=True), NOW)
+    else:
+        ignore(session, anomaly.id, reason="test data", actor=PERSON, group_ids=None, now=NOW)
+    (one,) = kept(session)
+    told = ("differs", "repaired", "piculus") if is_repaired else ("matched", "ignored", None)
+    assert (one.result, one.ended, one.actual_by) == told
+
+
+def test_a_repair_foretold_of_what_a_person_ignored_differs(
     session: WorkSession, group: SystemGroup, agent: Agent, shadow: Plan
 ) -> None:
     anomaly = predict(session, group, agent, shadow)
     ignore(session, anomaly.id, reason="test data", actor=PERSON, group_ids=None, now=NOW)
     (one,) = kept(session)
-    assert (one.result, one.actual) == (None, None)
+    assert (one.result, one.other_end, one.actual) == ("differs", "ignored", None)
 
 
 BEFORE = row_of("T1", 1)
