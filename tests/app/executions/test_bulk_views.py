@@ -379,6 +379,25 @@ def test_what_waits_for_the_bank_is_not_told_as_gone_wrong(operator: Visitor, gr
     assert '<b class="red">1</b><br><small><span class="amber">等待银行 2</span>' in listed_row
 
 
+def test_skipped_trades_are_told_with_their_amount_where_it_ended(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group, 4)
+    with unit_of_work() as session:
+        items = session.scalars(db.select(BulkItem).order_by(BulkItem.id)).all()
+        ends = (("done", ""), ("skipped", "trade_busy"), ("skipped", "no_plan"), ("skipped", "closed"))
+        for item, (state, outcome) in zip(items, ends, strict=True):
+            item.state, item.stage, item.outcome = state, 1, outcome
+        bulk_course.tend(session, identity, NOW)
+    text = operator.get(f"{PAGE}/{identity}").text
+    said = text.split("已结束，1 笔修好，2 笔跳过")[1].split("</p>")[0]
+    assert "¥200.00" in said
+    assert "¥400.00" in text
+    row = operator.get(PAGE, target=TABLE).text
+    assert 'data-label="跳过"><b class="amber">3</b>' in row
+    assert "¥400.00" in row
+
+
 def test_trades_under_way_can_be_looked_at_alone(operator: Visitor, group: SystemGroup) -> None:
     identity = plant(group)
     text = operator.get(f"{PAGE}/{identity}").text

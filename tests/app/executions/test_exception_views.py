@@ -298,7 +298,9 @@ def test_the_preview_of_many_tells_of_the_canary(operator: Visitor, group: Syste
     plant(group, "CO1")
     assert "先 1 笔，再 10 笔，再其余" not in operator.get("/exceptions/repair?all=1").text
     plant(group, "CO2")
-    assert "先 1 笔，再 10 笔，再其余" in operator.get("/exceptions/repair?all=1").text
+    text = operator.get("/exceptions/repair?all=1").text
+    assert "先 1 笔，再 10 笔，再其余" in text
+    assert "金额最小的，等待银行的排在最后" in text
 
 
 def test_what_is_reported_after_the_preview_is_not_sent(operator: Visitor, group: SystemGroup) -> None:
