@@ -6,11 +6,12 @@ Everything rests on rows: any server may tend a bulk repair at any moment, and o
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
+from app.agents import commands
 from app.agents.standing import find_block
 from app.anomalies.models import Anomaly
 from app.audit.service import SYSTEM, Actor
@@ -31,6 +32,7 @@ from app.executions.order_guard import CODES as HELD_CODES
 from app.executions.order_guard import find_holds
 from app.executions.order_people import ROLE, may_order
 from app.executions.service import Order, refusal, start_attempts
+from app.executions.times_ahead import LITTLE
 from app.guards.clicks import beyond
 from app.keyset import ReadSession
 from app.plans.models import Plan
@@ -42,6 +44,9 @@ WINDOW: Final = 20
 """How many trades of the last stage are under way at a time: so few go on by themselves once it is paused."""
 CONSIDERED: Final = 500
 """So many trades are looked at in one unit of work, where most of them cannot be attempted."""
+TRY_AGAIN_AFTER: Final = timedelta(seconds=10)
+PATIENCE: Final = timedelta(minutes=6)
+"""A trade that a Verify keeps busy is tried again for so long, a little longer than such a command lives."""
 STOPPED: Final = "stopped_bulk"
 """Why a bulk repair is paused while a stop stands; its detail says whose and why."""
 MAY_NOT: Final = "person_may_not"
@@ -117,7 +122,7 @@ def _go_on(session: WorkSession, bulk: BulkRepair, now: datetime) -> None:
         room = WINDOW - bulk.under_way
     considered = 0
     while room > 0 and considered < CONSIDERED and bulk.state == "running":
-        items = _pending(session, bulk, room)
+        items = _pending(session, bulk, room, now)
         if not items:
             return
         considered += len(items)
@@ -132,10 +137,19 @@ def _count(session: WorkSession, bulk: BulkRepair, states: Sequence[str]) -> int
     return session.execute(of_stage).scalar_one()
 
 
-def _pending(session: WorkSession, bulk: BulkRepair, count: int) -> Sequence[BulkItem]:
+def _is_its_turn(now: datetime) -> ColumnElement[bool]:
+    """Return the condition on a pending trade that it is not put off; a clock put back ends that, too."""
+    return or_(
+        BulkItem.ask_at.is_(None),
+        BulkItem.ask_at <= now,
+        BulkItem.ask_at > now + TRY_AGAIN_AFTER + LITTLE,
+    )
+
+
+def _pending(session: WorkSession, bulk: BulkRepair, count: int, now: datetime) -> Sequence[BulkItem]:
     return session.scalars(
         select(BulkItem)
-        .where(BulkItem.bulk_id == bulk.id, BulkItem.state == "pending")
+        .where(BulkItem.bulk_id == bulk.id, BulkItem.state == "pending", _is_its_turn(now))
         .order_by(BulkItem.id)
         .limit(count)
     ).all()
@@ -197,11 +211,27 @@ def _attempt(
     for item, anomaly in pairs:
         attempt = by_anomaly.get(anomaly.id)
         if attempt is None:
-            _skip(item, "trade_busy", now)
+            if not _put_off(session, item, anomaly, now):
+                _skip(item, "trade_busy", now)
         else:
             item.state, item.stage = "repairing", bulk.stage
-            item.attempt_id, item.began_at = attempt.id, now
+            item.attempt_id, item.began_at, item.ask_at = attempt.id, now, None
     return len(by_anomaly)
+
+
+def _put_off(session: WorkSession, item: BulkItem, anomaly: Anomaly, now: datetime) -> bool:
+    """Let a trade that only a Verify keeps busy be tried again soon, for PATIENCE at most; return whether it
+    may be.
+    """
+    command = commands.find_live(session, anomaly.group_id, anomaly.trade_no)
+    if command is None or command.type != "Verify":
+        return False
+    if item.began_at is None or item.began_at > now + LITTLE:
+        item.began_at = now
+    if now - item.began_at > PATIENCE:
+        return False
+    item.ask_at = now + TRY_AGAIN_AFTER
+    return True
 
 
 def _skip(item: BulkItem, code: str, now: datetime) -> None:

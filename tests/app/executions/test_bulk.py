@@ -433,13 +433,13 @@ def test_a_trade_that_closed_meanwhile_is_skipped_and_another_tried(
         session.scalars(select(Anomaly).where(Anomaly.trade_no == trade_no)).unique().one().state = state
     commands.issue(
         session,
-        type="Verify",
+        type="Repair",
         group_id=group.id,
         message={"trade_no": "T0003"},
         deadline=timedelta(minutes=5),
         now=NOW,
         trade_no="T0003",
-    )
+    ).state = "accepted"
     end_repairs(session, agent)
     tend(session, one)
     (verify,) = [command for command in live(session, "Verify") if command.trade_no == "T0000"]
@@ -455,6 +455,36 @@ def test_a_trade_that_closed_meanwhile_is_skipped_and_another_tried(
         ("T0003", "trade_busy"),
     ]
     assert (one.state, one.under_way) == ("running", 9)
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_trade_that_a_verify_keeps_busy_is_tried_again_and_skipped_at_last(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, is_answered: bool
+) -> None:
+    one = begin(session, group, 2)
+    verify = commands.issue(
+        session,
+        type="Verify",
+        group_id=group.id,
+        message={"trade_no": "T0001"},
+        deadline=timedelta(minutes=5),
+        now=NOW,
+        trade_no="T0001",
+    )
+    end_repairs(session, agent, "already_consistent")
+    bulk_course.tend(session, one.id, NOW)
+    assert (one.state, one.pending, one.skipped) == ("running", 1, 1)
+    if is_answered:
+        verify.state = "finished"
+        bulk_course.tend(session, one.id, NOW + timedelta(seconds=5))
+        assert one.pending == 1
+        bulk_course.tend(session, one.id, NOW + timedelta(seconds=10))
+        assert [command.trade_no for command in live(session, "Repair")] == ["T0001"]
+    else:
+        bulk_course.tend(session, one.id, NOW + timedelta(minutes=6))
+        assert one.pending == 1
+        bulk_course.tend(session, one.id, NOW + timedelta(minutes=7))
+        assert (one.state, one.skipped) == ("finished", 2)
 
 
 @pytest.mark.parametrize(
