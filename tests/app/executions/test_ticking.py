@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 
 from app.agents.models import Command
 from app.anomalies.models import Anomaly, CollectionRun
+from app.anomalies.service import WAITING_FIRST
 from app.executions import limits, scheduler, ticking
 from app.executions.models import Attempt
 from app.executions.scheduler import Scheduler
@@ -55,7 +56,8 @@ def test_a_tick_attempts_open_anomalies_and_verifies_waiting_ones(
     make_anomaly(session, group, trade_no="T-other", fixer_code="withdrawTimeoutFixServiceImpl")
     assert tick(session, plan).commands == 2
     assert commands_by_trade(session) == {"T-open": "Repair", "T-waiting": "Verify"}
-    assert {command.priority for command in session.scalars(select(Command))} == {2}
+    priorities = {command.type: command.priority for command in session.scalars(select(Command))}
+    assert priorities == {"Repair": 2, "Verify": WAITING_FIRST}
 
 
 def test_a_repair_command_carries_no_payee_and_only_the_amount_it_was_judged_by(
