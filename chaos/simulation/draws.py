@@ -1,14 +1,17 @@
 """What a seed stands for: the cases, parts and rates of its schedule, drawn before anything runs."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from chaos.simulation.troubles import TROUBLES
 from chaos.simulation.workshop import BANK_DAY_SECONDS
 from sandbox.cases import all_cases
 
-ROUGH_SECONDS: Final = (20.0, 60.0, 150.0)
+ROUGH_SECONDS: Final = (60.0, 90.0, 150.0)
+"""The first repairs are commanded after 60."""
+UNPAID_SECONDS: Final = 1500.0
+"""Until a refused payout has settled, and people can order of the trade."""
 CALM: Final = 0.04
 """How many of the schedules see no fault at all: there everything must be repaired."""
 PAYING: Final = ("S2", "S3", "S7a", "S7b")
@@ -24,6 +27,7 @@ class Draw:
     ``is_echoing``: each Repair is sent a second time, long after. ``muted``: between these seconds no
     heartbeat of an agent arrives. ``refusals``: so many payouts the bank refuses for good. ``bank_day``: its
     length. ``failures``: so many of an hour trip the breaker of a plan or group; 0: none is armed.
+    ``is_collected``: it is quiet until the trades are reported, so that the repairs meet the faults.
     """
 
     cases: tuple[str, ...]
@@ -42,6 +46,7 @@ class Draw:
     refusals: int = 0
     bank_day: int = BANK_DAY_SECONDS
     failures: int = 0
+    is_collected: bool = False
 
 
 def draw(seed: int) -> Draw:
@@ -51,7 +56,7 @@ def draw(seed: int) -> Draw:
     if chance.random() < CALM:
         return Draw(cases=tuple(chance.sample(ids, 3)), agents=2, rough_seconds=ROUGH_SECONDS[0])
     pool = ids if chance.random() < 0.5 else list(PAYING)
-    return Draw(
+    drawn = Draw(
         cases=tuple(chance.sample(pool, chance.choice((1, 1, 2, 3)))),
         agents=chance.choice((1, 2)),
         servers=chance.choice((1, 1, 2)),
@@ -64,4 +69,7 @@ def draw(seed: int) -> Draw:
         refusals=chance.choice((0, 0, 0, 0, 1, 5)),
         bank_day=chance.choice((BANK_DAY_SECONDS,) * 19 + (LONG_BANK_DAY,)),
         failures=chance.choice((0, 0, 1, 2)),
+        is_collected=chance.random() < 0.7,
     )
+    is_ordered = drawn.refusals and not {"paid again", "reversed"}.isdisjoint(drawn.troubles)
+    return replace(drawn, rough_seconds=UNPAID_SECONDS) if is_ordered else drawn

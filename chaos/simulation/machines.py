@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from app.agents.models import Command
-from chaos.simulation.moments import at_command, holder_of, wait_for_repair
+from chaos.simulation.moments import at_command, holder_of, wait_long_for_repair
 from chaos.simulation.processes import Process
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def kill(schedule: "Schedule") -> None:
 def lose(schedule: "Schedule") -> None:
     """One of two agents is gone for good, its journal too: the other goes on alone."""
     agents = schedule.agents
-    if len(agents) == 2 and not schedule.lost and wait_for_repair(schedule):
+    if len(agents) == 2 and not schedule.lost and wait_long_for_repair(schedule):
         lost = schedule.chance.choice(agents)
         schedule.lost.append(lost)
         schedule.counts["agent lost"] += 1
@@ -56,9 +56,9 @@ def stall(schedule: "Schedule") -> None:
 
 def pause(schedule: "Schedule") -> None:
     """The machine of an agent is paused amid its repair and its clock stands still with it; others go on."""
-    while not (trade_no := wait_for_repair(schedule, "AND step.state = 'intended'")):
-        if not schedule.is_rough:
-            return
+    trade_no = wait_long_for_repair(schedule, "AND step.state = 'intended'")
+    if not trade_no:
+        return
     holder, seconds = holder_of(schedule, trade_no), schedule.chance.choice(PAUSES)
     for agent in schedule.agents:
         if agent.name == holder:

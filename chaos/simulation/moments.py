@@ -35,6 +35,14 @@ def wait_for_repair(schedule: "Schedule", of_step: str = "") -> str:
     return ""
 
 
+def wait_long_for_repair(schedule: "Schedule", of_step: str = "") -> str:
+    """As ``wait_for_repair``, for as long as the schedule is rough."""
+    while not (trade_no := wait_for_repair(schedule, of_step)):
+        if not schedule.is_rough:
+            return ""
+    return trade_no
+
+
 def holder_of(schedule: "Schedule", trade_no: str) -> str:
     """Return the name of the agent that holds the repair of a trade, '' where none does."""
     path = schedule.world.production(GROUP).engine.url.database or ""

@@ -30,7 +30,7 @@ from app.plans.models import Plan
 from app.plans.service import disable_plan, enable_plan
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup
-from chaos.simulation.moments import at_command, wait_for_repair
+from chaos.simulation.moments import at_command, wait_long_for_repair
 from chaos.simulation.workshop import OTHER_PERSON, PERSON
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def cancel_at_once(schedule: "Schedule") -> None:
 
 def cancel_between(schedule: "Schedule") -> None:
     """A person cancels a repair that has begun to move money."""
-    if wait_for_repair(schedule, "AND step.moves_money"):
+    if wait_long_for_repair(schedule, "AND step.moves_money"):
         schedule.counts["cancels in between"] += 1
         cancel(schedule)
 
@@ -216,10 +216,13 @@ def reverse_when_unpaid(schedule: "Schedule") -> None:
 
 
 def _order(schedule: "Schedule", action: Action, kind: str) -> None:
-    """One person proposes what the facts allow, another confirms."""
-    _work(schedule, lambda session: _propose(schedule, session, action), kind)
-    schedule.loom.sleep(CONFIRMED_AFTER)
-    _work(schedule, _confirm)
+    """One person proposes what the facts allow as soon as they do, another confirms."""
+    ordered = schedule.counts[kind]
+    while schedule.is_rough and schedule.counts[kind] == ordered:
+        _work(schedule, lambda session: _propose(schedule, session, action), kind)
+        schedule.loom.sleep(CONFIRMED_AFTER)
+        _work(schedule, _confirm)
+        schedule.loom.sleep(BETWEEN_ORDERS)
 
 
 def _propose(schedule: "Schedule", session: WorkSession, action: Action) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import update
 
 from chaos.simulation.invariants import live_legs
-from chaos.simulation.moments import wait_for_repair
+from chaos.simulation.moments import wait_long_for_repair
 from sandbox.cases import LoadedCase
 from sandbox.database import writing
 from sandbox.errors import SandboxError
@@ -50,7 +50,7 @@ def edit(schedule: "Schedule") -> None:
 
 def edit_between(schedule: "Schedule") -> None:
     """Production writes a row between an attempt's first look at it and its last."""
-    if trade_no := wait_for_repair(schedule):
+    if trade_no := wait_long_for_repair(schedule):
         loaded = next(one for one in schedule.loaded if one.trade_no == trade_no)
         schedule.touched[trade_no] = schedule.loom.seconds
         _write_row(schedule, loaded)

@@ -42,6 +42,8 @@ from sandbox.cases import LoadedCase
 
 AGE: Final = timedelta(hours=3)
 """How old the trades are: no longer in flight, and two bank days and more behind."""
+QUIET_SECONDS: Final = 50.0
+"""Of a schedule that is collected quietly; the first repairs are commanded after 60."""
 HEALING: Final = 3600.0
 LEAP: Final = 3600.0
 LEAPS: Final = 30
@@ -141,11 +143,14 @@ class Schedule:
         for process in self.processes:
             process.start()
         people.collect(self, 1.0)
+        if self.drawn.is_collected:
+            self._collect_quietly()
+        rough_until = loom.seconds + self.drawn.rough_seconds
         loom.spawn(_Fate(), "troubles", lambda: make_trouble(self, self.drawn.troubles))
         if self.drawn.failures:
             loom.spawn(_Fate(), "breakers", lambda: people.keep_resetting(self))
-        while loom.seconds < self.drawn.rough_seconds:
-            until = min(self.drawn.rough_seconds, loom.seconds + 20.0)
+        while loom.seconds < rough_until:
+            until = min(rough_until, loom.seconds + 20.0)
             loom.run(until, lambda: bool(self.failer.killed))
             self._bury(self.chance.choice((1.0, 5.0, 40.0)))
             if self.has_ended() and not self.drawn.troubles:
@@ -156,11 +161,29 @@ class Schedule:
     def _heal(self) -> None:
         """No new fault from now on; what hangs may hang on until its time is over."""
         self.loom.note("healing")
-        self.is_rough = self.weather.is_parted = False
-        if isinstance(self._policy, RandomPolicy):
-            self._policy.is_rough = False
-        self.weather.is_rough = self.line.is_rough = False
+        self.weather.is_parted = False
+        self._make_rough(is_rough=False)
         people.collect(self, 1.0)
+
+    def _make_rough(self, *, is_rough: bool) -> None:
+        self.is_rough = self.weather.is_rough = self.line.is_rough = is_rough
+        if isinstance(self._policy, RandomPolicy):
+            self._policy.is_rough = is_rough
+
+    def _collect_quietly(self) -> None:
+        """No fault until every trade is reported, which is before the first repair."""
+        self._make_rough(is_rough=False)
+        while self.loom.seconds < QUIET_SECONDS and not self._is_reported():
+            self.loom.run(self.loom.seconds + 1.0)
+        self._make_rough(is_rough=True)
+
+    def _is_reported(self) -> bool:
+        with self.workshop.apps[0].app_context():
+            try:
+                known = set(db.session.scalars(select(Anomaly.trade_no)))
+                return all(one.trade_no in known for one in self.loaded)
+            finally:
+                db.session.remove()
 
     def _settle(self) -> bool:
         until = self.loom.seconds + HEALING

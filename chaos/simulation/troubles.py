@@ -4,6 +4,7 @@ Each counts itself under its name where it comes to something: a click on what i
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from chaos.simulation import machines, people, production
@@ -43,12 +44,28 @@ SCRIPTED: Final[dict[str, Trouble]] = {
 """What brings a schedule to points that it would not come to by itself, or seldom; no seed draws these."""
 
 
+PATIENT: Final = ("agent lost", "cancels in between", "edits in between", "paid again", "reversed")
+"""What waits for its moment from the beginning, as long as the schedule is rough, and comes once."""
+
+
+class _Fate:
+    """Whose strand a trouble is that waits; it never dies."""
+
+    name = "fate"
+    is_dead = False
+
+
 def make_trouble(schedule: "Schedule", kinds: tuple[str, ...]) -> None:
     """Make trouble of these kinds until the schedule heals, a scripted one once; none: a quiet schedule.
 
-    A strand of its own.
+    A strand of its own, and one for each that waits for its moment.
     """
     chance = schedule.chance
+    for kind in kinds:
+        if kind in PATIENT:
+            schedule.loom.note(f"trouble: {kind}")
+            schedule.loom.spawn(_Fate(), kind, partial(TROUBLES[kind], schedule))
+    kinds = tuple(kind for kind in kinds if kind not in PATIENT)
     while kinds and schedule.is_rough:
         is_scripted = kinds[0] in SCRIPTED
         if not is_scripted:
