@@ -53,12 +53,17 @@ def main(
 def _run(tasks: Sequence[Task], jobs: int, *, stop_at_first: bool) -> Tally:
     """Run them all beside a bar that says how far it is: many take hours. Interrupted, say what was run.
 
-    Where nobody sees a bar, a line says it now and then.
+    A violation is told at once. Where nobody sees a bar, a line says it now and then.
     """
     is_seen = sys.stderr.isatty()
+    told = 0
     with click.progressbar(length=len(tasks), label="schedules", file=sys.stderr, width=0) as bar:
 
         def show(tally: Tally) -> None:
+            nonlocal told
+            for name, invariant, text in tally.violations[told:]:
+                click.echo(f"\r{name}  {invariant}  {text}", err=True)
+            told = len(tally.violations)
             if not is_seen and tally.over % TOLD_EVERY == 0:
                 click.echo(f"{tally.over:,} of {len(tasks):,}, violations {len(tally.violations)}", err=True)
             bar.label = f"{len(tally.violations)} violations" if tally.violations else "schedules"

@@ -25,8 +25,7 @@ def contradictions(schedule: "Schedule", server: sqlite3.Connection) -> Iterator
     yield from _exhausted_early(server)
     yield from _repeated_in_doubt(server)
     yield from _miscalled(server)
-    yield from _begun_behind_a_breaker(server)
-    yield from _sent_behind_a_breaker(server)
+    yield from _behind_a_breaker(server)
     yield from _miskeyed(schedule)
     path = schedule.world.production(GROUP).engine.url.database or ""
     with sqlite3.connect(path) as production:
@@ -86,39 +85,12 @@ def _miscalled(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
         yield "I9", f"attempt {row['id']} is {row['outcome']}, though money moved"
 
 
-def _begun_behind_a_breaker(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    """No plan begins anything new by itself between a trip of its breaker, or its group's, and the reset."""
-    query = """
-        SELECT begun.command_id, breaker.scope, breaker.id FROM begun_repair AS begun
-        JOIN breaker ON breaker.group_id = begun.group_id
-            AND (breaker.scope = 'group' OR breaker.subject_name = begun.fixer_code)
-            AND begun.begun_at > breaker.tripped_at
-            AND (breaker.reset_at IS NULL OR begun.begun_at < breaker.reset_at)
-        WHERE begun.is_new OR begun.outcome = 'withdrawn'"""
-    for row in server.execute(query):
-        yield "I9", f"{row['command_id']} was begun behind breaker {row['id']} of its {row['scope']}"
-
-
-def _sent_behind_a_breaker(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    """Nothing new that a plan began by itself leaves for an agent between a trip and the reset.
-
-    A trip is dated by when its result came, which may wait ten seconds to be written. What has moved money is
-    sent again. What an agent says at its greeting that it holds was sent before: that is dated by its
-    acceptance alone.
-    """
-    query = """
-        SELECT command.id, breaker.scope, breaker.id AS breaker_id FROM command
-        JOIN begun_repair AS begun ON begun.command_id = command.id AND begun.is_new
-        JOIN breaker ON breaker.group_id = command.group_id AND breaker.code <> 'amount'
-            AND (breaker.scope = 'group' OR breaker.subject_name = command.fixer_code)
-            AND command.sent_at > datetime(breaker.tripped_at, '+10 seconds')
-            AND (breaker.reset_at IS NULL OR command.sent_at < breaker.reset_at)
-        WHERE (command.accepted_at IS NULL OR command.accepted_at <> command.sent_at) AND NOT EXISTS (
-            SELECT 1 FROM step JOIN attempt ON attempt.id = step.attempt_id
-            WHERE attempt.command_id = command.id AND step.moves_money AND step.state = 'done'
-            AND step.started_at < command.sent_at)"""
-    for row in server.execute(query):
-        yield "I9", f"{row['id']} was sent behind breaker {row['breaker_id']} of its {row['scope']}"
+def _behind_a_breaker(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """No plan begins anything new by itself, nor is such sent, between a trip of its breaker, or its group's,
+    and the reset."""
+    for row in server.execute("SELECT * FROM defiance ORDER BY seq"):
+        told = f"{row['command_id']} was {row['what']} behind breaker {row['breaker_id']}"
+        yield "I9", f"{told} of its {row['scope']}"
 
 
 def _miskeyed(schedule: "Schedule") -> Iterator[tuple[str, str]]:

@@ -48,6 +48,28 @@ CREATE TRIGGER watch_anomaly AFTER UPDATE OF state ON anomaly WHEN OLD.state <> 
 BEGIN INSERT INTO watched (what, id, before, after) VALUES ('anomaly', NEW.id, OLD.state, NEW.state); END;
 """
 """The database itself writes down each change of state, whatever code made it."""
+WATCH_BREAKERS: Final = """
+CREATE TABLE defiance (seq INTEGER PRIMARY KEY, what TEXT, command_id TEXT, scope TEXT, breaker_id INTEGER);
+CREATE TRIGGER watch_begun AFTER INSERT ON begun_repair WHEN NEW.is_new
+BEGIN INSERT INTO defiance (what, command_id, scope, breaker_id)
+SELECT 'begun', NEW.command_id, scope, id FROM breaker WHERE reset_at IS NULL
+    AND group_id = NEW.group_id AND (scope = 'group' OR subject_name = NEW.fixer_code); END;
+CREATE TRIGGER watch_sent AFTER UPDATE OF state ON command WHEN OLD.state = 'pending' AND NEW.state = 'sent'
+BEGIN INSERT INTO defiance (what, command_id, scope, breaker_id)
+SELECT 'sent', NEW.id, breaker.scope, breaker.id FROM begun_repair AS begun
+    JOIN breaker ON breaker.reset_at IS NULL AND breaker.code <> 'amount'
+        AND breaker.group_id = begun.group_id
+        AND (breaker.scope = 'group' OR breaker.subject_name = begun.fixer_code)
+WHERE begun.command_id = NEW.id AND begun.is_new AND NOT EXISTS (
+    SELECT 1 FROM step JOIN attempt ON attempt.id = step.attempt_id
+    WHERE attempt.command_id = NEW.id AND step.moves_money AND step.state = 'done'); END;
+"""
+"""The server's database writes down what a plan begins, and what of it is sent, while a breaker stands there.
+
+By the order of what is written, for times tell less: a trip is dated by when its result came, which may lie
+long before it was read. What has moved money is gone on with and sent again; what an hour's amount has let go
+is sent yet.
+"""
 _WATCH_REPAIRS: Final = """
 CREATE TABLE intrusion (seq INTEGER PRIMARY KEY, what TEXT);
 CREATE TRIGGER watch_takeover AFTER UPDATE OF fence ON piculus_repair
@@ -143,7 +165,7 @@ class Workshop:
             db.session.remove()
             db.engine.dispose()
         with sqlite3.connect(folder / "piculus.db") as connection:
-            connection.executescript(_WATCH)
+            connection.executescript(_WATCH + WATCH_BREAKERS)
         connection.close()
 
 
