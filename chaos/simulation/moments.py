@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import ColumnElement, select
@@ -20,18 +21,16 @@ BETWEEN_LOOKS_AT_COMMANDS: Final = 0.01
 
 def wait_for_repair(schedule: "Schedule", of_step: str = "") -> str:
     """Wait a little for a repair that has begun a step; return its trade, '' where none came."""
-    path = schedule.world.production(GROUP).engine.url.database or ""
     begun = f"""
         SELECT repair.trade_no FROM piculus_repair AS repair
         JOIN piculus_repair_step AS step ON step.trade_no = repair.trade_no
         WHERE repair.state = 'open' {of_step}"""
-    for _ in range(LOOKS):
-        with sqlite3.connect(path) as production:
-            found = production.execute(begun).fetchone()
-        production.close()
-        if found is not None or not schedule.is_rough:
-            return str(found[0]) if found else ""
-        schedule.loom.sleep(BETWEEN_LOOKS)
+    with closing(_production(schedule)) as production:
+        for _ in range(LOOKS):
+            found = production.execute(begun).fetchall()
+            if found or not schedule.is_rough:
+                return str(found[0][0]) if found else ""
+            schedule.loom.sleep(BETWEEN_LOOKS)
     return ""
 
 
@@ -45,12 +44,15 @@ def wait_long_for_repair(schedule: "Schedule", of_step: str = "") -> str:
 
 def holder_of(schedule: "Schedule", trade_no: str) -> str:
     """Return the name of the agent that holds the repair of a trade, '' where none does."""
-    path = schedule.world.production(GROUP).engine.url.database or ""
     held = "SELECT agent FROM piculus_repair WHERE trade_no = ?"
-    with sqlite3.connect(path) as production:
-        found = production.execute(held, (trade_no,)).fetchone()
-    production.close()
-    return str(found[0]) if found else ""
+    with closing(_production(schedule)) as production:
+        found = production.execute(held, (trade_no,)).fetchall()
+    return str(found[0][0]) if found else ""
+
+
+def _production(schedule: "Schedule") -> sqlite3.Connection:
+    """A connection to look with, whose every statement is read to its end: a lock would stop the schedule."""
+    return sqlite3.connect(schedule.world.production(GROUP).engine.url.database or "")
 
 
 def at_command(schedule: "Schedule", is_wanted: ColumnElement[bool], act: Callable[[], None]) -> None:
