@@ -22,7 +22,8 @@ from app.cli_stops import stop
 from app.cli_tokens import agent_token
 from app.clock import current_time
 from app.executions.models import Attempt
-from app.executions.service import Order, attempt_one
+from app.executions.service import attempt_one
+from app.executions.starting import Order
 from app.extensions import db
 from app.plans.fixer_codes import group_codes, require_known
 from app.unit_of_work import unit_of_work

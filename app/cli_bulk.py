@@ -11,7 +11,7 @@ from app.cli_accounts import command_actor, refusing
 from app.clock import current_time
 from app.executions import bulk
 from app.executions.bulk_models import BulkRepair
-from app.executions.service import Order
+from app.executions.starting import Order
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 

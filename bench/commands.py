@@ -12,7 +12,7 @@ from app.anomalies.models import Anomaly, CollectionRun
 from app.anomalies.service import order_verifies
 from app.audit.service import SYSTEM
 from app.executions.models import Attempt
-from app.executions.service import Order, start_attempts
+from app.executions.starting import Order, start_attempts
 from app.extensions import db
 from app.plans.product_plans import PRODUCT_PLANS, PlanValues
 from app.plans.service import create_plan, find_plan

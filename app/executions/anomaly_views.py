@@ -29,6 +29,7 @@ from app.executions.anomaly_csv import csv_parts
 from app.executions.attempts import find_running
 from app.executions.case_file import CaseFile, predicted_row, read_case, select_statement
 from app.executions.order_guard import ORDER_STANDS
+from app.executions.starting import Order
 from app.extensions import db
 from app.forms import Form
 from app.guards import clicks
@@ -161,7 +162,7 @@ def _filtered_url(endpoint: str) -> str:
 def _act(work: WorkSession, anomaly_id: int, action: str, form: Form) -> None:
     """Do what was asked, once. Raises NotFoundError, InvalidError for what was typed, ConflictError."""
     actor, allowed, now, reason = current_actor(), current_group_ids(), current_time(), form.text("reason")
-    order = service.Order("click", actor, reason, now)
+    order = Order("click", actor, reason, now)
     if action in ("repair", "retry"):
         shown.require_same(form.text(shown.FIELD), anomaly_service.get_anomaly(work, anomaly_id, allowed))
     if action == "repair":

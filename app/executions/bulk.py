@@ -19,7 +19,8 @@ from app.executions.bulk_states import change, lock, write_down
 from app.executions.models import Attempt
 from app.executions.selection import Chosen, choose
 from app.executions.selection_shown import foresee_chosen, keep_shown
-from app.executions.service import Order, attempt_one
+from app.executions.service import attempt_one
+from app.executions.starting import Order
 from app.keyset import ReadSession
 from app.plans.queries import plans_of
 from app.unit_of_work import WorkSession

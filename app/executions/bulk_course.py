@@ -31,7 +31,8 @@ from app.executions.models import Attempt
 from app.executions.order_guard import CODES as HELD_CODES
 from app.executions.order_guard import find_holds
 from app.executions.order_people import ROLE, may_order
-from app.executions.service import Order, refusal, start_attempts
+from app.executions.service import refusal
+from app.executions.starting import Order, start_attempts
 from app.executions.times_ahead import LITTLE
 from app.guards.clicks import beyond
 from app.keyset import ReadSession

@@ -30,7 +30,7 @@ from app.executions import (
 from app.executions.anomaly_views import filter_choices, plans_of_rows
 from app.executions.order_guard import find_holds
 from app.executions.order_queries import count_waiting
-from app.executions.service import Order
+from app.executions.starting import Order
 from app.extensions import db
 from app.filters import choice
 from app.forms import Form, read_number

@@ -13,7 +13,7 @@ from app.anomalies.service import GroupIds
 from app.audit.reasons import required_reason
 from app.errors import ConflictError, NotFoundError
 from app.executions import ignoring, shown
-from app.executions.service import Order
+from app.executions.starting import Order
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
 

@@ -27,7 +27,8 @@ from app.executions.order_guard import facts_of, is_order_only
 from app.executions.order_limits import limit_for, limit_of
 from app.executions.order_models import MoneyOrder
 from app.executions.order_people import may_order, person_of, require_another
-from app.executions.service import Order, refusal, start_attempt
+from app.executions.service import refusal
+from app.executions.starting import Order, start_attempt
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.plans.service import find_plan

@@ -11,7 +11,7 @@ from app.clock import current_time
 from app.errors import ConflictError, InvalidError, PiculusError
 from app.executions import human_queue, many, shown
 from app.executions.many import BATCH, Done, ManyAction
-from app.executions.service import Order
+from app.executions.starting import Order
 from app.extensions import db
 from app.filters import read
 from app.forms import Form, read_number

@@ -13,7 +13,7 @@ from app.anomalies import collections, fleet
 from app.anomalies.models import Anomaly, CollectionRun
 from app.audit.service import SYSTEM
 from app.executions.retries import exhaust, has_attempts_left
-from app.executions.service import Order, start_attempts
+from app.executions.starting import Order, start_attempts
 from app.executions.times_ahead import is_lately
 from app.executions.unknown import verify_at_tick
 from app.guards.verdicts import is_looked_at, let_go

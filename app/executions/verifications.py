@@ -13,7 +13,8 @@ from app.anomalies.service import UNEXPLAINED
 from app.audit.service import SYSTEM
 from app.executions import moved_money, unanswered
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
-from app.executions.service import Order, refusal, start_attempts
+from app.executions.service import refusal
+from app.executions.starting import Order, start_attempts
 from app.guards.verdicts import let_go
 from app.plans import predictions
 from app.plans.service import find_plan

@@ -15,6 +15,7 @@ from app.executions import beyond_shown, queries, service, shown
 from app.executions.attempts import last_attempts
 from app.executions.models import OUTCOMES
 from app.executions.queries import RUNNING, ExecutionDetail, ExecutionFilter
+from app.executions.starting import Order
 from app.extensions import db
 from app.forms import Form
 from app.guards import clicks
@@ -104,7 +105,7 @@ def _dialog(form: Form, detail: ExecutionDetail, action: str, status: int) -> Re
 def _retry(detail: ExecutionDetail, form: Form) -> str:
     """Attempt once more what the form showed."""
     anomaly_id, allowed = detail.execution.anomaly_id, current_group_ids()
-    order = service.Order("click", current_actor(), form.text("reason"), current_time())
+    order = Order("click", current_actor(), form.text("reason"), current_time())
     with unit_of_work() as work:
         shown.require_same(form.text(shown.FIELD), get_anomaly(work, anomaly_id, allowed))
         figures = shown.carried(form.many(shown.FIELD))

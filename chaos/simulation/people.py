@@ -22,7 +22,7 @@ from app.executions import money_orders, service
 from app.executions.models import Attempt
 from app.executions.order_guard import facts_of
 from app.executions.order_models import MoneyOrder
-from app.executions.service import Order
+from app.executions.starting import Order
 from app.extensions import db
 from app.guards.breakers import list_tripped, reset
 from app.plans.fixer_codes import KNOWN_FIXERS

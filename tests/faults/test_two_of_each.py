@@ -16,7 +16,8 @@ from app.agents.sockets import SocketLoop
 from app.anomalies.models import Anomaly
 from app.errors import ConflictError
 from app.executions.models import Attempt
-from app.executions.service import Order, attempt_one
+from app.executions.service import attempt_one
+from app.executions.starting import Order
 from app.executions.ticking import attempt_tick_page, begin_plan_tick
 from app.extensions import db
 from app.plans import ticks

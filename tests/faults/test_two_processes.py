@@ -15,7 +15,8 @@ from app.anomalies.models import Anomaly
 from app.anomalies.service import ignore
 from app.config import Settings
 from app.errors import ConflictError
-from app.executions.service import Order, attempt_one
+from app.executions.service import attempt_one
+from app.executions.starting import Order
 from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
 from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan

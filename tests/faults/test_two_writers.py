@@ -19,7 +19,8 @@ from app.errors import ConflictError
 from app.executions import results
 from app.executions.limits import apply_limits
 from app.executions.models import Attempt
-from app.executions.service import Order, attempt_one
+from app.executions.service import attempt_one
+from app.executions.starting import Order
 from app.executions.ticking import attempt_tick_page, begin_plan_tick
 from app.extensions import db
 from app.plans import ticks

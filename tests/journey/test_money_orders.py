@@ -13,7 +13,8 @@ from app.audit.service import SYSTEM
 from app.clock import current_time
 from app.executions.money_orders import box_of
 from app.executions.order_limits import set_limit
-from app.executions.service import Order, retry_now
+from app.executions.service import retry_now
+from app.executions.starting import Order
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup

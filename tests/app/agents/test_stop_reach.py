@@ -8,7 +8,7 @@ from app.agents.models import Agent, Command
 from app.agents.stop_reach import Reach, read_reach
 from app.agents.stops import Target
 from app.errors import ForbiddenError, NotFoundError
-from app.executions.service import Order, start_attempts
+from app.executions.starting import Order, start_attempts
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from tests.factories import NOW, PERSON, hand_to, make_agent, make_anomaly, make_group, make_plan

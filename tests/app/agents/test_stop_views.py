@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.agents import local_stops, service
 from app.agents.models import Agent, Stop
-from app.executions.service import Order, start_attempt
+from app.executions.starting import Order, start_attempt
 from app.extensions import db
 from app.told import told_words
 from app.unit_of_work import unit_of_work

@@ -14,7 +14,7 @@ from app.agents.stops import Target
 from app.audit.models import AuditEntry
 from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from app.executions.models import Attempt
-from app.executions.service import Order, start_attempt, start_attempts
+from app.executions.starting import Order, start_attempt, start_attempts
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from tests.app.agents.agent_client import hello

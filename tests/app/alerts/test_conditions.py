@@ -10,7 +10,7 @@ from app.anomalies.queries import AnomalyFilter
 from app.executions import bulk, bulk_course
 from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.models import Attempt
-from app.executions.service import Order
+from app.executions.starting import Order
 from app.guards import breakers
 from app.unit_of_work import WorkSession
 from app.users.models import User

@@ -12,7 +12,8 @@ from app.audit.models import AuditEntry
 from app.executions import results
 from app.executions.bulk_models import BulkRepair
 from app.executions.models import Execution
-from app.executions.service import Order, attempt_one
+from app.executions.service import attempt_one
+from app.executions.starting import Order
 from app.extensions import db
 from app.guards import breakers
 from app.guards.verdicts import holds

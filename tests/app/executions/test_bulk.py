@@ -16,7 +16,7 @@ from app.executions import bulk, bulk_course, bulk_endings, bulk_queries, result
 from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.models import Attempt
 from app.executions.selection import Chosen
-from app.executions.service import Order
+from app.executions.starting import Order
 from app.plans.models import LEVELS, Plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup, User

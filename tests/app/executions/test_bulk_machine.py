@@ -19,7 +19,7 @@ from app.anomalies.queries import AnomalyFilter
 from app.errors import ConflictError
 from app.executions import bulk, bulk_course, bulk_endings, results, verifications
 from app.executions.bulk_models import BulkItem, BulkRepair
-from app.executions.service import Order
+from app.executions.starting import Order
 from app.plans.models import Plan
 from app.unit_of_work import unit_of_work
 from tests.factories import (

@@ -11,7 +11,7 @@ from app.anomalies.queries import AnomalyFilter
 from app.executions import bulk, bulk_course
 from app.executions.bulk_models import BulkRepair
 from app.executions.bulk_tending import BulkTender
-from app.executions.service import Order
+from app.executions.starting import Order
 from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
 from tests.factories import (

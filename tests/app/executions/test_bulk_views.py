@@ -14,7 +14,7 @@ from app.audit.service import SYSTEM, Actor
 from app.executions import bulk, bulk_course
 from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.bulk_states import change
-from app.executions.service import Order
+from app.executions.starting import Order
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup, User

@@ -14,7 +14,7 @@ from app.anomalies.queries import AnomalyFilter
 from app.audit.service import SYSTEM
 from app.executions import bulk
 from app.executions.bulk_models import BulkRepair
-from app.executions.service import Order
+from app.executions.starting import Order
 from app.extensions import db
 from app.plans.models import Tick
 from app.plans.prediction_models import Prediction

@@ -10,7 +10,7 @@ from app.anomalies.service import verify
 from app.audit.models import AuditEntry
 from app.errors import ConflictError
 from app.executions.models import Attempt
-from app.executions.service import Order, start_attempt
+from app.executions.starting import Order, start_attempt
 from app.unit_of_work import WorkSession
 from app.users.groups import update_group
 from app.users.models import SystemGroup

@@ -14,7 +14,8 @@ from app.audit.models import AuditEntry
 from app.executions import attempt_record, results
 from app.executions.models import Attempt, Execution
 from app.executions.queries import NO_ID, first_id_since
-from app.executions.service import Order, attempt_one, cancel_attempt
+from app.executions.service import attempt_one, cancel_attempt
+from app.executions.starting import Order
 from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup

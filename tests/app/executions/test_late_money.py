@@ -13,7 +13,8 @@ from app.anomalies.models import Anomaly
 from app.anomalies.queries import list_events
 from app.executions import results, verifications
 from app.executions.exceptions import count_tabs
-from app.executions.service import Order, retry_now, start_attempt
+from app.executions.service import retry_now
+from app.executions.starting import Order, start_attempt
 from app.monitor.home import list_urgent
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession

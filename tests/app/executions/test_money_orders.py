@@ -24,7 +24,7 @@ from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundErro
 from app.executions import money_orders, order_course, order_limits, results
 from app.executions.models import Attempt
 from app.executions.order_models import MoneyOrder
-from app.executions.service import Order, start_attempts
+from app.executions.starting import Order, start_attempts
 from app.extensions import db
 from app.plans.models import Plan
 from app.told import told_words

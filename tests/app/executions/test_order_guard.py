@@ -22,7 +22,8 @@ from app.executions import bulk, money_orders, order_course, order_limits, selec
 from app.executions.bulk_models import BulkItem
 from app.executions.models import Attempt, Execution, Step
 from app.executions.order_models import MoneyOrder
-from app.executions.service import Order, attempt_one, retry_now, start_attempts
+from app.executions.service import attempt_one, retry_now
+from app.executions.starting import Order, start_attempts
 from app.executions.verifications import record_facts
 from app.extensions import db
 from app.plans.service import find_plan

@@ -18,7 +18,7 @@ from app.agents.models import Command
 from app.anomalies.models import Anomaly, OutsideClaim
 from app.audit.models import AuditEntry
 from app.executions import many, queue_views, results, verifications
-from app.executions.service import Order, start_attempt
+from app.executions.starting import Order, start_attempt
 from app.extensions import db
 from app.plans.models import Plan
 from app.unit_of_work import unit_of_work

@@ -14,7 +14,8 @@ from app.anomalies.models import Anomaly, AnomalyEvent, QuarterCount
 from app.anomalies.service import WAITING_FIRST, ignore, order_verify, verify
 from app.executions import attempt_record, limits, results, ticking, verifications
 from app.executions.models import Attempt, Execution, Step
-from app.executions.service import Order, retry_now, start_attempt
+from app.executions.service import retry_now
+from app.executions.starting import Order, start_attempt
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup

@@ -11,7 +11,8 @@ from app.errors import ConflictError, InvalidError, NotFoundError
 from app.executions import selection
 from app.executions.models import Attempt, Step
 from app.executions.queries import ExecutionFilter, anomaly_detail, get_execution, list_executions
-from app.executions.service import Order, attempt_one, cancel_attempt
+from app.executions.service import attempt_one, cancel_attempt
+from app.executions.starting import Order
 from app.keyset import Cut
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup

@@ -13,7 +13,8 @@ from app.anomalies.queries import AnomalyFilter
 from app.errors import ConflictError
 from app.executions import bulk, bulk_course, limits, results, selection, ticking, verifications
 from app.executions.holding_back import TOO_OLD
-from app.executions.service import Order, attempt_one, retry_now
+from app.executions.service import attempt_one, retry_now
+from app.executions.starting import Order
 from app.plans import ticks
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession

@@ -12,7 +12,8 @@ from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.service import BY_PERSON_FIRST, order_verify, verify
 from app.executions import verifications
-from app.executions.service import Order, attempt_one
+from app.executions.service import attempt_one
+from app.executions.starting import Order
 from app.plans.models import LEVELS
 from app.plans.predictions import dry_run
 from app.told import told_words

@@ -13,7 +13,7 @@ from app.anomalies.models import Anomaly, AnomalyEvent
 from app.anomalies.undebited import INSUFFICIENT, PAID_UNDEBITED, told_by
 from app.executions import results
 from app.executions.models import Attempt
-from app.executions.service import Order, start_attempt
+from app.executions.starting import Order, start_attempt
 from app.executions.verifications import record_facts
 from app.extensions import db
 from app.plans.service import find_plan

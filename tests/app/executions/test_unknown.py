@@ -13,7 +13,8 @@ from app.anomalies.reports import take_rows
 from app.anomalies.service import BY_PERSON_FIRST, WAITING_FIRST, order_verify
 from app.executions import results, ticking, unknown, verifications
 from app.executions.models import Attempt
-from app.executions.service import Order, retry_now, start_attempt, start_attempts
+from app.executions.service import retry_now
+from app.executions.starting import Order, start_attempt, start_attempts
 from app.plans.models import LEVELS, Plan, Tick
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup

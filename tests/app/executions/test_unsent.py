@@ -18,7 +18,7 @@ from app.anomalies.service import order_verifies
 from app.clock import Clock
 from app.executions import scheduler, unsent
 from app.executions.models import Attempt
-from app.executions.service import Order, start_attempt
+from app.executions.starting import Order, start_attempt
 from app.extensions import db
 from app.guards import breakers
 from app.guards.models import BegunRepair

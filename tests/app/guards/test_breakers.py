@@ -16,7 +16,8 @@ from app.audit.models import AuditEntry
 from app.audit.service import SYSTEM
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.executions import results
-from app.executions.service import Order, attempt_one, start_attempt
+from app.executions.service import attempt_one
+from app.executions.starting import Order, start_attempt
 from app.guards import breakers, tripping
 from app.guards.counting import note_begun
 from app.guards.models import BegunRepair

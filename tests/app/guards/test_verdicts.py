@@ -18,7 +18,8 @@ from app.anomalies.service import ignore, order_verify
 from app.audit.models import AuditEntry
 from app.executions import bulk, results, ticking, verifications
 from app.executions.models import Attempt
-from app.executions.service import Order, attempt_one
+from app.executions.service import attempt_one
+from app.executions.starting import Order
 from app.executions.ticking import TickPage
 from app.extensions import db
 from app.guards.models import BegunRepair

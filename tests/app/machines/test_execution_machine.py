@@ -14,7 +14,8 @@ from agent.answers import StepRecorded
 from agent.protocol import Repair
 from app.anomalies import service
 from app.anomalies.models import Anomaly, AnomalyEvent
-from app.executions.service import Order, attempt_one, cancel_attempt, retry_now
+from app.executions.service import attempt_one, cancel_attempt, retry_now
+from app.executions.starting import Order
 from app.plans.service import disable_plan, enable_plan
 from app.unit_of_work import WorkSession
 from app.users import groups

@@ -12,7 +12,8 @@ from app.anomalies.service import ignore, order_verify
 from app.audit.models import AuditEntry
 from app.errors import ConflictError
 from app.executions import results, ticking, verifications
-from app.executions.service import Order, attempt_one, retry_now, start_attempt
+from app.executions.service import attempt_one, retry_now
+from app.executions.starting import Order, start_attempt
 from app.guards.verdicts import terms_of
 from app.plans import predictions, ticks
 from app.plans.comparisons import differences

@@ -13,7 +13,7 @@ from app.anomalies.models import Anomaly
 from app.audit.models import AuditEntry
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.executions.models import Attempt
-from app.executions.service import Order, start_attempt
+from app.executions.starting import Order, start_attempt
 from app.plans import queries
 from app.plans.fixer_codes import KNOWN_FIXERS, agents_offering, fixer_choices
 from app.plans.models import Plan, PlanVersion
