@@ -8,7 +8,7 @@ the alert of any other, until a person has had it verified, said that it was set
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from agent.answers import RepairFinished
 from app.anomalies.models import TERMINAL_STATES, Anomaly, AnomalyEvent
@@ -76,14 +76,15 @@ def is_news_to_newer(anomaly: Anomaly, attempt: Attempt) -> bool:
 def find_told(session: WorkSession, anomaly: Anomaly, attempt: Attempt, *, moved_money: bool) -> str | None:
     """Return the code of the word of money that came since an attempt began, None where none did.
 
+    By the order of the trade's history, for the clocks of servers differ and may be set back.
     ``moved_money``: the attempt has moved some, or gone on from one that had; what an earlier one moved it
     accounts for, but not for what was thought settled when the trade was closed.
     """
     codes = (MONEY_AFTER_CLOSE,) if moved_money else LATE_MONEY
+    of_trade = AnomalyEvent.anomaly_id == anomaly.id
+    begun = select(func.min(AnomalyEvent.id)).where(of_trade, AnomalyEvent.command_id == attempt.command_id)
     told = select(AnomalyEvent.code).where(
-        AnomalyEvent.anomaly_id == anomaly.id,
-        AnomalyEvent.code.in_(codes),
-        AnomalyEvent.at >= attempt.created_at,
+        of_trade, AnomalyEvent.code.in_(codes), AnomalyEvent.id > begun.scalar_subquery()
     )
     return session.scalars(told.limit(1)).first()
 

@@ -219,7 +219,9 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
     if attempt is None or attempt.outcome is not None:
         return
     now = command.finished_at or command.created_at
-    attempt.outcome = OUTCOME_OF_CLOSED.get(outcome, outcome)
+    # Sent to an agent whose Ack never came, it may have been worked on all the same.
+    may_be_held = outcome == "expired" and command.agent_id is not None
+    attempt.outcome = "unknown" if may_be_held else OUTCOME_OF_CLOSED.get(outcome, outcome)
     attempt.outcome_reason = f"{outcome}: {command.error}"[:500]
     attempt.agent_id, attempt.finished_at = attempt.agent_id or command.agent_id, now
     order_course.attempt_ended(session, attempt, now)
@@ -228,8 +230,7 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
     session.touch("executions", "anomalies", "home")
     if anomaly.state != "repairing" or attempt.number != anomaly.attempts:
         return
-    if outcome in UNCERTAIN or (outcome == "expired" and command.agent_id is not None):
-        # Sent to an agent whose Ack never came, it may have been worked on all the same.
+    if outcome in UNCERTAIN or may_be_held:
         anomaly.unknown_since = now
     told = late_money.find_told(session, anomaly, attempt, moved_money=False)
     if told is not None:

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy import select
+
 from agent.answers import FactsRead
 from app.agents import commands
 from app.agents.models import Agent, Command
@@ -12,6 +14,7 @@ from app.anomalies.models import Anomaly
 from app.anomalies.service import UNEXPLAINED
 from app.audit.service import SYSTEM
 from app.executions import moved_money, unanswered
+from app.executions.models import Attempt
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
 from app.executions.service import refusal
 from app.executions.starting import Order, start_attempts
@@ -36,8 +39,8 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
         return
     session.flush()
     before = anomaly_service.find_open(session, agent.group_id, message.trade_no)
-    if before is not None and _is_stale(before, finish.command):
-        # Read before the attempt whose outcome nobody knows: it says nothing of what that did.
+    if before is not None and _is_stale(session, before, finish.command):
+        # It says nothing of what the attempt did.
         claims.command_closed(session, finish.command, READ_TOO_EARLY)
         unanswered.command_closed(session, finish.command, READ_TOO_EARLY)
         return
@@ -80,6 +83,15 @@ def _go_on(session: WorkSession, anomaly: Anomaly, message: FactsRead, now: date
         start_attempts(session, going, plan, Order("tick", SYSTEM, "the wait is over", now))
 
 
-def _is_stale(anomaly: Anomaly, verify: Command) -> bool:
-    """Return whether a Verify was ordered before an attempt ended whose outcome nobody knows."""
-    return anomaly.unknown_since is not None and verify.created_at < anomaly.unknown_since
+def _is_stale(session: WorkSession, anomaly: Anomaly, verify: Command) -> bool:
+    """Return whether a Verify was ordered before an attempt ended whose outcome nobody knows, or before one
+    was begun: given up in between, it may be answered long afterwards.
+    """
+    if anomaly.unknown_since is not None and verify.created_at < anomaly.unknown_since:
+        return True
+    begun_since = (
+        select(Attempt.id)
+        .join(Command, Command.id == Attempt.command_id)
+        .where(Attempt.anomaly_id == anomaly.id, Command.seq > verify.seq)
+    )
+    return anomaly.attempts > 0 and session.scalars(begun_since.limit(1)).first() is not None

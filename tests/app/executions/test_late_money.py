@@ -197,6 +197,16 @@ def test_money_that_the_newer_repair_accounts_for_is_no_news(
     assert (anomaly.state, alerts(session)) == ("repaired", [])
 
 
+@pytest.mark.parametrize("back", [timedelta(seconds=2), timedelta(days=1)])
+def test_a_clock_set_back_hides_no_word_of_money(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly, command: Command, back: timedelta
+) -> None:
+    newer = begin_newer(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "wait", money_moved=True), LATER - back)
+    results.record_result(session, agent, finished(newer, "failed"), LATER - back)
+    assert (anomaly.state, anomaly.reason) == ("needs_human", service.MONEY_DURING_REPAIR)
+
+
 @pytest.mark.parametrize("money_moved", [True, False])
 def test_a_trade_reported_anew_and_under_repair_ends_with_a_person(
     session: WorkSession,

@@ -663,6 +663,22 @@ def test_the_late_end_of_an_attempt_before_it_leaves_an_order_under_way(
     assert (read_order(order_id).state, read_order(order_id).outcome) == ("done", "repaired")
 
 
+def test_an_order_that_an_agent_may_hold_though_its_ack_never_came_has_not_ended(
+    group: SystemGroup, li_na: Actor
+) -> None:
+    anomaly_id = plant(group)
+    order_id = propose(anomaly_id, li_na)
+    with unit_of_work() as session:
+        command = session.scalars(select(Command)).one()
+        command.agent_id = session.scalars(select(Agent.id)).one()
+        commands.close(session, command, "expired", LATER, "its deadline passed")
+    assert read_order(order_id).state == "issued"
+    assert read_anomaly(anomaly_id).unknown_since == LATER
+    with unit_of_work() as session:
+        close_consistent(session, session.get_one(Anomaly, anomaly_id), LATER, None)
+    assert (read_order(order_id).state, read_order(order_id).outcome) == ("done", "already_consistent")
+
+
 def test_an_attempt_after_it_that_finishes_what_it_left_half_done_ends_the_order(
     group: SystemGroup, li_na: Actor
 ) -> None:

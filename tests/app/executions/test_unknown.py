@@ -190,6 +190,21 @@ def test_the_late_answer_of_a_verify_ordered_before_the_attempt_repeats_nothing(
     assert ordered(session) == ["Verify", "Repair"]
 
 
+@pytest.mark.parametrize("outcome", ["wait", "needs_human"])
+def test_nor_does_it_make_the_money_forgotten_that_a_repair_begun_after_it_has_moved(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly, outcome: str
+) -> None:
+    early = order_verify(session, anomaly, NOW - timedelta(minutes=6))
+    hand_to(session, early, agent)
+    commands.close(session, early, "indeterminate", NOW, "its deadline passed")
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, outcome, money_moved=True), LATER)
+    before = anomaly.state
+    verifications.record_facts(session, agent, facts_read(early, "repair"), MUCH_LATER)
+    assert (anomaly.state, anomaly.has_moved_money) == (before, True)
+    assert ordered(session) == ["Verify", "Repair"]
+
+
 def test_what_an_agent_may_hold_though_its_ack_never_came_is_unknown(
     session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
 ) -> None:
@@ -197,6 +212,7 @@ def test_what_an_agent_may_hold_though_its_ack_never_came_is_unknown(
     command.state, command.accepted_at = "pending", None
     commands.close(session, command, "expired", LATER, "its deadline passed")
     assert (anomaly.state, anomaly.unknown_since) == ("waiting", LATER)
+    assert session.scalars(select(Attempt.outcome)).one() == "unknown"
 
 
 def test_no_tick_attempts_what_is_unknown_whatever_state_it_is_in(
