@@ -180,7 +180,8 @@ def _begin(session: WorkSession, bulk: BulkRepair, items: Sequence[BulkItem], no
             by_plan.setdefault(plan.id, (plan, []))[1].append(item)
     begun = 0
     for plan, some in by_plan.values():
-        begun += _attempt(session, bulk, plan, [(item, anomalies[item.anomaly_id]) for item in some], now)
+        if bulk.state == "running":
+            begun += _attempt(session, bulk, plan, [(item, anomalies[item.anomaly_id]) for item in some], now)
     return begun
 
 

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from app.agents import commands
+from app.agents import commands, stops
 from app.agents.models import Agent, Command
+from app.agents.stops import Target
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter
 from app.audit.models import AuditEntry
@@ -516,12 +517,33 @@ def test_a_disabled_group_pauses(session: WorkSession, group: SystemGroup, agent
     assert (one.state, one.pause_code, one.under_way) == ("paused", "group_disabled", 0)
 
 
-# ---- what is no longer what was chosen
-
-
 @pytest.fixture
 def other_plan(session: WorkSession, group: SystemGroup) -> Plan:
     return make_plan(session, group, fixer_code=OTHER)
+
+
+def test_what_pauses_the_repairs_of_one_fixer_lets_those_of_another_begin_no_more(
+    session: WorkSession, group: SystemGroup, plan: Plan, other_plan: Plan
+) -> None:
+    agent = make_agent(session, group, codes=(plan.fixer_code,))
+    make_agent(session, group, codes=(OTHER,))
+    for number in range(6):
+        code = OTHER if number % 2 else plan.fixer_code
+        make_anomaly(session, group, trade_no=f"T{number:04d}", fixer_code=code)
+    (one,) = bulk.begin(session, AnomalyFilter(group_ids=[group.id]), CLICK).bulks
+    end_repairs(session, agent)
+    tend(session, one)
+    answer_verifies(session, agent)
+    # Of the next ones the first is OTHER's.
+    holder = session.scalars(select(Agent).where(Agent.id != agent.id)).one()
+    stops.set_stop(
+        session, Target(agent_id=holder.id), reason="看一看", actor=PERSON, group_ids=None, now=NOW
+    )
+    tend(session, one)
+    assert (one.state, one.pause_code, one.under_way) == ("paused", "stopped_bulk", 0)
+
+
+# ---- what is no longer what was chosen
 
 
 def report_anew(session: WorkSession, trade_no: str, **columns: object) -> Anomaly:
