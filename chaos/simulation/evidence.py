@@ -77,9 +77,10 @@ def _repeated_in_doubt(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
 
 
 def _miscalled(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    """What moved money is neither cancelled nor failed."""
+    """What moved money is neither cancelled nor failed; what the repair before an order moved is not its."""
     query = """
-        SELECT id, outcome FROM attempt WHERE outcome IN ('cancelled', 'failed') AND (money_moved OR EXISTS
+        SELECT id, outcome FROM attempt WHERE outcome IN ('cancelled', 'failed')
+        AND (money_moved AND "trigger" NOT IN ('pay_again', 'reverse') OR EXISTS
         (SELECT 1 FROM step WHERE attempt_id = attempt.id AND moves_money AND state = 'done'))"""
     for row in server.execute(query):
         yield "I9", f"attempt {row['id']} is {row['outcome']}, though money moved"
