@@ -36,12 +36,20 @@ class EntryReversedError(LedgerRejectedError):
     """The entry is reversed already, under another key."""
 
 
+class EntryStandsError(AgentError):
+    """The entry stands: nothing has reversed it, and nothing was asked to."""
+
+
 class BankConflictError(AgentError):
     """The bank holds this request number with another amount or payee."""
 
 
 class FencedError(AgentError):
     """A newer attempt owns this repair; this one must stop."""
+
+
+class RequestsChangedError(AgentError):
+    """Production holds other bank requests of the trade than were looked at; nothing was written."""
 
 
 class StoodStillError(AgentError):

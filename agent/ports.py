@@ -67,12 +67,15 @@ class TradePort(Protocol):
         """The numbers that payout steps (PAYOUT_STEPS) of the trade's repairs name, of whichever round."""
         ...
 
-    def open_bank_request(self, claim: RepairRow, request: BankRequest, step: StepRow) -> Opened:
+    def open_bank_request(
+        self, claim: RepairRow, request: BankRequest, step: StepRow, seen: Set[str]
+    ) -> Opened:
         """Write, just before the bank is called, the step, and the request's line where none stands.
 
-        The line is dated now. One of the same number and trade is left as it is. Raises FencedError,
-        StoodStillError where ``claim.held_at`` is longer ago than EFFECT_WITHIN, PortError where number or
-        place are another's.
+        The line is dated now. One of the same number and trade is left as it is. ``seen``: every number of
+        the trade that the bank was asked about. Raises FencedError, RequestsChangedError where the trade has
+        others, or fewer, but for this one; StoodStillError where ``claim.held_at`` is longer ago than
+        EFFECT_WITHIN, PortError where number or place are another's.
         """
         ...
 
@@ -169,9 +172,9 @@ class LedgerPort(Protocol):
         """Post the entry that takes another one back and return its voucher number; the legs are free again.
 
         The same key returns the same number. Raises EntryReversedError where another key has reversed it,
-        LedgerRejectedError where the trade has no such entry, it is itself a reversal, the key stands for
-        another, or a balance does not cover it, StoodStillError as post: nothing was posted. PortError:
-        unknown.
+        EntryStandsError where none has and this is a question, LedgerRejectedError where the trade has no
+        such entry, it is itself a reversal, the key stands for another, or a balance does not cover it,
+        StoodStillError as post: nothing was posted. PortError: unknown.
         """
         ...
 

@@ -215,13 +215,14 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True):
 class Reversal(msgspec.Struct, frozen=True, kw_only=True):
     """The entry of a trade to take back; ``key`` is ``PCL:{sys_code}:{trade_no}:reverse:{leg}``.
 
-    ``intended_at`` as of a Posting.
+    ``intended_at`` as of a Posting. ``is_question``: only tell whether this key has done it; post nothing.
     """
 
     key: str
     trade_no: str
     voucher_no: str
     intended_at: datetime
+    is_question: bool = False
 
 
 class PayoutReply(msgspec.Struct, frozen=True, kw_only=True):

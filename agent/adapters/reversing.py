@@ -13,7 +13,7 @@ from agent.adapters.names import LedgerNames
 from agent.adapters.posting import Poster, voucher_number
 from agent.adapters.rows import number, plain_amount
 from agent.adapters.tables import LedgerTables
-from agent.errors import EntryReversedError, LedgerRejectedError, PortError
+from agent.errors import EntryReversedError, EntryStandsError, LedgerRejectedError, PortError
 from agent.records import Reversal
 from agent.standstill import EFFECT_WITHIN, require_within
 
@@ -32,7 +32,8 @@ class Reverser:
     def reverse(self, connection: Connection, reversal: Reversal) -> str:
         """The voucher number of the compensating entry, new or the one that the key was given before.
 
-        Raises LedgerRejectedError and its kin, StoodStillError: the transaction must then be rolled back.
+        Raises LedgerRejectedError and its kin, EntryStandsError, StoodStillError: the transaction is then to
+        be rolled back.
         """
         value, at = self._poster.next_value(connection)
         known = self._known(connection, reversal)
@@ -40,6 +41,8 @@ class Reverser:
             return known
         require_within(EFFECT_WITHIN, reversal.intended_at, at)
         original = self._original(connection, reversal)
+        if reversal.is_question:
+            raise EntryStandsError
         voucher_no = voucher_number(value, at)
         lines = self._lines(connection, reversal.voucher_no)
         self._insert(connection, reversal, original, voucher_no)

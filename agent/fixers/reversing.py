@@ -12,7 +12,7 @@ from typing import Final, Literal, NoReturn
 
 from agent.answers import Outcome
 from agent.decision import decide
-from agent.errors import EntryReversedError, LedgerRejectedError
+from agent.errors import EntryReversedError, EntryStandsError, LedgerRejectedError
 from agent.facts import BankState, Facts, Leg, LegState
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
 from agent.fixers.lost_lines import LINE_LOST, find_lost_line
@@ -67,6 +67,10 @@ def _look_again(attempt: Attempt) -> None:
         _stop(attempt, ROW_CHANGED_AFTER_MONEY, ROW_CHANGED)
     attempt.know(read_facts(trade, attempt.ports))
     _require_readable_legs(attempt)
+    left = [name for name in attempt.held.plan if name in REVERSED_LEG and not attempt.is_done(name)]
+    if attempt.vouchers.keys() - {slot for name in left for slot in SLOTS[name]}:
+        # Posted since: taking back the others alone would leave it standing.
+        _stop(attempt, ANOTHER_ENTRY, ANOTHER_ENTRY, "needs_human")
 
 
 def _require_readable_legs(attempt: Attempt) -> None:
@@ -118,8 +122,10 @@ def _take_back(attempt: Attempt, step: StepRow, intended_at: datetime) -> None:
     if not entry:  # found gone before it was intended
         _skip(attempt, step, slots)
         return
+    # Where it seems gone, by this step or another, the ledger only tells: what was read may be old.
+    is_question = slots[0] not in attempt.vouchers
     try:
-        number = _ask_ledger(attempt, step, entry, intended_at)
+        number = _ask_ledger(attempt, step, entry, intended_at, is_question=is_question)
     except EntryReversedError:
         _skip(attempt, step, slots)
     except LedgerRejectedError as error:
@@ -130,15 +136,25 @@ def _take_back(attempt: Attempt, step: StepRow, intended_at: datetime) -> None:
             attempt.vouchers.pop(slot, None)
 
 
-def _ask_ledger(attempt: Attempt, step: StepRow, entry: str, intended_at: datetime) -> str:
-    """Have the ledger take the entry back; the same key gives the same number. Raises AttemptEnded, PortError
-    and what the ledger answers.
+def _ask_ledger(
+    attempt: Attempt, step: StepRow, entry: str, intended_at: datetime, *, is_question: bool
+) -> str:
+    """Have the ledger take the entry back, or only tell whether it has under this key: the same number.
+
+    Raises AttemptEnded, wait where it seemed gone and stands; PortError and what the ledger answers.
     """
     reversal = Reversal(
-        key=step.key, trade_no=attempt.order.trade_no, voucher_no=entry, intended_at=intended_at
+        key=step.key,
+        trade_no=attempt.order.trade_no,
+        voucher_no=entry,
+        intended_at=intended_at,
+        is_question=is_question,
     )
     attempt.require_awake()
-    return attempt.ports.ledger.reverse_entry(reversal)
+    try:
+        return attempt.ports.ledger.reverse_entry(reversal)
+    except EntryStandsError as error:
+        raise AttemptEnded("wait", "ledger") from error
 
 
 def _note_taken_back(attempt: Attempt, step: StepRow, number: str) -> None:
@@ -210,12 +226,13 @@ def check_reversal(attempt: Attempt) -> None:
 def _find_out(attempt: Attempt, step: StepRow) -> None:
     """The entry was taken back already: the ledger tells by the key whether this step did it, its reply lost.
 
-    An entry is taken back once, so asking has no effect.
+    Only told, for what was read may be old, and the bank not yet asked.
     """
     intended_at = attempt.ports.ledger.now()
     step = attempt.intend_anew(step)
     try:
-        number = _ask_ledger(attempt, step, result_of(step).reverses or "", intended_at)
+        entry = result_of(step).reverses or ""
+        number = _ask_ledger(attempt, step, entry, intended_at, is_question=True)
     except EntryReversedError:
         _note_taken_by_another(attempt, step)
     except LedgerRejectedError as error:

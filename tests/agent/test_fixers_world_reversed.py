@@ -3,14 +3,17 @@
 Left open, no other order could be given, and it would be made once the world is as it was before.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
+from agent.facts import Leg, LegFact, LegState
 from agent.fixers.attempt import MAY_STILL_COME, STILL_COMING
 from agent.fixers.base import RepairReport, verify
 from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.reading import IN_FLIGHT
+from agent.fixers.reversal_unmade import ANOTHER_ENTRY
+from agent.records import Trade
 from agent.unpaid import ACTIONS, Action
 from tests.agent.test_fixers_lost_lines import pays
 from tests.agent.test_fixers_offered import nothing_can_come
@@ -229,3 +232,40 @@ def test_a_change_that_is_seen_just_before_the_entry_is_taken_back_ends_it_too()
     annotate(desk, case[0], before)  # type: ignore[arg-type]
     assert desk.attempt(*case).outcome == "needs_human"
     assert net_postings(desk, case[0]) != {}
+
+
+@pytest.mark.parametrize("shape", ["processing two-step", "failed, half posted", "processing, leg on row"])
+def test_the_debit_is_not_taken_back_beside_a_second_leg_that_production_has_posted_since(shape: str) -> None:
+    desk = Desk()
+    case = written_down(desk, shape)
+    desk.production.book(case[0], Leg.SECOND)
+    before = net_postings(desk, case[0])
+    desk.production.clock.advance(seconds=MAY_STILL_COME.total_seconds())
+    report = desk.attempt(*case)
+    assert (report.outcome, report.reason, report.money_moved) == ("needs_human", ANOTHER_ENTRY, False)
+    assert (net_postings(desk, case[0]), state_of(desk, case)) == (before, "abandoned")
+    assert verify(case[0], desk.production.ports, desk.settings).outcome != "resume"
+
+
+@pytest.mark.parametrize("look", ["as it is taken over", "behind that"])
+@pytest.mark.parametrize("shape", ["processing", "failed, half posted"])
+def test_an_entry_that_a_stale_read_of_the_ledger_leaves_out_is_not_taken_back_beside_a_payout(
+    shape: str, look: str
+) -> None:
+    """The ledger is only asked whether it was taken back already; by then the bank has paid."""
+    desk = Desk()
+    case = written_down(desk, shape)
+    before, legs, looks = net_postings(desk, case[0]), desk.production.ledger.legs, list[int]()
+
+    def stale_once(trades: Sequence[Trade]) -> Mapping[str, tuple[LegFact, LegFact | None]]:
+        looks.append(1)
+        if len(looks) != (1 if look == "as it is taken over" else 2):
+            return legs(trades)
+        paid_after_all(desk, case[0])
+        return {each.trade_no: (LegFact(LegState.NONE), LegFact(LegState.NONE)) for each in trades}
+
+    desk.production.ledger.legs = stale_once  # type: ignore[method-assign]
+    desk.production.clock.advance(seconds=MAY_STILL_COME.total_seconds())
+    assert desk.attempt(*case).outcome in ("wait", "refused", "needs_human")
+    assert desk.attempt(*case).outcome != "repaired"
+    assert net_postings(desk, case[0]) == before

@@ -7,6 +7,7 @@ import pytest
 
 from agent.errors import (
     EntryReversedError,
+    EntryStandsError,
     InsufficientBalanceError,
     LedgerRejectedError,
     LegTakenError,
@@ -91,6 +92,16 @@ class TestReversing:
         with pytest.raises(EntryReversedError):
             ledger_place.ledger.reverse_entry(reversal_of(trade, voucher_no))
         assert ledger_place.balance(trade.account_no) == 50_000
+
+    def test_a_question_takes_nothing_back(self, ledger_place: LedgerPlace) -> None:
+        trade, voucher_no = debited(ledger_place, Leg.BOTH)
+        wanted = reversal_of(trade, voucher_no)
+        question = msgspec.structs.replace(wanted, is_question=True)
+        with pytest.raises(EntryStandsError):
+            ledger_place.ledger.reverse_entry(question)
+        assert ledger_place.balance(trade.account_no) == 50_000 - 10_050
+        number = ledger_place.ledger.reverse_entry(wanted)
+        assert ledger_place.ledger.reverse_entry(question) == number
 
     @pytest.mark.parametrize("other", ["no entry", "another trade's", "a reversal", "a used key"])
     def test_what_cannot_be_taken_back_is_refused(self, ledger_place: LedgerPlace, other: str) -> None:

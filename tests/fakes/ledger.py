@@ -7,6 +7,7 @@ import msgspec
 
 from agent.errors import (
     EntryReversedError,
+    EntryStandsError,
     InsufficientBalanceError,
     LedgerRejectedError,
     LegTakenError,
@@ -144,6 +145,8 @@ class FakeLedger:
             raise LedgerRejectedError("no such entry, or itself a reversal")
         if held[0].is_reversed:
             raise EntryReversedError
+        if reversal.is_question:
+            raise EntryStandsError
         held[0].is_reversed = True
         return self._book(
             msgspec.structs.replace(
