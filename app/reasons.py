@@ -74,6 +74,9 @@ REASONS: Mapping[str, Any] = {
     "another bank request came before this one was asked for": _(
         "生产系统先另开了一笔银行请求，本次出款没有发出"
     ),
+    "the order could not be carried out in time": _(
+        "这笔资金指令 12 小时内没能执行，已作废；仍需要时请重新下达"
+    ),
     "the payout was never asked for, and the bank does not de-duplicate": _(
         "这笔出款没有发出；银行不去重，不再接着发，须重新开始"
     ),

@@ -11,7 +11,7 @@ from agent.adapters.asked import AmongTexts, given, number_asked, plain_asked, t
 from agent.adapters.names import TradeNames
 from agent.adapters.rows import UNDATED, moment, number, plain_amount, text, whole
 from agent.adapters.tables import TradeTables
-from agent.errors import PortError
+from agent.errors import PortError, RequestsChangedError
 from agent.money import parse_minor
 from agent.records import BankRequest
 from agent.unpaid import PAYOUT_STEPS
@@ -36,13 +36,15 @@ class Requests:
         request, named = tables.request.c, names.request_columns
         of_request = request[named.request_no] == text_asked("request_no")
         of_trade = request[named.trade_no] == text_asked("trade_no")
+        self._select_standing = select(request[named.request_no], request[named.trade_no]).where(
+            or_(of_request, of_trade)
+        )
         self._of_trades = AmongTexts(
             request[named.trade_no],
             lambda is_mine: (
                 select(tables.request).where(is_mine).order_by(request[named.trade_no], request[named.seq])
             ),
         )
-        self._select_whose = select(request[named.trade_no]).where(of_request)
         self._insert = insert(tables.request).values(
             {
                 named.request_no: text_asked("request_no"),
@@ -87,15 +89,13 @@ class Requests:
             raise PortError(f"a payout of {trade_no} was written down under no readable number") from error
         return {each for each in named if each}
 
-    def open(self, connection: Connection, request: BankRequest) -> bool:
+    def open(self, connection: Connection, request: BankRequest, seen: Set[str]) -> bool:
         """Write a request's line, made now, where none stands; return whether it did.
 
-        Raises PortError where the number is another trade's.
+        ``seen``: the numbers of the trade that were looked at. Raises PortError where the number is another
+        trade's, RequestsChangedError where the trade has others than those, or fewer.
         """
-        standing = connection.execute(self._select_whose, given(request_no=request.request_no)).first()
-        if standing is not None:
-            if number(standing[0]) != request.trade_no:
-                raise PortError(f"bank request {request.request_no} belongs to another trade")
+        if self._stands(connection, request, seen):
             return False
         opened = given(
             request_no=request.request_no,
@@ -107,6 +107,17 @@ class Requests:
         )
         connection.execute(self._insert, opened)
         return True
+
+    def _stands(self, connection: Connection, request: BankRequest, seen: Set[str]) -> bool:
+        asked = given(request_no=request.request_no, trade_no=request.trade_no)
+        found = {number(row[0]): number(row[1]) for row in connection.execute(self._select_standing, asked)}
+        whose = found.pop(request.request_no, None)
+        if whose not in (None, request.trade_no):
+            raise PortError(f"bank request {request.request_no} belongs to another trade")
+        others = {each for each, trade_no in found.items() if trade_no == request.trade_no}
+        if others != seen - {request.request_no}:
+            raise RequestsChangedError
+        return whose is not None
 
     def note(self, connection: Connection, trade_no: str, request_no: str, status: str) -> None:
         """Keep beside a request of the trade what the bank last said."""

@@ -122,15 +122,18 @@ class SqlTrades:
             self._engine, "read the payouts", lambda c: self._requests.written_down(c, trade_no)
         )
 
-    def open_bank_request(self, claim: RepairRow, request: BankRequest, step: StepRow) -> Opened:
+    def open_bank_request(
+        self, claim: RepairRow, request: BankRequest, step: StepRow, seen: Set[str]
+    ) -> Opened:
         """Write a request's line and its step just before the bank is called.
 
-        Raises FencedError, StoodStillError: nothing was written; PortError, also where its place is taken.
+        Raises FencedError, RequestsChangedError, StoodStillError: nothing was written; PortError, also where
+        its place is taken.
         """
 
         def open_it(connection: Connection) -> Opened:
             self._holding.hold(connection, claim)
-            is_new = self._requests.open(connection, request)
+            is_new = self._requests.open(connection, request, seen)
             at = self._holding.now(connection)
             require_within(EFFECT_WITHIN, claim.held_at, at)
             self._repairs.record_steps(connection, claim, (step,), at)

@@ -33,13 +33,13 @@ def find_lost_line(trade: Trade, facts: Facts, ports: Ports) -> str | None:
     """Return LINE_LOST where the bank knows a number of the trade that has no line, "bank" where it cannot
     say, None where it knows none. Raises PortError.
     """
-    is_known = is_any_known(trade, _without_line(trade, facts, ports), ports.bank)
+    is_known = is_any_known(trade, numbers_without_line(trade, facts, ports), ports.bank)
     if is_known is None:
         return "bank"
     return LINE_LOST if is_known else None
 
 
-def _without_line(trade: Trade, facts: Facts, ports: Ports) -> list[PayoutNumber]:
+def numbers_without_line(trade: Trade, facts: Facts, ports: Ports) -> list[PayoutNumber]:
     """The numbers that payout steps name, whatever became of them, and the one to be opened behind each line:
     the steps may be lost too, and the first number that was lost was the next one behind some line.
     """

@@ -6,7 +6,7 @@ bank are read once more.
 
 from typing import Final
 
-from agent.errors import BankConflictError
+from agent.errors import BankConflictError, RequestsChangedError
 from agent.facts import BankFact, BankState, Leg, LegState
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
 from agent.fixers.payout_answer import (
@@ -24,6 +24,7 @@ from agent.fixers.payout_unasked import (
     choose_again,
     leave_unasked,
     leave_unpaid,
+    number_now,
     require_unknown,
 )
 from agent.fixers.plan import PAY
@@ -68,8 +69,6 @@ def _pay_first_time(attempt: Attempt, name: str, bank: BankFact) -> None:
     number = require_number(attempt, bank)
     step = attempt.intend(name, number.request_no)
     _look_again(attempt, step, number)
-    if number.is_new and not attempt.ports.bank.deduplicates:
-        require_unknown(attempt, step, number)
     _submit(attempt, step, number)
 
 
@@ -90,7 +89,7 @@ def _look_again(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
         leave_unasked(attempt, step, DEBIT_GONE)
     if trade.terms != attempt.held.terms or trade.row != attempt.held.before:
         leave_unasked(attempt, step, ROW_CHANGED_AFTER_MONEY)
-    if require_number(attempt, facts.bank) != number:
+    if number_now(attempt, step, facts.bank) != number:
         leave_unpaid(attempt, step, ANOTHERS_PLACE)
 
 
@@ -118,11 +117,17 @@ def _pay_again_where_lost(attempt: Attempt, step: StepRow, bank: BankFact) -> No
 def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
     """Ask the bank, once production's table has let us.
 
-    A number whose line somebody else has written, or taken away, since we looked is only looked at.
+    A number whose line somebody else has written, or taken away, since we looked is only looked at. Where
+    production has opened another one meanwhile, nothing is asked.
     """
     trade, facts = attempt.seen
+    if number.is_new:
+        require_unknown(attempt, step, number)
     attempt.write_down()
-    is_opened = attempt.open_request(step, request_of(trade, number))
+    try:
+        is_opened = attempt.open_request(step, request_of(trade, number))
+    except RequestsChangedError as error:
+        raise AttemptEnded("wait", "bank") from error
     step = attempt.steps[step.key]
     if is_opened != number.is_new:
         _look_at_anothers(attempt, step)

@@ -1,12 +1,14 @@
 """Payouts that were written down and never asked for: when that is sure, and how they are closed."""
 
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from agent.facts import BankFact
 from agent.fixers.attempt import FAILED, MAY_STILL_COME, Attempt, AttemptEnded
-from agent.fixers.lost_lines import LINE_LOST, is_any_known
+from agent.fixers.lost_lines import LINE_LOST, is_any_known, numbers_without_line
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID, has_own_posting
 from agent.fixers.payout_number import PayoutNumber, require_number, seq_of
+from agent.fixers.plan import PAY_AGAIN
 from agent.fixers.result import StepResult, result_of
 from agent.records import StepRow
 
@@ -19,13 +21,40 @@ NEVER_ASKED: Final = "the payout was never asked for, and the bank does not de-d
 
 
 def require_unknown(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
-    """A bank that would pay a number twice must not know a new one yet.
+    """Where a line is to be opened the bank must know no other number of the trade whose line production has
+    lost, for it may have paid under that; and one that would pay a number twice, not this one either.
 
-    Raises AttemptEnded: nothing was asked now; wait where the bank cannot say, needs_human where it knows it.
+    Raises AttemptEnded: nothing was asked now; wait where the bank cannot say, needs_human where it knows.
     """
-    if _is_known(attempt, number):
-        close_unasked(attempt, step, KNOWN_ALREADY)
-        raise AttemptEnded("needs_human", KNOWN_ALREADY, is_void=not has_own_posting(attempt))
+    trade, facts = attempt.seen
+    without_line = numbers_without_line(trade, facts, attempt.ports)
+    others = [each for each in without_line if each.request_no != number.request_no]
+    if _is_any_known(attempt, others):
+        _leave_to_person(attempt, step, LINE_LOST)
+    if not attempt.ports.bank.deduplicates and _is_any_known(attempt, [number]):
+        _leave_to_person(attempt, step, KNOWN_ALREADY)
+
+
+def _leave_to_person(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
+    """End for a person; a payout that was surely not asked for is closed."""
+    if result_of(step).status:
+        raise AttemptEnded("needs_human", reason)
+    close_unasked(attempt, step, reason)
+    raise AttemptEnded("needs_human", reason, is_void=not has_own_posting(attempt))
+
+
+def number_now(attempt: Attempt, step: StepRow, bank: BankFact) -> PayoutNumber:
+    """The number to pay under now, for a payout just intended. Where only a person can tell, what people have
+    ordered is closed: told as ended, it may not be carried out afterwards.
+
+    Raises AttemptEnded as ``require_number``.
+    """
+    try:
+        return require_number(attempt, bank)
+    except AttemptEnded as ended:
+        if ended.outcome == "needs_human" and step.name == PAY_AGAIN:
+            _leave_to_person(attempt, step, ended.reason)
+        raise
 
 
 def choose_again(attempt: Attempt, step: StepRow, bank: BankFact) -> None:
@@ -35,7 +64,14 @@ def choose_again(attempt: Attempt, step: StepRow, bank: BankFact) -> None:
     Raises AttemptEnded unless it is still the number to pay under, of a bank that may be asked twice: should
     the table have lost that it was asked, another would pay again. There it is closed, and not asked for now.
     """
-    if require_number(attempt, bank).request_no != result_of(step).request_no:
+    try:
+        number = require_number(attempt, bank)
+    except AttemptEnded as ended:
+        if ended.outcome == "needs_human" and step.name == PAY_AGAIN:
+            require_never_asked(attempt, step)
+            _leave_to_person(attempt, step, ended.reason)
+        raise
+    if number.request_no != result_of(step).request_no:
         require_never_asked(attempt, step)
         leave_unpaid(attempt, step, ANOTHERS_PLACE)
     if not attempt.ports.bank.deduplicates:
@@ -54,14 +90,16 @@ def require_never_asked(attempt: Attempt, step: StepRow) -> None:
     number = PayoutNumber(request_no, seq_of(request_no), is_new=True)
     if step.started_at is None or trade.read_at - step.started_at < MAY_STILL_COME:
         raise AttemptEnded("wait", "bank")
-    if _is_known(attempt, number):
+    if _is_any_known(attempt, [number]):
         raise AttemptEnded("needs_human", LINE_LOST)
 
 
-def _is_known(attempt: Attempt, number: PayoutNumber) -> bool:
+def _is_any_known(attempt: Attempt, numbers: Sequence[PayoutNumber]) -> bool:
     """Whether the bank knows a number without a line. Raises AttemptEnded(wait) where it cannot say."""
+    if not numbers:
+        return False
     trade, _ = attempt.seen
-    is_known = is_any_known(trade, [number], attempt.ports.bank)
+    is_known = is_any_known(trade, numbers, attempt.ports.bank)
     if is_known is None:
         raise AttemptEnded("wait", "bank")
     return is_known

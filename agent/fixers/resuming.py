@@ -14,7 +14,7 @@ from agent.fixers.fixer import Fixer
 from agent.fixers.limits import require_offered
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.payout_unasked import close_unasked
-from agent.fixers.plan import PAY_AGAIN, WRITE_ROW, is_reversal
+from agent.fixers.plan import WRITE_ROW, is_reversal
 from agent.fixers.reading import (
     find_the_row,
     read_facts,
@@ -24,13 +24,13 @@ from agent.fixers.reversing import check_reversal
 from agent.fixers.unmoved import (
     begin_again,
     has_had_no_effect,
-    is_never_asked,
     is_only_written_down,
+    is_order_to_come,
     is_unasked,
     require_none_to_come,
 )
 from agent.fixers.world import check_world
-from agent.records import RepairRow
+from agent.records import RepairRow, Trade
 
 
 def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -> None:
@@ -43,15 +43,13 @@ def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -
     attempt.hold(claimed)
     if claimed.round != standing.round:
         raise AttemptEnded("refused", OVERTAKEN, is_void=True)
-    trade = find_the_row(order.trade_no, attempt.ports)
+    trade = _find_row(attempt)
     attempt.see(trade)
     nonsense = find_nonsense(trade, attempt.settings)
     if nonsense and is_reversal(attempt.held.plan):
         leave_unreadable(attempt, nonsense)
     if nonsense:
-        # An order told as ended may not be carried out after that; one that waits may, once the row is right.
-        is_order_to_come = PAY_AGAIN in attempt.held.plan and is_never_asked(attempt)
-        raise AttemptEnded("wait" if is_order_to_come else "needs_human", nonsense)
+        raise AttemptEnded("wait" if is_order_to_come(attempt) else "needs_human", nonsense)
     attempt.know(read_facts(trade, attempt.ports))
     if attempt.is_done(WRITE_ROW):
         return
@@ -65,6 +63,17 @@ def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -
         begin_again(attempt, fixers)
     else:
         _check_world_behind_money(attempt)
+
+
+def _find_row(attempt: Attempt) -> Trade:
+    """An order told as ended may not be carried out after that; one that waits may, once the row is right.
+
+    Raises AttemptEnded, PortError.
+    """
+    try:
+        return find_the_row(attempt.order.trade_no, attempt.ports)
+    except AttemptEnded as ended:
+        raise AttemptEnded("wait" if is_order_to_come(attempt) else ended.outcome, ended.reason) from ended
 
 
 def _require_still_offered(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:

@@ -5,6 +5,8 @@ that it intended can arrive any more.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
 
 from agent.decision import Decision
 from agent.facts import BankState, Facts, LegState, Status
@@ -31,6 +33,11 @@ from agent.fixers.world import check_world
 from agent.records import StepRow, Trade
 from agent.unpaid import NOT_YET_KNOWN, find_obstacle
 
+ORDER_HOLDS: Final = timedelta(hours=12)
+"""So long after it was written down an order is carried out; the server gives the trade to a person after a
+day, and the order then has ended."""
+ORDER_TOO_OLD: Final = "the order could not be carried out in time"
+
 
 def begin_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
     """Go on as a new repair would, or close this one: once nothing it intended can reach the ledger any more.
@@ -38,6 +45,7 @@ def begin_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
     Raises AttemptEnded where it cannot go on.
     """
     try:
+        _require_still_good(attempt)
         if PAY_AGAIN in attempt.held.plan:
             _take_order_up_again(attempt)
         elif is_reversal(attempt.held.plan):
@@ -49,6 +57,21 @@ def begin_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
         if ended.is_void:
             require_none_to_come(attempt)
         raise
+
+
+def _require_still_good(attempt: Attempt) -> None:
+    """An order that could not be carried out for so long was told as ended, or soon is: people may have
+    settled the trade since. Where they order it again it stands on what they see now.
+
+    Raises AttemptEnded where it is too old.
+    """
+    if attempt.order.action is not None:
+        return
+    trade, facts = attempt.seen
+    written_at = [step.started_at for step in attempt.steps.values() if step.state == INTENDED]
+    is_old = any(at is not None and trade.read_at - at > ORDER_HOLDS for at in written_at)
+    if is_old and is_order_to_come(attempt) and facts.bank.state is not BankState.SUCCESS:
+        raise AttemptEnded("refused", ORDER_TOO_OLD, is_void=True)
 
 
 def _decide_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
@@ -189,6 +212,13 @@ def is_never_asked(attempt: Attempt) -> bool:
     """Whether all that was begun is a payout that was written down, and nobody was let ask for it."""
     begun = [step for step in attempt.steps.values() if step.may_have_moved_money]
     return bool(begun) and all(is_unasked(step) for step in begun)
+
+
+def is_order_to_come(attempt: Attempt) -> bool:
+    """Whether what people have ordered is written down, and no more of it."""
+    if is_reversal(attempt.held.plan):
+        return all(step.state == INTENDED for step in attempt.steps.values() if step.name in REVERSED_LEG)
+    return PAY_AGAIN in attempt.held.plan and is_never_asked(attempt)
 
 
 def is_unasked(step: StepRow) -> bool:

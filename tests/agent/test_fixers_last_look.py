@@ -6,7 +6,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from agent.fixers.attempt import ASLEEP_SECONDS, STILL_COMING
+from agent.fixers.attempt import ASLEEP_SECONDS, MAY_STILL_COME, STILL_COMING
 from agent.fixers.limits import OVER_HOUR, OVER_TRADE
 from agent.fixers.order import Limits
 from agent.unpaid import ACTIONS, Action
@@ -150,6 +150,48 @@ def test_a_number_that_another_opened_first_is_not_asked_under(status: str | Non
     desk.production.faults.on("trades.open_bank_request", open_first)
     assert desk.attempt(trade_no, code).outcome == outcome
     assert desk.production.bank.asked == []
+
+
+@pytest.mark.parametrize(("case_id", "end"), [("S2", "repaired"), ("S3", "needs_human")])
+@pytest.mark.parametrize("status", ["success", "accepted", None])
+def test_a_number_is_not_submitted_again_beside_another_that_production_opens_meanwhile(
+    case_id: str, end: str, status: str | None
+) -> None:
+    """Its line stands, so that its place keeps nobody out. Paid under the other it is over, or a person's."""
+    desk, trade_no, code = settled(case_id)
+    looks: list[object] = []
+
+    def open_next() -> None:
+        looks.append(1)
+        if len(looks) == 2:
+            desk.production.request(trade_no, status, seq=1, request_no=f"{trade_no}-1")
+
+    desk.production.faults.on("bank.facts", open_next)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("wait", "bank")
+    if status == "success":
+        desk.production.clock.advance(seconds=MAY_STILL_COME.total_seconds())
+        wait_for_days_to_close(desk)
+        assert desk.attempt(trade_no, code).outcome == end
+        assert desk.production.trades.repairs[trade_no].state != "open"
+    assert desk.production.bank.asked == []
+
+
+def test_nor_is_one_of_ours_that_never_arrived() -> None:
+    desk, trade_no, code = settled("S7a")
+    desk.production.bank.replies.append("lost_before")
+    desk.attempt(trade_no, code)
+    wait_for_days_to_close(desk)
+    asked = list(desk.production.bank.asked)
+
+    def open_next() -> None:
+        if len(desk.production.trades.requests) == 2:
+            desk.production.request(trade_no, "success", seq=2, request_no=f"{trade_no}-2")
+
+    desk.production.faults.on("bank.facts", open_next)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("wait", "bank")
+    assert desk.production.bank.asked == asked
 
 
 def test_what_the_bank_said_is_not_noted_by_an_agent_that_was_taken_over() -> None:

@@ -58,6 +58,30 @@ def test_what_the_bank_knows_and_production_has_lost_is_not_reversed(
     assert desk.production.trades.corrections == []
 
 
+@DEDUPLICATES
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nothing_is_paid_beside_it_where_production_has_taken_its_place(
+    shape: str, deduplicates: bool
+) -> None:
+    desk, trade_no, code = unpaid(shape, deduplicates=deduplicates)
+    pays(desk, trade_no)
+    takes_the_place(desk, trade_no)
+    report = desk.order(trade_no, code, "pay_again")
+    assert (report.outcome, report.reason) == ("needs_human", LINE_LOST)
+    assert numbers(desk) == [f"{trade_no}-P1"]
+
+
+@DEDUPLICATES
+@pytest.mark.parametrize("case_id", ["S7a", "S7b"])
+def test_nor_is_it_by_a_plan(case_id: str, deduplicates: bool) -> None:
+    desk, trade_no, code = refused(case_id, deduplicates=deduplicates)
+    pays(desk, trade_no)
+    takes_the_place(desk, trade_no)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", LINE_LOST)
+    assert numbers(desk) == [f"{trade_no}-P1"]
+
+
 def test_a_number_known_already_behind_our_debit_is_not_reversed() -> None:
     desk, trade_no, code = refused("S2", deduplicates=False)
     pays(desk, trade_no)

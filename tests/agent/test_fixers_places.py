@@ -122,7 +122,7 @@ def test_a_number_whose_place_was_taken_and_then_failed_is_closed_unasked(
 def test_a_number_whose_place_is_taken_behind_the_last_look_is_closed_unasked(case_id: str, end: str) -> None:
     desk, trade_no, code = refused(case_id)
     desk.production.faults.on("trades.open_bank_request", lambda: takes_the_place(desk, trade_no))
-    assert desk.attempt(trade_no, code).outcome == "unknown"
+    assert desk.attempt(trade_no, code).outcome == "wait"
     assert (desk.production.bank.asked, result_of(payout(desk, trade_no)).status) == ([], "")
     until_it_is_over(desk)
     report = desk.attempt(trade_no, code)
@@ -145,7 +145,7 @@ def test_an_order_whose_number_was_taken_has_no_effect_and_may_be_given_again() 
     desk = Desk()
     trade_no, code = load_unpaid(desk, "processing")
     desk.production.faults.on("trades.open_bank_request", lambda: takes_the_place(desk, trade_no))
-    assert desk.order(trade_no, code, "pay_again").outcome == "unknown"
+    assert desk.order(trade_no, code, "pay_again").outcome == "wait"
     desk.production.faults.heal()
     until_it_is_over(desk)
     report = desk.attempt(trade_no, code)

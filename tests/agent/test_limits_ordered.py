@@ -1,5 +1,6 @@
 """An ordered payout that nobody was let ask for keeps to the agent's limits when it is gone on with."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from agent.fixers.base import RepairReport, verify
 from agent.fixers.limits import OVER_HOUR, OVER_TRADE
 from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.order import Limits
+from agent.fixers.unmoved import ORDER_TOO_OLD
 from agent.money import Money
 from agent.unpaid import ACTIONS, Action
 from tests.agent.test_fixers_offered import dies, nothing_can_come
@@ -122,8 +124,28 @@ def test_it_waits_while_the_hour_is_full(by: str) -> None:
 def test_people_order_of_a_trade_of_any_age_whoever_goes_on_with_it() -> None:
     desk = Desk()
     case = written_down(desk)
-    desk.production.clock.advance(days=200)
+    desk.rules = {"max_age": timedelta(hours=1)}
+    desk.production.clock.advance(hours=2)
     assert desk.attempt(*case).outcome == "repaired"
+    assert numbers(desk) == [f"{case[0]}-P1"]
+
+
+def test_a_payout_ordered_half_a_day_ago_is_not_made_unless_people_order_it_again() -> None:
+    """It may have been told as ended, and the trade settled by hand since."""
+    desk = Desk()
+    case = written_down(desk)
+    desk.production.clock.advance(hours=13)
+    report = desk.attempt(*case)
+    assert (report.outcome, report.reason, state_of(desk, case)) == ("refused", ORDER_TOO_OLD, "abandoned")
+    assert desk.production.bank.asked == []
+    assert desk.order(*case, "pay_again").outcome == "repaired"
+
+
+def test_one_that_people_order_again_goes_on_however_old_it_is() -> None:
+    desk = Desk()
+    case = written_down(desk)
+    desk.production.clock.advance(days=3)
+    assert desk.order(*case, "pay_again").outcome == "repaired"
     assert numbers(desk) == [f"{case[0]}-P1"]
 
 

@@ -1,5 +1,6 @@
 """A 冲正 that was written down and has taken nothing back keeps to the limits and to a cancel."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from agent.fixers.attempt import STILL_COMING, STOOD_STILL
 from agent.fixers.base import RepairReport, verify
 from agent.fixers.limits import OVER_HOUR, OVER_TRADE
 from agent.fixers.order import Limits
+from agent.fixers.unmoved import ORDER_TOO_OLD
 from agent.unpaid import ACTIONS, Action
 from tests.agent.test_fixers_offered import dies, nothing_can_come
 from tests.agent.test_limits import recharge
@@ -113,9 +115,21 @@ def test_a_reversal_is_given_up_while_the_hour_is_full(by: str) -> None:
 def test_people_reverse_a_trade_of_any_age_whoever_goes_on_with_it() -> None:
     desk = Desk()
     case = written_down(desk)
-    desk.production.clock.advance(days=200)
+    desk.rules = {"max_age": timedelta(hours=1)}
+    desk.production.clock.advance(hours=2)
     assert desk.attempt(*case).outcome == "repaired"
     assert net_postings(desk, case[0]) == {}
+
+
+def test_a_reversal_ordered_half_a_day_ago_is_not_made_unless_people_order_it_again() -> None:
+    desk = Desk()
+    case = written_down(desk)
+    before = net_postings(desk, case[0])
+    desk.production.clock.advance(hours=13)
+    report = desk.attempt(*case)
+    assert (report.outcome, report.reason, state_of(desk, case)) == ("refused", ORDER_TOO_OLD, "abandoned")
+    assert net_postings(desk, case[0]) == before
+    assert desk.order(*case, "reverse").outcome == "repaired"
 
 
 @GOING_ON

@@ -1,5 +1,6 @@
 """Where a contract test works: the fakes, or a sandbox with the real adapters, behind the same few words."""
 
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -339,10 +340,13 @@ def payout_of(claim: RepairRow, request_no: str, **says: str) -> StepRow:
     )
 
 
-def opened(place: TradePlace, claim: RepairRow, request: BankRequest) -> Opened:
-    """Open a request under a claim, as just before the bank is asked."""
+def opened(place: TradePlace, claim: RepairRow, request: BankRequest, seen: Set[str] | None = None) -> Opened:
+    """Open a request under a claim, as just before the bank is asked; ``seen``: None for all that stand."""
     step = payout_of(claim, request.request_no, status="asked")
-    return place.trades.open_bank_request(claim, request, step)
+    if seen is None:
+        lines = place.trades.bank_requests([request.trade_no]).get(request.trade_no, [])
+        seen = {line.request_no for line in lines}
+    return place.trades.open_bank_request(claim, request, step, seen)
 
 
 def _no_status() -> Any:

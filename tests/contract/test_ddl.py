@@ -101,6 +101,7 @@ def test_the_grants_are_enough_for_a_repair(granted: tuple[World, str, str]) -> 
             created_at=AT,
         ),
         step_of(trade.trade_no, "pay", seq=2, state="intended"),
+        set(),
     )
     trades.note_bank_request(held, f"{trade.trade_no}-P1", "success")
     voucher_no = ledger.post(posting_of(trade, Leg.BOTH))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from agent.errors import FencedError, PortError, RowChangedError, StoodStillError
+from agent.errors import FencedError, PortError, RequestsChangedError, RowChangedError, StoodStillError
 from agent.facts import Kind, Status
 from agent.fixers.result import result_of
 from agent.records import BankRequest, Correction, Pattern, RepairRow, Trade, Window
@@ -267,6 +267,21 @@ class TestBankRequests:
         results = [result_of(step) for step in standing.steps]
         assert stored.request_no == anothers.request_no
         assert [each.status for each in results if each.request_no == ours.request_no] == [""]
+
+    @pytest.mark.parametrize("seen", [set(), {"gone"}])
+    @pytest.mark.parametrize("is_standing", [True, False])
+    def test_no_number_is_let_be_asked_beside_others_than_were_looked_at(
+        self, trade_place: TradePlace, seen: set[str], is_standing: bool
+    ) -> None:
+        claim = held(trade_place)
+        ours = self.request(claim.trade_no, 1)
+        if is_standing:
+            opened(trade_place, claim, ours)
+        opened(trade_place, claim, self.request(claim.trade_no, 0))
+        before = trade_place.trades.bank_requests([claim.trade_no])
+        with pytest.raises(RequestsChangedError):
+            opened(trade_place, claim, ours, seen | {ours.request_no})
+        assert trade_place.trades.bank_requests([claim.trade_no]) == before
 
     def test_a_number_is_asked_for_once_the_bank_was_let_be_asked(self, trade_place: TradePlace) -> None:
         claim = held(trade_place)

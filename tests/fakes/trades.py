@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from agent.errors import FencedError, PortError, RowChangedError
+from agent.errors import FencedError, PortError, RequestsChangedError, RowChangedError
 from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Leg, Row, Status
 from agent.fixers.result import result_of
 from agent.money import parse_minor
@@ -160,8 +160,13 @@ class FakeTrades:
         return {each for each in named if each}
 
     @port_call
-    def open_bank_request(self, claim: RepairRow, request: BankRequest, step: StepRow) -> Opened:
+    def open_bank_request(
+        self, claim: RepairRow, request: BankRequest, step: StepRow, seen: Set[str]
+    ) -> Opened:
         standing = self._owned(claim)
+        lines = {each.request_no for each in self.requests if each.trade_no == request.trade_no}
+        if lines - {request.request_no} != seen - {request.request_no}:
+            raise RequestsChangedError
         require_within(EFFECT_WITHIN, claim.held_at, self.clock())
         is_new = not any(each.request_no == request.request_no for each in self.requests)
         if is_new:
