@@ -76,6 +76,20 @@ def test_a_row_that_changes_after_the_claim_stops_the_payout(case_id: str) -> No
     assert numbers(desk) == []
 
 
+@pytest.mark.parametrize("case_id", PAID)
+def test_a_ledger_that_says_nothing_at_the_last_look_is_waited_for(case_id: str) -> None:
+    desk, trade_no, code = settled(case_id)
+    unreadable = desk.production.ledger.unreadable
+    after_the_claim(desk, lambda: unreadable.add(trade_no))
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("wait", "ledger")
+    assert [step.state for step in report.steps if step.name == "pay"] == ["intended"]
+    assert desk.production.bank.asked == []
+    unreadable.clear()
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert len(numbers(desk)) == 1
+
+
 @pytest.mark.parametrize("call", ["ledger.post", "bank.pay"])
 def test_an_agent_that_stood_still_begins_no_effect(call: str) -> None:
     """It was stopped between the intention and the effect: meanwhile another may have found nothing done."""
