@@ -1,9 +1,12 @@
 """When the steps of a repair are written down: before each effect, and no oftener than that takes."""
 
+import msgspec
 import pytest
 
 from agent.errors import StoppedError
+from agent.fixers import FIXERS
 from agent.fixers.base import RepairOrder, repair
+from agent.fixers.plan import FINISH
 from agent.records import StepRow
 from tests.agent.world import Desk, load_case
 
@@ -100,3 +103,15 @@ def test_all_steps_are_told_as_they_stand_in_productions_table() -> None:
         ("read_back", "done"),
     ]
     assert states_of(desk, trade_no) == [("post_first", "done"), ("write_row", "done"), ("read_back", "done")]
+
+
+def test_a_plan_that_forgets_to_post_writes_no_success() -> None:
+    """Fixers of others bring plans of their own."""
+    desk = Desk()
+    trade_no, code = load_case(desk, "S1")
+    desk.fixers = {code: msgspec.structs.replace(FIXERS[code], steps=lambda facts: FINISH)}
+    before = desk.production.trades.row(trade_no)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", "the ledger holds no entry for leg 1")
+    assert (desk.production.trades.row(trade_no), desk.production.trades.corrections) == (before, [])
+    assert report.money_moved is False
