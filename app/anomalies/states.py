@@ -92,11 +92,12 @@ def change_state(
         anomaly.waiting_since = None
     if to in TERMINAL_STATES:
         anomaly.closed_at = now
+    # Before the listeners, which may write down more of it: the history keeps its order.
+    _write_event(session, anomaly, before, code, reason, actor, now, command_id)
+    if to in TERMINAL_STATES:
         _tell(session, anomaly, "anomaly_closed", now)
     elif to in CALLING_STATES:
         _tell(session, anomaly, "anomaly_set_aside", now)
-    _write_event(session, anomaly, before, code, reason, actor, now, command_id)
-    if to in CALLING_STATES:
         tell_reached(session, [_reached(anomaly, reason)], now)
     if to in COUNTED_STATES:
         count(

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -698,6 +699,24 @@ def test_an_order_under_way_ends_when_the_trade_is_whole(group: SystemGroup, li_
         close_consistent(session, session.get_one(Anomaly, anomaly_id), LATER, None)
     order = read_order(order_id)
     assert (order.state, order.outcome) == ("done", "already_consistent")
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_ends_with_its_trade_stands_behind_that_in_the_history(
+    group: SystemGroup, li_na: Actor, is_whole: bool
+) -> None:
+    anomaly_id = plant(group)
+    order_id = propose(anomaly_id, li_na)
+    end(order_id, "wait" if is_whole else "needs_human", money_moved=True)
+    if is_whole:
+        with unit_of_work() as session:
+            close_consistent(session, session.get_one(Anomaly, anomaly_id), LATER, None)
+    steps = db.session.execute(
+        select(AnomalyEvent.from_state, AnomalyEvent.to_state)
+        .where(AnomalyEvent.anomaly_id == anomaly_id)
+        .order_by(AnomalyEvent.id)
+    ).all()
+    assert all(before.to_state == after.from_state for before, after in pairwise(steps))
 
 
 def test_an_order_under_way_ends_when_the_trade_is_with_a_person_again(
