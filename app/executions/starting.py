@@ -14,12 +14,13 @@ from app.agents.standing import find_block
 from app.anomalies.models import Anomaly
 from app.anomalies.service import BY_PERSON_FIRST
 from app.anomalies.states import begin_anew, change_state
-from app.audit.service import Actor
+from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError
 from app.executions.holding_back import keep_young
 from app.executions.models import Attempt, Execution
 from app.executions.order_guard import find_hold, find_holds, keep_from_plan
 from app.guards.counting import note_begun
+from app.guards.verdicts import let_go
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
 
@@ -79,15 +80,24 @@ def start_attempts(
     known to be too old. A command carries neither amount nor payee, for the agent reads those: only the
     amount that limits, or a person, judged it by, above which nothing is begun.
     """
-    if not anomalies or find_block(session, plan.group_id, plan.fixer_code, order.now) is not None:
+    return _command(session, _may_begin(session, anomalies, plan, order), plan, order)
+
+
+def start_by_plan(
+    session: WorkSession, anomalies: Sequence[Anomaly], plan: Plan, reason: str, now: datetime
+) -> list[Attempt]:
+    """Command what the plan begins by itself of these: of what start_attempts would command for a tick, what
+    its limits and breakers let go.
+    """
+    order = Order("tick", SYSTEM, reason, now)
+    # They are asked last: what they let go counts as begun.
+    going = let_go(session, plan, _may_begin(session, anomalies, plan, order), now)
+    return _command(session, going, plan, order)
+
+
+def _command(session: WorkSession, anomalies: Sequence[Anomaly], plan: Plan, order: Order) -> list[Attempt]:
+    if not anomalies:
         return []
-    if not order.is_by_person:
-        known = [anomaly for anomaly in anomalies if anomaly.unknown_since is None]
-        anomalies = keep_young(session, known, plan, order.now)
-        anomalies = keep_from_plan(session, anomalies, order.now)
-    elif order.action is None:
-        holds = find_holds(session, anomalies, by_person=True)
-        anomalies = [anomaly for anomaly in anomalies if anomaly.id not in holds]
     issued = issue_many(
         session,
         type="Repair",
@@ -112,6 +122,21 @@ def start_attempts(
         note_begun(session, plan, begun, order.now)
     session.touch("executions", "home")
     return attempts
+
+
+def _may_begin(
+    session: WorkSession, anomalies: Sequence[Anomaly], plan: Plan, order: Order
+) -> Sequence[Anomaly]:
+    if not anomalies or find_block(session, plan.group_id, plan.fixer_code, order.now) is not None:
+        return []
+    if order.action is not None:
+        return anomalies
+    if order.is_by_person:
+        holds = find_holds(session, anomalies, by_person=True)
+        return [anomaly for anomaly in anomalies if anomaly.id not in holds]
+    known = [anomaly for anomaly in anomalies if anomaly.unknown_since is None]
+    young = keep_young(session, known, plan, order.now)
+    return keep_from_plan(session, young, order.now)
 
 
 def _message(anomaly: Anomaly, plan: Plan, order: Order) -> dict[str, Any]:

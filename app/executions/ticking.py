@@ -13,10 +13,10 @@ from app.anomalies import collections, fleet
 from app.anomalies.models import Anomaly, CollectionRun
 from app.audit.service import SYSTEM
 from app.executions.retries import exhaust, has_attempts_left
-from app.executions.starting import Order, start_attempts
+from app.executions.starting import start_by_plan
 from app.executions.times_ahead import is_lately
 from app.executions.unknown import verify_at_tick
-from app.guards.verdicts import is_looked_at, let_go
+from app.guards.verdicts import is_looked_at
 from app.keyset import ReadSession
 from app.plans import predictions
 from app.plans.fixer_codes import group_codes
@@ -121,8 +121,7 @@ def _attempt(session: WorkSession, plan: Plan, anomalies: Sequence[Anomaly], now
             ready.append(anomaly)
         else:
             exhaust(session, anomaly, now)
-    going = let_go(session, plan, ready, now)
-    return verifies + len(start_attempts(session, going, plan, Order("tick", SYSTEM, "", now)))
+    return verifies + len(start_by_plan(session, ready, plan, "", now))
 
 
 def has_clicked(session: ReadSession) -> bool:

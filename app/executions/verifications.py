@@ -12,13 +12,11 @@ from app.anomalies import claims
 from app.anomalies import service as anomaly_service
 from app.anomalies.models import Anomaly
 from app.anomalies.service import UNEXPLAINED
-from app.audit.service import SYSTEM
 from app.executions import moved_money, unanswered
 from app.executions.models import Attempt
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
 from app.executions.service import refusal
-from app.executions.starting import Order, start_attempts
-from app.guards.verdicts import let_go
+from app.executions.starting import start_by_plan
 from app.plans import predictions
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
@@ -79,8 +77,7 @@ def _go_on(session: WorkSession, anomaly: Anomaly, message: FactsRead, now: date
         return
     refused = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled)
     if refused is None and goes_on_by_itself(anomaly, plan):
-        going = let_go(session, plan, [anomaly], now)
-        start_attempts(session, going, plan, Order("tick", SYSTEM, "the wait is over", now))
+        start_by_plan(session, [anomaly], plan, "the wait is over", now)
 
 
 def _is_stale(session: WorkSession, anomaly: Anomaly, verify: Command) -> bool:

@@ -17,11 +17,13 @@ from app.anomalies.queries import AnomalyFilter
 from app.anomalies.service import ignore, order_verify
 from app.audit.models import AuditEntry
 from app.executions import bulk, results, ticking, verifications
+from app.executions.holding_back import MAX_AGE
 from app.executions.models import Attempt
 from app.executions.service import attempt_one
 from app.executions.starting import Order
 from app.executions.ticking import TickPage
 from app.extensions import db
+from app.guards import breakers
 from app.guards.models import BegunRepair
 from app.plans.models import Plan, Tick
 from app.plans.service import delete_plan, update_plan, values_of
@@ -163,6 +165,28 @@ def test_the_history_tells_once_that_it_is_held_however_many_ticks_come(
     for minutes in range(5):
         tick(session, plan, NOW + timedelta(minutes=minutes))
     assert events_of(session, anomaly) == ["hold_began"]
+
+
+@pytest.mark.parametrize("limits", [{"limit_hour_count": 1}, {"breaker_hour_minor": 12_000}])
+def test_what_is_for_a_person_uses_up_no_limit_and_trips_nothing(
+    session: WorkSession, group: SystemGroup, limits: dict[str, int]
+) -> None:
+    plan = make_plan(session, group, **limits)
+    old = make_anomaly(session, group, row_changed_at=NOW - MAX_AGE - timedelta(days=1))
+    young = make_anomaly(session, group, trade_no="T-young")
+    tick(session, plan)
+    assert (old.state, attempted(session)) == ("needs_human", ["T-young"])
+    assert (young.hold_code, breakers.list_tripped(session, None)) == (None, [])
+
+
+def test_what_waited_and_is_for_a_person_now_trips_nothing(session: WorkSession, group: SystemGroup) -> None:
+    make_plan(session, group, breaker_hour_minor=1)
+    waiting = make_anomaly(session, group, state="waiting", row_changed_at=NOW - MAX_AGE - timedelta(days=1))
+    verify = order_verify(session, waiting, NOW)
+    agent = make_agent(session, group)
+    hand_to(session, verify, agent)
+    verifications.record_facts(session, agent, facts_read(verify, "repair"), NOW)
+    assert (waiting.state, breakers.list_tripped(session, None)) == ("needs_human", [])
 
 
 def test_limits_count_over_ticks_and_forget_after_an_hour(session: WorkSession, group: SystemGroup) -> None:
