@@ -13,12 +13,12 @@ from app.anomalies.service import GroupIds
 from app.audit.reasons import required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError, NotFoundError
-from app.executions import beyond_shown, bulk_course
+from app.executions import beyond_shown, bulk_course, bulk_shown
 from app.executions.bulk_models import BY_PERSON, FIRST_STAGE, BulkItem, BulkRepair
 from app.executions.bulk_states import change, lock, write_down
 from app.executions.models import Attempt
 from app.executions.selection import Chosen, choose
-from app.executions.selection_shown import foresee_chosen, keep_shown
+from app.executions.selection_shown import foresee_chosen, foresee_pending, keep_shown
 from app.executions.service import attempt_one
 from app.executions.starting import Order
 from app.keyset import ReadSession
@@ -163,14 +163,25 @@ def pause(
 
 
 def resume(
-    session: WorkSession, bulk_id: int, *, reason: str, actor: Actor, group_ids: GroupIds, now: datetime
+    session: WorkSession,
+    bulk_id: int,
+    *,
+    reason: str,
+    actor: Actor,
+    group_ids: GroupIds,
+    now: datetime,
+    seen: Mapping[str, str] | None = None,
 ) -> BulkRepair:
     """Go on with the stage: what ended otherwise is left to its own course, another trade takes its place.
 
-    From now on it goes on in the name of whoever resumed it. Raises as pause, but for bulk_all_begun.
+    From now on it goes on in the name of whoever resumed it. ``seen``: what the form carries (bulk_shown),
+    None where there was none. Raises as pause, but for bulk_all_begun, and ConflictError: bulk_changed,
+    beyond_grew.
     """
     reason = required_reason(reason)
     bulk = _in_state(session, bulk_id, group_ids, ("paused",))
+    if seen is not None:
+        bulk_shown.require_shown(bulk, seen, foresee_pending(session, bulk, now))
     told = {} if actor.id == bulk.actor_id else {"in_name_of": bulk.actor_name}
     bulk.actor_id, bulk.actor_name = actor.id, actor.name
     change(session, bulk, "running", actor, reason, now, told=told)

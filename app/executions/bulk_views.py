@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from flask import Blueprint, request, url_for
@@ -11,13 +12,13 @@ from app import filters
 from app.audit.words import action_words
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
-from app.executions import bulk, bulk_course, bulk_queries, selection_shown
+from app.executions import bulk, bulk_course, bulk_queries, bulk_shown, selection_shown, shown
 from app.executions.bulk_models import SHOWN_STATES, BulkRepair
 from app.executions.bulk_queries import BulkFilter
 from app.executions.bulk_words import advice_words, halt_words, history_words, item_words
 from app.extensions import db
 from app.forms import Form
-from app.guards.clicks import Total, stopped_by
+from app.guards.clicks import Beyond, Total, stopped_by
 from app.i18n import translate as _
 from app.keyset import Cut
 from app.plans.broadcast import group_choices
@@ -91,7 +92,7 @@ def act_on_bulk(bulk_id: int, action: str) -> ResponseReturnValue:
     form = Form(request.form)
     if request.method == "GET":
         return _dialog(form, found, action, 200)
-    act = {"pause": bulk.pause, "resume": bulk.resume, "stop": bulk.stop}[action]
+    act = _acts(form)[action]
     try:
         with unit_of_work() as work:
             act(
@@ -106,7 +107,9 @@ def act_on_bulk(bulk_id: int, action: str) -> ResponseReturnValue:
         raise
     except PiculusError as error:
         form.fail(error)
-        return _dialog(form, found, action, 409 if isinstance(error, ConflictError) else 400)
+        is_conflict = isinstance(error, ConflictError)
+        # Shown once more, for want of a reason, the form still stands on what was decided on.
+        return _dialog(form, found, action, 409 if is_conflict else 400, is_anew=is_conflict)
     done = {
         "pause": _("批量修复 #%(id)s 已暂停；进行中的会自己结束", id=bulk_id),
         "resume": _("批量修复 #%(id)s 继续", id=bulk_id),
@@ -115,7 +118,15 @@ def act_on_bulk(bulk_id: int, action: str) -> ResponseReturnValue:
     return finish(done, url_for("bulk.show_bulk", bulk_id=bulk_id))
 
 
-def _dialog(form: Form, found: BulkRepair, action: str, status: int) -> ResponseReturnValue:
+def _acts(form: Form) -> Mapping[str, Callable[..., BulkRepair]]:
+    seen = shown.carried(form.many(shown.FIELD))
+    return {"pause": bulk.pause, "resume": partial(bulk.resume, seen=seen), "stop": bulk.stop}
+
+
+def _dialog(
+    form: Form, found: BulkRepair, action: str, status: int, *, is_anew: bool = True
+) -> ResponseReturnValue:
+    """``is_anew`` false: the form carries on what it showed before."""
     is_resumed = action == "resume"
     passed = selection_shown.foresee_pending(db.session, found, current_time()) if is_resumed else []
     return render_dialog(
@@ -126,9 +137,15 @@ def _dialog(form: Form, found: BulkRepair, action: str, status: int) -> Response
         form=form,
         bulk=found,
         action=action,
+        seen=_carried(form, found, passed, is_anew=is_anew) if is_resumed else [],
+        waiting=bulk_queries.waiting_counts(db.session, [found]).get(found.id, 0),
         why=_whys([found]),
         advice=advice_words,
     )
+
+
+def _carried(form: Form, found: BulkRepair, passed: Sequence[Beyond], *, is_anew: bool) -> list[str]:
+    return bulk_shown.carried_by_form(found, passed) if is_anew else form.many(shown.FIELD)
 
 
 def _item_counts(stages: Mapping[int, Mapping[str, int]]) -> Mapping[str, int]:

@@ -1,25 +1,39 @@
 """批量修复 as pages: the list, one with its stages and trades, and pausing, resuming and stopping it."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
 
 from app.agents import stops
-from app.agents.models import Agent
+from app.agents.models import Agent, Command
 from app.agents.stops import Target
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter
 from app.audit.service import SYSTEM, Actor
-from app.executions import bulk, bulk_course
+from app.executions import bulk, bulk_course, results
 from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.bulk_states import change
 from app.executions.starting import Order
 from app.extensions import db
+from app.guards import breakers
+from app.plans.models import Plan
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup, User
-from tests.app.visitor import Visitor, visitor_of
-from tests.factories import FIXER, NOW, PERSON, make_agent, make_anomaly, make_group, make_plan, make_user
+from tests.app.visitor import Visitor, hidden_fields, visitor_of
+from tests.factories import (
+    FIXER,
+    NOW,
+    PERSON,
+    finished,
+    hand_to,
+    make_agent,
+    make_anomaly,
+    make_group,
+    make_plan,
+    make_user,
+)
 
 TABLE = "bulk-table"
 OTHER = "rechargeTimeoutFixServiceImpl"
@@ -134,7 +148,7 @@ def test_a_person_pauses_resumes_and_stops_for_a_reason(operator: Visitor, group
     for action, state in (("pause", "paused"), ("resume", "running"), ("stop", "stopped")):
         dialog = operator.get(f"{PAGE}/{identity}/{action}", target="dialog").text
         assert ("暂停原因" in dialog) == (action == "resume")
-        answer = operator.post(f"{PAGE}/{identity}/{action}", {"reason": "先看一看"}, target="dialog")
+        answer = operator.send(f"{PAGE}/{identity}/{action}", {"reason": "先看一看"}, target="dialog")
         assert (answer.status_code, stored(identity).state) == (204, state)
     late = operator.post(f"{PAGE}/{identity}/resume", {"reason": "先看一看"}, target="dialog")
     assert late.status_code == 409
@@ -285,9 +299,58 @@ def test_whose_person_may_repair_no_longer_says_why_and_another_goes_on(
     auditor.post("/locale", {"locale": "en"})
     assert english in auditor.get(f"{PAGE}/{identity}").text
     assert "in your name" in auditor.get(f"{PAGE}/{identity}/resume").text
-    answer = auditor.post(f"{PAGE}/{identity}/resume", {"reason": "接手"}, target="dialog")
+    answer = auditor.send(f"{PAGE}/{identity}/resume", {"reason": "接手"}, target="dialog")
     assert (answer.status_code, stored(identity).state) == (204, "running")
     assert stored(identity).actor_name == "auditor"
+
+
+def fail_what_is_under_way(bulk_id: int) -> None:
+    with unit_of_work() as session:
+        agent = session.scalars(db.select(Agent)).unique().one()
+        for command in session.scalars(db.select(Command).where(Command.state == "pending")).all():
+            hand_to(session, command, agent)
+            results.record_result(session, agent, finished(command, "failed"), NOW)
+        bulk_course.tend(session, bulk_id, NOW)
+
+
+def trip_the_breaker(_bulk_id: int) -> None:
+    with unit_of_work() as session:
+        plan = session.scalars(db.select(Plan)).unique().one()
+        figures = {"failed": 10, "attempts": 12, "threshold": 10}
+        breakers.trip(session, breakers.subject_of_plan(plan), "failures", figures, NOW)
+
+
+def go_on_and_fail(bulk_id: int) -> None:
+    with unit_of_work() as session:
+        bulk.resume(session, bulk_id, reason="继续", actor=PERSON, group_ids=None, now=NOW)
+    fail_what_is_under_way(bulk_id)
+
+
+@pytest.mark.parametrize(
+    ("happens", "refused", "told"),
+    [
+        (fail_what_is_under_way, "又有交易没有修好", "<dt>没有修好</dt><dd>1 笔"),
+        (go_on_and_fail, "因另一个原因暂停", "失败"),
+        (trip_the_breaker, "限额或熔断有了变化", "已熔断"),
+    ],
+)
+def test_it_goes_on_only_as_the_form_showed_it(
+    operator: Visitor, group: SystemGroup, happens: Callable[[int], None], refused: str, told: str
+) -> None:
+    identity = plant(group)
+    operator.post(f"{PAGE}/{identity}/pause", {"reason": "先看一看"})
+    opened = operator.hidden(f"{PAGE}/{identity}/resume")
+    happens(identity)
+    # What it showed stays what was decided on, whatever is shown beside a wanting reason.
+    wanting = operator.post(f"{PAGE}/{identity}/resume", {**opened, "reason": ""}, target="dialog")
+    again = {**hidden_fields(wanting.text), "reason": "看完了"}
+    answer = operator.post(f"{PAGE}/{identity}/resume", again, target="dialog")
+    assert (answer.status_code, stored(identity).state) == (409, "paused")
+    assert refused in answer.text
+    assert told in answer.text
+    seen = {**hidden_fields(answer.text), "reason": "看完了"}
+    assert operator.post(f"{PAGE}/{identity}/resume", seen, target="dialog").status_code == 204
+    assert stored(identity).state == "running"
 
 
 def test_its_history_keeps_why_it_was_paused_and_who_began_it(
@@ -298,11 +361,11 @@ def test_its_history_keeps_why_it_was_paused_and_who_began_it(
         session.get_one(User, PERSON.id).is_enabled = False
         bulk_course.tend(session, identity, NOW)
     wang = visitor_of(app, "wang.qiang", "operator", groups=["PBAP"])
-    wang.post(f"{PAGE}/{identity}/resume", {"reason": "接手"})
+    wang.send(f"{PAGE}/{identity}/resume", {"reason": "接手"})
     with unit_of_work() as session:
         one = session.get_one(BulkRepair, identity)
         change(session, one, "paused", SYSTEM, "", NOW, code="needs_human", detail="insufficient balance")
-    wang.post(f"{PAGE}/{identity}/resume", {"reason": "核查完毕"})
+    wang.send(f"{PAGE}/{identity}/resume", {"reason": "核查完毕"})
     text = wang.get(f"{PAGE}/{identity}").text
     head, history = text.split("drawer-head")[1].split("drawer-body")[0], text.split('class="timeline"')[1]
     assert "<span>li.na</span>" in head
