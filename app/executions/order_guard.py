@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import select
 
-from agent.facts import Facts
+from agent.facts import Facts, Kind
 from agent.unpaid import (
     PAYOUT_FAILED,
     PAYOUT_STEPS,
@@ -105,7 +105,7 @@ def trade_of(anomaly: Anomaly) -> Trade:
 
 def _orders_of(session: ReadSession, anomalies: Sequence[Anomaly]) -> dict[Trade, set[str]]:
     """Return by trade the states of all orders people ever gave, rejected or without effect too."""
-    numbers = {one.trade_no for one in anomalies if one.kind == "withdraw"}
+    numbers = {one.trade_no for one in anomalies}
     found: dict[Trade, set[str]] = defaultdict(set)
     if numbers:
         columns = (MoneyOrder.group_id, MoneyOrder.trade_no, MoneyOrder.state)
@@ -123,7 +123,8 @@ def _order_only(
 
     A repair half done is left out: it goes on by itself, and opens no other number.
     """
-    read = {one.id: facts_of(one) for one in anomalies if one.kind == "withdraw" and not _goes_on(one)}
+    # Of what kind a row is that could not be read, nobody knows.
+    read = {one.id: facts_of(one) for one in anomalies if one.kind != Kind.RECHARGE and not _goes_on(one)}
     payable = [one for one in anomalies if one.id in read and may_pay(one.fixer_code, read[one.id])]
     found = {one.id: ORDERED for one in payable if trade_of(one) in ordered}
     if by_person:

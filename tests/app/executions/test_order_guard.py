@@ -117,6 +117,23 @@ def test_no_person_repairs_while_a_second_one_is_awaited(
     assert (read_order(order_id).state, commands_of(anomaly_id)) == ("proposed", [])
 
 
+def test_a_trade_whose_kind_could_not_be_read_is_held_as_a_withdrawal(
+    group: SystemGroup, li_na: Actor
+) -> None:
+    anomaly_id, unordered_id = plant(group, amount=LARGE), plant(group)
+    order_id = propose(anomaly_id, li_na)
+    for one in (anomaly_id, unordered_id):
+        change(one, kind=None, facts=None)
+    with pytest.raises(ConflictError, match="order_stands"):
+        ask(anomaly_id, "click")
+    with pytest.raises(ConflictError, match="order_only"):
+        ask(unordered_id, "click")
+    with unit_of_work() as session:
+        money_orders.withdraw(session, order_id, reason="x", actor=li_na, group_ids=None, now=NOW)
+    with pytest.raises(ConflictError, match="ordered_before"):
+        ask(anomaly_id, "click")
+
+
 def test_no_tick_repairs_while_a_second_person_is_awaited(group: SystemGroup, li_na: Actor) -> None:
     anomaly_id = plant(group, amount=LARGE)
     propose(anomaly_id, li_na)
