@@ -139,12 +139,13 @@ def set_limit(group_id: int) -> ResponseReturnValue:
                 reason=form.text("reason"),
                 actor=current_actor(),
                 now=current_time(),
+                seen=form.text(shown.FIELD),
             )
     except (NotFoundError, ForbiddenError):
         raise
     except PiculusError as error:
         form.fail(error)
-        return _limit_dialog(form, group_id, _status(error))
+        return _limit_dialog(form, group_id, _status(error), is_anew=isinstance(error, ConflictError))
     # The limits stand beside the live table, so the page is loaded anew.
     return finish(_("复核限额已保存"), url_for("money_orders.list_orders"), moves=True)
 
@@ -225,6 +226,14 @@ def _is_refused(form: Form, order: MoneyOrder) -> bool:
     return False
 
 
-def _limit_dialog(form: Form, group_id: int, status: int) -> ResponseReturnValue:
-    group = get_group(db.session, group_id)
-    return render_dialog("executions/money_order_limit.html", status, form=form, group=group)
+def _limit_dialog(form: Form, group_id: int, status: int, *, is_anew: bool = True) -> ResponseReturnValue:
+    """``is_anew`` false: the form carries on what it showed before."""
+    group, limit_minor = get_group(db.session, group_id), order_limits.limit_of(db.session, group_id)
+    return render_dialog(
+        "executions/money_order_limit.html",
+        status,
+        form=form,
+        group=group,
+        limit_minor=limit_minor,
+        seen=order_limits.shown_by_form(limit_minor) if is_anew else form.text(shown.FIELD),
+    )

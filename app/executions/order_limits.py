@@ -11,7 +11,7 @@ from app.audit import service as audit
 from app.audit.models import AuditEntry
 from app.audit.reasons import required_reason
 from app.audit.service import Actor
-from app.errors import InvalidError
+from app.errors import ConflictError, InvalidError
 from app.executions.order_models import MoneyOrderLimit
 from app.executions.order_people import is_surely_another
 from app.keyset import ReadSession
@@ -75,12 +75,26 @@ def list_limits(session: ReadSession, group_ids: GroupIds) -> list[tuple[SystemG
     return [(group, known.get(group.id, DEFAULT_LIMIT_MINOR)) for group in groups]
 
 
+def shown_by_form(limit_minor: int) -> str:
+    """Return what the form of a limit carries of the one that it showed."""
+    return str(limit_minor)
+
+
 def set_limit(
-    session: WorkSession, group_id: int, limit_minor: int | None, *, reason: str, actor: Actor, now: datetime
+    session: WorkSession,
+    group_id: int,
+    limit_minor: int | None,
+    *,
+    reason: str,
+    actor: Actor,
+    now: datetime,
+    seen: str | None = None,
 ) -> None:
     """Set a group's limit; 0 asks a second person for every order.
 
-    Raises NotFoundError('group'), InvalidError('required' | 'amount_format') on field limit, for the reason.
+    ``seen``: what the form carries (shown_by_form), None where nobody decided by one. Raises
+    NotFoundError('group'), InvalidError('required' | 'amount_format') on field limit, for the reason,
+    ConflictError('limit_changed') where the form showed another limit.
     """
     reason = required_reason(reason)
     group = get_group(session, group_id)
@@ -89,6 +103,8 @@ def set_limit(
     if not 0 <= limit_minor <= MOST_MINOR:
         raise InvalidError("amount_format", field="limit")
     before = limit_of(session, group_id)
+    if seen is not None and seen != shown_by_form(before):
+        raise ConflictError("limit_changed")
     found = session.get(MoneyOrderLimit, group_id)
     if found is None:
         found = MoneyOrderLimit(group_id=group_id)

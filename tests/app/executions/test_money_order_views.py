@@ -16,6 +16,7 @@ from app.agents import stops
 from app.agents.stops import Target
 from app.audit.models import AuditEntry
 from app.doubts import NEXT_STEPS
+from app.executions import order_limits
 from app.executions.order_models import MoneyOrder, MoneyOrderLimit
 from app.executions.order_queries import find_proposed
 from app.extensions import db
@@ -558,7 +559,7 @@ def test_one_admin_does_not_order_and_confirm_through_two_accounts(
 def test_a_limit_that_was_saved_stands_on_the_page_at_once(app: Flask, group: SystemGroup) -> None:
     admin = visitor_of(app, "boss", "admin")
     url = f"/exceptions/orders/limits/{group.id}"
-    answer = admin.post(url, {"limit": "50.00", "reason": "一律复核"}, target="dialog")
+    answer = admin.send(url, {"limit": "50.00", "reason": "一律复核"}, target="dialog")
     assert answer.headers["HX-Redirect"] == "/exceptions/orders"
 
 
@@ -567,10 +568,26 @@ def test_an_administrator_sets_the_limit(app: Flask, li_na: Visitor, group: Syst
     admin = visitor_of(app, "boss", "admin")
     assert li_na.post(url, {"limit": "9", "reason": "x"}).status_code == 403
     for limit, status in (("abc", 400), ("", 400), ("50.00", 303)):
-        assert admin.post(url, {"limit": limit, "reason": "一律复核"}).status_code == status
+        assert admin.send(url, {"limit": limit, "reason": "一律复核"}).status_code == status
     assert "¥50.00" in admin.get("/exceptions/orders").text
     assert 'value="50.00"' in admin.get(url).text
     assert read_order(propose(li_na, plant(group, amount=5_001))).state == "proposed"
+
+
+def test_no_older_form_saves_over_a_limit_set_since(app: Flask, group: SystemGroup) -> None:
+    url = f"/exceptions/orders/limits/{group.id}"
+    boss, other = visitor_of(app, "boss", "admin"), visitor_of(app, "other", "admin")
+    opened = boss.hidden(url)
+    assert other.send(url, {"limit": "0", "reason": "两个人"}).status_code == 303
+    wanting = boss.post(url, {**opened, "limit": "2000", "reason": ""}, target="dialog")
+    again = {**hidden_fields(wanting.text), "limit": "2000", "reason": "放宽"}
+    answer = boss.post(url, again, target="dialog")
+    db.session.expire_all()
+    assert (answer.status_code, order_limits.limit_of(db.session, group.id)) == (409, 0)
+    assert '<dt>现在的复核限额</dt><dd><span class="num">¥0.00</span>' in answer.text
+    assert 'value="2000"' in answer.text
+    seen = {**hidden_fields(answer.text), "limit": "2000", "reason": "核对过"}
+    assert boss.post(url, seen).status_code == 303
 
 
 def test_the_dialog_says_why_a_second_person_is_needed(
@@ -580,7 +597,7 @@ def test_the_dialog_says_why_a_second_person_is_needed(
     assert "金额超过复核限额 ¥1,000.00。" in li_na.get(dialog).text
     admin = visitor_of(app, "boss", "admin")
     limit = {"limit": "9000", "reason": "放宽"}
-    assert admin.post(f"/exceptions/orders/limits/{group.id}", limit).status_code == 303
+    assert admin.send(f"/exceptions/orders/limits/{group.id}", limit).status_code == 303
     told = admin.get(dialog).text
     assert "复核限额由您改为 ¥9,000.00，没有别人改过；您自己提交的仍按改动前的 ¥1,000.00。" in told
     assert "需要另一个人复核" not in li_na.get(dialog).text
