@@ -19,8 +19,8 @@ from app.alerts.models import IS_UNDONE, AlertDelivery
 from app.alerts.outbox import Letter
 from app.alerts.sender import Sender, SendError
 from app.clock import current_time
-from app.executions.times_ahead import LITTLE
 from app.extensions import db
+from app.lately import LITTLE
 from app.unit_of_work import unit_of_work
 
 log = logging.getLogger(__name__)

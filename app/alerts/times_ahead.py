@@ -11,8 +11,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.alerts.models import IS_UNDONE, AlertChannel, AlertCondition, AlertDelivery
 from app.alerts.outbox import LONGEST_PAUSE, PACE
-from app.executions.times_ahead import LITTLE
 from app.keyset import ReadSession
+from app.lately import LITTLE
 from app.unit_of_work import WorkSession
 
 

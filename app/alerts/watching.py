@@ -11,8 +11,8 @@ from app.alerts.events import AGENT_OFFLINE, TRADE_KINDS
 from app.alerts.models import AlertCondition
 from app.alerts.service import forget_condition, raise_, recover
 from app.anomalies.models import Anomaly
-from app.executions.times_ahead import LITTLE
 from app.keyset import ReadSession
+from app.lately import LITTLE
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 

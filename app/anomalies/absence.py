@@ -6,11 +6,12 @@ Only fresh facts heal it.
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 
 from app.agents.models import LIVE, Command
 from app.anomalies.models import Anomaly, CollectionRun, CollectionTask
 from app.anomalies.service import order_verifies
+from app.lately import LITTLE
 from app.unit_of_work import WorkSession
 
 PAGE: Final = 500
@@ -23,20 +24,22 @@ def verify_page(session: WorkSession, run: CollectionRun, now: datetime) -> bool
     What was ordered already is told by the Verify commands themselves, so a server that stops here goes on.
     """
     absent = session.scalars(
-        select(Anomaly).where(*_absent_from(session, run)).order_by(Anomaly.id).limit(PAGE)
+        select(Anomaly).where(*_absent_from(session, run, now)).order_by(Anomaly.id).limit(PAGE)
     ).unique()
     anomalies = list(absent)
     run.verifying += order_verifies(session, anomalies, now)
     return len(anomalies) < PAGE
 
 
-def _absent_from(session: WorkSession, run: CollectionRun) -> list[ColumnElement[bool]]:
+def _absent_from(session: WorkSession, run: CollectionRun, now: datetime) -> list[ColumnElement[bool]]:
     ended_at = session.execute(
         select(func.max(CollectionTask.finished_at)).where(CollectionTask.run_id == run.id)
     ).scalar_one()
     of_trade = (Command.group_id == Anomaly.group_id) & (Command.trade_no == Anomaly.trade_no)
     is_busy = exists().where(of_trade, Command.state.in_(LIVE))
-    was_ordered = exists().where(of_trade, Command.type == "Verify", Command.created_at >= ended_at)
+    # One dated ahead was ordered before, by a clock that was put back since.
+    is_since = and_(Command.created_at >= ended_at, Command.created_at <= now + LITTLE)
+    was_ordered = exists().where(of_trade, Command.type == "Verify", is_since)
     return [
         Anomaly.group_id == run.group_id,
         Anomaly.state.in_(VERIFIED_STATES),

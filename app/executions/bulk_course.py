@@ -33,9 +33,9 @@ from app.executions.order_guard import find_holds
 from app.executions.order_people import ROLE, may_order
 from app.executions.service import refusal
 from app.executions.starting import Order, start_attempts
-from app.executions.times_ahead import LITTLE
 from app.guards.clicks import beyond
 from app.keyset import ReadSession
+from app.lately import LITTLE
 from app.plans.models import Plan
 from app.plans.queries import plans_of
 from app.unit_of_work import WorkSession

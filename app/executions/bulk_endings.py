@@ -13,7 +13,7 @@ from app.anomalies.service import BY_PERSON_FIRST, order_verify
 from app.errors import ConflictError
 from app.executions.bulk_models import LAST_STAGE, BulkItem, BulkRepair
 from app.executions.models import Attempt
-from app.executions.times_ahead import LITTLE
+from app.lately import LITTLE
 from app.unit_of_work import WorkSession
 
 ASK_AGAIN_AFTER: Final = timedelta(seconds=30)

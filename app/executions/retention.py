@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     CursorResult,
     Integer,
+    Select,
     and_,
     bindparam,
     delete,
@@ -24,12 +25,13 @@ from app.guards.models import BegunRepair
 from app.keyset import ReadSession
 from app.plans.models import Tick
 from app.unit_of_work import WorkSession
-from app.users.models import EndedLogin
+from app.users.models import EndedLogin, SystemGroup
 from app.users.sessions import LOGIN_LASTS
 
 BATCH: Final = 1000
-COUNTED: Final = timedelta(days=3)
-"""What limits and breakers count is a day or an hour old, an attempt has ended long before."""
+WITNESSED: Final = timedelta(hours=36)
+"""A begun repair goes so long before another one that itself began so long ago: a clock that jumps ahead,
+however far, can make only one of the two untrue, and what limits and breakers count is a day old at most."""
 HEARTBEAT_TYPES: Final = ("Heartbeat",)
 
 
@@ -89,7 +91,7 @@ def sweeps(ages: Ages, now: datetime) -> tuple[Sweep, ...]:
         _before(_VERIFIES, frames_before),
         _before(_TICKS, now - timedelta(days=ages.tick_days)),
         _before(_LOGINS, now - LOGIN_LASTS),
-        Sweep(_BEGUN, lambda session: _begun(session, now - COUNTED)),
+        Sweep(_BEGUN, lambda session: _begun(session, now - WITNESSED)),
     )
 
 
@@ -107,8 +109,10 @@ def _beyond(session: ReadSession, cap: int) -> dict[str, Any] | None:
 
 def _begun(session: ReadSession, before: datetime) -> dict[str, Any] | None:
     # Ids rise with time, one by one: the oldest are looked at, whatever is kept.
-    first = session.scalar(_FIRST_BEGUN)
-    return None if first is None else {"end": first + BATCH, "before": before}
+    first, witness = session.scalar(_FIRST_BEGUN), session.scalar(_LAST_BEGUN, {"before": before})
+    if first is None or witness is None:
+        return None
+    return {"end": first + BATCH, "before": witness - WITNESSED}
 
 
 _AT_ONCE: Final = bindparam("batch", type_=Integer())
@@ -169,6 +173,14 @@ def _old_logins() -> ColumnElement[bool]:
     return EndedLogin.login_id.in_(oldest.limit(_AT_ONCE))
 
 
+def _last_begun() -> Select[datetime]:
+    # Group by group, each by its index.
+    of_group = select(func.max(BegunRepair.begun_at)).where(
+        BegunRepair.group_id == SystemGroup.id, BegunRepair.begun_at < bindparam("before")
+    )
+    return select(func.max(of_group.scalar_subquery())).select_from(SystemGroup)
+
+
 _HEARTBEATS: Final = _Kind(Frame, _old_heartbeats())
 _FRAMES: Final = _Kind(Frame, _old_frames())
 _FRAMES_BEYOND: Final = _Kind(Frame, _frames_beyond())
@@ -180,3 +192,4 @@ _BEGUN: Final = _Kind(BegunRepair, _old_begun())
 _NEWEST_FRAME: Final = select(func.max(Frame.id))
 _FIRST_FRAME: Final = select(func.min(Frame.id))
 _FIRST_BEGUN: Final = select(func.min(BegunRepair.id))
+_LAST_BEGUN: Final = _last_begun()

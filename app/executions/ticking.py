@@ -14,10 +14,10 @@ from app.anomalies.models import Anomaly, CollectionRun
 from app.audit.service import SYSTEM
 from app.executions.retries import exhaust, has_attempts_left
 from app.executions.starting import start_by_plan
-from app.executions.times_ahead import is_lately
 from app.executions.unknown import verify_at_tick
 from app.guards.verdicts import is_looked_at
 from app.keyset import ReadSession
+from app.lately import is_lately
 from app.plans import predictions
 from app.plans.fixer_codes import group_codes
 from app.plans.models import CollectionSchedule, Plan, Tick

@@ -15,8 +15,8 @@ from app.agents.models import LIVE, Command
 from app.anomalies import fleet
 from app.anomalies.models import Anomaly
 from app.anomalies.service import WAITING_FIRST, order_verifies
-from app.executions.times_ahead import is_lately
 from app.keyset import ReadSession
+from app.lately import is_lately
 from app.plans.models import HAS_TICKS, Plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup

@@ -22,6 +22,7 @@ from app.audit.service import SYSTEM, Actor
 from app.columns import fitting
 from app.errors import ConflictError
 from app.keyset import ReadSession
+from app.lately import is_lately
 from app.plans.comparisons import is_compared
 from app.plans.models import Plan
 from app.plans.prediction_models import Prediction
@@ -47,13 +48,13 @@ def is_unknown(plan: Plan, now: datetime) -> ColumnElement[bool]:
         Prediction.plan_id == plan.id,
         Prediction.row_hash == Anomaly.row_hash,
         Prediction.outcome == Anomaly.outcome,
-        Prediction.looked_at > now - LOOK_AGAIN_AFTER,
+        is_lately(Prediction.looked_at, now, LOOK_AGAIN_AFTER),
     )
     was_asked = exists().where(
         Command.group_id == Anomaly.group_id,
         Command.trade_no == Anomaly.trade_no,
         Command.type == "Verify",
-        Command.created_at > now - ASK_AGAIN_AFTER,
+        is_lately(Command.created_at, now, ASK_AGAIN_AFTER),
     )
     return ~is_known & ~was_asked
 

@@ -13,6 +13,7 @@ from app.anomalies import absence, collecting, collection_course
 from app.anomalies.collection_queries import RunFilter, list_runs
 from app.anomalies.collections import run_again, start_run
 from app.anomalies.models import Anomaly, CollectionRun, CollectionTask, ReportedChunk
+from app.anomalies.service import order_verify
 from app.errors import ConflictError, InvalidError, NotFoundError
 from app.keyset import Cut
 from app.unit_of_work import WorkSession
@@ -186,6 +187,17 @@ def test_what_a_complete_run_did_not_report_is_verified_not_healed(
     verified = session.scalars(select(Command.trade_no).where(Command.type == "Verify")).all()
     assert verified == ["ABSENT"]
     assert (absent.state, task.run.verifying, task.run.state) == ("open", 1, "finished")
+
+
+def test_what_a_clock_ahead_verified_is_verified_again_once_it_is_absent(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    absent = make_anomaly(session, group)
+    ahead = NOW + timedelta(days=30)
+    commands.close(session, order_verify(session, absent, ahead), "expired", ahead, "no agent took it")
+    agent, task = running_task(session, group)
+    collecting.record_finished(session, agent, trailer(task), LATER)
+    assert task.run.verifying == 1
 
 
 def test_absences_are_verified_page_by_page(

@@ -13,6 +13,7 @@ from app.anomalies.states import ALLOWED, change_state
 from app.audit.models import AuditEntry
 from app.audit.service import SYSTEM
 from app.errors import ConflictError, InvalidError
+from app.executions import times_ahead
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 from tests.factories import FIXER, NOW, PERSON, chunk, make_agent, make_anomaly, make_group, reported, row_of
@@ -150,6 +151,18 @@ def test_a_report_older_than_the_repair_opens_nothing(
     make_anomaly(session, group, trade_no="T", state="repaired", closed_at=closed_at)
     reports.take_rows(session, task, [reported("T")], LATER)
     assert len(anomalies_of(session, "T")) == count
+
+
+def test_a_trade_closed_by_a_clock_ahead_is_listed_again_once_the_clock_is_put_back(
+    session: WorkSession, group: SystemGroup, task: CollectionTask
+) -> None:
+    make_anomaly(session, group, trade_no="T", state="repaired", closed_at=NOW + timedelta(days=30))
+    before = NOW - timedelta(minutes=1)
+    assert times_ahead.has_any(session, before)
+    times_ahead.bring_back(session, before)
+    assert not times_ahead.has_any(session, before)
+    reports.take_rows(session, task, [reported("T")], LATER)
+    assert [one.state for one in anomalies_of(session, "T")] == ["repaired", "open"]
 
 
 def test_a_row_that_makes_no_sense_is_for_a_person(session: WorkSession, task: CollectionTask) -> None:

@@ -10,11 +10,12 @@ from app.agents.models import Command, Frame, ReceivedMessage
 from app.config import Settings
 from app.executions import retention, scheduler
 from app.extensions import db
+from app.guards.models import BegunRepair
 from app.plans.models import Tick
 from app.unit_of_work import WorkSession, unit_of_work
-from app.users.models import EndedLogin
+from app.users.models import EndedLogin, SystemGroup
 from tests.conftest import HandClock
-from tests.factories import NOW, make_group
+from tests.factories import FIXER, NOW, make_group
 
 
 def make_frame(session: WorkSession, type: str, days: float) -> None:
@@ -51,6 +52,35 @@ def test_each_kind_of_row_goes_at_its_own_age(session: WorkSession, settings: Se
     assert session.scalars(select(ReceivedMessage.message_id)).all() == ["1"]
     assert session.scalars(select(EndedLogin.login_id)).all() == ["1"]
     assert session.scalars(select(Tick.due_at)).all() == [NOW - timedelta(days=1)]
+
+
+def begin_repair(session: WorkSession, group: SystemGroup, days: float) -> None:
+    """A plan began a repair so many days from now."""
+    session.add(
+        BegunRepair(
+            group_id=group.id,
+            plan_id=1,
+            fixer_code=FIXER,
+            command_id=str(days),
+            is_new=True,
+            currency="CNY",
+            begun_at=NOW + timedelta(days=days),
+        )
+    )
+    session.flush()
+
+
+@pytest.mark.each_engine
+def test_a_clock_far_ahead_deletes_nothing_that_limits_count(
+    session: WorkSession, settings: Settings
+) -> None:
+    group = make_group(session)
+    for days in (-9, -5, -0.5, 29.9):
+        begin_repair(session, group, days)
+    for sweep in (*retention.sweeps(settings, NOW), *retention.sweeps(settings, NOW + timedelta(days=30))):
+        sweep.delete_batch(session)
+    kept = select(BegunRepair.command_id).order_by(BegunRepair.id)
+    assert session.scalars(kept).all() == ["-0.5", "29.9"]
 
 
 def test_a_batch_deletes_no_more_than_its_size(

@@ -132,6 +132,19 @@ def test_nothing_of_a_plan_in_shadow_becomes_a_repair(
     assert {command.type for command in commands(session)} == {"Verify"}
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_what_a_clock_ahead_looked_at_is_looked_at_again_once_the_clock_is_put_back(
+    session: WorkSession, group: SystemGroup, agent: Agent, shadow: Plan, is_answered: bool
+) -> None:
+    make_anomaly(session, group)
+    ahead = timedelta(days=30).total_seconds()
+    assert tick(session, shadow, ahead) == 1
+    if is_answered:
+        answer(session, agent, seconds=ahead)
+    session.execute(update(Command).values(state="finished"))
+    assert tick(session, shadow) == 1
+
+
 def test_a_plan_is_not_put_into_shadow_while_a_repair_of_it_has_not_ended(
     session: WorkSession, group: SystemGroup, agent: Agent
 ) -> None:
