@@ -18,11 +18,11 @@ CLOCKS_APART: Final = timedelta(days=1)
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
     """A trade row, read. Values that make no sense are kept raw in ``row`` and None here.
 
-    ``trade_id`` is 0 where it is no whole number. ``row`` holds the eight columns of the product document;
-    ``row_hash`` is over all that was read, ``terms`` over what says whose money it is and how much: kind,
-    amount, currency, both accounts, way of posting.
+    ``trade_id`` and ``version`` are 0 where they are no whole number. ``row`` holds the eight columns of the
+    product document; ``row_hash`` is over all that was read, ``terms`` over what says whose money it is and
+    how much: kind, amount, currency, both accounts, way of posting.
     ``changed_at``, ``created_at``: aware UTC, production's clock; ``read_at``: production's clock at reading.
-    ``raw_status``, ``raw_amount``, ``raw_kind``, ``raw_bookkeeping``: as stored.
+    ``raw_status``, ``raw_amount``, ``raw_kind``, ``raw_bookkeeping``, ``raw_version``: as stored.
     """
 
     trade_id: int
@@ -48,6 +48,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     raw_amount: object = None
     raw_kind: object = None
     raw_bookkeeping: object = None
+    raw_version: object = None
 
 
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):

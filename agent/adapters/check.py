@@ -5,7 +5,18 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, Numeric, column, inspect, select, table
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    Numeric,
+    column,
+    inspect,
+    select,
+    table,
+)
 from sqlalchemy.dialects.postgresql import MONEY
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.sql import ColumnElement
@@ -16,8 +27,8 @@ from agent.errors import PortError
 
 Types = Mapping[str, Mapping[str, TypeEngine[Any]]]
 """The declared types of every table's columns; a table that is missing is left out."""
-Amount = tuple[str, str]
-"""A table and its column that holds amounts."""
+Cell = tuple[str, str]
+"""A table and a column of it."""
 
 
 def describe(
@@ -26,13 +37,14 @@ def describe(
     expected: Mapping[str, Sequence[str]],
     trades: str,
     now: Callable[[], datetime],
-    amounts: Sequence[Amount],
+    amounts: Sequence[Cell],
+    kept: tuple[Cell, Cell] | None = None,
 ) -> str:
     """Tables found, each with a row read, whether ``trades`` has any, the database's clock against ours.
 
-    ``amounts``: every column of amounts. It costs a row a table, however large they are. Raises PortError
-    that names every missing table and column, every amount declared with decimals, or the first table that
-    may not be read.
+    ``amounts``: every column of amounts; ``kept``: a column of whole numbers and the one that keeps them. It
+    costs a row a table, however large they are. Raises PortError that names every missing table and column,
+    every amount declared with decimals, what keeps too little, or the first table that may not be read.
     """
     types = read_within(engine, "look at the tables", lambda c: _types(c, schema, expected))
     missing = _missing(engine, schema, types, expected)
@@ -45,6 +57,8 @@ def describe(
     ]
     if with_decimals:
         raise PortError("amounts that are not in fen: " + "; ".join(with_decimals))
+    if kept is not None:
+        _require_wide(engine.dialect.name, types, *kept)
     has_row = {name: _has_row(engine, schema, name, columns) for name, columns in expected.items()}
     skew = (now() - datetime.now(UTC)).total_seconds()
     told = "has rows" if has_row[trades] else "is empty"
@@ -71,6 +85,21 @@ def _types(connection: Connection, schema: str | None, expected: Mapping[str, Se
 def _has_decimals(declared: TypeEngine[Any]) -> bool:
     """By its declaration, because SQLite makes whole numbers of whole yuan: no value tells them from fen."""
     return isinstance(declared, Float | MONEY) or (isinstance(declared, Numeric) and bool(declared.scale))
+
+
+def _require_wide(dialect_name: str, types: Types, of: Cell, keeps: Cell) -> None:
+    """Raises PortError where what is to be kept may be larger than its place: the row could not be written
+    once money has moved. SQLite keeps any.
+    """
+    declared, place = types[of[0]][of[1]], types[keeps[0]][keeps[1]]
+    if dialect_name == "sqlite" or not _is_short(place) or _is_short(declared):
+        return
+    wider = f"{of[0]}.{of[1]} {declared}"
+    raise PortError(f"{keeps[0]}.{keeps[1]} is {place} and {wider}: make it BIGINT, larger ones are refused")
+
+
+def _is_short(declared: TypeEngine[Any]) -> bool:
+    return isinstance(declared, Integer) and not isinstance(declared, BigInteger)
 
 
 def _missing(

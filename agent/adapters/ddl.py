@@ -110,7 +110,7 @@ def _correction(names: TradeNames, metadata: MetaData) -> Table:
         metadata,
         Column("trade_no", String(64), primary_key=True),
         Column("round", Integer, primary_key=True, autoincrement=False),
-        Column("old_version", Integer, primary_key=True, autoincrement=False),
+        Column("old_version", BigInteger, primary_key=True, autoincrement=False),
         Column("trade_id", BigInteger, nullable=False),
         Column("fixer_code", String(80), nullable=False),
         *_owner(),

@@ -155,6 +155,7 @@ class TradeReader:
             raw_amount=raw_amount,
             raw_kind=plain(kind),
             raw_bookkeeping=plain(mode),
+            raw_version=plain(version),
         )
 
 

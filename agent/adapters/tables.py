@@ -81,7 +81,8 @@ def columns_of(names: msgspec.Struct) -> tuple[str, ...]:
 class TradeTables:
     """The tables of a trade database.
 
-    ``stored`` are the columns of a trade row in TradeColumns' order; ``amounts``: tables' columns of money.
+    ``stored`` are the columns of a trade row in TradeColumns' order; ``amounts``: tables' columns of money;
+    ``versions``: that of a row's version, and ours that keeps the one before a correction.
     """
 
     def __init__(self, names: TradeNames) -> None:
@@ -95,6 +96,7 @@ class TradeTables:
             (names.table, names.columns.amount),
             (names.requests, names.request_columns.amount),
         )
+        self.versions = ((names.table, names.columns.version), (names.correction, "old_version"))
 
     @property
     def expected(self) -> dict[str, tuple[str, ...]]:

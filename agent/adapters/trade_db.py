@@ -64,7 +64,8 @@ class SqlTrades:
     def check(self) -> str:
         """Tables, columns and clock, read-only. Raises PortError that names what is missing."""
         tables, names = self._tables, self._names
-        return describe(self._engine, names.schema, tables.expected, names.table, self.now, tables.amounts)
+        expected, amounts, kept = tables.expected, tables.amounts, tables.versions
+        return describe(self._engine, names.schema, expected, names.table, self.now, amounts, kept)
 
     def now(self) -> datetime:
         """Production's clock, aware UTC."""

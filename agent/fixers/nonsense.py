@@ -15,7 +15,7 @@ from agent.records import CLOCKS_APART, EPOCH, Trade
 OUT_OF_RANGE: Final = "out_of_range"
 MEANINGLESS: Final = "meaningless"
 MALFORMED: Final = "malformed"
-LARGEST_ID: Final = 2**63 - 1
+LARGEST: Final = 2**63 - 1
 """No BIGINT holds more: the correction record of a row could not be written."""
 VALUE_CHARACTERS: Final = 40
 TOLD_IDS: Final = 5
@@ -25,7 +25,7 @@ def find_nonsense(trade: Trade, settings: RepairSettings) -> str | None:
     """Say how the row makes no sense, with column and value, or None where it does."""
     if not re.search(settings.number_pattern, trade.trade_no):
         return _told(MALFORMED, "TRD_NUM", trade.row["TRD_NUM"])
-    if nonsense := _nonsense_of_id(trade.row["TRD_ID"]):
+    if nonsense := _nonsense_of_keys(trade):
         return nonsense
     for column, at in (("CREATED_AT", trade.created_at), ("UPDATED_AT", trade.changed_at)):
         if at is None:
@@ -52,11 +52,17 @@ def repeated_number(trade_ids: Iterable[int]) -> str:
     return f"{MALFORMED}: TRD_NUM on {len(ids)} rows, TRD_ID {told}{more}"
 
 
-def _nonsense_of_id(stored: object) -> str | None:
-    """An id by which the row could not be found again, to be written once money has moved."""
-    if not isinstance(stored, int):
-        return _told(MALFORMED, "TRD_ID", stored)
-    return None if abs(stored) <= LARGEST_ID else _told(OUT_OF_RANGE, "TRD_ID", stored)
+def _nonsense_of_keys(trade: Trade) -> str | None:
+    """An id by which the row could not be found again, or a version that could not be kept or raised: the row
+    is to be written once money has moved.
+    """
+    keys = (("TRD_ID", trade.row["TRD_ID"], LARGEST), ("VERSION", trade.raw_version, LARGEST - 1))
+    for column, stored, largest in keys:
+        if not isinstance(stored, int):
+            return _told(MALFORMED, column, stored)
+        if abs(stored) > largest:
+            return _told(OUT_OF_RANGE, column, stored)
+    return None
 
 
 def _nonsense_of_accounts(trade: Trade) -> str | None:

@@ -123,6 +123,26 @@ def test_a_row_that_could_not_be_found_again_is_for_a_person_before_anything(
     assert nothing_was_touched(desk, trade_no)
 
 
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        (None, "malformed: VERSION missing"),
+        ("7", "malformed: VERSION = 7"),
+        ("7.50", "malformed: VERSION = 7.50"),
+        (2**63 - 1, f"out_of_range: VERSION = {2**63 - 1}"),
+    ],
+)
+def test_a_row_whose_version_could_not_be_kept_or_raised_is_for_a_person_before_anything(
+    version: int | str | None, reason: str
+) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S2")
+    desk.production.trades._stored(trade_no)[0].version = version
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", reason)
+    assert nothing_was_touched(desk, trade_no)
+
+
 def test_a_row_other_than_the_one_reported_is_refused() -> None:
     desk = Desk()
     trade_no, code = load_case(desk, "S1")

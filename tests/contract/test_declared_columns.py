@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import insert, text
 
 from agent.adapters.rows import moment
+from agent.errors import PortError
 from agent.facts import Kind, Status
 from agent.fixers.nonsense import find_nonsense
 from agent.records import Correction, Pattern
@@ -32,6 +33,16 @@ def trades(own_world: World) -> Iterator[SqlTradePlace]:
     place = SqlTradePlace(own_world, "READ COMMITTED")
     yield place
     place.sql.close()
+
+
+def _store(place: SqlTradePlace, column: str, value: str, trade_id: int) -> None:
+    """Production stores a value that Python may have none for."""
+    quote = place.engine.dialect.identifier_preparer.quote
+    stored = f"UPDATE {quote(TRADES)} SET {quote(column)} = '{value}' WHERE {quote('TRD_ID')} = {trade_id}"
+    with writing(place.engine) as connection:
+        if connection.dialect.name != "postgresql":
+            connection.execute(text("SET sql_mode = ''"))
+        connection.execute(text(stored))
 
 
 class TestIds:
@@ -77,19 +88,38 @@ class TestIds:
         assert [each.seq for each in lines] == [0, 1, 2]
 
 
+class TestVersions:
+    @pytest.mark.parametrize("kind", ["BIGINT", "DECIMAL(20,0)"])
+    def test_one_that_counts_milliseconds_is_raised_and_kept(self, trades: SqlTradePlace, kind: str) -> None:
+        declare(trades, TRADES, "VERSION", kind)
+        planted = trades.plant(Planted(status=0))
+        _store(trades, "VERSION", "1764450000000", planted.trade_id)
+        [trade] = trades.trades.find(planted.trade_no)
+        held = trades.trades.claim_repair(claim_of(trade))
+        booked = Correction(status=Status.SUCCESS, acc_voucher="GA1", e_acc_voucher="GA2", message="m")
+        after = trades.trades.write_row(held, trade, booked, step_of(trade.trade_no))
+        assert (after.status, after.version) == (Status.SUCCESS, 1_764_450_000_001)
+
+    def test_one_of_text_makes_no_sense(self, trades: SqlTradePlace) -> None:
+        declare(trades, TRADES, "VERSION", "VARCHAR(20)")
+        planted = trades.plant(Planted(changed_at=datetime.now(UTC)))
+        [trade] = trades.trades.find(planted.trade_no)
+        assert find_nonsense(trade, Desk().settings) == "malformed: VERSION = 1"
+
+    def test_check_tells_of_corrections_that_keep_smaller_ones_than_rows_have(
+        self, trades: SqlTradePlace
+    ) -> None:
+        declare(trades, "piculus_correction", "old_version", "INTEGER")
+        assert "5 tables" in trades.sql.check()
+        declare(trades, TRADES, "VERSION", "BIGINT")
+        told = rf"piculus_correction\.old_version is INTEGER.* and {TRADES}\.VERSION BIGINT.*: make it BIGINT"
+        with pytest.raises(PortError, match=told):
+            trades.sql.check()
+
+
 @pytest.mark.parametrize("stored", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
 def test_a_time_that_has_no_year_in_utc_is_none(stored: str) -> None:
     assert moment(stored) is None
-
-
-def _store(place: SqlTradePlace, column: str, value: str, trade_id: int) -> None:
-    """Production stores a time that Python has none for."""
-    quote = place.engine.dialect.identifier_preparer.quote
-    stored = f"UPDATE {quote(TRADES)} SET {quote(column)} = '{value}' WHERE {quote('TRD_ID')} = {trade_id}"
-    with writing(place.engine) as connection:
-        if connection.dialect.name != "postgresql":
-            connection.execute(text("SET sql_mode = ''"))
-        connection.execute(text(stored))
 
 
 class TestTimes:

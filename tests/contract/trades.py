@@ -46,6 +46,7 @@ def new_trade(
         created_at=created_at,
         changed_at=created_at,
         read_at=read_at,
+        raw_version=1,
     )
 
 

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -62,7 +62,7 @@ class StoredTrade(msgspec.Struct):
     updated_at: datetime
     currency: str = "CNY"
     channel: str | None = "ICBC"
-    version: int = 1
+    version: Any = 1
 
 
 class StoredCorrection(msgspec.Struct, frozen=True):
@@ -354,7 +354,7 @@ class FakeTrades:
             row=row,
             row_hash=_digest([*row.values(), *terms, *others]),
             terms=_digest(terms),
-            version=stored.version,
+            version=stored.version if isinstance(stored.version, int) else 0,
             kind=KINDS.get(stored.kind),
             bookkeeping=POSTING_MODES.get(stored.posting_mode),
             status=_meaning(STATUSES, row["TRD_STATUS"]),
@@ -372,6 +372,7 @@ class FakeTrades:
             raw_amount=stored.amount,
             raw_kind=stored.kind,
             raw_bookkeeping=stored.posting_mode,
+            raw_version=stored.version,
         )
 
 
