@@ -138,7 +138,11 @@ def is_as_wanted(attempt: Attempt, row: Row) -> bool:
 
 
 def read_back(attempt: Attempt) -> None:
-    """Read row, ledger and bank again: done only when they agree and the row is as predicted."""
+    """Read row, ledger and bank again: done only when they agree and the row is as predicted.
+
+    Where they agree on a row that someone wrote after us, the repair is over and a person is told, once:
+    looking again changes nothing, writing again would overwrite theirs.
+    """
     step = attempt.find_step(READ_BACK) or attempt.intend(READ_BACK)
     trade = find_the_row(attempt.order.trade_no, attempt.ports)
     attempt.see(trade)
@@ -154,11 +158,15 @@ def read_back(attempt: Attempt) -> None:
     written = attempt.find_step(WRITE_ROW)
     is_ours = written is not None and written.state == DONE
     if not is_as_wanted(attempt, trade.row) or (is_ours and trade.row != attempt.wanted_row()):
-        # Someone wrote the row after us: looking again changes nothing, writing again would overwrite theirs.
+        _close(attempt, attempt.conclude(step, FAILED, StepResult(detail=NOT_AS_WRITTEN)))
         raise AttemptEnded("needs_human", f"read back: {NOT_AS_WRITTEN}")
-    done = attempt.conclude(step, DONE, StepResult())
-    attempt.ports.trades.close_repair(attempt.held, DONE, done)
-    attempt.keep(trade.read_at, done)
+    _close(attempt, attempt.conclude(step, DONE, StepResult()))
+
+
+def _close(attempt: Attempt, last: StepRow) -> None:
+    trade, _ = attempt.seen
+    attempt.ports.trades.close_repair(attempt.held, DONE, last)
+    attempt.keep(trade.read_at, last)
 
 
 STEPS: Final[Mapping[str, Callable[[Attempt], None]]] = {

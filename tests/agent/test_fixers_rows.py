@@ -3,8 +3,10 @@
 import pytest
 
 from agent.facts import Leg, Row
+from agent.fixers.base import verify
 from agent.records import StepRow
 from tests.agent.world import AMOUNT, BALANCE, Desk, load_case, numbers
+from tests.fakes.faults import Crash
 
 # ---- the row changes under our hands
 
@@ -144,21 +146,58 @@ def test_what_contradicts_itself_when_read_back_is_for_a_person() -> None:
     assert (report.outcome, report.reason) == ("needs_human", "read back: mismatch")
 
 
-def test_a_row_that_reads_back_otherwise_than_written_is_for_a_person_and_not_tried_for_ever() -> None:
-    desk = Desk()
-    trade_no, code = load_case(desk, "S1")
+def annotate_once_written(desk: Desk, trade_no: str) -> None:
+    """Someone writes their own message as soon as the row is corrected."""
     trades = desk.production.trades
 
-    def overwrite() -> None:
-        if trades.corrections:
-            trades.change(trade_no, FAILED_MSG="人工")
+    def annotate() -> None:
+        if trades.corrections and trades.row(trade_no)["FAILED_MSG"] != "客户来电":
+            trades.change(trade_no, FAILED_MSG="客户来电")
 
-    desk.production.faults.on("trades.find", overwrite)
-    reports = [desk.attempt(trade_no, code) for _ in range(2)]
-    assert {(each.outcome, each.reason) for each in reports} == {
-        ("needs_human", "read back: the row is not as it was written")
-    }
-    assert len(trades.corrections) == 1
+    desk.production.faults.on("trades.find", annotate)
+
+
+@pytest.mark.parametrize("case_id", ["S1", "S2", "S7a", "S9"])
+def test_a_row_that_reads_back_consistent_and_otherwise_than_written_is_told_to_a_person_once(
+    case_id: str,
+) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    annotate_once_written(desk, trade_no)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", "read back: the row is not as it was written")
+    assert [(step.name, step.state) for step in report.steps][-1] == ("read_back", "failed")
+    assert desk.production.trades.repairs[trade_no].state == "done"
+    desk.production.clock.advance(hours=1)
+    assert verify(trade_no, desk.production.ports, desk.settings).outcome == "consistent"
+    assert desk.attempt(trade_no, code).outcome == "already_consistent"
+    assert len(desk.production.trades.corrections) == 1
+
+
+@pytest.mark.parametrize("case_id", ["S1", "S2", "S7a"])
+def test_a_row_annotated_behind_an_agent_that_died_on_having_written_it_is_told_once_too(
+    case_id: str,
+) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    desk.production.faults.down("trades.write_row", "after", Crash())
+    with pytest.raises(Crash):
+        desk.attempt(trade_no, code)
+    desk.production.faults.heal()
+    desk.production.trades.change(trade_no, FAILED_MSG="客户来电")
+    desk.production.clock.advance(hours=1)
+    assert desk.attempt(trade_no, code).outcome == "needs_human"
+    assert verify(trade_no, desk.production.ports, desk.settings).outcome == "consistent"
+
+
+def test_a_repair_is_not_closed_on_a_row_that_is_neither_consistent_nor_as_written() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S1")
+    record = desk.production.bank.records[f"{trade_no}-0"]
+    desk.production.faults.on("trades.write_row", lambda: setattr(record, "amount", AMOUNT + 1))
+    annotate_once_written(desk, trade_no)
+    assert desk.attempt(trade_no, code).reason == "read back: mismatch"
+    assert desk.production.trades.repairs[trade_no].state == "open"
 
 
 @pytest.mark.parametrize("case_id", ["S1", "S4", "S8"])
