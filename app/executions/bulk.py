@@ -18,7 +18,7 @@ from app.executions.bulk_models import BY_PERSON, FIRST_STAGE, BulkItem, BulkRep
 from app.executions.bulk_states import change, lock, write_down
 from app.executions.models import Attempt
 from app.executions.selection import Chosen, choose
-from app.executions.selection_shown import foresee_chosen, foresee_pending, keep_shown
+from app.executions.selection_shown import foresee_chosen, foresee_pending, keep_shown, require_not_begun
 from app.executions.service import attempt_one
 from app.executions.starting import Order
 from app.keyset import ReadSession
@@ -59,10 +59,12 @@ def begin(
     What cannot be attempted now is skipped; so is what is not as a form showed it: ``seen`` are the digests
     the form carries (app.executions.shown), by anomaly id, None where nobody ticked single rows. A single
     trade needs no canary: it is attempted as by a click on it alone. ``figures``: what the form carries of
-    limits and breakers (beyond_shown), None where there was none. Raises InvalidError for the reason,
-    ConflictError('beyond_grew').
+    limits and breakers (beyond_shown) and of other bulk repairs (selection_shown), None where there was none.
+    Raises InvalidError for the reason, ConflictError: beyond_grew, selection_begun.
     """
     reason = required_reason(order.reason)
+    if figures is not None:
+        require_not_begun(session, figures, wanted)
     choice = choose(session, wanted, limit, order.now)
     chosen = choice.chosen if seen is None else keep_shown(session, choice.chosen, seen)
     _require_shown(session, chosen, figures, order.now)

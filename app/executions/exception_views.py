@@ -63,7 +63,7 @@ FILTERS = (
 OF_BOTH_TABS: Final = ("trade_no", "group", "fixer", "kind", "amount_from", "amount_to")
 """The filters that a click on the other tab takes along."""
 IDS_LIMIT = 500
-GREW: Final = (selection_shown.GREW, beyond_shown.GREW)
+GREW: Final = (selection_shown.GREW, selection_shown.BEGUN, beyond_shown.GREW)
 """Why nothing was sent of what a form showed, though each of its trades may be as it was."""
 
 
@@ -258,7 +258,8 @@ def _foresee(wanted: AnomalyFilter) -> tuple[selection.Preview, list[Beyond], li
     passed = selection_shown.foresee_chosen(db.session, plans, chosen, now)
     table = selection_shown.figures_of(foreseen.by_plan)
     seen = shown.named({str(one): digest for one, digest in digests.items()} if wanted.ids else table)
-    return foreseen, passed, seen + shown.named(beyond_shown.figures_of_many(passed))
+    figures = beyond_shown.figures_of_many(passed) | selection_shown.in_bulks_of(foreseen)
+    return foreseen, passed, seen + shown.named(figures)
 
 
 def _repair_all_url() -> str:

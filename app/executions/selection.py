@@ -52,12 +52,13 @@ class Skip:
 @dataclass(frozen=True)
 class Preview:
     """What a click on the whole selection would send; ``in_bulks`` of it are in bulk repairs that have not
-    begun them.
+    begun them, ``items_in_bulks`` times.
     """
 
     by_plan: tuple[PlanShare, ...]
     skipped: tuple[Skip, ...]
     in_bulks: int = 0
+    items_in_bulks: int = 0
 
     @property
     def count(self) -> int:
@@ -110,7 +111,10 @@ class Choice:
 def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Preview:
     """Count a selection by plan, and what would be skipped or taken from a bulk repair; it loads none."""
     found = share_out(session, wanted, now)
-    return replace(found, in_bulks=_count_in_bulks(session, wanted)) if found.by_plan else found
+    if not found.by_plan:
+        return found
+    trades, items = count_in_bulks(session, wanted)
+    return replace(found, in_bulks=trades, items_in_bulks=items)
 
 
 def share_out(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Preview:
@@ -150,15 +154,18 @@ def _unreadable() -> ColumnElement[int]:
     return case((or_(amount.is_(None), amount < 0, currency == ""), 1))
 
 
-def _count_in_bulks(session: ReadSession, wanted: AnomalyFilter) -> int:
-    is_in_one = exists().where(
-        BulkItem.anomaly_id == Anomaly.id,
-        BulkItem.state == "pending",
-        BulkItem.bulk_id == BulkRepair.id,
-        BulkRepair.state.in_(GOING_ON),
+def count_in_bulks(session: ReadSession, wanted: AnomalyFilter) -> tuple[int, int]:
+    """Return how many trades of a selection are in bulk repairs that may yet begin them, and how many times:
+    one trade may be in several.
+    """
+    counted = (
+        select(func.count(BulkItem.anomaly_id.distinct()), func.count())
+        .join(BulkRepair, BulkRepair.id == BulkItem.bulk_id)
+        .where(BulkItem.state == "pending", BulkRepair.state.in_(GOING_ON))
+        .where(BulkItem.anomaly_id.in_(select(Anomaly.id).where(*conditions(session, wanted))))
     )
-    where = (*conditions(session, wanted), is_in_one)
-    return session.scalars(select(func.count()).select_from(Anomaly).where(*where)).one()
+    trades, items = session.execute(counted).one()
+    return trades, items
 
 
 def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetime) -> Choice:

@@ -2,7 +2,8 @@
 
 A ticked row is held against what the form showed of it (app.executions.shown). All of a filter may be too
 many for that: its form carries the figures of its table, by plan. Fewer trades and smaller sums are fine, for
-on a busy system some are repaired all the while; more of either was seen by nobody.
+on a busy system some are repaired all the while; more of either was seen by nobody. Both forms carry how much
+of it is in bulk repairs already: one that is sent twice begins no second canary.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,10 +13,11 @@ from typing import Final
 from sqlalchemy import select
 
 from app.anomalies.models import Anomaly
+from app.anomalies.queries import AnomalyFilter
 from app.errors import ConflictError
 from app.executions import shown
 from app.executions.bulk_models import BulkItem, BulkRepair
-from app.executions.selection import Chosen, PlanShare
+from app.executions.selection import Chosen, PlanShare, Preview, count_in_bulks
 from app.executions.service import CLICKABLE_STATES
 from app.guards import breakers
 from app.guards.clicks import Beyond, foresee
@@ -25,6 +27,8 @@ from app.plans.models import Plan
 from app.plans.queries import plans_of
 
 GREW: Final = "selection_grew"
+BEGUN: Final = "selection_begun"
+IN_BULKS: Final = "in_bulks"
 
 
 def digests_of(session: ReadSession, chosen: Sequence[Chosen]) -> dict[int, str]:
@@ -57,6 +61,20 @@ def require_no_more(seen: Mapping[str, str], by_plan: Iterable[PlanShare]) -> No
     """
     if shown.has_grown(seen, figures_of(by_plan)):
         raise ConflictError(GREW)
+
+
+def in_bulks_of(foreseen: Preview) -> dict[str, int]:
+    """Return what a form carries of how much is in bulk repairs that may yet begin it."""
+    return {IN_BULKS: foreseen.items_in_bulks}
+
+
+def require_not_begun(session: ReadSession, seen: Mapping[str, str], wanted: AnomalyFilter) -> None:
+    """Raise ConflictError('selection_begun') where more of a selection is in bulk repairs now than the form
+    showed: it was sent before, or another person has begun with it meanwhile.
+    """
+    _trades, items = count_in_bulks(session, wanted)
+    if shown.has_grown(seen, {IN_BULKS: items}):
+        raise ConflictError(BEGUN)
 
 
 def has_guard(session: ReadSession, plans: Iterable[Plan]) -> bool:

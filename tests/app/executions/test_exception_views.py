@@ -386,6 +386,22 @@ def test_less_than_the_form_of_all_showed_is_sent(operator: Visitor, group: Syst
     assert db.session.scalars(db.select(BulkRepair.total)).all() == [3]
 
 
+@pytest.mark.parametrize("how", ["ticked", "all"])
+def test_a_form_of_many_that_is_sent_twice_begins_one_bulk_repair(
+    operator: Visitor, group: SystemGroup, how: str
+) -> None:
+    ids = [plant(group, f"CO{number}") for number in range(4)]
+    form = operator.hidden("/exceptions/repair?all=1" if how == "all" else ticking(*ids))
+    # The second time it is shown anew, and decided on: all of it is in the first bulk repair by then.
+    for totals in ([4], [4, 3]):
+        answer = operator.post("/exceptions/repair", {**form, "reason": "日终处理"})
+        assert answer.status_code == 303
+        again = operator.post("/exceptions/repair", {**form, "reason": "日终处理"}, target="dialog")
+        assert (again.status_code, db.session.scalars(db.select(BulkRepair.total)).all()) == (409, totals)
+        assert "笔在还没有结束的批量修复中" in again.text
+        form = hidden_fields(again.text)
+
+
 def test_a_wanting_reason_does_not_pass_off_as_shown_what_came_since(
     operator: Visitor, group: SystemGroup
 ) -> None:
