@@ -42,7 +42,12 @@ tells nothing of the trade."""
 
 
 def reason_to_set_aside(session: WorkSession, anomaly: Anomaly) -> str | None:
-    """Return the code of why the anomaly's newest attempts leave it to a person, None where they do not."""
+    """Return the code of why the anomaly's newest attempts leave it to a person, None where they do not.
+
+    That its last one was withdrawn leaves it to nobody: it had gone on after those before.
+    """
+    if _was_last_withdrawn(session, anomaly):
+        return None
     if _crashes_every_time(session, anomaly):
         return CRASHED
     return ENDED_ALIKE if _ends_alike_every_time(session, anomaly) else None
@@ -53,12 +58,12 @@ def _crashes_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
         Attempt.outcome_reason.startswith(f"{BROKE_OFF}:"),
         Attempt.outcome_reason.startswith(f"{NO_RESULT}:") & Attempt.started_at.is_not(None),
     )
-    last = select(Attempt.id).where(*_are_newest(anomaly, CRASH_LIMIT), Attempt.outcome == "unknown", crashed)
+    last = select(Attempt.id).where(_is_newest(anomaly, CRASH_LIMIT), Attempt.outcome == "unknown", crashed)
     return len(session.scalars(last).all()) == CRASH_LIMIT
 
 
 def _ends_alike_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
-    last = select(Attempt.outcome, Attempt.outcome_reason).where(*_are_newest(anomaly, ALIKE_LIMIT))
+    last = select(Attempt.outcome, Attempt.outcome_reason).where(_is_newest(anomaly, ALIKE_LIMIT))
     ends = [tuple(row) for row in session.execute(last)]
     if len(ends) < ALIKE_LIMIT or len(set(ends)) > 1:
         return False
@@ -66,6 +71,12 @@ def _ends_alike_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
     return outcome == "refused" or (outcome == "unknown" and reason not in MAY_PASS)
 
 
-def _are_newest(anomaly: Anomaly, count: int) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions of its last ``count`` attempts, without those that were withdrawn."""
-    return Attempt.anomaly_id == anomaly.id, Attempt.number > anomaly.attempts - count, ~_WAS_WITHDRAWN
+def _was_last_withdrawn(session: WorkSession, anomaly: Anomaly) -> bool:
+    last = select(Attempt.id).where(Attempt.anomaly_id == anomaly.id, Attempt.number == anomaly.attempts)
+    return session.scalars(last.where(_WAS_WITHDRAWN)).first() is not None
+
+
+def _is_newest(anomaly: Anomaly, count: int) -> ColumnElement[bool]:
+    """Return the condition of its last ``count`` attempts, not counting those that were withdrawn."""
+    of_trade = select(Attempt.id).where(Attempt.anomaly_id == anomaly.id, ~_WAS_WITHDRAWN)
+    return Attempt.id.in_(of_trade.order_by(Attempt.number.desc()).limit(count))

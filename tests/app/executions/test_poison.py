@@ -6,16 +6,27 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select
 
-from agent.answers import Started
+from agent.answers import BROKE_OFF, Started
 from app.agents.models import Agent, Command
-from app.executions import attempt_record, verifications
+from app.anomalies.service import verify
+from app.executions import attempt_record, results, verifications
 from app.executions.models import Attempt
-from app.executions.poison import ALIKE_LIMIT, CRASH_LIMIT
+from app.executions.poison import ALIKE_LIMIT, CRASH_LIMIT, CRASHED
 from app.guards import breakers
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
 from tests.app.guards.test_verdicts import tick
-from tests.factories import NOW, PERSON, facts_read, hand_to, make_agent, make_anomaly, make_group, make_plan
+from tests.factories import (
+    NOW,
+    PERSON,
+    facts_read,
+    finished,
+    hand_to,
+    make_agent,
+    make_anomaly,
+    make_group,
+    make_plan,
+)
 
 pytestmark = pytest.mark.each_engine
 
@@ -37,11 +48,16 @@ def go_on(session: WorkSession, agent: Agent, plan: Plan, now: datetime) -> None
     """A person resets the breaker; the trade is verified and its next attempt commanded."""
     (breaker,) = breakers.list_tripped(session, None)
     breakers.reset(session, breaker.id, reason="looked at", actor=PERSON, group_ids=None, now=now)
+    look(session, agent, plan, now)
+
+
+def look(session: WorkSession, agent: Agent, plan: Plan, now: datetime) -> None:
+    """The trade is verified and its next attempt commanded."""
     tick(session, plan, now)
-    verify = session.scalars(select(Command).where(Command.state == "pending")).one()
-    hand_to(session, verify, agent)
-    verifications.record_facts(session, agent, facts_read(verify, "repair"), now)
-    verify.state = "finished"
+    asked = session.scalars(select(Command).where(Command.state == "pending")).one()
+    hand_to(session, asked, agent)
+    verifications.record_facts(session, agent, facts_read(asked, "repair"), now)
+    asked.state = "finished"
     tick(session, plan, now)
 
 
@@ -60,4 +76,43 @@ def test_a_trade_that_was_withdrawn_again_and_again_is_no_poison(
         repair = withdrawn(session, agent, plan, was_begun=was_begun, now=now)
     assert (repair.error, anomaly.attempts) == ("breaker_tripped_sent", times)
     assert set(session.scalars(select(Attempt.outcome))) == {"unknown"}
+    assert anomaly.state == "waiting"
+
+
+def break_off(session: WorkSession, agent: Agent, now: datetime) -> None:
+    repair = session.scalars(select(Command).where(Command.state == "pending")).one()
+    hand_to(session, repair, agent)
+    results.record_result(session, agent, finished(repair, "unknown", reason=f"{BROKE_OFF}: KeyError"), now)
+
+
+def test_a_trade_that_breaks_off_each_time_it_is_not_withdrawn_is_set_aside(session: WorkSession) -> None:
+    group = make_group(session)
+    agent, plan = make_agent(session, group), make_plan(session, group)
+    anomaly, now = make_anomaly(session, group), NOW
+    tick(session, plan)
+    for _ in range(CRASH_LIMIT - 1):
+        break_off(session, agent, now)
+        look(session, agent, plan, now + timedelta(minutes=20))
+        withdrawn(session, agent, plan, was_begun=True, now=now + timedelta(minutes=20))
+        now += timedelta(minutes=40)
+        go_on(session, agent, plan, now)
+    break_off(session, agent, now)
+    assert (anomaly.state, anomaly.reason.partition(":")[0]) == ("needs_human", CRASHED)
+
+
+def test_what_is_withdrawn_after_a_person_sent_it_back_is_not_set_aside_once_more(
+    session: WorkSession,
+) -> None:
+    group = make_group(session)
+    agent, plan = make_agent(session, group), make_plan(session, group)
+    anomaly, now = make_anomaly(session, group), NOW
+    tick(session, plan)
+    for _ in range(CRASH_LIMIT - 1):
+        break_off(session, agent, now)
+        now += timedelta(minutes=20)
+        look(session, agent, plan, now)
+    break_off(session, agent, now)
+    verify(session, anomaly.id, reason="mended", actor=PERSON, group_ids=None, now=now)
+    look(session, agent, plan, now)
+    withdrawn(session, agent, plan, was_begun=True, now=now)
     assert anomaly.state == "waiting"
