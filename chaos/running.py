@@ -6,6 +6,7 @@ import multiprocessing
 import shutil
 import signal
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,8 +21,12 @@ from chaos.simulation.invariants import INVARIANTS
 from chaos.simulation.schedule import Outcome, run
 from chaos.simulation.workshop import Workshop
 
+log: Final = logging.getLogger("chaos")
+
 IN_MEMORY: Final = Path("/dev/shm")
 """Where there is one, a file there costs no disk."""
+CRASH: Final = "crash"
+"""What a schedule that breaks off violates."""
 LISTED: Final = 20
 
 Task = int | Cell
@@ -56,9 +61,10 @@ class Tally:
         self.violations += [(outcome.name, invariant, text) for invariant, text in outcome.violations]
 
     def by_invariant(self) -> dict[str, int]:
-        """Violations of each invariant, those never broken included."""
+        """Violations of each invariant, those never broken included, then of what is none, if any."""
         counts = Counter(invariant for _, invariant, _ in self.violations)
-        return {invariant: counts[invariant] for invariant in INVARIANTS}
+        others = sorted({*counts} - {*INVARIANTS})
+        return {invariant: counts[invariant] for invariant in (*INVARIANTS, *others)}
 
     def as_text(self) -> str:
         """For a terminal."""
@@ -100,11 +106,24 @@ def workshop() -> Iterator[Workshop]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def try_one(place: Workshop, task: Task) -> Outcome:
+    """Run one seed or cell; one that breaks off is violated, too: its trace tells the error and the steps."""
+    try:
+        return run_cell(place, task) if isinstance(task, Cell) else run(place, task)
+    except Exception as error:
+        # One schedule's edge: the others go on, and the report names this one.
+        name = task.name if isinstance(task, Cell) else f"seed {task}"
+        log.exception("%s broke off", name)
+        trace = "".join(traceback.format_exception(error)).splitlines()
+        violation = (CRASH, f"{type(error).__name__}: {error}".partition("\n")[0])
+        return Outcome(name, Counter(), Counter(), [violation], trace=tuple(trace))
+
+
 def run_traced(seed: int) -> Tally:
     """Run one seed in this process and keep what happened in it."""
     tally = Tally()
     with workshop() as place:
-        outcome = run(place, seed)
+        outcome = try_one(place, seed)
         tally.add(outcome)
         tally.trace = outcome.trace
     return tally
@@ -169,4 +188,4 @@ def _work(tasks: Sequence[Task], outcomes: Any, stop: Any) -> None:
         for task in tasks:
             if stop.is_set():
                 return
-            outcomes.put(run_cell(place, task) if isinstance(task, Cell) else run(place, task))
+            outcomes.put(try_one(place, task))

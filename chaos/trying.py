@@ -7,20 +7,14 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
 
 import click
 
-from chaos.running import workshop
-from chaos.simulation.cells import Cell, run_cell
-from chaos.simulation.schedule import run
+from chaos.running import try_one, workshop
+from chaos.simulation.cells import Cell
 from chaos.simulation.workshop import Workshop
-
-log: Final = logging.getLogger("chaos")
-
-CRASH: Final = "crash"
 
 
 @dataclass(frozen=True)
@@ -53,18 +47,10 @@ def try_all(trials: Sequence[str], seconds: float = float("inf")) -> Catch:
     return Catch("", "", "", tried)
 
 
-def violations_of(place: Workshop, trial: str) -> Iterator[tuple[str, str]]:
-    """Run one trial and yield what it breaks."""
+def violations_of(place: Workshop, trial: str) -> list[tuple[str, str]]:
+    """Run one trial and return what it breaks. Raises ValueError."""
     kind, _, words = trial.partition(" ")
-    try:
-        if kind == "seed":
-            yield from run(place, int(words)).violations
-        else:
-            yield from run_cell(place, cell_of(words)).violations
-    except Exception as error:
-        # Whatever the broken code does to the simulation itself shows it up, too.
-        log.exception("%s broke off", trial)
-        yield CRASH, f"{type(error).__name__}: {error}"
+    return try_one(place, int(words) if kind == "seed" else cell_of(words)).violations
 
 
 @click.command()

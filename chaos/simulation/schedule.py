@@ -102,6 +102,7 @@ class Schedule:
         self.touched: dict[str, float] = {}
         self.ordered: set[str] = set()
         self.paid_late: set[str] = set()
+        self.processes: list[Process] = []
         self.lost: list[Process] = []
         self.is_rough = True
         self.is_settled = False
@@ -137,6 +138,9 @@ class Schedule:
             self._live_through()
         except StandstillError as error:
             self.standstill = str(error)
+        except Exception as error:
+            error.add_note("\n".join(self.loom.trace))
+            raise
 
     def _live_through(self) -> None:
         loom = self.loom
@@ -252,7 +256,7 @@ class Schedule:
             for number, app in enumerate(self.workshop.apps[: drawn.servers])
         ]
         self.agents = [self._agent(name) for name in AGENTS[: drawn.agents]]
-        self.processes: list[Process] = [self.bank, *self.servers, *self.agents]
+        self.processes = [self.bank, *self.servers, *self.agents]
 
     def _agent(self, name: str) -> AgentProcess:
         trades, ledger = self.workshop.databases[name]

@@ -7,7 +7,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from chaos.running import Tally, run_all
+import pytest
+
+from chaos.running import CRASH, Tally, run_all, try_one
+from chaos.simulation.cells import Cell
 from chaos.simulation.draws import Draw, draw
 from chaos.simulation.invariants import INVARIANTS
 from chaos.simulation.schedule import Schedule
@@ -74,6 +77,30 @@ def test_what_was_run_before_an_interrupt_is_counted() -> None:
         raise KeyboardInterrupt
 
     assert run_all([1, 2, 3], 1, on_outcome=interrupt).schedules == 1
+
+
+def test_one_that_breaks_off_is_told_by_its_name_and_the_others_are_run() -> None:
+    broken = Cell("no such case", "", "kill")
+    tally = run_all([broken, 1, 2], 1)
+    assert tally.schedules == 2
+    assert [(name, invariant) for name, invariant, _ in tally.violations] == [(broken.name, CRASH)]
+    assert tally.by_invariant()[CRASH] == 1
+    assert f"{broken.name}  crash  KeyError" in tally.as_text()
+
+
+def test_one_that_breaks_off_tells_its_steps_and_its_error(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(schedule: Schedule) -> None:
+        raise LookupError("nobody heals it")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Schedule, "_heal", fail)
+        outcome = try_one(workshop, 1)
+    assert outcome.violations == [(CRASH, "LookupError: nobody heals it")]
+    assert any("bank starts" in line for line in outcome.trace)
+    assert any("LookupError" in line for line in outcome.trace)
+    assert try_one(workshop, 1).violations == []
 
 
 def test_what_goes_wrong_is_found_and_told(workshop: Workshop) -> None:
