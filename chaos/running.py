@@ -27,7 +27,8 @@ IN_MEMORY: Final = Path("/dev/shm")
 """Where there is one, a file there costs no disk."""
 CRASH: Final = "crash"
 """What a schedule that breaks off violates."""
-LISTED: Final = 20
+NAMED: Final = 20
+"""So many points that nothing reached are named; more tell only that the run was short."""
 
 Task = int | Cell
 """A seed, or a cell."""
@@ -66,6 +67,10 @@ class Tally:
         others = sorted({*counts} - {*INVARIANTS})
         return {invariant: counts[invariant] for invariant in (*INVARIANTS, *others)}
 
+    def unreached(self) -> tuple[str, ...]:
+        """The failpoints that no schedule and no cell came to."""
+        return tuple(point for point in failpoints.declared() if not self.reached[point])
+
     def as_text(self) -> str:
         """For a terminal."""
         hours = self.simulated_seconds / 3600
@@ -76,12 +81,18 @@ class Tally:
             f"time       {hours:.1f} hours by the clocks inside",
             f"faults     {self.faults.total()}",
             *(f"  {count:8d}  {kind}" for kind, count in sorted(self.faults.items())),
-            f"failpoints {len(self.reached)} of {len(failpoints.declared())} reached",
+            *self._points(),
             f"violations {len(self.violations)}",
             "  " + "  ".join(f"{name} {count}" for name, count in self.by_invariant().items()),
-            *(f"  {name}  {invariant}  {text}" for name, invariant, text in self.violations[:LISTED]),
+            *(f"  {name}  {invariant}  {text}" for name, invariant, text in self.violations),
         ]
         return "\n".join(lines)
+
+    def _points(self) -> Iterator[str]:
+        unreached, declared = self.unreached(), len(failpoints.declared())
+        yield f"failpoints {declared - len(unreached)} of {declared} reached"
+        if 0 < len(unreached) <= NAMED:
+            yield f"  not reached: {', '.join(unreached)}"
 
     def as_json(self) -> str:
         """For a script."""
@@ -90,8 +101,11 @@ class Tally:
             "cells": self.cells,
             "simulated_seconds": round(self.simulated_seconds),
             "faults": dict(sorted(self.faults.items())),
+            "failpoints": len(failpoints.declared()),
+            "unreached": self.unreached(),
             "violations": self.by_invariant(),
             "violated": sorted({name for name, _, _ in self.violations}),
+            "found": self.violations,
         }
         return json.dumps(content, indent=2)
 

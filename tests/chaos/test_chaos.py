@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from agent import failpoints
 from chaos.running import CRASH, Tally, run_all, try_one
 from chaos.simulation.cells import Cell
 from chaos.simulation.draws import Draw, draw
 from chaos.simulation.invariants import INVARIANTS
-from chaos.simulation.schedule import Schedule
+from chaos.simulation.schedule import Outcome, Schedule
 from chaos.simulation.troubles import TROUBLES
 from chaos.simulation.workshop import Workshop
 
@@ -123,3 +124,14 @@ def test_what_goes_wrong_is_found_and_told(workshop: Workshop) -> None:
     tally.add(outcome)
     assert tally.by_invariant()["I1"] == 1
     assert f"seed 1  I1  {trade_no}" in tally.as_text()
+
+
+def test_the_report_tells_every_violation_and_names_the_points_that_nothing_reached() -> None:
+    left_out, *reached = failpoints.declared()
+    found = [("I5", f"the result of c{number} never came") for number in range(50)]
+    tally = Tally()
+    tally.add(Outcome("seed 7", Counter(), Counter(reached), found))
+    text = tally.as_text()
+    assert f"{len(reached)} of {len(reached) + 1} reached\n  not reached: {left_out}\n" in text
+    assert all(f"seed 7  I5  {words}" in text for _, words in found)
+    assert json.loads(tally.as_json())["unreached"] == [left_out]
