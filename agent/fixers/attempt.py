@@ -173,7 +173,10 @@ class Attempt:
         if name in PAYOUTS:
             # By itself: a repair stopped behind an ended step is not to look as if the bank had been asked.
             self.write_down()
-        return self.intend_anew(self.intention(name, StepResult(request_no=request_no, reverses=reverses)))
+        trade, _ = self.seen
+        ordered_at = trade.read_at.isoformat() if self.order.action is not None else None
+        result = StepResult(request_no=request_no, reverses=reverses, ordered_at=ordered_at)
+        return self.intend_anew(self.intention(name, result))
 
     def intend_anew(self, step: StepRow) -> StepRow:
         """Write down that a step is about to have its effect now, on what was last seen.

@@ -122,7 +122,7 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
     """
     trade, facts = attempt.seen
     if number.is_new:
-        require_unknown(attempt, step, number)
+        step = require_unknown(attempt, step, number)
     attempt.write_down()
     try:
         is_opened = attempt.open_request(step, request_of(trade, number))

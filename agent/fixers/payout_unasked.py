@@ -7,7 +7,7 @@ from agent.facts import BankFact
 from agent.fixers.attempt import FAILED, MAY_STILL_COME, Attempt, AttemptEnded
 from agent.fixers.lost_lines import LINE_LOST, is_any_known, numbers_without_line
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID, has_own_posting
-from agent.fixers.payout_number import PayoutNumber, require_number, seq_of
+from agent.fixers.payout_number import PayoutNumber, require_number
 from agent.fixers.plan import PAY_AGAIN
 from agent.fixers.result import StepResult, result_of
 from agent.records import StepRow
@@ -20,11 +20,12 @@ ANOTHERS_PLACE: Final = "another bank request came before this one was asked for
 NEVER_ASKED: Final = "the payout was never asked for, and the bank does not de-duplicate"
 
 
-def require_unknown(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
+def require_unknown(attempt: Attempt, step: StepRow, number: PayoutNumber) -> StepRow:
     """Where a line is to be opened the bank must know no other number of the trade whose line production has
     lost, for it may have paid under that; and one that would pay a number twice, not this one either.
 
-    Raises AttemptEnded: nothing was asked now; wait where the bank cannot say, needs_human where it knows.
+    Returns the step, intended anew where asking took time. Raises AttemptEnded: nothing is to be paid now;
+    wait where the bank cannot say, needs_human where it knows.
     """
     trade, facts = attempt.seen
     without_line = numbers_without_line(trade, facts, attempt.ports)
@@ -33,6 +34,8 @@ def require_unknown(attempt: Attempt, step: StepRow, number: PayoutNumber) -> No
         _leave_to_person(attempt, step, LINE_LOST)
     if not attempt.ports.bank.deduplicates and _is_any_known(attempt, [number]):
         _leave_to_person(attempt, step, KNOWN_ALREADY)
+    is_asked = others or not attempt.ports.bank.deduplicates
+    return attempt.intend_anew(step) if is_asked else step
 
 
 def _leave_to_person(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
@@ -87,7 +90,7 @@ def require_never_asked(attempt: Attempt, step: StepRow) -> None:
     """
     trade, _ = attempt.seen
     request_no = result_of(step).request_no or ""
-    number = PayoutNumber(request_no, seq_of(request_no), is_new=True)
+    number = PayoutNumber(request_no, 0, is_new=True)
     if step.started_at is None or trade.read_at - step.started_at < MAY_STILL_COME:
         raise AttemptEnded("wait", "bank")
     if _is_any_known(attempt, [number]):

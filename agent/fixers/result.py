@@ -11,7 +11,10 @@ ASKED: Final = "asked"
 
 
 class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a step left behind, as StepRow.result holds it in JSON. ``reverses``: the entry it takes back."""
+    """What a step left behind, as StepRow.result holds it in JSON. ``reverses``: the entry it takes back.
+
+    ``ordered_at``: when people last ordered it, by production's clock in ISO 8601, of a step not yet taken.
+    """
 
     voucher_no: str | None = None
     reverses: str | None = None
@@ -19,6 +22,7 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     status: str = ""
     code: str | None = None
     detail: str = ""
+    ordered_at: str | None = None
 
 
 def result_of(step: StepRow) -> StepResult:

@@ -68,9 +68,18 @@ def _look_again(attempt: Attempt) -> None:
     attempt.know(read_facts(trade, attempt.ports))
     _require_readable_legs(attempt)
     left = [name for name in attempt.held.plan if name in REVERSED_LEG and not attempt.is_done(name)]
-    if attempt.vouchers.keys() - {slot for name in left for slot in SLOTS[name]}:
+    extra = attempt.vouchers.keys() - {slot for name in left for slot in SLOTS[name]}
+    if extra and {attempt.vouchers[slot] for slot in extra} <= _taken_back(attempt):
+        raise AttemptEnded("wait", "ledger")  # what was read is older than that
+    if extra:
         # Posted since: taking back the others alone would leave it standing.
         _stop(attempt, ANOTHER_ENTRY, ANOTHER_ENTRY, "needs_human")
+
+
+def _taken_back(attempt: Attempt) -> set[str | None]:
+    """The entries that this reversal has taken back."""
+    done = [step for step in attempt.steps.values() if step.name in REVERSED_LEG and step.state == DONE]
+    return {result_of(step).reverses for step in done}
 
 
 def _require_readable_legs(attempt: Attempt) -> None:

@@ -5,14 +5,17 @@ that it intended can arrive any more.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
+
+import msgspec
 
 from agent.decision import Decision
 from agent.facts import BankState, Facts, LegState, Status
 from agent.fixers.attempt import (
     INTENDED,
     MAY_STILL_COME,
+    SKIPPED,
     STILL_COMING,
     Attempt,
     AttemptEnded,
@@ -27,10 +30,10 @@ from agent.fixers.reading import (
     ROW_CHANGED,
     is_in_flight,
 )
-from agent.fixers.result import result_of
+from agent.fixers.result import StepResult, result_of, text_of
 from agent.fixers.reversal_unmade import legs_of, stands
 from agent.fixers.world import check_world
-from agent.records import StepRow, Trade
+from agent.records import EPOCH, StepRow, Trade
 from agent.unpaid import NOT_YET_KNOWN, find_obstacle
 
 ORDER_HOLDS: Final = timedelta(hours=12)
@@ -65,13 +68,23 @@ def _require_still_good(attempt: Attempt) -> None:
 
     Raises AttemptEnded where it is too old.
     """
-    if attempt.order.action is not None:
-        return
     trade, facts = attempt.seen
-    written_at = [step.started_at for step in attempt.steps.values() if step.state == INTENDED]
-    is_old = any(at is not None and trade.read_at - at > ORDER_HOLDS for at in written_at)
-    if is_old and is_order_to_come(attempt) and facts.bank.state is not BankState.SUCCESS:
-        raise AttemptEnded("refused", ORDER_TOO_OLD, is_void=True)
+    if not is_order_to_come(attempt) or facts.bank.state is BankState.SUCCESS:
+        return
+    for step in [each for each in attempt.steps.values() if each.moves_money and each.state == INTENDED]:
+        result = result_of(step)
+        if attempt.order.action is not None:
+            again = msgspec.structs.replace(result, ordered_at=trade.read_at.isoformat())
+            attempt.record(msgspec.structs.replace(step, result=text_of(again)))
+        elif trade.read_at - _ordered_at(step, result) > ORDER_HOLDS:
+            raise AttemptEnded("refused", ORDER_TOO_OLD, is_void=True)
+
+
+def _ordered_at(step: StepRow, result: StepResult) -> datetime:
+    """When people last ordered it; of what an older agent wrote down, when it last tried it."""
+    if result.ordered_at is not None:
+        return datetime.fromisoformat(result.ordered_at)
+    return step.started_at or EPOCH
 
 
 def _decide_again(attempt: Attempt, fixers: Mapping[str, Fixer]) -> None:
@@ -183,9 +196,15 @@ def _numbers_of(facts: Facts) -> set[str | None]:
 
 
 def is_only_written_down(attempt: Attempt) -> bool:
-    """Whether all that was begun is a payout that was not asked for, or a reversal of what still stands."""
-    begun = [step for step in attempt.steps.values() if step.may_have_moved_money]
+    """Whether all that was begun is a payout that was not asked for, or a reversal of what still stands; what
+    another reversed was not begun.
+    """
+    begun = [step for step in attempt.steps.values() if step.may_have_moved_money and not _is_anothers(step)]
     return all(step.state == INTENDED and _is_yet_to_act(attempt, step) for step in begun)
+
+
+def _is_anothers(step: StepRow) -> bool:
+    return step.name in REVERSED_LEG and step.state == SKIPPED
 
 
 def _is_yet_to_act(attempt: Attempt, step: StepRow) -> bool:
@@ -217,7 +236,8 @@ def is_never_asked(attempt: Attempt) -> bool:
 def is_order_to_come(attempt: Attempt) -> bool:
     """Whether what people have ordered is written down, and no more of it."""
     if is_reversal(attempt.held.plan):
-        return all(step.state == INTENDED for step in attempt.steps.values() if step.name in REVERSED_LEG)
+        states = {step.state for step in attempt.steps.values() if step.name in REVERSED_LEG}
+        return states <= {INTENDED, SKIPPED}
     return PAY_AGAIN in attempt.held.plan and is_never_asked(attempt)
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from agent.answers import FactsRead
 from app.agents import commands
@@ -13,7 +13,7 @@ from app.anomalies import service as anomaly_service
 from app.anomalies.models import Anomaly
 from app.anomalies.service import UNEXPLAINED
 from app.executions import moved_money, unanswered
-from app.executions.models import Attempt
+from app.executions.models import Attempt, Execution
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
 from app.executions.service import refusal
 from app.executions.starting import start_by_plan
@@ -81,14 +81,20 @@ def _go_on(session: WorkSession, anomaly: Anomaly, message: FactsRead, now: date
 
 
 def _is_stale(session: WorkSession, anomaly: Anomaly, verify: Command) -> bool:
-    """Return whether a Verify was ordered before an attempt ended whose outcome nobody knows, or before one
-    was begun: given up in between, it may be answered long afterwards.
+    """Return whether a Verify was ordered before a repair of the trade was begun, or ended, or told of money:
+    given up in between, it may have read before that and be answered long afterwards.
     """
-    if anomaly.unknown_since is not None and verify.created_at < anomaly.unknown_since:
+    known_since = (anomaly.unknown_since, anomaly.money_moved_at)
+    if any(at is not None and verify.created_at < at for at in known_since):
         return True
-    begun_since = (
+    repaired_since = (
         select(Attempt.id)
+        .join(Attempt.execution)
         .join(Command, Command.id == Attempt.command_id)
-        .where(Attempt.anomaly_id == anomaly.id, Command.seq > verify.seq)
+        .where(
+            Execution.group_id == verify.group_id,
+            Execution.trade_no == verify.trade_no,
+            or_(Command.seq > verify.seq, Command.finished_at > verify.created_at),
+        )
     )
-    return anomaly.attempts > 0 and session.scalars(begun_since.limit(1)).first() is not None
+    return session.scalars(repaired_since.limit(1)).first() is not None

@@ -77,11 +77,17 @@ def _repeated_in_doubt(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
 
 
 def _miscalled(server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    """What moved money is neither cancelled nor failed; what the repair before an order moved is not its."""
+    """What moved money is neither cancelled nor failed; what the repair before an order moved is not its.
+
+    Nor is what the bank may have been asked for, or another was found to have done.
+    """
     query = """
         SELECT id, outcome FROM attempt WHERE outcome IN ('cancelled', 'failed')
-        AND (money_moved AND "trigger" NOT IN ('pay_again', 'reverse') OR EXISTS
-        (SELECT 1 FROM step WHERE attempt_id = attempt.id AND moves_money AND state = 'done'))"""
+        AND (money_moved AND NOT ("trigger" IN ('pay_again', 'reverse') AND EXISTS (
+            SELECT 1 FROM attempt AS earlier WHERE earlier.anomaly_id = attempt.anomaly_id
+            AND earlier.number < attempt.number AND earlier.money_moved))
+        OR EXISTS (SELECT 1 FROM step WHERE attempt_id = attempt.id AND moves_money
+            AND (state IN ('done', 'skipped') OR state = 'intended' AND detail LIKE '%asked%')))"""
     for row in server.execute(query):
         yield "I9", f"attempt {row['id']} is {row['outcome']}, though money moved"
 

@@ -82,6 +82,15 @@ def test_nor_is_it_by_a_plan(case_id: str, deduplicates: bool) -> None:
     assert numbers(desk) == [f"{trade_no}-P1"]
 
 
+def test_a_bank_that_is_slow_to_tell_of_other_numbers_is_asked_to_pay_all_the_same() -> None:
+    desk, trade_no, code = unpaid("processing", deduplicates=True)
+    takes_the_place(desk, trade_no)
+    seen = desk.facts_hash(trade_no)
+    desk.production.faults.on("bank.facts", lambda: desk.production.clock.advance(seconds=16))
+    assert desk.order(trade_no, code, "pay_again", seen=seen).outcome == "repaired"
+    assert numbers(desk) == [f"{trade_no}-P2"]
+
+
 def test_a_number_known_already_behind_our_debit_is_not_reversed() -> None:
     desk, trade_no, code = refused("S2", deduplicates=False)
     pays(desk, trade_no)

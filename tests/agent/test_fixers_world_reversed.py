@@ -13,14 +13,14 @@ from agent.fixers.base import RepairReport, verify
 from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.reading import IN_FLIGHT
 from agent.fixers.reversal_unmade import ANOTHER_ENTRY
-from agent.records import Trade
+from agent.records import Reversal, Trade
 from agent.unpaid import ACTIONS, Action
 from tests.agent.test_fixers_lost_lines import pays
 from tests.agent.test_fixers_offered import nothing_can_come
 from tests.agent.test_fixers_world_changed import BANKS, annotate, row_of
 from tests.agent.test_limits_ordered import CASE, GOING_ON, state_of
 from tests.agent.test_limits_reversed import written_down
-from tests.agent.unpaid_trades import SHAPES, net_postings
+from tests.agent.unpaid_trades import SHAPES, load_unpaid, net_postings
 from tests.agent.world import AMOUNT, Desk, numbers
 
 SHAPE = pytest.mark.parametrize("shape", SHAPES)
@@ -269,3 +269,24 @@ def test_an_entry_that_a_stale_read_of_the_ledger_leaves_out_is_not_taken_back_b
     assert desk.attempt(*case).outcome in ("wait", "refused", "needs_human")
     assert desk.attempt(*case).outcome != "repaired"
     assert net_postings(desk, case[0]) == before
+
+
+def test_a_read_older_than_its_own_first_entry_is_waited_out() -> None:
+    desk = Desk()
+    case = load_unpaid(desk, "failed, both on row")
+    ledger = desk.production.ledger
+    legs, reverse = ledger.legs, ledger.reverse_entry
+    kept: list[Mapping[str, tuple[LegFact, LegFact | None]]] = []
+
+    def reverse_then(reversal: Reversal) -> str:
+        if not kept:
+            kept.append(legs([desk.production.trade(case[0])]))
+            ledger.legs = lambda trades: kept[0]  # type: ignore[method-assign]
+        return reverse(reversal)
+
+    ledger.reverse_entry = reverse_then  # type: ignore[method-assign]
+    report = desk.order(*case, "reverse")
+    assert (report.outcome, report.reason) == ("wait", "ledger")
+    ledger.legs = legs  # type: ignore[method-assign]
+    assert desk.attempt(*case).outcome == "repaired"
+    assert net_postings(desk, case[0]) == {}

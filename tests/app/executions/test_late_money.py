@@ -258,3 +258,37 @@ def test_only_a_look_that_a_person_ordered_closes_it(
     hand_to(session, verify, agent)
     verifications.record_facts(session, agent, facts_read(verify, "consistent"), LATER)
     assert told.state == ("repaired" if is_ordered else "needs_human")
+
+
+def test_a_look_ordered_before_the_word_came_does_not_make_it_forgotten(
+    session: WorkSession, agent: Agent, anomaly: Anomaly, command: Command
+) -> None:
+    look = service.order_verify(session, anomaly, LATER + timedelta(seconds=5))
+    hand_to(session, look, agent)
+    commands.close(session, look, "indeterminate", LATER + timedelta(minutes=5), "its deadline passed")
+    told_at = LATER + timedelta(minutes=6)
+    results.record_result(session, agent, finished(command, "wait", money_moved=True), told_at)
+    verifications.record_facts(session, agent, facts_read(look, "repair"), told_at + timedelta(minutes=1))
+    session.flush()
+    assert (anomaly.state, anomaly.has_moved_money) == ("waiting", True)
+
+
+@pytest.mark.parametrize("outcome", ["repair", "wait", "consistent"])
+def test_nor_does_one_ordered_before_the_repair_of_what_is_closed(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, outcome: str
+) -> None:
+    anomaly = make_anomaly(session, group)
+    look = service.order_verify(session, anomaly, NOW - timedelta(minutes=6))
+    hand_to(session, look, agent)
+    commands.close(session, look, "indeterminate", NOW, "its deadline passed")
+    attempt = start_attempt(session, anomaly, plan, TICK)
+    command = commands.find(session, attempt.command_id)
+    assert command is not None
+    hand_to(session, command, agent)
+    commands.close(session, command, "indeterminate", LATER, "its deadline passed")
+    close(session, anomaly, "ignored")
+    results.record_result(session, agent, finished(command, "unknown", money_moved=True), LATER)
+    verifications.record_facts(session, agent, facts_read(look, outcome), LATER + timedelta(minutes=5))
+    told = open_one(session, anomaly)
+    assert told is not None
+    assert (told.state, told.has_moved_money, told.reason) == ("needs_human", True, REASON)
