@@ -210,9 +210,9 @@ def words(error: PiculusError) -> str:
         return str(text)
 
 
-def refused_words(code: str) -> str:
-    """Return the sentence of a refusal that has no parameters."""
-    return words(ConflictError(code))
+def refused_words(refusal: PiculusError | str) -> str:
+    """Return the sentence of a refusal; a code alone is one that has no parameters."""
+    return words(ConflictError(refusal) if isinstance(refusal, str) else refusal)
 
 
 def init_app(app: Flask) -> None:

@@ -21,13 +21,13 @@ from app.executions import (
     held_back,
     human_queue,
     ignoring,
-    money_orders,
     service,
     shown,
 )
 from app.executions.anomaly_csv import csv_parts
 from app.executions.attempts import find_running
 from app.executions.case_file import CaseFile, predicted_row, read_case, select_statement
+from app.executions.order_box import box_of
 from app.executions.order_guard import ORDER_STANDS
 from app.executions.starting import Order
 from app.extensions import db
@@ -109,9 +109,9 @@ def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
         statement=select_statement(anomaly),
         prediction=find_telling(db.session, anomaly_id),
         can_try=case.command is None and dry_run_refusal(anomaly) is None,
-        box=money_orders.box_of(db.session, anomaly),
+        box=box_of(db.session, anomaly, current_time()),
         marks=held_back.marks_of(db.session, [anomaly], plans).get(anomaly.id, []),
-        proposal=human_queue.propose_for(db.session, anomaly, case.plan) if is_open else None,
+        proposal=human_queue.propose_for(db.session, anomaly, case.plan, current_time()) if is_open else None,
         doubts=doubts,
     )
 
@@ -224,7 +224,7 @@ def _dialog(
         seen=[shown.digest_of(case.anomaly), *shown.named(figures)],
         passed=passed,
         agents=_agents_for(case),
-        box=money_orders.box_of(db.session, case.anomaly),
+        box=box_of(db.session, case.anomaly, current_time()),
         is_ordered=is_ordered,
     )
 

@@ -93,7 +93,7 @@ def list_exceptions() -> ResponseReturnValue:
         repairing=counts.repairing,
         tab_counts=_beside_tabs(form, tab, count, counts),
         plans=plans,
-        cases=human_queue.read_cases(db.session, page.rows, plans) if is_queue else [],
+        cases=human_queue.read_cases(db.session, page.rows, plans, current_time()) if is_queue else [],
         reason_counts=human_queue.count_reasons(db.session, replace(wanted, reason="")) if is_queue else [],
         doubts=doubts,
         holds={} if is_queue else find_holds(db.session, page.rows, by_person=True),

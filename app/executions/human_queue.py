@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import func, select
@@ -13,6 +13,7 @@ from app.agents.models import LIVE, Command
 from app.anomalies.claims import last_claims
 from app.anomalies.models import Anomaly, AnomalyEvent, OutsideClaim
 from app.anomalies.queries import AnomalyFilter, conditions
+from app.errors import ConflictError
 from app.executions.attempts import last_attempts
 from app.executions.case_file import allowed_actions
 from app.executions.models import Attempt, Execution
@@ -20,6 +21,7 @@ from app.executions.order_guard import BY_ORDER, facts_of, find_holds, trade_of
 from app.executions.order_models import MoneyOrder
 from app.executions.order_queries import find_proposed
 from app.executions.proposals import Doubt, Proposal, head_of, propose
+from app.executions.standing_refusals import find_refusals
 from app.keyset import ReadSession
 from app.plans.models import Plan
 
@@ -43,7 +45,8 @@ class QueueCase:
     ``command`` is the trade's live command, ``claim`` the newest word that it was healed outside, ``event``
     the newest of its history, ``attempt`` its last one. ``actions`` as case_file.allowed_actions, none while
     a command lives; ``hold`` the code why only an order of people moves it (app.executions.order_guard);
-    ``order`` the one that waits for its second person.
+    ``order`` the one that waits for its second person; ``refusal`` what refuses any order, and what a stop
+    refuses of repairs.
     """
 
     anomaly: Anomaly
@@ -58,6 +61,7 @@ class QueueCase:
     attempt: Attempt | None
     hold: str | None
     order: MoneyOrder | None
+    refusal: ConflictError | None
     actions: tuple[str, ...]
 
     @property
@@ -67,13 +71,16 @@ class QueueCase:
 
 
 def read_cases(
-    session: ReadSession, anomalies: Sequence[Anomaly], plans: Mapping[tuple[int, str], Plan]
+    session: ReadSession, anomalies: Sequence[Anomaly], plans: Mapping[tuple[int, str], Plan], now: datetime
 ) -> list[QueueCase]:
-    """Return the rows of a page as cases, in their order; eight queries at most, however many they are."""
+    """Return the rows of a page as cases, in their order; ten queries at most where no stop stands, however
+    many they are.
+    """
     ids = [anomaly.id for anomaly in anomalies]
     claims, events, attempts = last_claims(session, ids), _last_events(session, ids), _attempts(session, ids)
     commands, holds = _live_commands(session, anomalies), find_holds(session, anomalies, by_person=True)
     orders = find_proposed(session, [trade_of(anomaly) for anomaly in anomalies])
+    refusals = find_refusals(session, anomalies, plans, now)
     return [
         _case(
             anomaly,
@@ -84,15 +91,16 @@ def read_cases(
             attempts.get(anomaly.id),
             holds.get(anomaly.id),
             orders.get(trade_of(anomaly)),
+            refusals.get(anomaly.id),
         )
         for anomaly in anomalies
     ]
 
 
-def propose_for(session: ReadSession, anomaly: Anomaly, plan: Plan | None) -> Proposal:
+def propose_for(session: ReadSession, anomaly: Anomaly, plan: Plan | None, now: datetime) -> Proposal:
     """Return what the queue proposes for one trade, wherever else it is shown."""
     plans = {} if plan is None else {(anomaly.group_id, anomaly.fixer_code or ""): plan}
-    return read_cases(session, [anomaly], plans)[0].proposal
+    return read_cases(session, [anomaly], plans, now)[0].proposal
 
 
 def count_reasons(session: ReadSession, wanted: AnomalyFilter) -> list[tuple[str, int]]:
@@ -113,6 +121,7 @@ def _case(
     attempt: Attempt | None,
     hold: str | None,
     order: MoneyOrder | None,
+    refusal: ConflictError | None,
 ) -> QueueCase:
     facts, is_with_person = facts_of(anomaly), anomaly.state == "needs_human"
     plan_state = "none" if plan is None else plan.state
@@ -141,6 +150,7 @@ def _case(
         attempt=attempt,
         hold=hold,
         order=order,
+        refusal=refusal,
         actions=() if command is not None else allowed_actions(anomaly, plan, hold=hold),
     )
 

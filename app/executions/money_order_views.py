@@ -8,12 +8,12 @@ from flask.typing import ResponseReturnValue
 
 from agent.facts import Facts
 from app import filters
-from app.agents.standing import find_block
 from app.anomalies.models import Anomaly
 from app.anomalies.service import get_anomaly
 from app.clock import current_time
 from app.errors import ConflictError, ForbiddenError, NotFoundError, PiculusError
 from app.executions import money_orders, order_limits, order_queries, shown
+from app.executions.order_box import Box, box_of
 from app.executions.order_guard import facts_of
 from app.executions.order_models import MoneyOrder
 from app.executions.order_people import person_of, require_another
@@ -156,11 +156,10 @@ def _status(error: PiculusError) -> int:
 
 def _proposal(form: Form, anomaly_id: int, action: str, status: int) -> ResponseReturnValue:
     anomaly = get_anomaly(db.session, anomaly_id, current_group_ids())
-    facts, box = facts_of(anomaly), money_orders.box_of(db.session, anomaly)
+    facts, box = facts_of(anomaly), box_of(db.session, anomaly, current_time())
     limit = order_limits.limit_for(db.session, anomaly.group_id, current_actor().id, current_time())
-    needs_second = money_orders.needs_second(anomaly, facts, limit.minor)
-    if not needs_second:
-        _tell_stop(form, anomaly)
+    if box.refusal is not None:
+        form.fail(box.refusal)
     return render_dialog(
         "executions/money_order_new.html",
         status,
@@ -171,7 +170,7 @@ def _proposal(form: Form, anomaly_id: int, action: str, status: int) -> Response
         seen=money_orders.shown_to(db.session, anomaly, current_actor().id, current_time()),
         box=box,
         obstacle=next((offer.obstacle for offer in box.offers if offer.action == action), None),
-        needs_second=needs_second,
+        needs_second=money_orders.needs_second(anomaly, facts, limit.minor),
         limit=limit,
         second_because=_second_because(anomaly, facts, limit),
         agents=money_orders.agents_able(
@@ -191,8 +190,7 @@ def _second_because(anomaly: Anomaly, facts: Facts | None, limit: order_limits.L
 def _decision(form: Form, order_id: int, action: str, status: int) -> ResponseReturnValue:
     order: MoneyOrder = money_orders.get_order(db.session, order_id, current_group_ids())
     anomaly = get_anomaly(db.session, order.anomaly_id, current_group_ids())
-    if action == "confirm":
-        _tell_stop(form, anomaly)
+    box = box_of(db.session, anomaly, current_time())
     return render_dialog(
         "executions/money_order_decision.html",
         status,
@@ -202,20 +200,17 @@ def _decision(form: Form, order_id: int, action: str, status: int) -> ResponseRe
         action=action,
         seen=money_orders.shown_to_second(db.session, order, anomaly),
         facts_read=facts_of(anomaly),
-        is_refused=action == "confirm" and _is_refused(form, order),
-        is_stale=money_orders.box_of(db.session, anomaly).is_stale,
+        is_refused=action == "confirm" and _is_refused(form, order, box),
+        is_stale=box.is_stale,
     )
 
 
-def _tell_stop(form: Form, anomaly: Anomaly) -> None:
-    """Say before anyone types that a stop stands, which would refuse it."""
-    block = find_block(db.session, anomaly.group_id, anomaly.fixer_code or "", current_time())
-    if block is not None and request.method == "GET":
-        form.fail(block.error())
-
-
-def _is_refused(form: Form, order: MoneyOrder) -> bool:
-    """Whether this person is not surely another than the proposer, which the form then says."""
+def _is_refused(form: Form, order: MoneyOrder, box: Box) -> bool:
+    """Whether a confirmation is refused whatever is typed, which the form then says: for want of a plan in
+    force, by a stop, or since the person is not surely another than the proposer."""
+    if box.refusal is not None and not box.is_stale:
+        form.fail(box.refusal)
+        return True
     try:
         require_another(
             db.session, order, person_of(db.session, current_actor(), order.group_id), current_time()

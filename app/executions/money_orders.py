@@ -7,15 +7,13 @@ on any other facts. order_course.py has what becomes of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from agent.facts import Facts, LegState
-from agent.unpaid import ACTIONS, Action, digest_of, find_obstacle, is_unpaid, why_unpaid
+from agent.facts import Facts
+from agent.unpaid import Action, digest_of, find_obstacle
 from app.agents.service import list_online
 from app.anomalies.models import Anomaly
 from app.anomalies.service import GroupIds, get_anomaly
@@ -24,10 +22,10 @@ from app.audit.service import Actor
 from app.errors import ConflictError, ForbiddenError, NotFoundError
 from app.executions import order_course, shown
 from app.executions.order_guard import facts_of, is_order_only
-from app.executions.order_limits import limit_for, limit_of
+from app.executions.order_limits import limit_for
 from app.executions.order_models import MoneyOrder
 from app.executions.order_people import may_order, person_of, require_another
-from app.executions.service import refusal
+from app.executions.standing_refusals import find_refusal
 from app.executions.starting import Order, start_attempt
 from app.keyset import ReadSession
 from app.plans.models import Plan
@@ -37,31 +35,6 @@ from app.users.models import User
 
 LASTS: Final = timedelta(hours=24)
 """How long a proposal waits for a second person."""
-NO_FACTS: Final = "no facts"
-
-
-@dataclass(frozen=True)
-class Offer:
-    """Whether a person may order an action now; ``obstacle`` says why not, None where they may."""
-
-    action: Action
-    obstacle: str | None
-
-
-@dataclass(frozen=True)
-class Box:
-    """What an anomaly shows of orders: its newest one, what may be ordered, and above which amount by two.
-
-    ``is_stale``: the newest one waits, and can no longer be confirmed. ``because``: on what it rests that the
-    bank has not paid (agent.unpaid.why_unpaid), '' where it may have.
-    """
-
-    order: MoneyOrder | None
-    offers: tuple[Offer, ...]
-    is_stale: bool
-    limit_minor: int
-    because: str
-
 
 # ---- looking
 
@@ -74,33 +47,11 @@ def get_order(session: ReadSession, order_id: int, group_ids: GroupIds) -> Money
     return order
 
 
-def box_of(session: ReadSession, anomaly: Anomaly) -> Box:
-    """Return what a page shows of orders beside an anomaly."""
-    newest = select(MoneyOrder).where(MoneyOrder.anomaly_id == anomaly.id).order_by(MoneyOrder.id.desc())
-    order = session.scalars(newest.limit(1)).first()
-    facts = facts_of(anomaly)
-    is_debited = facts is not None and facts.second is not None and facts.first.state is LegState.POSTED
-    is_offered = is_orderable(session, anomaly) and (is_debited or anomaly.has_moved_money)
-    is_busy = order is not None and order.state == "proposed"
-    offers = tuple(Offer(action, _obstacle(facts, action)) for action in ACTIONS)
-    return Box(
-        order=order,
-        offers=offers if is_offered and anomaly.kind == "withdraw" and not is_busy else (),
-        is_stale=is_busy and order is not None and _stale(session, order, anomaly) is not None,
-        limit_minor=limit_of(session, anomaly.group_id),
-        because=why_unpaid(facts) if facts is not None and is_unpaid(facts) else "",
-    )
-
-
 def is_orderable(session: ReadSession, anomaly: Anomaly) -> bool:
     """Return whether a trade is in a state to be ordered of: with a person, or open where no click pays."""
     if anomaly.state == "open":
         return is_order_only(session, anomaly)
     return anomaly.state in order_course.WITH_A_PERSON
-
-
-def _obstacle(facts: Facts | None, action: Action) -> str | None:
-    return NO_FACTS if facts is None else find_obstacle(facts, action)
 
 
 def needs_second(anomaly: Anomaly, facts: Facts | None, limit_minor: int) -> bool:
@@ -139,14 +90,14 @@ def propose(
 
     ``seen`` is what the form showed (``shown_to``), None where there was none. Raises
     NotFoundError('anomaly'), InvalidError for the reason, ForbiddenError, ConflictError: seen_changed,
-    order_not_allowed on these facts, order_live, order_no_agent, and those of executions.service.refusal.
+    order_not_allowed on these facts, order_live, order_no_agent, and those of standing_refusals.
     """
     anomaly = get_anomaly(session, anomaly_id, group_ids)
     person = person_of(session, actor, anomaly.group_id)
     shown.require_same(seen, anomaly, _takes_second(session, anomaly, person.id, now))
     reason = required_reason(reason)
     order_course.close_over(session, now, anomaly.id)
-    plan = _require_orderable(session, anomaly)
+    plan = _require_orderable(session, anomaly, now)
     facts = facts_of(anomaly)
     if facts is None or find_obstacle(facts, action) is not None:
         raise ConflictError("order_not_allowed")
@@ -157,12 +108,13 @@ def propose(
     return order
 
 
-def _require_orderable(session: ReadSession, anomaly: Anomaly) -> Plan:
+def _require_orderable(session: WorkSession, anomaly: Anomaly, now: datetime) -> Plan:
+    refused = find_refusal(session, anomaly, now)
+    if refused is not None:
+        raise refused
     plan = find_plan(session, anomaly.group_id, anomaly.fixer_code)
-    allowed = (anomaly.state,) if is_orderable(session, anomaly) else order_course.WITH_A_PERSON
-    code = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled, allowed)
-    if code is not None or plan is None:
-        raise ConflictError(code, trade_no=anomaly.trade_no, sys_code=anomaly.group.sys_code)
+    if plan is None or not is_orderable(session, anomaly):
+        raise ConflictError(anomaly.state)
     return plan
 
 
@@ -213,7 +165,7 @@ def _write(
 
 def shown_to_second(session: ReadSession, order: MoneyOrder, anomaly: Anomaly) -> str:
     """Return the digest of what the form of confirming shows, also whether it still issues the order."""
-    return shown.digest_of(anomaly, _stale(session, order, anomaly) is not None)
+    return shown.digest_of(anomaly, why_stale(session, order, anomaly) is not None)
 
 
 def confirm(
@@ -231,20 +183,21 @@ def confirm(
     One whose time is up, whose facts or row have changed, or whose proposer may no longer order is
     ``expired`` instead, and must be proposed anew. ``seen`` is what the form showed (``shown_to_second``),
     None where there was none. Raises NotFoundError('order'), InvalidError for the reason, ForbiddenError,
-    ConflictError: order_over, order_own, order_own_account, seen_changed, order_no_agent, trade_busy.
+    ConflictError: order_over, order_own, order_own_account, seen_changed, order_no_agent, trade_busy, and
+    those of standing_refusals.
     """
     order = _proposed(session, order_id, group_ids)
     person = person_of(session, actor, order.group_id)
     require_another(session, order, person, now)
     anomaly = session.get_one(Anomaly, order.anomaly_id)
-    stale = order_course.NOT_IN_TIME if now >= order.expires_at else _stale(session, order, anomaly)
+    stale = order_course.NOT_IN_TIME if now >= order.expires_at else why_stale(session, order, anomaly)
     if stale is None:
         shown.require_same(seen, anomaly, False)
     reason = required_reason(reason)
     if stale is not None:
         order_course.close(session, order, "expired", actor, stale, now)
         return order
-    plan = _require_orderable(session, anomaly)
+    plan = _require_orderable(session, anomaly, now)
     confirmed = {"confirmed_by_id": person.id, "confirmed_by": person.username, "confirm_reason": reason}
     order_course.move(session, order, "proposed", **confirmed)
     order_course.write_down(session, order, "confirm", actor, reason, now)
@@ -283,7 +236,7 @@ def _proposed(session: WorkSession, order_id: int, group_ids: GroupIds) -> Money
     return order
 
 
-def _stale(session: ReadSession, order: MoneyOrder, anomaly: Anomaly) -> str | None:
+def why_stale(session: ReadSession, order: MoneyOrder, anomaly: Anomaly) -> str | None:
     """Return why an order no longer stands on what its proposer saw, None where it does."""
     facts, proposer = facts_of(anomaly), session.get(User, order.proposed_by_id)
     if not is_orderable(session, anomaly):

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from app.anomalies.models import Anomaly
 from app.audit.service import SYSTEM
 from app.clock import current_time
-from app.executions.money_orders import box_of
+from app.executions.order_box import box_of
 from app.executions.order_limits import set_limit
 from app.executions.service import retry_now
 from app.executions.starting import Order
@@ -102,7 +102,7 @@ def _is_refused(demo: Demo, number: str) -> bool:
             order = Order("click", SYSTEM, "once more", current_time())
             retry_now(session, anomaly.id, order, group_ids=None)
         return False
-    offers = box_of(db.session, anomaly).offers
+    offers = box_of(db.session, anomaly, current_time()).offers
     return bool(offers) and all(offer.obstacle is None for offer in offers)
 
 

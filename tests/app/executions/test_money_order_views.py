@@ -20,7 +20,8 @@ from app.executions import order_limits
 from app.executions.order_models import MoneyOrder, MoneyOrderLimit
 from app.executions.order_queries import find_proposed
 from app.extensions import db
-from app.unit_of_work import unit_of_work
+from app.plans.models import Plan
+from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup, User
 from tests.app.executions.unpaid import (
     change,
@@ -222,20 +223,82 @@ def test_above_the_limit_another_person_confirms(li_na: Visitor, wang: Visitor, 
     assert wang.send(confirm, {"reason": "again"}).status_code == 409
 
 
-def test_a_stop_is_told_before_anyone_types_where_it_would_refuse_the_order(
+SUBMIT_DISABLED = re.compile(r'<button class="button primary danger" type="submit" disabled>')
+
+
+def shut_plan(session: WorkSession, group: SystemGroup, how: str) -> None:
+    """Take away what an order needs: the plan in force, or its group."""
+    plan = session.scalars(select(Plan)).one()
+    if how == "no_plan":
+        session.delete(plan)
+    elif how == "group_disabled":
+        session.get_one(SystemGroup, group.id).is_enabled = False
+    else:
+        plan.state = "disabled" if how == "plan_disabled" else plan.state
+        plan.is_shadow = how == "plan_shadow"
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("plan_shadow", "方案在影子运行：只预测，不执行"),
+        ("plan_disabled", "方案已失效，不能执行"),
+        ("no_plan", "没有匹配的方案，不能执行"),
+        ("group_disabled", "系统组别 PBAP 已停用"),
+    ],
+)
+def test_what_would_be_refused_is_not_offered_and_says_why(
+    li_na: Visitor, wang: Visitor, group: SystemGroup, how: str, told: str
+) -> None:
+    anomaly_id, large = plant(group), plant(group, amount=LARGE)
+    order_id = propose(li_na, large)
+    with unit_of_work() as session:
+        shut_plan(session, group, how)
+    new, confirm = f"/exceptions/orders/of/{anomaly_id}/pay_again", f"/exceptions/orders/{order_id}/confirm"
+    page, queue = (wang.get(one).text for one in (f"/anomalies/{anomaly_id}", "/exceptions?tab=human"))
+    for text in (page, queue):
+        assert f"现在不能再付或冲正：{told}" in text
+    assert (new in page, confirm in queue) == (False, False)
+    assert f"现在不能发出：{told}" in wang.get(f"/anomalies/{large}").text
+    for url in (new, confirm):
+        opened = wang.get(url).text
+        assert told in opened
+        assert SUBMIT_DISABLED.search(opened)
+        assert wang.send(url, {"reason": "与银行核对过"}).status_code == 409
+
+
+def test_a_stop_is_told_before_anyone_types_and_refuses_proposals_too(
     li_na: Visitor, wang: Visitor, group: SystemGroup
 ) -> None:
     small, large = plant(group), plant(group, amount=LARGE)
     order_id = propose(li_na, large)
+    other = plant(group, amount=LARGE)
     with unit_of_work() as session:
         stops.set_stop(session, Target(), reason="对账中", actor=PERSON, group_ids=None, now=NOW)
     told = "已紧急停止全部修复：对账中。解除之后才能执行。"
-    assert told in li_na.get(f"/exceptions/orders/of/{small}/pay_again").text
-    assert told in wang.get(f"/exceptions/orders/{order_id}/confirm").text
-    answer = wang.send(f"/exceptions/orders/{order_id}/confirm", {"reason": "独立核对过"})
-    assert (answer.status_code, read_order(order_id).state) == (409, "proposed")
-    assert told in answer.text
+    confirm = f"/exceptions/orders/{order_id}/confirm"
+    for url in (*(f"/exceptions/orders/of/{one}/pay_again" for one in (small, other)), confirm):
+        opened = wang.get(url).text
+        assert told in opened
+        assert SUBMIT_DISABLED.search(opened)
+        answer = wang.send(url, {"reason": "独立核对过"})
+        assert (answer.status_code, told in answer.text) == (409, True)
+    assert [one.state for one in orders()] == ["proposed"]
     assert told not in wang.get(f"/exceptions/orders/{order_id}/reject").text
+
+
+def test_what_ends_a_stale_order_is_not_refused_by_a_stop(
+    li_na: Visitor, wang: Visitor, group: SystemGroup
+) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    order_id = propose(li_na, anomaly_id)
+    change(anomaly_id, row_hash="hash-2")
+    with unit_of_work() as session:
+        stops.set_stop(session, Target(), reason="对账中", actor=PERSON, group_ids=None, now=NOW)
+    confirm = f"/exceptions/orders/{order_id}/confirm"
+    assert not SUBMIT_DISABLED.search(wang.get(confirm).text)
+    assert wang.send(confirm, {"reason": "x"}).status_code == 303
+    assert read_order(order_id).state == "expired"
 
 
 def test_facts_that_changed_are_told_before_and_after(
