@@ -9,7 +9,6 @@ from flask import Blueprint, Response, redirect, request, stream_with_context, u
 from flask.typing import ResponseReturnValue
 
 from app import doubts
-from app.agents.standing import find_block
 from app.anomalies import claims, queries
 from app.anomalies import service as anomaly_service
 from app.anomalies.models import ANOMALY_STATES, OPEN_STATES, TERMINAL_STATES, Anomaly
@@ -29,6 +28,7 @@ from app.executions.attempts import find_running
 from app.executions.case_file import CaseFile, predicted_row, read_case, select_statement
 from app.executions.order_box import box_of
 from app.executions.order_guard import ORDER_STANDS
+from app.executions.standing_refusals import find_repair_refusal
 from app.executions.starting import Order
 from app.extensions import db
 from app.forms import Form
@@ -123,7 +123,7 @@ def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
 def act_on_anomaly(anomaly_id: int, action: str) -> ResponseReturnValue:
     form = Form(request.form)
     if request.method == "GET":
-        return _dialog(form, anomaly_id, action, 200, is_asked=False)
+        return _dialog(form, anomaly_id, action, 200)
     try:
         with unit_of_work() as work:
             _act(work, anomaly_id, action, form)
@@ -202,16 +202,11 @@ def _carried(form: Form) -> dict[str, str]:
     return shown.carried(form.many(shown.FIELD))
 
 
-def _dialog(
-    form: Form, anomaly_id: int, action: str, status: int, *, is_asked: bool = True
-) -> ResponseReturnValue:
-    """``is_asked`` false: what would refuse it is told before anyone asks."""
+def _dialog(form: Form, anomaly_id: int, action: str, status: int) -> ResponseReturnValue:
     case = read_case(db.session, anomaly_id, current_group_ids())
-    is_ordered = case.hold == ORDER_STANDS and action == "ignore"
-    if not is_asked:
-        refusal = ConflictError(ORDER_STANDS) if is_ordered else _standing_refusal(case, action)
-        if refusal is not None:
-            form.fail(refusal)
+    refusal = _standing_refusal(case, action)
+    if refusal is not None:
+        form.fail(refusal)
     passed = clicks.foresee_one(db.session, case.plan, case.anomaly, current_time())
     figures = beyond_shown.figures_of_one(passed) if action in ("repair", "retry") else {}
     return render_dialog(
@@ -225,19 +220,17 @@ def _dialog(
         passed=passed,
         agents=_agents_for(case),
         box=box_of(db.session, case.anomaly, current_time()),
-        is_ordered=is_ordered,
+        refusal=refusal,
     )
 
 
 def _standing_refusal(case: CaseFile, action: str) -> ConflictError | None:
-    """Return what refuses a repair whatever is typed, a hold of its trade or a stop; other actions None."""
+    """Return what refuses an action whatever is typed, which its form tells before anyone asks."""
+    if action == "ignore":
+        return ConflictError(ORDER_STANDS) if case.hold == ORDER_STANDS else None
     if action not in ("repair", "retry"):
         return None
-    if case.hold is not None:
-        return ConflictError(case.hold)
-    anomaly = case.anomaly
-    block = find_block(db.session, anomaly.group_id, anomaly.fixer_code or "", current_time())
-    return None if block is None else block.error()
+    return find_repair_refusal(db.session, case.anomaly, current_time())
 
 
 def _agents_for(case: CaseFile) -> tuple[str, ...]:

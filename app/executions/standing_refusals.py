@@ -1,6 +1,6 @@
-"""What refuses an order of people whatever its facts: no plan in force for it, or a stop.
+"""What refuses an order of people, or a repair by click, whatever is typed: no plan in force, or a stop.
 
-Asked by the order itself, and before that by whatever would offer one.
+Asked by an order itself, and before that by whatever would offer one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from app.agents.standing import find_blocks
 from app.agents.stops import has_work
 from app.anomalies.models import Anomaly
 from app.errors import ConflictError
+from app.executions.order_guard import find_hold
 from app.executions.service import refusal
 from app.keyset import ReadSession
 from app.plans.models import Plan
@@ -23,6 +24,14 @@ def find_refusal(session: ReadSession, anomaly: Anomaly, now: datetime) -> Confl
     plan = find_plan(session, anomaly.group_id, anomaly.fixer_code)
     plans = {} if plan is None else {(plan.group_id, plan.fixer_code): plan}
     return find_refusals(session, [anomaly], plans, now).get(anomaly.id)
+
+
+def find_repair_refusal(session: ReadSession, anomaly: Anomaly, now: datetime) -> ConflictError | None:
+    """Return what refuses a repair by click of this anomaly, an order of its trade among it."""
+    hold = find_hold(session, anomaly)
+    if hold is not None:
+        return ConflictError(hold, trade_no=anomaly.trade_no)
+    return find_refusal(session, anomaly, now)
 
 
 def find_refusals(

@@ -15,6 +15,7 @@ from app.executions import beyond_shown, queries, service, shown
 from app.executions.attempts import last_attempts
 from app.executions.models import OUTCOMES
 from app.executions.queries import RUNNING, ExecutionDetail, ExecutionFilter
+from app.executions.standing_refusals import find_refusal, find_repair_refusal
 from app.executions.starting import Order
 from app.extensions import db
 from app.forms import Form
@@ -67,7 +68,12 @@ def show_execution(execution_id: int) -> ResponseReturnValue:
     below = Form(request.args).number("below")
     allowed = current_group_ids()
     detail = queries.execution_detail(db.session, execution_id, allowed, attempts_below=below)
-    return render_detail("executions/detail.html", detail=detail, retry_words=_retry_words(detail))
+    return render_detail(
+        "executions/detail.html",
+        detail=detail,
+        retry_words=_retry_words(detail),
+        refusal=find_refusal(db.session, detail.execution.anomaly, current_time()),
+    )
 
 
 @blueprint.route("/<int:execution_id>/<any(retry, cancel):action>", methods=["GET", "POST"])
@@ -91,6 +97,9 @@ def act_on_execution(execution_id: int, action: str) -> ResponseReturnValue:
 def _dialog(form: Form, detail: ExecutionDetail, action: str, status: int) -> ResponseReturnValue:
     anomaly = detail.execution.anomaly
     passed = clicks.foresee_one(db.session, detail.plan, anomaly, current_time())
+    refusal = find_repair_refusal(db.session, anomaly, current_time()) if action == "retry" else None
+    if refusal is not None:
+        form.fail(refusal)
     return render_dialog(
         "executions/action.html",
         status,
@@ -99,6 +108,7 @@ def _dialog(form: Form, detail: ExecutionDetail, action: str, status: int) -> Re
         action=action,
         seen=[shown.digest_of(anomaly), *shown.named(beyond_shown.figures_of_one(passed))],
         passed=passed,
+        refusal=refusal,
     )
 
 

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 from flask import url_for
 
+from app.agents.standing import Block, find_blocks, read_holds
+from app.agents.stops import has_work
+from app.clock import current_time
 from app.guards.breakers import Subject, key_of, subject_of_group, subjects_of, tripped_of
 from app.guards.models import Breaker
 from app.guards.words import breaker_cause, breaker_title
@@ -17,35 +20,56 @@ from app.users.models import SystemGroup
 
 def of_plans(session: ReadSession, plans: Sequence[Plan]) -> dict[int, list[Notice]]:
     """Return by plan what has stopped it: its own breaker, its group's, or both."""
-    return _notices(session, {plan.id: subjects_of(plan) for plan in plans})
+    found = _tripped(session, {plan.id: subjects_of(plan) for plan in plans})
+    blocks = _blocks(session, [plan for plan in plans if plan.id in found])
+    return {
+        plan.id: [
+            _notice(one, is_stopped=(plan.group_id, plan.fixer_code) in blocks) for one in found[plan.id]
+        ]
+        for plan in plans
+        if plan.id in found
+    }
 
 
 def of_groups(session: ReadSession, groups: Sequence[SystemGroup]) -> dict[int, list[Notice]]:
     """Return by group what has stopped all its plans."""
-    return _notices(session, {group.id: (subject_of_group(group),) for group in groups})
+    found = _tripped(session, {group.id: (subject_of_group(group),) for group in groups})
+    holds = read_holds(session)
+    return {
+        group_id: [_notice(one, is_stopped=holds.is_for_all or group_id in holds.group_ids) for one in some]
+        for group_id, some in found.items()
+    }
 
 
-def _notices(session: ReadSession, subjects: dict[int, Sequence[Subject]]) -> dict[int, list[Notice]]:
+def _blocks(session: ReadSession, plans: Sequence[Plan]) -> dict[tuple[int, str], Block]:
+    """Return the stops that hold back clicks on these plans too."""
+    if not plans or not has_work(session):
+        return {}
+    return find_blocks(session, {(plan.group_id, plan.fixer_code) for plan in plans}, current_time())
+
+
+def _tripped(session: ReadSession, subjects: dict[int, Sequence[Subject]]) -> dict[int, list[Breaker]]:
     asked = {one.key: one for some in subjects.values() for one in some}
     tripped = {key_of(one): one for one in tripped_of(session, asked.values())}
-    found: dict[int, list[Notice]] = defaultdict(list)
+    found: dict[int, list[Breaker]] = defaultdict(list)
     for identity, some in subjects.items():
         for one in some:
             breaker = tripped.get(one.key)
             if breaker is not None:
-                found[identity].append(_notice(breaker))
+                found[identity].append(breaker)
     return found
 
 
-def _notice(breaker: Breaker) -> Notice:
+def _notice(breaker: Breaker, *, is_stopped: bool) -> Notice:
+    """``is_stopped``: a stop stands over it too, so that a click repairs nothing."""
+    cause = breaker_cause(breaker)
     return Notice(
         color="red",
         icon="lock",
         title=breaker_title(breaker),
-        text=_(
-            "%(cause)s。不再自动开始新的修复；资金已动的继续到完成，点击仍可执行。",
-            cause=breaker_cause(breaker),
-        ),
+        text=_("%(cause)s。不再自动开始新的修复。", cause=cause)
+        if is_stopped
+        else _("%(cause)s。不再自动开始新的修复；资金已动的继续到完成，点击仍可执行。", cause=cause),
         short=_("已熔断") if breaker.scope == "plan" else _("组别已熔断"),
         url=url_for("guards.show_breaker", breaker_id=breaker.id),
         holds=NEW,

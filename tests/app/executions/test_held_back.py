@@ -156,3 +156,40 @@ def test_nothing_is_offered_while_everything_is_stopped(operator: Visitor) -> No
     assert "修复全部" not in text
     assert "下次执行" not in text
     assert "紧急停止中，不能修复" in text
+
+
+@pytest.mark.parametrize(("happens", "_mark"), STOPS)
+def test_what_a_stop_would_refuse_is_disabled_and_says_why(
+    operator: Visitor, happens: Callable[[], None], _mark: str
+) -> None:
+    trip_plan()
+    happens()
+    row = rows(operator, "/exceptions", r"PB\w+-\w+")["PBAP-NEW"]
+    trade = re.search(r"/anomalies/\d+", row)
+    assert trade
+    assert not re.search(r'href="[^"]*/repair"', row)
+    assert re.search(r'<span title="[^"]*：查账。解除之后才能执行。"><button[^>]* disabled>', row)
+    page = operator.get(trade[0]).text
+    assert f'href="{trade[0]}/repair"' not in page
+    assert re.search(r'<span title="[^"]*：查账。解除之后才能执行。"><button[^>]* disabled>', page)
+    assert f'href="{trade[0]}/verify"' in page
+
+
+@pytest.mark.parametrize(("happens", "_mark"), STOPS)
+@pytest.mark.parametrize("action", ["repair", "retry"])
+def test_behind_a_breaker_and_under_a_stop_no_click_is_promised(
+    operator: Visitor, happens: Callable[[], None], _mark: str, action: str
+) -> None:
+    trip_plan()
+    trade = re.search(r"/anomalies/\d+(?=[^>]*>PBAP-NEW)", operator.get("/exceptions").text)
+    assert trade
+    url = f"{trade[0]}/{action}"
+    assert "点击仍会执行" in operator.get(url).text
+    assert "点击仍可执行" in operator.get(f"/plans/{of_pbap(Plan)}").text
+    happens()
+    form = operator.get(url).text
+    assert "解除之后才能执行" in form
+    assert "点击仍会执行" not in form
+    assert '<button class="button primary" type="submit" disabled>' in form
+    assert "点击仍可执行" not in operator.get(f"/plans/{of_pbap(Plan)}").text
+    assert operator.send(url, {"reason": "客户来电"}).status_code == 409
