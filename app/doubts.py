@@ -67,6 +67,27 @@ DOUBTS: Mapping[str, Any] = {
     "money_during_repair": _("更早一次修复说动了资金，之后的核实却没有见到；可能付了两次，由人核对。"),
     "read back": _("修复后读回的与写入的不同，需查明是谁改的。"),
     "the ledger refused after money moved": _("资金已动，账务却拒绝记下一段；这一步机器不能跳过。"),
+    "over the agent's limit for a trade": _(
+        "金额超过客户端配置的单笔上限，或这种货币没有配置；点击也越不过，只有客户端主机上能改。"
+    ),
+    "over the agent's limit for an hour": _(
+        "单这一笔就超过客户端配置的每小时上限，等到下一小时也一样；点击也越不过，只有客户端主机上能改。"
+    ),
+    "over the agent's limit for a day": _(
+        "单这一笔就超过客户端配置的每日上限，等到明天也一样；点击也越不过，只有客户端主机上能改。"
+    ),
+    "older than what is repaired without a person, in days": _(
+        "太久以前的交易可能早已另行处理，方案不自动执行；由人核对后决定。"
+    ),
+    "the amount is above what this attempt was judged by": _(
+        "金额在下令之后变大了，限额与复核却是按原来的金额判断的；要按现在的重新判断。"
+    ),
+    "crashed_too_often": _("几次修复接连异常中断，不知道每次做到了哪里；查明原因之前机器不再试。"),
+    "ended_alike_too_often": _(
+        "几次修复接连以同样的结果没有修成，再试也不会不同；查明原因，由人决定。"
+    ),
+    "money_found": _("重试耗尽之后才得知资金已动；是否接着做完，由人核对。"),
+    "internal error": _("客户端内部出错，不知道做到了哪里；查明原因，由人决定。"),
 }
 """By the stable word of a reason (app.reasons): why a machine may not decide."""
 
@@ -74,7 +95,7 @@ PLANLESS: Mapping[str, Any] = {
     "none": _("没有方案说明可以修复它；没有人同意，机器不动手。"),
     "disabled": _("方案已失效：有人要求机器停手。"),
 }
-UNTOLD: Any = _("三方说法不一，机器不能判断以哪一方为准。")
+UNTOLD: Any = _("机器不能判断怎样处理；请看三方的事实与处理过程，由人决定。")
 
 PROPOSALS: Mapping[str, tuple[Any, Any]] = {
     "verifying": (_("等待核实"), _("客户端正在重新读取三方，不改任何数据；结果到了再定。")),
@@ -101,6 +122,13 @@ PROPOSALS: Mapping[str, tuple[Any, Any]] = {
     "ask_bank": (_("等待银行"), _("向银行查清这些请求号的结果，有了结果再核实；之前不要重发。")),
     "verify": (_("核实"), _("事实可能已经变了：只读地再读一次，再决定。")),
     "retry": (_("重试"), _("排除原因后重试；从断点继续，不会重复记账或出款。")),
+    "raise_limit": (
+        _("提高客户端限额，或外部处理"),
+        _(
+            "确认这一笔可以修复：在客户端主机的配置 [limits] 提高这一项，重启客户端后“重试”；"
+            "否则在生产系统或银行处理好，然后“外部已处理，关闭”。"
+        ),
+    ),
     "debit_or_recover": (
         _("补扣或追回"),
         _(

@@ -25,6 +25,7 @@ Action = Literal[
     "ask_bank",
     "verify",
     "retry",
+    "raise_limit",
     "debit_or_recover",
     "close_outside",
     "recover",
@@ -32,7 +33,8 @@ Action = Literal[
 ]
 """second_person: an order waits for its confirmation, and nothing else is done meanwhile.
 再付 or 冲正 is one proposal: which of them is right, only the person knows. pay_again: there is no
-冲正. check_bank: there is neither, and no verification changes that; the bank is asked by hand.
+冲正. check_bank: there is neither, and no verification changes that; the bank is asked by hand. raise_limit:
+no click passes what the agent's own configuration lets it do at most.
 debit_or_recover: the bank has paid and the balance does not cover the debit. recover: more than one number
 succeeded, and the bank's records will say so for ever."""
 
@@ -51,6 +53,7 @@ CHANGED: Final = (
     "the facts call for other steps",
     "another repair of this trade came between",
     "the bank no longer has the money where it had",
+    "the amount is above what this attempt was judged by",
     "claim_refuted",
     "claim_unanswered",
     "money_after_close",
@@ -60,6 +63,11 @@ CHANGED: Final = (
 ORDERED_BEFORE: Final = "people have ordered of this trade before"
 """Why a trade is with a person that its plan would have paid."""
 UNPAID: Final = ("processing, debited, bank failed", "debited, payout failed", ORDERED_BEFORE)
+AGENT_LIMITS: Final = (
+    "over the agent's limit for a trade",
+    "over the agent's limit for an hour",
+    "over the agent's limit for a day",
+)
 ABSENT: Final = ("missing", "no row has this trade number")
 
 
@@ -174,6 +182,8 @@ def _by_facts(doubt: Doubt, facts: Facts) -> Action | None:
         return "debit_or_recover"
     if LegState.UNKNOWN in _legs(facts):
         return "verify"
+    if reason in AGENT_LIMITS:
+        return "raise_limit"
     if reason == NO_REQUEST and not facts.bank.requests:
         return "check_bank"
     if reason in UNPAID and facts.bank.state is BankState.SUCCESS:

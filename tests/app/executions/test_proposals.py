@@ -8,10 +8,14 @@ import pytest
 from flask import Flask
 from flask_babel import force_locale
 
+from agent.answers import BROKE_OFF
 from agent.facts import BankFact, BankState, Bookkeeping, Facts, Kind, LegFact, LegState, RequestFact, Status
+from agent.fixers.limits import OVER_DAY, OVER_HOUR, OVER_JUDGED, OVER_TRADE
 from agent.unpaid import NO_REQUEST
 from app import doubts
 from app.anomalies.undebited import PAID_UNDEBITED
+from app.executions.holding_back import TOO_OLD
+from app.executions.poison import CRASHED, ENDED_ALIKE
 from app.executions.proposals import Doubt, Evidence, is_debited_unpaid, propose
 
 ROOT = Path(__file__).parents[3]
@@ -85,6 +89,11 @@ def doubt(reason: str = "mismatch", outcome: str = "human", **fields: object) ->
         (doubt("row changed after money moved", "repair"), "verify"),
         (doubt("claim_refuted", "repair", facts=facts("NONE")), "verify"),
         (doubt("claim_refuted: bank", "wait", facts=facts(told="UNKNOWN")), "ask_bank"),
+        (doubt(OVER_TRADE, "repair", facts=facts("NONE")), "raise_limit"),
+        (doubt(OVER_HOUR), "raise_limit"),
+        (doubt(OVER_DAY, facts=facts(told="UNKNOWN")), "ask_bank"),
+        (doubt(OVER_JUDGED, "repair", facts=facts("NONE")), "verify"),
+        (doubt(TOO_OLD, "repair", facts=facts("NONE")), "retry"),
         (doubt("missing"), "ignore"),
         (doubt("no row has this trade number", facts=None), "ignore"),
         (doubt("malformed: AMOUNT missing", facts=None, has_fixer=False), "correct_and_verify"),
@@ -201,7 +210,14 @@ def reasons_for_a_person() -> list[str]:
     )
 
 
-@pytest.mark.parametrize("reason", [*reasons_for_a_person(), "waited_too_long", "money_moved_too_long"])
+REASONS_FOR_A_PERSON = [
+    *reasons_for_a_person(),
+    *("waited_too_long", "money_moved_too_long", "money_found", CRASHED, ENDED_ALIKE),
+    *(OVER_TRADE, OVER_HOUR, OVER_DAY, OVER_JUDGED, BROKE_OFF, TOO_OLD.partition(": ")[0]),
+]
+
+
+@pytest.mark.parametrize("reason", REASONS_FOR_A_PERSON)
 def test_every_reason_says_why_a_machine_may_not_decide(app: Flask, reason: str) -> None:
     assert reason in doubts.DOUBTS
     with force_locale("zh"):
