@@ -6,6 +6,7 @@ from flask_login import current_user
 
 from app import filters
 from app.audit import queries, words
+from app.audit.detail_words import lines_of
 from app.audit.queries import AuditFilter, Sight
 from app.extensions import db
 from app.forms import Form
@@ -49,6 +50,7 @@ def show_entry(entry_id: int) -> ResponseReturnValue:
     return render_detail(
         "audit/detail.html",
         entry=entry,
+        lines=lines_of(entry),
         action_words=words.action_words,
         object_words=words.object_words,
     )

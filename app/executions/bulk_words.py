@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from flask import Flask
+
 from app.audit.models import AuditEntry
 from app.errors import ConflictError
 from app.executions import bulk_choice
@@ -137,3 +139,8 @@ def _cause(code: str, sys_code: str) -> str:
     if code in own:
         return own[code]
     return word("outcome", code) if code in OUTCOMES else words(ConflictError(code, sys_code=sys_code))
+
+
+def init_app(app: Flask) -> None:
+    """Add the filter ``bulk_history`` to the templates."""
+    app.jinja_env.filters["bulk_history"] = history_words

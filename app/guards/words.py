@@ -63,6 +63,11 @@ def cause_words(code: str, figures: Mapping[str, Any]) -> str:
     return str(text) % _figures(figures, is_money=code == "amount")
 
 
+def tripped_words(detail: Mapping[str, Any]) -> str:
+    """Return what tripped a breaker, of what the audit trail keeps of it; '' where it does not say."""
+    return cause_words(str(detail["code"]), detail.get("figures") or {}) if detail.get("code") else ""
+
+
 def sums_words(amounts: Mapping[str, int]) -> str:
     """Return amounts by currency in one line; a dash where none can be read."""
     return " + ".join(money(minor, currency) for currency, minor in sorted(amounts.items())) or DASH
@@ -125,4 +130,5 @@ def init_app(app: Flask) -> None:
         breaker_title=breaker_title,
         sums=sums_words,
         beyond_words=beyond_words,
+        tripped_words=tripped_words,
     )

@@ -1,5 +1,6 @@
 """The audit page: what is shown, to whom."""
 
+import re
 from datetime import datetime, timedelta
 
 import pytest
@@ -24,12 +25,12 @@ def record(
             session,
             actor=Actor(99, "wang.wei", "10.0.0.9"),
             action=action,
-            object_type="plan",
+            object_type=str(values.get("object_type", "plan")),
             object_id=5,
             object_name=str(values.get("object_name", "interRechargeFixServiceImpl")),
             sys_code=sys_code,
             reason=str(values.get("reason", "")),
-            detail={"retries": [0, 5]},
+            detail=values.get("detail", {"retries": [0, 5]}),
             now=now,
         )
         session.flush()
@@ -137,3 +138,59 @@ def test_pages_hold_every_entry_once(app: Flask) -> None:
         url = following[0].split('"')[0].replace("&amp;", "&") if following else ""
     assert len(seen) == 120
     assert set(seen) == made
+
+
+def fields(visitor: Visitor, **entry: object) -> dict[str, str]:
+    """What a page says of the detail, by label."""
+    text = visitor.get(f"/audit/{record(**entry)}").text  # type: ignore[arg-type]
+    found = re.findall(r'<dt>([^<]*)</dt><dd class="break">(.*?)</dd>', text, re.DOTALL)
+    return {label: " ".join(re.sub(r"<svg.*?</svg>", "→", value).split()) for label, value in found}
+
+
+def test_the_detail_of_an_order_names_its_amount_in_its_currency(visitor: Visitor) -> None:
+    detail = {"action": "pay_again", "amount_minor": 123_450, "currency": "CNY", "needs_second": True}
+    assert fields(visitor, action="order.propose", object_type="order", detail=detail) == {
+        "指令": "再付",
+        "金额": "¥1,234.50",
+        "须另一个人复核": "是",
+    }
+    limit = {"second_person_above_minor": [100_000, 0]}
+    told = fields(visitor, action="order.limit", object_type="group", detail=limit)
+    assert told == {"复核限额": "<del>¥1,000.00</del> → <ins>¥0.00</ins>"}
+
+
+def test_the_detail_of_a_changed_plan_says_what_it_was_and_what_it_is(visitor: Visitor) -> None:
+    changed = {"mode": ["auto", "manual"], "limit_day_minor": [None, 5_000_000], "level": [3, 1]}
+    detail = {"version": 2, "changed": changed}
+    assert fields(visitor, action="plan.update", detail=detail) == {
+        "版本": "2",
+        "执行方式": "<del>自动</del> → <ins>手动</ins>",
+        "每日金额上限": "<del>不限</del> → <ins>50,000.00</ins>",
+        "方案等级": "<del>非常重要</del> → <ins>一般</ins>",
+    }
+
+
+def test_the_detail_of_a_breaker_says_why_it_tripped(visitor: Visitor) -> None:
+    figures = {"used": 900_000, "amount": 200_000, "threshold": 1_000_000, "currency": "CNY"}
+    detail = {"scope": "plan", "code": "amount", "figures": figures}
+    entry_id = record(action="breaker.trip", object_type="breaker", detail=detail)
+    text = visitor.get(f"/audit/{entry_id}").text
+    assert "近 1 小时已自动执行 ¥9,000.00，下一笔 ¥2,000.00 将超过阈值 ¥10,000.00" in text
+    assert fields(visitor, action="breaker.trip", object_type="breaker", detail=detail) == {"范围": "方案"}
+
+
+def test_two_groups_of_a_new_user_are_no_change(visitor: Visitor) -> None:
+    detail = {"role": "operator", "groups": ["PBAP", "PBMS"], "sees_all_groups": False}
+    assert fields(visitor, action="user.create", object_type="user", detail=detail) == {
+        "角色": "操作员",
+        "系统组别": "PBAP、PBMS",
+        "全部系统组别": "否",
+    }
+
+
+def test_what_is_not_known_stands_in_the_raw_data(visitor: Visitor) -> None:
+    entry_id = record(detail={"brand_new": 1})
+    text = visitor.get(f"/audit/{entry_id}").text
+    assert "<summary>原始数据</summary>" in text
+    assert "brand_new" in text
+    assert fields(visitor, detail={"brand_new": 1}) == {}
