@@ -124,8 +124,18 @@ def test_repair_time_is_from_first_sight_to_repaired(session: WorkSession, group
         make_anomaly(session, group, **closed)
     make_anomaly(session, group, state="healed", closed_at=NOW, first_seen_at=NOW - timedelta(days=2))
     found = home.repair_time(session, None, NOW - timedelta(hours=1))
-    assert (found.mean, found.p95, found.sample) == (30.0, 10.0, 2)
+    assert (found.mean, found.p95, found.sample) == (30.0, 50.0, 2)
     assert home.repair_time(session, [], NOW).mean is None
+
+
+@pytest.mark.parametrize(("repairs", "p95"), [(1, 1.0), (3, 3.0), (20, 19.0), (21, 20.0)])
+def test_ninety_five_of_a_hundred_repairs_took_no_longer(
+    session: WorkSession, group: SystemGroup, repairs: int, p95: float
+) -> None:
+    for seconds in range(1, repairs + 1):
+        closed = {"state": "repaired", "closed_at": NOW, "first_seen_at": NOW - timedelta(seconds=seconds)}
+        make_anomaly(session, group, **closed)
+    assert home.repair_time(session, None, NOW - timedelta(hours=1)).p95 == p95
 
 
 def test_the_trend_has_every_hour_also_without_counts(session: WorkSession, group: SystemGroup) -> None:
