@@ -3,7 +3,6 @@
 While an order of money stands, nobody closes its trade: the order would end unheard.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -73,13 +72,13 @@ def why_alone(anomaly: Anomaly) -> str | None:
     return MONEY_BEGUN if anomaly.has_moved_money else None
 
 
-def count_left_out(session: ReadSession, anomalies: Sequence[Anomaly]) -> Counter[str]:
-    """Return how many ignore_among_many would leave out, by the code of why."""
+def find_left_out(session: ReadSession, anomalies: Sequence[Anomaly]) -> dict[int, str]:
+    """Return what ignore_among_many would leave out: the code of why, by anomaly id."""
     holds = find_holds(session, anomalies, by_person=True)
-    found: Counter[str] = Counter()
+    found: dict[int, str] = {}
     for one in anomalies:
         if "ignored" not in ALLOWED[one.state]:
-            found["state"] += 1
+            found[one.id] = "state"
         elif code := why_alone(one) or (ORDER_STANDS if holds.get(one.id) == ORDER_STANDS else None):
-            found[code] += 1
+            found[one.id] = code
     return found

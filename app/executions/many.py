@@ -32,9 +32,9 @@ class Done:
 
 @dataclass(frozen=True)
 class Selected:
-    """What is ticked: the amounts of what a person may see of it, in minor units by currency, and how many
-    would be left out, by the code of why; of those left to be verified none is foreseen. ``shown``: the
-    digest of each (shown.digest_of), by anomaly id."""
+    """What is ticked: the amounts of what is acted on, in minor units by currency, and how many would be left
+    out, by the code of why; of those left to be verified none is foreseen. ``shown``: the digest of each
+    (shown.digest_of), by anomaly id."""
 
     amounts: Mapping[str, int]
     left_out: Mapping[str, int]
@@ -46,14 +46,20 @@ def read_selected(
 ) -> Selected:
     """Return what ``action`` would meet in ``ids``."""
     seen = _seen(session, ids, group_ids)
-    amounts: Counter[str] = Counter()
-    for anomaly in seen:
-        amounts[anomaly.currency] += anomaly.amount_minor or 0
     if action == "verify":
-        return Selected(dict(amounts), {}, {})
-    left_out = ignoring.count_left_out(session, seen)
-    left_out["anomaly"] = len(ids) - len(seen)
-    return Selected(dict(amounts), +left_out, {one.id: shown.digest_of(one) for one in seen})
+        return Selected(_amounts(seen), {}, {})
+    left_out = ignoring.find_left_out(session, seen)
+    counts = Counter(left_out.values())
+    counts["anomaly"] = len(ids) - len(seen)
+    willing = [one for one in seen if one.id not in left_out]
+    return Selected(_amounts(willing), +counts, {one.id: shown.digest_of(one) for one in seen})
+
+
+def _amounts(anomalies: Sequence[Anomaly]) -> dict[str, int]:
+    amounts: Counter[str] = Counter()
+    for anomaly in anomalies:
+        amounts[anomaly.currency] += anomaly.amount_minor or 0
+    return dict(amounts)
 
 
 def act_on_batch(

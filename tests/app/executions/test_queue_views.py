@@ -350,10 +350,10 @@ def test_ticked_rows_are_ignored_but_not_those_that_moved_money(
 def test_what_is_debited_and_unpaid_is_not_ignored_among_many_and_the_dialog_says_how_many(
     operator: Visitor, group: SystemGroup
 ) -> None:
-    ids = [plant(group, "CO1"), plant_unpaid(group, "WD1"), plant_unpaid(group, "WD2")]
+    ids = [plant(group, "CO1", amount_minor=700), plant_unpaid(group, "WD1"), plant_unpaid(group, "WD2")]
     url = "/exceptions/queue/ignore?" + "&".join(f"ids={one}" for one in ids)
     dialog = operator.get(url, target="dialog").text
-    for words in ("跳过 2 笔", "客户已扣款、没有银行付出的记录，请单独处理。", "忽略 1 笔"):
+    for words in ("跳过 2 笔", "客户已扣款、没有银行付出的记录，请单独处理。", "忽略 1 笔", ">¥7.00<"):
         assert words in dialog
     ignore_ticked(operator, ids)
     assert [read(one).state for one in ids] == ["ignored", "needs_human", "needs_human"]
@@ -366,6 +366,7 @@ def test_a_selection_of_which_nothing_may_be_ignored_has_no_button(
     dialog = operator.get(f"/exceptions/queue/ignore?ids={plant_unpaid(group)}", target="dialog").text
     assert "跳过 1 笔" in dialog
     assert 'type="submit"' not in dialog
+    assert "¥" not in dialog
 
 
 def test_whoever_ignores_what_is_debited_and_unpaid_is_told_so(operator: Visitor, group: SystemGroup) -> None:
