@@ -32,7 +32,7 @@ from app.agents import (
 )
 from app.agents import views as agent_views
 from app.agents.inbox import Handler
-from app.alerts import channel_views, conditions, silence_views
+from app.alerts import channel_views, conditions, failures, silence_views
 from app.alerts import service as alerts
 from app.alerts import views as alert_views
 from app.alerts.apprise_sender import AppriseSender
@@ -111,6 +111,7 @@ PARTS: Final = (
     guard_words,
     usage,
     bulk_words,
+    failures,
     error_pages,
     sessions,
     cron_words,

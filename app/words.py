@@ -290,6 +290,7 @@ WORDS: Mapping[str, Mapping[str, Any]] = {
         "write_row": _("写交易记录"),
         "read_back": _("回读核对"),
     },
+    "command_type": {"Collect": _("收集"), "Repair": _("修复"), "Verify": _("核实")},
     "column": {
         "TRD_ID": _("交易编号"),
         "TRD_NUM": _("交易号"),

@@ -123,6 +123,8 @@ def test_an_agent_shows_its_newest_commands_and_what_it_holds(app: Flask, admin:
             make_command(session, agent.group, agent_id=agent.id, trade_no=f"CO{number:04d}", state=state)
     page = admin.get(f"/agents/{agent.id}").text
     assert [number for number in range(25) if f"CO{number:04d}" in page] == [0, *range(5, 25)]
+    assert page.count(">修复</a></td>") == 21
+    assert ">Repair<" not in page
 
 
 def test_a_new_agent_gets_a_token_shown_once(admin: Visitor) -> None:

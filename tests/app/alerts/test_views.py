@@ -1,5 +1,6 @@
 """The page 告警: who sees and does what; secrets stay where they are."""
 
+import html
 import re
 
 import pytest
@@ -394,3 +395,27 @@ def test_nothing_is_sent_again_to_a_channel_that_is_off_or_by_a_viewer_or_a_stra
     refused = visitor_of(app, groups=["PBAP"]).post(url, target="dialog")
     assert (refused.status_code, "已停用" in refused.text) == (409, True)
     assert deliveries()[0].state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("ConnectionError: Failed to resolve 'a.example' ([Errno -2] unknown)", "域名解析失败"),
+        (
+            "ConnectTimeout: Connection to a.example timed out. (connect timeout=5.0)",
+            "连接超时，对方没有应答",
+        ),
+        ("ConnectionError: [Errno 111] Connection refused", "连接不上，对方拒绝连接"),
+        ("SSLError: [SSL: CERTIFICATE_VERIFY_FAILED]", "对方的证书不可信"),
+        ("errcode 310000: keywords not in content", "对方没有接受这条消息"),
+    ],
+)
+@pytest.mark.usefixtures("rounds")
+def test_why_a_message_did_not_go_out_is_told_in_words_and_what_was_said_is_folded(
+    admin: Visitor, sender: FakeSender, error: str, words: str
+) -> None:
+    channel_id = add_channel().id
+    sender.failing[URL] = error
+    dialog = admin.post(f"/alerts/channels/{channel_id}/test", target="dialog").text
+    assert f"<p>{words}</p>" in dialog
+    assert error in html.unescape(dialog.partition("<summary>详细信息</summary>")[2])

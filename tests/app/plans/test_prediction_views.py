@@ -226,6 +226,16 @@ def test_what_ended_otherwise_is_told_in_words_and_counted(
     assert words[-4:].strip("“”") in text.split(f'id="prediction-{made.id}"')[1].split("</tr>")[0]
 
 
+def test_what_differs_is_told_in_the_words_of_its_columns(operator: Visitor, plan: Plan) -> None:
+    differing = ["TRD_STATUS", "FAILED_MSG"]
+    made = plant(plan, "CO1", result="differs", differing=differing, actual={}, actual_by="outside")
+    row = operator.get(f"/plans/{plan.id}/predictions").text.split(f'id="prediction-{made}"')[1]
+    assert "交易状态、失败信息" in row.split("</tr>")[0]
+    page = operator.get(f"/anomalies/predictions/{made}").text
+    assert "<p>交易状态、失败信息</p>" in page
+    assert FIXER in page
+
+
 def test_a_prediction_shows_row_ledger_and_bank_as_they_were_read(operator: Visitor, plan: Plan) -> None:
     facts = json.loads(msgspec.json.encode(facts_of("CO1")))
     url = f"/anomalies/predictions/{plant(plan, 'CO1', facts=facts)}"
