@@ -89,10 +89,12 @@ def first_agents(session: ReadSession, group_id: int, now: datetime, count: int)
 
 def names_offering(
     session: ReadSession, group_id: int, fixer_code: str, now: datetime, count: int
-) -> list[str]:
-    """Return the names of the first ``count`` online agents of a group that offer a fixer, by name."""
+) -> list[tuple[str, bool]]:
+    """Return the first ``count`` online agents of a group that offer a fixer: the names, and whether each is
+    stopped on its host.
+    """
     statement = (
-        select(Agent.name)
+        select(Agent.name, Agent.stopped_here.is_not(None))
         .where(
             Agent.group_id == group_id,
             presence_column(now) == "online",
@@ -101,7 +103,7 @@ def names_offering(
         .order_by(Agent.name)
         .limit(count)
     )
-    return list(session.scalars(statement))
+    return [(name, is_stopped) for name, is_stopped in session.execute(statement)]
 
 
 def offer_counts(session: ReadSession, group_ids: Sequence[int], now: datetime) -> dict[tuple[int, str], int]:

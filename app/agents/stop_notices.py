@@ -1,4 +1,4 @@
-"""What the pages of plans say of the stop that keeps their repairs from beginning."""
+"""What pages say of the stop that keeps repairs from beginning."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -29,6 +29,11 @@ def of_plans(session: ReadSession, plans: Sequence[Planned]) -> dict[int, list[N
     blocks = find_blocks(session, {(plan.group_id, plan.fixer_code) for plan in plans}, current_time())
     found = ((plan.id, blocks.get((plan.group_id, plan.fixer_code))) for plan in plans)
     return {plan_id: [_notice(block)] for plan_id, block in found if block is not None}
+
+
+def marked_name(name: str, *, is_stopped_here: bool) -> str:
+    """Return an agent's name with a mark where it is stopped on its host."""
+    return _("%(name)s（本地已停止）", name=name) if is_stopped_here else name
 
 
 def _notice(block: Block) -> Notice:

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from agent.facts import Facts
 from app import filters
+from app.agents.stop_notices import marked_name
 from app.anomalies.models import Anomaly
 from app.anomalies.service import get_anomaly
 from app.clock import current_time
@@ -173,10 +174,13 @@ def _proposal(form: Form, anomaly_id: int, action: str, status: int) -> Response
         needs_second=money_orders.needs_second(anomaly, facts, limit.minor),
         limit=limit,
         second_because=_second_because(anomaly, facts, limit),
-        agents=money_orders.agents_able(
-            db.session, anomaly.group_id, anomaly.fixer_code, action, current_time()
-        ),
+        agents=_agent_names(anomaly, action),
     )
+
+
+def _agent_names(anomaly: Anomaly, action: str) -> list[str]:
+    able = money_orders.agents_able(db.session, anomaly.group_id, anomaly.fixer_code, action, current_time())
+    return [marked_name(one.name, is_stopped_here=one.stopped_here is not None) for one in able]
 
 
 def _second_because(anomaly: Anomaly, facts: Facts | None, limit: order_limits.LimitFor) -> str:

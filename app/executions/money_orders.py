@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from agent.facts import Facts
 from agent.unpaid import Action, digest_of, find_obstacle
+from app.agents.models import Agent
 from app.agents.service import list_online
 from app.anomalies.models import Anomaly
 from app.anomalies.service import GroupIds, get_anomaly
@@ -266,10 +267,10 @@ def _issue(
 
 def agents_able(
     session: ReadSession, group_id: int, fixer_code: str | None, action: str, now: datetime
-) -> Sequence[str]:
-    """Return the names of online agents that offer the fixer and can carry the action out."""
+) -> Sequence[Agent]:
+    """Return the online agents that offer the fixer and can carry the action out."""
     return [
-        agent.name
+        agent
         for agent in list_online(session, group_id, now)
         if fixer_code in agent.fixer_codes and action in agent.features
     ]

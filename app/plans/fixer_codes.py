@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from app.agents.queries import names_offering, registered_codes
+from app.agents.stop_notices import marked_name
 from app.errors import InvalidError
 from app.keyset import ReadSession
 
@@ -104,9 +105,11 @@ def unknown_code_errors(
 def agents_offering(
     session: ReadSession, group_id: int, fixer_code: str | None, now: datetime
 ) -> tuple[str, ...]:
-    """Return the names of the online agents of a group that offer a fixer: the first AGENTS_NAMED, then '…'
-    where there are more."""
+    """Return the names of the online agents of a group that offer a fixer, marked where stopped on the host:
+    the first AGENTS_NAMED, then '…' where there are more.
+    """
     if fixer_code is None:
         return ()
-    names = names_offering(session, group_id, fixer_code, now, AGENTS_NAMED + 1)
+    found = names_offering(session, group_id, fixer_code, now, AGENTS_NAMED + 1)
+    names = [marked_name(name, is_stopped_here=is_stopped) for name, is_stopped in found]
     return (*names[:AGENTS_NAMED], "…") if len(names) > AGENTS_NAMED else tuple(names)

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from agent import unpaid
 from agent.facts import BankFact, BankState, Bookkeeping, LegFact, LegState, RequestFact
 from app.agents import stops
+from app.agents.models import Agent
 from app.agents.stops import Target
 from app.audit.models import AuditEntry
 from app.doubts import NEXT_STEPS
@@ -33,7 +34,7 @@ from tests.app.executions.unpaid import (
     unpaid_facts,
 )
 from tests.app.visitor import Visitor, hidden_fields, make_person, visitor_of
-from tests.factories import NOW, PERSON, make_group
+from tests.factories import NOW, PERSON, make_agent, make_group
 
 LARGE = 250_000
 NUMBER = "TX20260301000099"
@@ -285,6 +286,15 @@ def test_a_stop_is_told_before_anyone_types_and_refuses_proposals_too(
         assert (answer.status_code, told in answer.text) == (409, True)
     assert [one.state for one in orders()] == ["proposed"]
     assert told not in wang.get(f"/exceptions/orders/{order_id}/reject").text
+
+
+def test_a_form_marks_the_agent_that_its_host_has_stopped(li_na: Visitor, group: SystemGroup) -> None:
+    with unit_of_work() as session:
+        session.scalars(select(Agent).where(Agent.name == "pbap-1")).one().stopped_here = "查账"
+        seen_at = NOW + timedelta(days=9)
+        make_agent(session, group, name="pbap-2", seen_at=seen_at, features=["pay_again", "reverse"])
+    text = li_na.get(f"/exceptions/orders/of/{plant(group)}/pay_again").text
+    assert "pbap-1（本地已停止）、pbap-2" in text
 
 
 def test_what_ends_a_stale_order_is_not_refused_by_a_stop(

@@ -263,6 +263,9 @@ def test_agents_say_which_fixers_they_offer(session: WorkSession, group: SystemG
     assert agents_offering(session, group.id, "ownFixer", NOW) == (agent.name,)
     assert agents_offering(session, group.id, "Fixer", NOW) == ()
     assert agents_offering(session, group.id, None, NOW) == ()
+    agent.stopped_here = "查账"
+    session.flush()
+    assert agents_offering(session, group.id, "ownFixer", NOW) == (f"{agent.name}（本地已停止）",)
     assert fixer_choices(session) == [*KNOWN_FIXERS, "otherFixer", "ownFixer"]
 
 
