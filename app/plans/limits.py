@@ -16,6 +16,13 @@ LIMITS: Final = (
     "limit_day_minor",
     "limit_day_count",
 )
+PAIRS: Final = (
+    ("limit_trade_minor", "limit_hour_minor"),
+    ("limit_trade_minor", "limit_day_minor"),
+    ("limit_hour_minor", "limit_day_minor"),
+    ("limit_hour_count", "limit_day_count"),
+)
+"""Limits of which the second, where it is lower, leaves the first without effect."""
 
 
 class LimitColumns:
@@ -51,4 +58,12 @@ def limit_errors(values: LimitValues) -> list[InvalidError | ConflictError]:
         *count_errors(values.limit_hour_count, "limit_hour_count", low=1, high=MOST_REPAIRS),
         *amount_errors(values.limit_day_minor, "limit_day_minor"),
         *count_errors(values.limit_day_count, "limit_day_count", low=1, high=MOST_REPAIRS),
+    ]
+
+
+def without_effect(values: LimitValues) -> list[tuple[str, str]]:
+    """Return the limits that a lower one leaves without effect, each with that one."""
+    asked = [(one, other, getattr(values, one), getattr(values, other)) for one, other in PAIRS]
+    return [
+        (one, other) for one, other, high, low in asked if high is not None and low is not None and high > low
     ]

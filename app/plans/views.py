@@ -15,7 +15,7 @@ from app.notices import PLAN, notices_of
 from app.plans import broadcast, overview, plan_form, queries, service
 from app.plans.explaining import explain, zone_or
 from app.plans.fixer_codes import agents_offering, fixer_choices
-from app.plans.limits import LIMITS
+from app.plans.limits import LIMITS, without_effect
 from app.plans.models import Plan
 from app.plans.prediction_queries import shadow_figures
 from app.plans.product_setup import create_product_plans
@@ -26,6 +26,7 @@ from app.thresholds import PLAN_DEFAULTS, THRESHOLDS, thresholds_of
 from app.unit_of_work import unit_of_work
 from app.users.access import current_actor, current_group_ids, requires
 from app.users.group_filter import read_group
+from app.words import word
 
 blueprint = Blueprint("plans", __name__, url_prefix="/plans")
 
@@ -89,6 +90,7 @@ def show_plan(plan_id: int) -> ResponseReturnValue:
         told_notices=notices_of(PLAN, db.session, [plan])[plan.id],
         breaker_thresholds=thresholds_of(plan, PLAN_DEFAULTS),
         limit_names=LIMITS,
+        without_effect=without_effect(plan),
         told=explain(plan.retry_cron, plan.zone, now),
         names=agents_offering(db.session, plan.group_id, plan.fixer_code, now),
         history=overview.changes_of(versions)[:VERSIONS_SHOWN],
@@ -120,7 +122,16 @@ def create_plan() -> ResponseReturnValue:
     except PiculusError as error:
         form.fail(error)
         return _plan_dialog(form, None, 409 if isinstance(error, ConflictError) else 400)
-    return finish(_("方案 %(name)s 已建立", name=plan.fixer_code), url_for("plans.list_plans"))
+    return _saved(_("方案 %(name)s 已建立", name=plan.fixer_code), plan)
+
+
+def _saved(told: str, plan: Plan) -> ResponseReturnValue:
+    """Say what was done, and which of its limits have no effect."""
+    idle = without_effect(plan)
+    for one, other in idle:
+        limits = {"one": word("plan_parameter", one), "other": word("plan_parameter", other)}
+        told += _("；%(one)s高于%(other)s，不起作用", **limits)
+    return finish(told, url_for("plans.list_plans"), level="warning" if idle else "success")
 
 
 @blueprint.get("/<int:plan_id>/copy")
@@ -153,7 +164,7 @@ def edit_plan(plan_id: int) -> ResponseReturnValue:
     except PiculusError as error:
         form.fail(error)
         return _plan_dialog(form, plan, 409 if isinstance(error, ConflictError) else 400)
-    return finish(_("方案 %(name)s 已保存", name=saved.fixer_code), url_for("plans.list_plans"))
+    return _saved(_("方案 %(name)s 已保存", name=saved.fixer_code), saved)
 
 
 @blueprint.route("/<int:plan_id>/<any(enable, disable, delete):action>", methods=["GET", "POST"])

@@ -1,5 +1,6 @@
 """Repair plans as pages: shown to all, configured by operators, and a cron expression explained."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -378,3 +379,18 @@ def test_a_wrong_cron_says_which_field_and_why(operator: Visitor, name: str) -> 
 
 def test_nothing_typed_has_nothing_to_say(operator: Visitor) -> None:
     assert operator.get("/plans/cron", target="").text.strip() == ""
+
+
+def test_a_limit_that_a_lower_one_leaves_without_effect_is_told_once_saved(
+    operator: Visitor, plan_id: int
+) -> None:
+    limits = {"limit_trade_minor": "5000", "limit_hour_minor": "2000", "limit_day_minor": "9000"}
+    url, values = f"/plans/{plan_id}/edit", {**VALUES, "fixer_code": FIXER, "reason": "先限住"}
+    answer = operator.send(url, {**values, **limits}, target="dialog")
+    toast = json.loads(answer.headers["HX-Trigger"])["toast"]
+    assert toast["level"] == "warning"
+    assert toast["text"].endswith("已保存；单笔金额上限高于每小时金额上限，不起作用")
+    assert "高于每小时金额上限，不起作用" in operator.get(f"/plans/{plan_id}").text
+    answer = operator.send(url, {**values, **limits, "limit_hour_minor": "5000"}, target="dialog")
+    assert json.loads(answer.headers["HX-Trigger"])["toast"]["level"] == "success"
+    assert "不起作用" not in operator.get(f"/plans/{plan_id}").text
