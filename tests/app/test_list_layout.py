@@ -4,18 +4,24 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page
+from sqlalchemy import select
 
+from app.agents import stops
+from app.agents.stops import Target
 from app.extensions import db
+from app.guards import breakers
 from app.unit_of_work import unit_of_work
+from app.users.models import SystemGroup, User
 from tests.app.executions.unpaid import make_unpaid
 from tests.app.live_server import LiveServer
 from tests.app.visitor import PASSWORD, make_person
-from tests.factories import make_agent, make_anomaly, make_group, make_plan
+from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan
 
 SCROLLBAR = "document.body.style.paddingRight = '15px'"
 """The room of the page's own scrollbar, which a headless browser does not draw."""
 HIDDEN = "element => [element.scrollWidth - element.clientWidth, element.scrollHeight - element.clientHeight]"
 """By how much a list is wider and higher than what is seen of it."""
+IN_SHADOW = "rechargeTimeoutFixServiceImpl"
 LISTS = ("/exceptions", "/exceptions?tab=human", "/anomalies", "/users", "/agents", "/plans")
 
 
@@ -29,6 +35,9 @@ def page(live_server: LiveServer, browser: Browser) -> Iterator[Page]:
             make_agent(session, group, name="pbap-1")
             make_plan(session, group)
             make_anomaly(session, group)
+            make_anomaly(session, group, state="repairing")
+            make_plan(session, group, fixer_code=IN_SHADOW, is_shadow=True)
+            make_anomaly(session, group, fixer_code=IN_SHADOW)
             make_unpaid(session, group, trade_no="CI0000000000000000000101")
         db.session.remove()
     context = browser.new_context(
@@ -55,3 +64,49 @@ def test_no_list_is_larger_than_what_is_seen_of_it(page: Page) -> None:
         if hidden != [0, 0]:
             larger[path] = hidden
     assert larger == {}
+
+
+@pytest.mark.parametrize("locale", ["zh", "en"])
+def test_no_list_is_wider_than_a_phone(page: Page, live_server: LiveServer, locale: str) -> None:
+    speak(live_server, locale)
+    page.set_viewport_size({"width": 390, "height": 844})
+    wider = {}
+    for path in LISTS:
+        page.goto(path)
+        over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if over > 0:
+            wider[path] = over
+    assert wider == {}
+
+
+@pytest.mark.parametrize("locale", ["zh", "en"])
+def test_a_row_with_several_marks_keeps_its_button_in_sight(
+    page: Page, live_server: LiveServer, locale: str
+) -> None:
+    speak(live_server, locale)
+    with live_server.app.app_context():
+        with unit_of_work() as session:
+            group = session.scalars(select(SystemGroup)).one()
+            subject = breakers.subject_of_group(group)
+            breakers.trip(session, subject, "failures", {"failed": 9, "attempts": 9, "threshold": 9}, NOW)
+            stops.set_stop(session, Target(), reason="x", actor=PERSON, group_ids=None, now=NOW)
+        db.session.remove()
+    page.goto("/exceptions")
+    page.evaluate(SCROLLBAR)
+    assert page.locator("td.tags .state").count() > 1
+    assert page.locator(".table-wrap").first.evaluate(HIDDEN) == [0, 0]
+
+
+def test_the_buttons_of_a_queue_row_stand_in_one_line(page: Page) -> None:
+    page.goto("/exceptions?tab=human")
+    page.evaluate(SCROLLBAR)
+    tops = "buttons => [...new Set(buttons.map(one => one.offsetTop))].length"
+    assert page.locator(".queue-actions").first.locator(".button").evaluate_all(tops) == 1
+
+
+def speak(live_server: LiveServer, locale: str) -> None:
+    """Give the person at the screen this language."""
+    with live_server.app.app_context():
+        with unit_of_work() as session:
+            session.scalars(select(User)).one().locale = locale
+        db.session.remove()
