@@ -1,5 +1,6 @@
 """Reading bulk repairs: the list and one with its trades by keyset, and its history."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -138,6 +139,29 @@ def sums_of(session: ReadSession, bulks: Sequence[BulkRepair]) -> dict[int, Sums
             amounts = one.left_amounts | ({currency: int(amount or 0)} if currency else {})
             found[bulk_id] = replace(one, left=one.left + count, left_amounts=amounts)
     return found
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What of a bulk repair has not begun: amounts as chosen, in minor units by currency, and the fixers."""
+
+    amounts: dict[str, int]
+    fixer_codes: frozenset[str]
+
+
+def pending_of(session: ReadSession, bulk: BulkRepair) -> Pending:
+    """Return what has not begun; one query. What nobody could read counts in no amount."""
+    keys = (BulkItem.fixer_code, BulkItem.currency)
+    sums = select(*keys, func.sum(BulkItem.amount_minor)).where(
+        BulkItem.bulk_id == bulk.id, BulkItem.state == "pending"
+    )
+    amounts: Counter[str] = Counter()
+    codes = set()
+    for fixer_code, currency, amount in session.execute(sums.group_by(*keys)):
+        codes.add(fixer_code or "")
+        if currency:
+            amounts[currency] += int(amount or 0)
+    return Pending(dict(amounts), frozenset(codes))
 
 
 def name_of_starter(session: ReadSession, bulk: BulkRepair) -> str:

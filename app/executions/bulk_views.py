@@ -9,6 +9,7 @@ from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app import filters
+from app.agents.standing import find_blocks
 from app.audit.words import action_words
 from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
@@ -129,6 +130,9 @@ def _dialog(
     """``is_anew`` false: the form carries on what it showed before."""
     is_resumed = action == "resume"
     passed = selection_shown.foresee_pending(db.session, found, current_time()) if is_resumed else []
+    pending = bulk_queries.pending_of(db.session, found)
+    pairs = [(found.group_id, code) for code in pending.fixer_codes] if is_resumed else []
+    blocks = find_blocks(db.session, pairs, current_time())
     return render_dialog(
         "bulk/action.html",
         status,
@@ -137,6 +141,9 @@ def _dialog(
         form=form,
         bulk=found,
         action=action,
+        pending_amounts=pending.amounts,
+        block=next((blocks[pair].error() for pair in pairs if pair in blocks), None),
+        is_held=bool(pairs) and len(blocks) == len(pairs),
         seen=_carried(form, found, passed, is_anew=is_anew) if is_resumed else [],
         waiting=bulk_queries.waiting_counts(db.session, [found]).get(found.id, 0),
         why=_whys([found]),

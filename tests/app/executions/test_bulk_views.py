@@ -499,3 +499,25 @@ def test_a_paused_one_tells_what_is_still_under_way(operator: Visitor, group: Sy
     text = operator.get(f"{PAGE}/{identity}").text
     assert "进行中的 1 笔会自己结束" in text
     assert "接着修复没有开始的交易" in text
+
+
+def test_going_on_tells_the_amount_of_what_has_not_begun(operator: Visitor, group: SystemGroup) -> None:
+    identity = plant(group, 4)
+    operator.post(f"{PAGE}/{identity}/pause", {"reason": "先看一看"})
+    dialog = operator.get(f"{PAGE}/{identity}/resume").text
+    assert "<dt>未开始</dt><dd>3 笔</dd>" in dialog
+    assert '<dt>未开始的金额</dt><dd><span class="num">¥300.00</span></dd>' in dialog
+
+
+def test_going_on_tells_of_a_stop_and_is_disabled_where_it_holds_all(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group)
+    operator.post(f"{PAGE}/{identity}/pause", {"reason": "先看一看"})
+    url, disabled = f"{PAGE}/{identity}/resume", 'type="submit" disabled'
+    assert disabled not in operator.get(url).text
+    with unit_of_work() as session:
+        stops.set_stop(session, Target(), reason="对账中", actor=PERSON, group_ids=None, now=NOW)
+    dialog = operator.get(url).text
+    assert "已紧急停止全部修复：对账中。解除之后才能执行。" in dialog
+    assert disabled in dialog
