@@ -156,21 +156,29 @@ def slow() -> Iterator[SlowHub]:
     slow.stop()
 
 
-def test_a_fast_sender_with_a_slow_server_is_read_no_further(slow: SlowHub) -> None:
-    """What waits is bounded by the inbox and one read; the rest stays in the sender's own buffers (I10)."""
-    ws = Connection(ConnectionType.CLIENT)
-    message = ws.send(TextMessage(data="x" * 1_000))
-    slow.far.setblocking(False)
+def send_until_no_more_is_read(far: socket.socket, message: bytes) -> int:
+    """Send the frame again and again until half a second passes in which nothing is taken.
+
+    Returns the bytes sent, of which the last frame may be a part.
+    """
+    far.setblocking(False)
     sent = 0
     rounds_without_room = 0
     while rounds_without_room < 50:
         try:
-            sent += slow.far.send(message[sent % len(message) :])
+            sent += far.send(message[sent % len(message) :])
             rounds_without_room = 0
         except BlockingIOError:
             rounds_without_room += 1
             threading.Event().wait(0.01)
         assert sent < 64 * 1024 * 1024, "the server reads for ever"
+    return sent
+
+
+def test_a_fast_sender_with_a_slow_server_is_read_no_further(slow: SlowHub) -> None:
+    """What waits is bounded by the inbox and one read; the rest stays in the sender's own buffers (I10)."""
+    message = Connection(ConnectionType.CLIENT).send(TextMessage(data="x" * 1_000))
+    sent = send_until_no_more_is_read(slow.far, message)
     waiting = len(slow.session.inbox)
     assert INBOX_LIMIT <= waiting <= INBOX_LIMIT + 2 * READ_BYTES // len(message)
     slow.may_work.set()

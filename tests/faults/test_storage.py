@@ -1,5 +1,6 @@
 """Disks and databases that take no writes: no acknowledgement, readiness red, nothing lost."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -7,18 +8,28 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import func, select
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import TextMessage
 
 from agent.answers import RepairFinished
 from agent.commands import JOURNAL_UNREADABLE
 from agent.errors import JournalError
 from agent.journal import Journal
-from agent.protocol import Ack, Log, Rejected
-from app.agents.models import ReceivedMessage
+from agent.message import Message
+from agent.protocol import Ack, Log, Rejected, encode
+from app.agents.hub import INBOX_LIMIT, AgentSession
+from app.agents.models import Frame, ReceivedMessage
+from app.agents.sockets import READ_BYTES
 from app.agents.writer import Job, Writer
+from app.extensions import db
 from app.unit_of_work import WorkSession
 from tests.agent.test_commands import Desk, repair
+from tests.app.agents.agent_client import hello
+from tests.app.agents.conftest import add_agent, add_group
 from tests.app.agents.test_writer import complaint, make_full, stored_ids
 from tests.conftest import HandClock
+from tests.faults.test_frames import send_until_no_more_is_read
 from tests.server_databases import another_writer
 
 PATIENCE = 20.0
@@ -85,6 +96,73 @@ def tell_of_trouble(
     assert writer.flush()
     assert writer.trouble == ""
     assert len(stored_ids()) == 3000
+
+
+class Speaker:
+    """One agent on a real socket before the running parts of a server; ``heard`` counts what was handled."""
+
+    def __init__(self, app: Flask, clock: HandClock) -> None:
+        member = add_agent("fast", add_group("PBAP", clock()), clock())
+        self._runtime = app.extensions["runtime"]
+        self.heard = threading.Semaphore(0)
+        self._handle = self._runtime.hub.on_message
+        self._runtime.hub.on_message = self._count
+        near, self.far = socket.socketpair()
+        self.session = AgentSession(self._runtime.hub, member.id, member.group_id, "PBAP", "")
+        self.session.peer = self._runtime.loop.peer(near, self.session)
+        self._runtime.loop.start()
+        self._runtime.hub.start()
+        self._runtime.inbox.connect(self.session)
+        self._runtime.loop.admit(self.session.peer, b"")
+
+    def _count(self, session: AgentSession, text: str) -> None:
+        self._handle(session, text)
+        self.heard.release()
+
+    def leave(self) -> None:
+        self._runtime.loop.stop()
+        self._runtime.hub.stop()
+        self.far.close()
+
+
+@pytest.fixture
+def speaker(app: Flask, writer: Writer, clock: HandClock) -> Iterator[Speaker]:
+    speaker = Speaker(app, clock)
+    speaker.far.sendall(frame_of(hello()))
+    assert speaker.heard.acquire(timeout=PATIENCE)
+    assert writer.flush()
+    yield speaker
+    speaker.leave()
+
+
+def frame_of(message: Message) -> bytes:
+    return Connection(ConnectionType.CLIENT).send(TextMessage(data=encode(message).decode()))
+
+
+ROOM = 100
+BESIDE = 30
+"""What the server writes of its own accord meanwhile, such as who is there."""
+
+
+def test_while_the_database_is_locked_sockets_are_read_no_further_than_there_is_room(
+    writer: Writer, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits is bounded, whatever is sent (I10); once the lock is gone all of it is taken."""
+    monkeypatch.setattr("app.agents.writer.ROOM", ROOM)
+    frame = frame_of(Log(id="again", level="info", text="x" * 1_000))
+    with another_writer():
+        sent = send_until_no_more_is_read(speaker.far, frame)
+        with writer._changed:
+            assert writer._changed.wait_for(lambda: len(writer._items) >= ROOM, PATIENCE)
+            assert len(writer._items) <= ROOM + BESIDE
+        assert len(speaker.session.inbox) <= INBOX_LIMIT + 2 * READ_BYTES // len(frame)
+        assert not writer.flush(0.0)
+    whole = sent // len(frame)
+    assert whole > ROOM + INBOX_LIMIT
+    assert all(speaker.heard.acquire(timeout=PATIENCE) for _ in range(whole))
+    assert writer.flush()
+    kept = select(func.count()).select_from(Frame).where(Frame.type == "Log")
+    assert db.session.scalar(kept) == whole
 
 
 @pytest.fixture
