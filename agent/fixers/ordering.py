@@ -18,7 +18,7 @@ from agent.fixers.limits import require_allowed, require_offered, require_room
 from agent.fixers.lost_lines import require_no_lost_line
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.payout_number import choose_number
-from agent.fixers.plan import FINISH, PAY, PAY_AGAIN, WRITE_ROW, is_reversal, settle, take_back
+from agent.fixers.plan import FINISH, PAY, PAY_AGAIN, is_reversal, settle, take_back
 from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
 from agent.fixers.resuming import resume
 from agent.fixers.unmoved import require_as_reported
@@ -63,14 +63,16 @@ def _action_of(plan: tuple[str, ...]) -> Action | None:
 
 
 def _require_finally_unpaid(standing: RepairRow) -> None:
-    """Raises AttemptEnded unless the repair half done ended with a payout that has finally failed."""
+    """Raises AttemptEnded unless the repair half done ended with a payout that has finally failed.
+
+    One that has begun to write the row is none: it has paid before, and a payout that is done stays done.
+    """
     if is_reversal(standing.plan):
         raise AttemptEnded("refused", REVERSING)
     if PAY_AGAIN in standing.plan:
         raise AttemptEnded("refused", PAYING_AGAIN)
     payouts = [step for step in standing.steps if step.name == PAY]
-    has_written = any(step.name == WRITE_ROW and step.state != FAILED for step in standing.steps)
-    if not payouts or any(step.state != FAILED for step in payouts) or has_written:
+    if not payouts or any(step.state != FAILED for step in payouts):
         raise AttemptEnded("refused", GOES_ON)
 
 
