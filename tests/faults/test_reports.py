@@ -1,6 +1,7 @@
 """Reports that are cut, repeated, voided: what they counted is counted once, what they miss is not healed."""
 
 import os
+import random
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
@@ -132,14 +133,27 @@ def pages_of(
 def test_a_large_report_cut_in_its_middle_and_repeated_is_one_report(
     session: WorkSession, group: SystemGroup
 ) -> None:
-    """Cut in its middle and repeated whole; the trailer matches what came after the new beginning."""
+    cut_and_repeat(session, group, ROWS, ROWS // MAX_CHUNK_ROWS // 2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_report_of_thousands_cut_at_a_drawn_chunk_and_repeated_is_one_report(
+    session: WorkSession, group: SystemGroup, seed: int
+) -> None:
+    chance = random.Random(seed)
+    rows = chance.randint(2_000, 3_000)
+    cut_and_repeat(session, group, rows, chance.randint(1, rows // MAX_CHUNK_ROWS))
+
+
+def cut_and_repeat(session: WorkSession, group: SystemGroup, rows: int, cut: int) -> None:
+    """Cut behind so many chunks and repeated whole; the trailer matches what came after the new beginning."""
     one = reported("T")
-    trades = [_like(one, number) for number in range(ROWS)]
+    trades = [_like(one, number) for number in range(rows)]
     task = start(session, group)
-    pages = range(0, ROWS, MAX_CHUNK_ROWS)
+    pages = range(0, rows, MAX_CHUNK_ROWS)
     chunks = [chunk(task, n, *trades[first : first + MAX_CHUNK_ROWS]) for n, first in enumerate(pages)]
     begin(session, task)
-    take(session, task, chunks[: len(chunks) // 2])
+    take(session, task, chunks[:cut])
     session.expunge_all()
     task = session.get_one(CollectionTask, task.id)
     begin(session, task)
@@ -149,11 +163,11 @@ def test_a_large_report_cut_in_its_middle_and_repeated_is_one_report(
         session.expunge_all()
         task = session.get_one(CollectionTask, task.id)
     end(session, task)
-    assert counted(session) == ROWS
+    assert counted(session) == rows
     listed = session.scalars(select(Anomaly.trade_no).order_by(Anomaly.trade_no))
     assert all(one == trade.trade_no for one, trade in zip(listed, trades, strict=True))
-    assert (task.state, task.rows, task.amount_minor) == ("finished", ROWS, ROWS * 10_000)
-    assert task.run.new_anomalies <= ROWS
+    assert (task.state, task.rows, task.amount_minor) == ("finished", rows, rows * 10_000)
+    assert task.run.new_anomalies <= rows
 
 
 def _like(one: ReportedTrade, number: int) -> ReportedTrade:
