@@ -9,9 +9,11 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import psutil
 import pytest
 from sqlalchemy import func, select
 
@@ -19,18 +21,23 @@ from agent.connection import Link, LinkSettings, dial
 from agent.journal import Journal
 from agent.outbox import Outbox
 from agent.pacing import BACKOFF_CAP, Backoff, Waker
-from agent.protocol import Hello
+from agent.protocol import Hello, Repair
 from agent.wire import AnyWire
 from app.agents.models import Agent
 from app.config import Settings
 from app.extensions import db
 from bench.server import register_agents
 from tests.agent.test_connection import Listener
+from tests.app.agents.agent_client import AgentClient
+from tests.app.agents.conftest import add_agent, add_group
+from tests.app.agents.test_sockets import issue
 from tests.app.live_server import LiveServer, start_server
 
 AGENTS: Final = 200
 MOST_A_SECOND: Final = AGENTS // 5
 OUTAGE: Final = 60.0
+POOL_THREADS: Final = 16
+"""Of deploy/gunicorn.conf.py."""
 PATIENCE: Final = 60.0
 
 
@@ -71,6 +78,11 @@ class Calendar:
         with self._changed:
             assert self._changed.wait_for(lambda: self._is_settled(count), PATIENCE), len(self._there)
 
+    def until_settled(self) -> None:
+        """Return once each has a session or is to dial again."""
+        with self._changed:
+            assert self._changed.wait_for(self._is_settled, PATIENCE)
+
     def _is_settled(self, count: int | None = None) -> bool:
         is_settled = len(self._there) + len(self._waiting) == AGENTS
         return is_settled and count in (None, len(self._there))
@@ -83,6 +95,13 @@ class Calendar:
                 self._called[number].set()
                 assert self._changed.wait_for(self._is_settled, PATIENCE)
         self.now = end
+
+    def dial_at_once(self) -> None:
+        """Have all that wait dial at one moment."""
+        with self._changed:
+            waiting, self._waiting = self._waiting, []
+            for _, number in waiting:
+                self._called[number].set()
 
     def release_all(self) -> None:
         """Let everyone go on at once."""
@@ -159,8 +178,8 @@ def calendar(server: list[LiveServer], tmp_path: Path) -> Iterator[Calendar]:
 
 
 def all_back() -> bool:
-    """Whether each agent has its second session, in an application context."""
-    is_back = (Agent.epoch == 2, Agent.connected_at.is_not(None))
+    """Whether each agent has a session after its first, in an application context."""
+    is_back = (Agent.epoch >= 2, Agent.connected_at.is_not(None))
     return db.session.scalar(select(func.count()).select_from(Agent).where(*is_back)) == AGENTS
 
 
@@ -179,3 +198,35 @@ def test_two_hundred_agents_of_a_killed_server_come_back_without_a_storm(
     away = [calendar.attempts[second] for second in range(int(OUTAGE / 2), int(OUTAGE + BACKOFF_CAP))]
     assert max(away) <= MOST_A_SECOND
     assert sum(away[int(OUTAGE / 2) :]) == AGENTS
+
+
+def dial_all_before_a_bystander_is_served(server: LiveServer, calendar: Calendar) -> None:
+    """All of them knock while a command of another group goes to its agent."""
+    with server.app.app_context():
+        other = add_agent("bystander", add_group("PBMS", datetime.now(UTC)), datetime.now(UTC))
+    bystander = AgentClient(server, other.token)
+    bystander.greet()
+    calendar.dial_at_once()
+    issue(server, other, "TRD-meanwhile")
+    assert bystander.take(Repair).trade_no == "TRD-meanwhile"
+    bystander.close()
+
+
+def test_two_hundred_agents_that_come_back_at_one_moment_are_all_let_in_a_few_at_a_time(
+    server: list[LiveServer], calendar: Calendar
+) -> None:
+    """As if no wait had spread them: others are served meanwhile, and none of them costs a thread.
+
+    Handshakes are answered by the threads of gunicorn's pool, whatever their number waits in its queue.
+    """
+    server[0].kill()
+    calendar.until_there(0)
+    server.append(start_server(server[0].settings, port=server[0].port))
+    (worker,) = psutil.Process(server[-1].process.pid).children()
+    threads = worker.num_threads()
+    dial_all_before_a_bystander_is_served(server[-1], calendar)
+    calendar.until_settled()
+    calendar.go_on_until(calendar.now + 2 * BACKOFF_CAP)
+    calendar.until_there(AGENTS)
+    server[-1].until(all_back)
+    assert worker.num_threads() <= threads + POOL_THREADS
