@@ -92,13 +92,14 @@ def _require_wide(dialect_name: str, types: Types, of: Cell, keeps: Cell) -> Non
     once money has moved. SQLite keeps any.
     """
     declared, place = types[of[0]][of[1]], types[keeps[0]][keeps[1]]
-    if dialect_name == "sqlite" or not _is_short(place) or _is_short(declared):
+    if dialect_name == "sqlite" or not is_short(place) or is_short(declared):
         return
     wider = f"{of[0]}.{of[1]} {declared}"
     raise PortError(f"{keeps[0]}.{keeps[1]} is {place} and {wider}: make it BIGINT, larger ones are refused")
 
 
-def _is_short(declared: TypeEngine[Any]) -> bool:
+def is_short(declared: TypeEngine[Any]) -> bool:
+    """Whether a column of whole numbers holds no BIGINT."""
     return isinstance(declared, Integer) and not isinstance(declared, BigInteger)
 
 

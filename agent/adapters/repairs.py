@@ -16,7 +16,8 @@ from agent.adapters.asked import given, moment_asked, number_asked, plain_asked,
 from agent.adapters.holding import OPEN, Holding
 from agent.adapters.rows import moment, naive, text, unpadded
 from agent.adapters.tables import TradeTables
-from agent.errors import FencedError, PortError
+from agent.adapters.versions import Versions
+from agent.errors import FencedError, PortError, RowChangedError
 from agent.facts import Row as TradeRow
 from agent.facts import Status
 from agent.records import EPOCH, RepairRow, StepRow, Trade
@@ -43,6 +44,7 @@ class Repairs:
         self._now = now
         self._holding = holding
         self._rows_of = rows_of
+        self._versions = Versions(tables)
         repair, step, of_trade = self._repair.c, self._step.c, text_asked("trade_no")
         of_repair = and_(step.trade_no == repair.trade_no, step.round == repair.round)
         self._select = (
@@ -89,6 +91,14 @@ class Repairs:
         if claimed is None:
             raise PortError(f"the repair of {claim.trade_no} vanished while it was claimed")
         return claimed
+
+    def require_as_seen(self, connection: Connection, seen: Trade) -> None:
+        """Asked behind the lock of a claim. Raises RowChangedError unless the row is as it was read and the
+        trade's only one, PortError where its version could not be kept.
+        """
+        if [row.row_hash for row in self._rows_of(connection, seen.trade_no)] != [seen.row_hash]:
+            raise RowChangedError(f"the row of {seen.trade_no} is no longer what was read")
+        self._versions.require_kept(connection, seen)
 
     def renew(self, connection: Connection, claim: RepairRow) -> None:
         """Date an open repair as begun now. Raises FencedError."""

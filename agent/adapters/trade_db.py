@@ -177,9 +177,16 @@ class SqlTrades:
                 return
             after = numbers[-1]
 
-    def claim_repair(self, claim: RepairRow, over: str | None = None) -> RepairRow:
-        """Begin a repair or take an open one over. Raises FencedError."""
-        return write(self._engine, "claim the repair", lambda c: self._repairs.claim(c, claim, over))
+    def claim_repair(self, claim: RepairRow, over: str | None = None, seen: Trade | None = None) -> RepairRow:
+        """Begin a repair or take an open one over. Raises FencedError, RowChangedError."""
+
+        def begin(connection: Connection) -> RepairRow:
+            claimed = self._repairs.claim(connection, claim, over)
+            if seen is not None:
+                self._repairs.require_as_seen(connection, seen)
+            return claimed
+
+        return write(self._engine, "claim the repair", begin)
 
     def renew_repair(self, claim: RepairRow) -> None:
         """Have an open repair count as begun now. Raises FencedError."""

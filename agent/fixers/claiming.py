@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from agent.errors import StoodStillError
+from agent.errors import RowChangedError, StoodStillError
 from agent.facts import Status
 from agent.fixers.attempt import ABANDONED, OPEN, STOOD_STILL, Attempt, AttemptEnded, is_half_done
+from agent.fixers.reading import ROW_CHANGED
 from agent.records import RepairRow, Trade
 from agent.standstill import FACTS_HOLD, require_within
 
@@ -33,21 +34,30 @@ def claim(attempt: Attempt, wanted: RepairRow, standing: RepairRow | None) -> No
     """Make the trade ours in production's table, in a round that is clean.
 
     The facts were read before the claim. They are still good when no other repair of the trade was begun in
-    between; one that was, shows in the round or in its steps.
+    between; one that was, shows in the round or in its steps. The row is compared under the claim: people,
+    too, may have edited what is to be posted.
     """
     expected = 1 if standing is None else standing.round + (standing.state != OPEN)
     trade, _ = attempt.seen
-    claimed = attempt.ports.trades.claim_repair(wanted, attempt.order.over(standing))
+    claimed = _claimed(attempt, wanted, attempt.order.over(standing))
     attempt.hold(claimed)
     if is_half_done(claimed) or claimed.round != expected:
         is_void = not is_half_done(claimed)
         raise AttemptEnded("refused", OVERTAKEN, is_void=is_void)
     if claimed.steps or not _is_same_repair(claimed, wanted):
         attempt.ports.trades.close_repair(claimed, ABANDONED)
-        attempt.hold(attempt.ports.trades.claim_repair(wanted))
+        attempt.hold(_claimed(attempt, wanted))
         if attempt.steps or not _is_same_repair(attempt.held, wanted):
             raise AttemptEnded("refused", OVERTAKEN)
     _require_awake_since(attempt, trade)
+
+
+def _claimed(attempt: Attempt, wanted: RepairRow, over: str | None = None) -> RepairRow:
+    trade, _ = attempt.seen
+    try:
+        return attempt.ports.trades.claim_repair(wanted, over, trade)
+    except RowChangedError as error:
+        raise AttemptEnded("refused", ROW_CHANGED, is_void=True) from error
 
 
 def _require_awake_since(attempt: Attempt, trade: Trade) -> None:

@@ -1,11 +1,13 @@
 """Rows that change under a repair, attempts that overtake each other, and reading back what was written."""
 
+import copy
+
 import pytest
 
 from agent.facts import Leg, Row
 from agent.fixers.base import verify
 from agent.records import StepRow
-from tests.agent.world import AMOUNT, BALANCE, Desk, load_case, numbers
+from tests.agent.world import AMOUNT, BALANCE, Desk, load_case, nothing_was_touched, numbers
 from tests.fakes.faults import Crash
 
 # ---- the row changes under our hands
@@ -51,6 +53,30 @@ def test_a_row_production_finished_itself_after_money_moved_is_accepted() -> Non
     desk.production.faults.on("trades.write_row", finish)
     assert desk.attempt(trade_no, code).outcome == "repaired"
     assert desk.production.trades.corrections == []
+
+
+@pytest.mark.parametrize("case_id", ["S1", "S2", "S4", "S5", "S7a"])
+def test_an_amount_that_changes_between_the_look_and_the_claim_is_not_posted(case_id: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    stored = desk.production.trades._stored(trade_no)[0]
+    desk.production.faults.on("trades.claim_repair", lambda: setattr(stored, "amount", 50))
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.money_moved) == ("refused", False)
+    assert report.reason == "the row has changed since it was reported"
+    assert nothing_was_touched(desk, trade_no)
+
+
+@pytest.mark.parametrize("case_id", ["S1", "S2"])
+def test_nothing_is_posted_of_a_number_that_a_second_row_takes_before_the_claim(case_id: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    trades = desk.production.trades
+    twin = copy.deepcopy(trades._stored(trade_no)[0])
+    twin.row["TRD_ID"] = 999
+    desk.production.faults.on("trades.claim_repair", lambda: trades.put(twin))
+    assert desk.attempt(trade_no, code).outcome == "refused"
+    assert nothing_was_touched(desk, trade_no)
 
 
 # ---- other attempts

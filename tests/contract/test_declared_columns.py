@@ -106,6 +106,18 @@ class TestVersions:
         [trade] = trades.trades.find(planted.trade_no)
         assert find_nonsense(trade, Desk().settings) == "malformed: VERSION = 1"
 
+    def test_one_that_a_table_of_corrections_cannot_keep_is_not_claimed(self, trades: SqlTradePlace) -> None:
+        declare(trades, TRADES, "VERSION", "BIGINT")
+        declare(trades, "piculus_correction", "old_version", "INTEGER")
+        planted = trades.plant(Planted(status=0))
+        _store(trades, "VERSION", "1764450000000", planted.trade_id)
+        [trade] = trades.trades.find(planted.trade_no)
+        with pytest.raises(PortError, match="old_version of piculus_correction must be BIGINT"):
+            trades.trades.claim_repair(claim_of(trade), seen=trade)
+        assert trades.trades.find_repair(trade.trade_no) is None
+        declare(trades, "piculus_correction", "old_version", "BIGINT")
+        assert trades.trades.claim_repair(claim_of(trade), seen=trade).state == "open"
+
     def test_check_tells_of_corrections_that_keep_smaller_ones_than_rows_have(
         self, trades: SqlTradePlace
     ) -> None:

@@ -483,6 +483,53 @@ class TestClaiming:
         assert (again.round, again.fence, again.boot_id) == (2, 7, "boot-2")
 
 
+class TestClaimingWhatWasRead:
+    def test_a_row_still_as_it_was_read_is_claimed(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade), seen=trade)
+        again = trade_place.trades.claim_repair(claim_of(trade, fence=2), seen=trade)
+        trade_place.trades.close_repair(again, "done")
+        anew = trade_place.trades.claim_repair(claim_of(trade, fence=3), seen=trade)
+        assert (held.round, again.round, anew.round) == (1, 1, 2)
+
+    @pytest.mark.parametrize("cells", [{"AMOUNT": 50}, {"FAILED_MSG": "人工"}, {"CHANNEL": "ABC"}])
+    def test_one_that_has_changed_since_is_not(
+        self, trade_place: TradePlace, cells: dict[str, int | str]
+    ) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        trade_place.change(trade.trade_no, **cells)
+        with pytest.raises(RowChangedError):
+            trade_place.trades.claim_repair(claim_of(trade), seen=trade)
+        assert trade_place.trades.find_repair(trade.trade_no) is None
+
+    @pytest.mark.parametrize("state", ["open", "done"])
+    def test_what_stands_of_an_earlier_repair_is_left_as_it_is(
+        self, trade_place: TradePlace, state: str
+    ) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        former = trade_place.trades.claim_repair(claim_of(trade))
+        if state == "done":
+            trade_place.trades.close_repair(former, state)
+        trade_place.change(trade.trade_no, AMOUNT=50)
+        with pytest.raises(RowChangedError):
+            trade_place.trades.claim_repair(claim_of(trade, fence=2), seen=trade)
+        standing = trade_place.trades.find_repair(trade.trade_no)
+        assert standing is not None
+        assert (standing.round, standing.state, standing.fence) == (1, state, 1)
+
+    def test_a_number_that_another_row_has_taken_is_not(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        trade_place.plant(Planted(trade_no=trade.trade_no))
+        with pytest.raises(RowChangedError):
+            trade_place.trades.claim_repair(claim_of(trade), seen=trade)
+
+    def test_a_row_that_is_gone_is_not(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        trade_place.remove(trade.trade_id)
+        with pytest.raises(RowChangedError):
+            trade_place.trades.claim_repair(claim_of(trade), seen=trade)
+
+
 class TestSteps:
     def test_steps_are_kept_in_order_and_replaced_by_key(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))

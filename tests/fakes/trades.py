@@ -211,12 +211,16 @@ class FakeTrades:
         return iter([found[start : start + page] for start in range(0, len(found), page)])
 
     @port_call
-    def claim_repair(self, claim: RepairRow, over: str | None = None) -> RepairRow:
+    def claim_repair(self, claim: RepairRow, over: str | None = None, seen: Trade | None = None) -> RepairRow:
         standing = self._repair(claim.trade_no)
         if standing is not None:
             is_over = over is not None and (claim.fence, over) == (standing.fence, standing.boot_id)
             if not (is_over or _owns(claim, standing)):
                 raise FencedError
+        if seen is not None and [self._read(stored).row_hash for stored in self._stored(seen.trade_no)] != [
+            seen.row_hash
+        ]:
+            raise RowChangedError
         if standing is None or standing.state != "open":
             round_ = standing.round + 1 if standing else 1
             claimed = msgspec.structs.replace(
