@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,7 @@ CELLS: Final = (
 class Verdict:
     """What became of a mutant: caught by a trial or test, ``invariant`` broken; '' where nothing caught it.
 
-    ``tried``: schedules and cells run. ``is_well``: it is caught, or said to survive.
+    ``tried``: schedules and cells run. ``is_well``: it is caught, said to survive, or not to be run here.
     """
 
     mutant: Mutant
@@ -45,15 +45,24 @@ class Verdict:
     note: str = ""
 
 
-def judge(mutant: Mutant, schedules: int) -> Verdict:
-    """Break a copy of the checkout and look what catches it. Raises MutantError."""
+def judge(mutant: Mutant, schedules: int, *, with_schedules: bool = False) -> Verdict:
+    """Break a copy of the checkout and look what catches it. Raises MutantError.
+
+    ``with_schedules``: where a test would, cells and seeds are tried first.
+    """
     with broken_checkout(mutant) as checkout:
-        if mutant.test:
+        if mutant.test and not (mutant.trials or with_schedules):
             return _judge_by_test(mutant, checkout)
-        others = (*(f"cell {cell}" for cell in CELLS), *(f"seed {seed}" for seed in range(schedules)))
-        trials = (*mutant.trials, *(one for one in others if one not in mutant.trials))
-        caught_by, invariant, text, tried = _try(checkout, trials)
-    if mutant.survives:
+        verdict = _judge_by_trials(mutant, checkout, schedules)
+        return _judge_by_test(mutant, checkout) if mutant.test and not verdict.caught_by else verdict
+
+
+def _judge_by_trials(mutant: Mutant, checkout: Path, schedules: int) -> Verdict:
+    """Try its own hints, then cells and seeds. Raises MutantError."""
+    others = (*(f"cell {cell}" for cell in CELLS), *(f"seed {seed}" for seed in range(schedules)))
+    trials = (*mutant.trials, *(one for one in others if one not in mutant.trials))
+    caught_by, invariant, text, tried = _try(checkout, trials)
+    if mutant.survives and not mutant.test:
         note = "said to survive, but caught" if caught_by else mutant.survives
         return Verdict(mutant, caught_by, invariant, tried, not caught_by, note)
     return Verdict(mutant, caught_by, invariant, tried, bool(caught_by), text)
@@ -113,26 +122,55 @@ def text_of(verdict: Verdict) -> str:
     return "\n".join([*lines, f"    → {verdict.note}"] if verdict.note else lines)
 
 
+@dataclass
+class Sum:
+    """Verdicts, counted: of all mutants, what schedules and cells caught, and what tests did."""
+
+    mutants: int = 0
+    by_schedules: int = 0
+    by_tests: int = 0
+    explained: int = 0
+    at_large: list[str] = field(default_factory=list)
+
+    def add(self, verdict: Verdict) -> None:
+        """Count one in."""
+        self.mutants += 1
+        is_by_test = verdict.caught_by == verdict.mutant.test
+        self.by_schedules += bool(verdict.caught_by) and not is_by_test
+        self.by_tests += bool(verdict.caught_by) and is_by_test
+        self.explained += verdict.is_well and not verdict.caught_by
+        if not verdict.is_well:
+            self.at_large.append(verdict.mutant.name)
+
+    def as_text(self) -> str:
+        """For a terminal."""
+        return (
+            f"{self.mutants} mutants: {self.by_schedules} caught by schedules and cells, "
+            f"{self.by_tests} by tests, {self.explained} explained, {len(self.at_large)} at large"
+        )
+
+
 @click.command()
 @click.option("--schedules", "-n", default=100, show_default=True, help="Seeds to try at most.")
+@click.option("--with-schedules", is_flag=True, help="Try cells and seeds before a test, too.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write what became of them as JSON, too.")
 @click.argument("names", nargs=-1)
-def main(schedules: int, names: tuple[str, ...]) -> None:
+def main(schedules: int, with_schedules: bool, report: Path | None, names: tuple[str, ...]) -> None:
     """Break the checkout by each mutant whose name contains one of NAMES; without any, by all."""
     wanted = [one for one in all_mutants() if not names or any(name in one.name for name in names)]
-    well = caught = 0
+    counted = Sum()
     click.echo(f"{'mutant':{WIDTH}s}  ran  what became of it")
     for mutant in wanted:
         try:
-            verdict = judge(mutant, schedules)
+            verdict = judge(mutant, schedules, with_schedules=with_schedules)
         except MutantError as error:
             verdict = Verdict(mutant, "", "", 0, False, str(error))
         click.echo(text_of(verdict))
-        well += verdict.is_well
-        caught += bool(verdict.caught_by)
-    click.echo(
-        f"{len(wanted)} mutants: {caught} caught, {well - caught} explained, {len(wanted) - well} at large"
-    )
-    sys.exit(0 if wanted and well == len(wanted) else 1)
+        counted.add(verdict)
+    click.echo(counted.as_text())
+    if report is not None:
+        report.write_text(json.dumps(asdict(counted), indent=2) + "\n")
+    sys.exit(0 if wanted and not counted.at_large else 1)
 
 
 if __name__ == "__main__":
