@@ -2,13 +2,14 @@
 # make test    set up what tests need and run lint and every test
 # make chaos   run fault schedules over the real server and agent: make chaos N=10000 SEED=1
 # make mutants break the protocol on purpose, slip by slip, and see chaos catch each
+# make proof   all of that, drills and two benchmarks: each figure beside the one to reach (hours)
 # make reset   throw the demo's data away, to start afresh
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run setup test lint format reset bench chaos mutants drill lock translations clean
+.PHONY: run setup test lint format reset bench chaos mutants drill proof lock translations clean
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -73,6 +74,10 @@ drill: $(VENV)/.dev $(COMPILED)
 # Every mutant of chaos/mutants, or some: make mutants NAMES="fence cancel"
 mutants: $(VENV)/.dev $(COMPILED)
 	@$(BIN)/python -m chaos.mutating $(NAMES)
+
+# Every figure that docs/safety.md claims, N schedules from SEED on; some parts only: make proof PARTS="mutants bench"
+proof: $(VENV)/.dev $(COMPILED)
+	@$(BIN)/python -m chaos.proof --schedules $(or $(N),10000) --seed $(or $(SEED),1) --cycles $(or $(CYCLES),100) $(PARTS)
 
 # Pinned packages with hashes and without any index address.
 lock: $(VENV)/.dev

@@ -17,7 +17,7 @@ import click
 from bench.server import BenchError
 from chaos.drill.databases import ENGINES, ISOLATIONS, NoServerError
 from chaos.drill.running import run_drill
-from chaos.drill.table import as_table
+from chaos.drill.table import as_json, as_table
 from chaos.drill.terms import Terms
 
 
@@ -40,6 +40,7 @@ from chaos.drill.terms import Terms
 @click.option("--patience", type=float, default=300.0, show_default=True, help="Seconds for the end (I8).")
 @click.option("--keep", is_flag=True, help="Keep the folder with databases and logs, whatever comes out.")
 @click.option("--quiet", is_flag=True, help="Print the table alone.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write the result as JSON, too.")
 def main(
     cycles: int,
     seed: int | None,
@@ -49,6 +50,7 @@ def main(
     patience: float,
     keep: bool,
     quiet: bool,
+    report: Path | None,
 ) -> None:
     """Kill agents, server and bank at random, over bad wires to a bad bank, on loopback and in a folder of
     its own; then heal everything and hold books, rows and journals against the invariants.
@@ -62,6 +64,8 @@ def main(
         outcome = run_drill(terms, folder, (lambda _words: None) if quiet else _tell)
         is_clean = not outcome.violations
         click.echo(as_table(outcome))
+        if report is not None:
+            report.write_text(as_json(outcome) + "\n")
     except (BenchError, NoServerError) as error:
         click.echo(f"not made: {error}", err=True)
         sys.exit(2)

@@ -1,5 +1,6 @@
 """What a drill has to tell, as lines for a terminal."""
 
+import json
 import math
 import os
 from collections import Counter, defaultdict
@@ -46,6 +47,26 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
 def as_table(outcome: Outcome) -> str:
     """Everything, one subject a line; the seed first, so that the drill can be run again."""
     return "\n".join(f"{name:<24}{text}" for name, text in _lines(outcome))
+
+
+def as_json(outcome: Outcome) -> str:
+    """For a script. ``resumed_p99_s``: null where nothing was resumed."""
+    terms, steps = outcome.terms, outcome.resumed.steps
+    broken = Counter(one.invariant for one in outcome.violations)
+    content = {
+        "production": terms.engine,
+        "isolation": terms.isolation,
+        "seed": terms.seed,
+        "cycles": outcome.cycles,
+        "kills": outcome.kills.total(),
+        "trades": outcome.trades,
+        "payouts": outcome.payouts,
+        "violations": {name: broken[name] for name in INVARIANTS},
+        "resumed": len(steps),
+        "resumed_p99_s": percentile(steps, 99),
+        "load": outcome.load,
+    }
+    return json.dumps(content, indent=2)
 
 
 def _lines(outcome: Outcome) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,94 @@
+"""One command for every figure: each part's report is read as it is written, and held against its target."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from agent import failpoints
+from chaos import proof
+from chaos.drill.table import Outcome as Drill
+from chaos.drill.table import as_json
+from chaos.drill.terms import Terms
+from chaos.drill.violations import Violation
+from chaos.drill.watching import Resumed
+from chaos.mutating import Sum
+from chaos.proof import Json, Line, Part, all_parts, as_table, run_part
+from chaos.running import Tally
+from chaos.simulation.schedule import Outcome
+
+
+def reached(lines: Iterator[Line]) -> list[tuple[str, bool | None]]:
+    return [(line.reached, line.is_met) for line in lines]
+
+
+def test_schedules_and_cells_are_held_against_no_violation() -> None:
+    tally = Tally()
+    tally.add(Outcome("seed 7", Counter(kill=3), Counter(failpoints.declared())))
+    assert reached(proof.schedule_lines(json.loads(tally.as_json()))) == [
+        ("0", True),
+        ("0", True),
+        ("none", True),
+    ]
+    tally.add(Outcome("S1 ledger.post.after kill", Counter(), Counter(), [("I2", "twice")]))
+    assert reached(proof.schedule_lines(json.loads(tally.as_json())))[1] == ("1", False)
+
+
+def test_a_mutant_at_large_is_named() -> None:
+    counted = Sum(mutants=24, by_schedules=21, by_tests=2, at_large=["07-pay-before-debit"])
+    assert reached(proof.mutant_lines(asdict(counted))) == [("21", True), ("07-pay-before-debit", False)]
+
+
+def test_a_drill_is_held_against_no_violation_and_five_seconds() -> None:
+    drill = Drill(
+        Terms(cycles=3, seed=42, engine="mariadb"),
+        cycles=3,
+        resumed=Resumed(steps=[1.0, 6.5]),
+        violations=[Violation("I1", "WD9", "paid twice")],
+    )
+    lines = list(proof.drill_lines(json.loads(as_json(drill))))
+    assert reached(iter(lines)) == [("1", False), ("6.50 s, of 2", False)]
+    assert [line.is_hard for line in lines] == [True, False]
+    assert all(line.figure.startswith("mariadb, READ COMMITTED") for line in lines)
+
+
+def test_the_benchmarks_are_held_against_their_figures() -> None:
+    report = {
+        "repairs": [{"name": "repairs", "value": 260.0}, {"name": "repairs: bank", "value": 2.0}],
+        "open anomalies": [{"name": "server's cost a repair, most to fewest", "value": 1.6}],
+    }
+    assert reached(proof.bench_lines(report)) == [("260", True), ("1.6 ×", False)]
+
+
+def test_every_production_database_is_drilled_at_each_isolation() -> None:
+    drills = [" ".join(part.arguments) for part in all_parts(1, 1, 1, quick=True) if part.name == "drill"]
+    assert [words.split(" --cycles")[0].partition("--production ")[2] for words in drills] == [
+        "sqlite --isolation READ COMMITTED",
+        "postgresql --isolation READ COMMITTED",
+        "postgresql --isolation REPEATABLE READ",
+        "mariadb --isolation READ COMMITTED",
+        "mariadb --isolation REPEATABLE READ",
+    ]
+
+
+def nothing(report: Json) -> Iterator[Line]:
+    yield from ()
+
+
+def test_a_part_that_wrote_no_report_is_missed(tmp_path: Path) -> None:
+    part = Part("schedules", ("chaos.no_such_program",), nothing)
+    (line,) = run_part(part, tmp_path / "report.json")
+    assert (line.reached, line.is_met) == ("exit code 1", False)
+
+
+def test_a_drill_whose_server_does_not_answer_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICULUS_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:1/test")
+    part = next(part for part in all_parts(1, 1, 1, quick=True) if "postgresql" in part.arguments)
+    (line,) = run_part(part, tmp_path / "report.json")
+    assert line.is_met is None
+    assert "does not answer" in as_table([line])
