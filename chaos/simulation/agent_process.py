@@ -3,19 +3,23 @@
 What the journal had not written when a kill came is gone; ports, token and file outlive it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from agent.commands import Dispatcher, Identity
 from agent.connection import Link, LinkSettings
 from agent.fixers import FIXERS
 from agent.fixers.order import RepairSettings
 from agent.journal import Journal
+from agent.message import Message
+from agent.orders import Entry, Key
 from agent.outbox import Outbox
 from agent.pacing import Backoff
 from agent.ports import Ports
+from agent.protocol import Command
 from agent.runner import Runner
 from agent.work import ProductionWork
 from chaos.simulation.loom import Loom, Signal
@@ -66,6 +70,46 @@ class Waker:
         self.signal.clear()
 
 
+@dataclass
+class Most:
+    """The most that a journal ever held, in all lives of its agent: messages unsent, commands kept."""
+
+    unsent: int = 0
+    kept: int = 0
+
+
+class SimJournal(Journal):
+    """The journal, weighed whenever it has grown."""
+
+    def __init__(self, path: Path, most: Most) -> None:
+        self._most = most
+        super().__init__(path)
+
+    def receive_all(self, commands: Sequence[Command], boot_id: str) -> list[Entry]:
+        """Keep new orders."""
+        entries = super().receive_all(commands, boot_id)
+        self._weigh()
+        return entries
+
+    def finish(self, key: Key, result: Message) -> None:
+        """Keep a result."""
+        super().finish(key, result)
+        self._weigh()
+
+    def put(self, message: Message, frame: bytes) -> None:
+        """Keep a message."""
+        super().put(message, frame)
+        self._weigh()
+
+    def _weigh(self) -> None:
+        ((unsent, kept),) = self._file.rows(_WEIGHT)
+        self._most.unsent = max(self._most.unsent, unsent)
+        self._most.kept = max(self._most.kept, kept)
+
+
+_WEIGHT: Final = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM command)"
+
+
 @dataclass(frozen=True)
 class AgentLife:
     """What an agent keeps through all its lives. ``workers``: repairs at once."""
@@ -84,6 +128,7 @@ class AgentProcess(Process):
         self._network = network
         self._life = life
         self.journal: Journal | None = None
+        self.most = Most()
         self._paused = 0.0
 
     def pause(self, seconds: float) -> None:
@@ -100,7 +145,7 @@ class AgentProcess(Process):
             sys_code="PBAP", stuck_after=timedelta(minutes=30), monotonic=self._monotonic
         )
         work = ProductionWork(self.name, self._life.ports, settings, FIXERS)
-        self.journal = journal = Journal(self._life.journal)
+        self.journal = journal = SimJournal(self._life.journal, self.most)
         waker = Signal(loom)
         outbox = Outbox(journal, waker.set)
         link = Link(

@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from app.agents.writer import ROOM
 from chaos.simulation.evidence import contradictions
 from chaos.simulation.loom import FOREVER, START
 from chaos.simulation.workshop import MAX_RETRIES
@@ -35,6 +34,13 @@ if TYPE_CHECKING:
 INVARIANTS: Final = tuple(f"I{number}" for number in range(1, 13))
 Violation = tuple[str, str]
 """An invariant and what broke it."""
+
+QUEUED: Final = "items waited for a writer"
+ON_A_LANE: Final = "frames were on their way one way"
+UNSENT: Final = "messages waited in an outbox"
+KEPT: Final = "commands were kept in a journal"
+MOST: Final = {QUEUED: 2000, ON_A_LANE: 1000, UNSENT: 100, KEPT: 400}
+"""Far more than the few trades of a schedule ever bring about, far less than what the code itself allows."""
 
 _VOUCHER: Final = re.compile(r"GA\d{18}")
 _TERMINAL: Final = {
@@ -261,9 +267,15 @@ def _ended(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Violati
 
 
 def _bounded(schedule: "Schedule") -> Iterator[Violation]:
-    longest = max((server.longest_queue for server in schedule.servers), default=0)
-    if longest > ROOM:
-        yield "I10", f"{longest} items waited for a writer"
+    held = {
+        QUEUED: max(server.longest_queue for server in schedule.servers),
+        ON_A_LANE: max((lane.longest for lane in schedule.network.lanes), default=0),
+        UNSENT: max(agent.most.unsent for agent in schedule.agents),
+        KEPT: max(agent.most.kept for agent in schedule.agents),
+    }
+    for what, most in MOST.items():
+        if held[what] > most:
+            yield "I10", f"{held[what]} {what}, more than {most}"
 
 
 def _history(server: sqlite3.Connection) -> Iterator[Violation]:

@@ -13,6 +13,7 @@ PARTED_SECONDS: Final = (5.0, 40.0, 100.0)
 LEAPS: Final = (30.0, 100.0, 700.0, 4000.0)
 PAUSES: Final = (20.0, 40.0, 100.0, 700.0)
 """A machine that is paused for longer than a schedule heals is lost."""
+UNREAD_SECONDS: Final = 100.0
 
 
 def kill(schedule: "Schedule") -> None:
@@ -65,6 +66,20 @@ def pause(schedule: "Schedule") -> None:
             agent.pause(seconds)
             schedule.counts["machine paused"] += 1
     schedule.failer.wakes_at = max(schedule.failer.wakes_at, schedule.loom.seconds + seconds)
+
+
+def leave_unread(schedule: "Schedule") -> None:
+    """Amid a repair the servers read nothing of any agent for longer than a lease, then all of it at once."""
+    if not wait_long_for_repair(schedule):
+        return
+    schedule.counts["server reads no further"] += 1
+    up = [server for server in schedule.servers if not server.is_dead]
+    peers = [one.peer for server in up for one in server.hub.sessions() if one.peer is not None]
+    for peer in peers:
+        peer.pause()
+    schedule.loom.sleep(UNREAD_SECONDS)
+    for peer in peers:
+        peer.resume()
 
 
 def kill_collecting(schedule: "Schedule") -> None:

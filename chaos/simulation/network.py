@@ -44,11 +44,18 @@ class Weather:
 
 @dataclass
 class Lane:
-    """Frames on their way in one direction, each with the moment it arrives."""
+    """Frames on their way in one direction, each with the moment it arrives. ``longest``: most at once."""
 
     signal: Signal
     frames: list[tuple[float, bytes]] = field(default_factory=list)
     last: float = 0.0
+    longest: int = 0
+
+    def add(self, frame: bytes, times: int = 1) -> None:
+        """Send a frame so many times, to arrive at ``last``."""
+        self.frames.extend([(self.last, frame)] * times)
+        self.longest = max(self.longest, len(self.frames))
+        self.signal.set()
 
 
 class _Ether:
@@ -93,22 +100,19 @@ class Connection:
         delay = self._weather.chance.uniform(*LATENCY) + (20.0 if fault == "slow" else 0.0)
         lane.last = max(lane.last, self.loom.seconds + delay)
         times = self._weather.chance.choice((2, 3, 100)) if fault == "repeat" else 1
-        lane.frames.extend([(lane.last, frame)] * times)
-        lane.signal.set()
+        lane.add(frame, times)
 
     def _echo(self, lane: Lane, frame: bytes) -> None:
         self.loom.sleep(ECHO_SECONDS)
         if self.is_open:
             lane.last = max(lane.last, self.loom.seconds)
-            lane.frames.append((lane.last, frame))
-            lane.signal.set()
+            lane.add(frame)
 
     def ping(self, lane: Lane) -> None:
         """Show the other side that one is there: a ping, or its answer. It is no message."""
         if self.is_open:
             lane.last = max(lane.last, self.loom.seconds)
-            lane.frames.append((lane.last, PING))
-            lane.signal.set()
+            lane.add(PING)
 
     def arrived(self, lane: Lane) -> bytes | None:
         """Return the next frame that has arrived, None while there is none."""
@@ -200,6 +204,7 @@ class Network:
         self._weather = weather
         self._is_echoing = is_echoing
         self.doors: list[Accept] = []
+        self.lanes: list[Lane] = []
 
     def dial(self, settings: LinkSettings) -> SimWire:
         """Open a connection to one of the servers. Raises WireError, WireRefusedError."""
@@ -209,6 +214,7 @@ class Network:
         connection = Connection(self._loom, self._weather, is_echoing=self._is_echoing)
         if not self._weather.chance.choice(self.doors)(settings.token, connection):
             raise WireRefusedError(401)
+        self.lanes += (connection.to_agent, connection.to_server)
         return SimWire(connection)
 
 
@@ -218,6 +224,7 @@ class SimPeer:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.refused_size = 0
+        self.is_paused = False
 
     def send(self, frame: bytes) -> None:
         """Send a text message; dropped when the connection is closed."""
@@ -228,7 +235,10 @@ class SimPeer:
         self._connection.close(code)
 
     def pause(self) -> None:
-        """The simulation reads no faster than it handles."""
+        """Read nothing more until ``resume``."""
+        self.is_paused = True
 
     def resume(self) -> None:
-        """See pause."""
+        """Read again."""
+        self.is_paused = False
+        self._connection.to_server.signal.set()

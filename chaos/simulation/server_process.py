@@ -6,7 +6,7 @@ Its database outlives it; several may run on one.
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,7 +24,7 @@ from app.clock import utc_now
 from app.executions.scheduler import Scheduler
 from app.extensions import db
 from app.unit_of_work import unit_of_work
-from chaos.simulation.loom import Loom, Signal
+from chaos.simulation.loom import FOREVER, Loom, Signal
 from chaos.simulation.network import ABNORMAL, PING, Connection, Network, SimPeer
 from chaos.simulation.processes import Morgue, Process
 
@@ -75,8 +75,13 @@ class ServerProcess(Process):
         self.app = app
         self._network = network
         self._connections: list[Connection] = []
-        self.longest_queue = 0
+        self._longest_before = 0
         self.writer = SimWriter(app, Signal(loom))
+
+    @property
+    def longest_queue(self) -> int:
+        """The most items that ever waited for its writer, in all its lives."""
+        return max(self._longest_before, self.writer.longest)
 
     def _start(self) -> None:
         loom, app = self.loom, self.app
@@ -163,21 +168,24 @@ class ServerProcess(Process):
                 return False
             session = AgentSession(self.hub, agent.id, agent.group_id, agent.group.sys_code, "127.0.0.1")
             db.session.remove()
-        peer: Any = SimPeer(connection)
-        session.peer = peer
+        peer = SimPeer(connection)
+        session.peer = peer  # type: ignore[assignment]  # a peer for lanes
         self._connections.append(connection)
         lost = Signal(self.loom)
         connection.on_closed = lambda code: lost.set()
         self.inbox.connect(session)
-        self._spawn("session", lambda: self._hear(session, connection))
+        self._spawn("session", lambda: self._hear(session, peer, connection))
         return True
 
-    def _hear(self, session: AgentSession, connection: Connection) -> None:
-        """What the socket loop does: hand on frames, ping, and drop a peer of which nothing is heard."""
+    def _hear(self, session: AgentSession, peer: SimPeer, connection: Connection) -> None:
+        """What the socket loop does: hand on frames, ping, and drop a peer of which nothing is heard.
+
+        Of a paused peer nothing is read, nor is it dropped for that.
+        """
         lane, heard_at = connection.to_server, self.loom.seconds
         ping_at = heard_at + HEARTBEAT_SECONDS
         while connection.is_open or lane.frames:
-            frame = connection.arrived(lane)
+            frame = None if peer.is_paused else connection.arrived(lane)
             if frame is not None:
                 heard_at = self.loom.seconds
                 if frame != PING:
@@ -186,12 +194,13 @@ class ServerProcess(Process):
             if self.loom.seconds >= ping_at:
                 ping_at = self.loom.seconds + HEARTBEAT_SECONDS
                 connection.ping(connection.to_agent)
-            if self.loom.seconds - heard_at > SILENT_INTERVALS * HEARTBEAT_SECONDS:
+            if peer.is_paused:
+                heard_at = self.loom.seconds
+            elif self.loom.seconds - heard_at > SILENT_INTERVALS * HEARTBEAT_SECONDS:
                 connection.close(CLOSE_SLOW)
             lane.signal.clear()
-            self.loom.wait_for_any(
-                (lane.signal,), min(connection.until_next(lane), ping_at - self.loom.seconds)
-            )
+            next_in = FOREVER if peer.is_paused else connection.until_next(lane)
+            self.loom.wait_for_any((lane.signal,), min(next_in, ping_at - self.loom.seconds))
         self.hub.lose(session, connection.close_code or ABNORMAL, "", 0)
 
     def cut_all(self) -> None:
@@ -201,7 +210,7 @@ class ServerProcess(Process):
         self._connections.clear()
 
     def _die(self) -> None:
-        self.longest_queue = max(self.longest_queue, self.writer.longest)
+        self._longest_before = self.longest_queue
         if self.accept in self._network.doors:
             self._network.doors.remove(self.accept)
         self.cut_all()

@@ -40,6 +40,7 @@ SCRIPTED: Final[dict[str, Trouble]] = {
     "agent killed in a collection": machines.kill_collecting,
     "reversed when unpaid": people.reverse_when_unpaid,
     "machine paused": machines.pause,
+    "server reads no further": machines.leave_unread,
 }
 """What brings a schedule to points that it would not come to by itself, or seldom; no seed draws these."""
 

@@ -11,6 +11,7 @@ import pytest
 
 from agent import failpoints
 from chaos.running import CRASH, Tally, run_all, try_one
+from chaos.simulation import invariants
 from chaos.simulation.cells import Cell
 from chaos.simulation.draws import Draw, draw
 from chaos.simulation.invariants import INVARIANTS
@@ -124,6 +125,25 @@ def test_what_goes_wrong_is_found_and_told(workshop: Workshop) -> None:
     tally.add(outcome)
     assert tally.by_invariant()["I1"] == 1
     assert f"seed 1  I1  {trade_no}" in tally.as_text()
+
+
+def test_what_grows_beyond_what_a_few_trades_need_is_found(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invariants, "MOST", dict.fromkeys(invariants.MOST, 0))
+    found = try_one(workshop, 1).violations
+    assert [text.split(maxsplit=1)[1].partition(",")[0] for name, text in found if name == "I10"] == [
+        *invariants.MOST
+    ]
+
+
+def test_servers_that_read_no_further_for_longer_than_a_lease_lose_nothing(workshop: Workshop) -> None:
+    drawn = Draw(cases=("S1", "S2", "S7b"), agents=2, frame_rate=0.2, troubles=("server reads no further",))
+    schedule = Schedule(workshop, 1, drawn)
+    with schedule.running():
+        outcome = schedule.outcome()
+    assert outcome.violations == []
+    assert outcome.counts["server reads no further"] == 1
 
 
 def test_the_report_tells_every_violation_and_names_the_points_that_nothing_reached() -> None:
