@@ -4,15 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import pytest
 
 from chaos.drill.parts import ROOT
 from chaos.drill.running import run_drill
 from chaos.drill.terms import Terms
+from tests.databases import server_answers
 
 SHORT = Terms(cycles=4, seed=3, healthy=20, wave=22)
+SHORTEST = replace(SHORT, cycles=2)
 LONGEST_S = 120.0
 
 
@@ -25,6 +29,21 @@ def test_killed_at_random_over_bad_wires_nothing_breaks(tmp_path: Path) -> None:
     assert sum(outcome.states.values()) == (10 + SHORT.wave) * outcome.waves
     assert len(told) == SHORT.cycles + 1
     assert children_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "isolation"), [("postgresql", "READ COMMITTED"), ("mariadb", "REPEATABLE READ")]
+)
+def test_nothing_breaks_before_a_production_database_that_is_a_server(
+    tmp_path: Path, engine: str, isolation: str
+) -> None:
+    if not server_answers(engine):
+        pytest.skip(f"no {engine} server answers")
+    terms = replace(SHORTEST, engine=engine, isolation=isolation)
+    outcome = run_drill(terms, tmp_path, lambda _words: None)
+    assert outcome.violations == []
+    assert (outcome.cycles, sum(outcome.kills.values()) >= terms.cycles) == (terms.cycles, True)
+    assert sum(outcome.states.values()) == (10 + terms.wave) * outcome.waves
 
 
 def test_interrupted_it_leaves_no_process_and_no_folder_behind(tmp_path: Path) -> None:
