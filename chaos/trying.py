@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from chaos.running import try_one, workshop
-from chaos.simulation.cells import Cell
+from chaos.simulation.cells import MOMENT, PAYS_TWICE, Cell
 from chaos.simulation.workshop import Workshop
 
 
@@ -28,9 +28,19 @@ class Catch:
 
 
 def cell_of(words: str) -> Cell:
-    """Read a cell as a patch writes it: case, point, mode and perhaps the occurrence. Raises ValueError."""
-    case_id, point, mode, *occurrence = words.split()
-    return Cell(case_id, point, mode, int(occurrence[0]) if occurrence else 1)
+    """Read a cell as a patch writes it. Raises ValueError.
+
+    Case, point, mode and perhaps the occurrence, or a moment as a report names it; behind either, that the
+    bank pays twice.
+    """
+    deduplicates = PAYS_TWICE not in words
+    case_id, *rest = words.replace(PAYS_TWICE, "").split()
+    if rest[0] == MOMENT:
+        _, number, mode = rest
+        return Cell(case_id, "", mode, int(number), is_in_repair=True, deduplicates=deduplicates)
+    point, mode, *occurrence = rest
+    times = int(occurrence[0]) if occurrence else 1
+    return Cell(case_id, point, mode, times, deduplicates=deduplicates)
 
 
 def try_all(trials: Sequence[str], seconds: float = float("inf")) -> Catch:

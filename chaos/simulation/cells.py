@@ -17,6 +17,11 @@ from chaos.simulation.workshop import Workshop
 
 CASES: Final = ("S1", "S2", "S3", "S4", "S5", "S6", "S7a", "S7b", "S8", "S9")
 PAYING: Final = frozenset({"S2", "S3", "S7a", "S7b"})
+MAY_STILL_ARRIVE: Final = frozenset({"S2", "S3"})
+"""Cases whose first request may come to the bank yet: at one that pays twice they are for a person."""
+PAYS_TWICE: Final = "(pays twice)"
+"""What a name says of a bank that does not de-duplicate."""
+MOMENT: Final = "moment"
 ONLY_ON_THE_WAY_OF: Final = {
     "bank.pay": PAYING,
     "production.note": PAYING,
@@ -25,6 +30,18 @@ ONLY_ON_THE_WAY_OF: Final = {
     "ledger.post": frozenset(CASES) - {"S6", "S7a", "S9"},
 }
 """Points that not every repair passes: only some cases pay, or post."""
+
+BEHIND_THE_CLAIM: Final = (
+    "bank.pay",
+    "ledger.",
+    "production.claim",
+    "production.close",
+    "production.note",
+    "production.request",
+    "production.row",
+    "production.step",
+)
+"""Points that a repair passes which has decided to do something."""
 
 BEFORE_THE_REPAIR: Final = (
     "agent.journal.open",
@@ -65,7 +82,7 @@ class Cell:
     """One point that fails once in one case. ``occurrence``: the how-manyth time, from 1.
 
     ``is_in_repair``: what is passed before the repair is commanded does not count. ``point`` '': a moment, of
-    the number ``occurrence``; each point counts.
+    the number ``occurrence``; each point counts. ``deduplicates``: whether the bank does.
     """
 
     case_id: str
@@ -73,6 +90,7 @@ class Cell:
     mode: str
     occurrence: int = 1
     is_in_repair: bool = False
+    deduplicates: bool = True
 
     @property
     def seed(self) -> int:
@@ -80,15 +98,21 @@ class Cell:
         return 1 + failpoints.declared().index(self.point) if self.point else 0
 
     @property
+    def is_for_a_person(self) -> bool:
+        """Whether no repair can decide anything: what was asked for once may come yet, and be paid twice."""
+        return not self.deduplicates and self.case_id in MAY_STILL_ARRIVE
+
+    @property
     def name(self) -> str:
         """What a report calls it."""
+        bank = "" if self.deduplicates else f" {PAYS_TWICE}"
         if not self.point:
-            return f"{self.case_id} moment {self.occurrence} {self.mode}"
-        return f"{self.case_id} {self.point} {self.mode}{'' if self.is_in_repair else ' (first)'}"
+            return f"{self.case_id} {MOMENT} {self.occurrence} {self.mode}{bank}"
+        return f"{self.case_id} {self.point} {self.mode}{bank}{'' if self.is_in_repair else ' (first)'}"
 
 
 def is_on_the_way(case_id: str, point: str) -> bool:
-    """Whether the repair of the case comes to the point."""
+    """Whether the repair of the case comes to the point, at a bank that de-duplicates."""
     return case_id in ONLY_ON_THE_WAY_OF.get(point.rpartition(".")[0], CASES)
 
 
@@ -105,18 +129,36 @@ def every_cell(case_ids: Sequence[str] = CASES, modes: Sequence[str] = MODES) ->
                 yield from (Cell(case_id, point, mode, is_in_repair=True) for mode in modes)
             if point.startswith(BEFORE_THE_REPAIR if case_id != CASES[0] else FROM_THE_FIRST):
                 yield from (Cell(case_id, point, mode) for mode in modes)
+        if case_id in PAYING:
+            yield from _where_it_pays_twice(case_id, modes)
+
+
+def _where_it_pays_twice(case_id: str, modes: Sequence[str]) -> Iterator[Cell]:
+    """Yield the cells of a paying case's repair at a bank that does not de-duplicate."""
+    for point in failpoints.declared():
+        cell = Cell(case_id, point, "", is_in_repair=True, deduplicates=False)
+        is_passed = not (cell.is_for_a_person and point.startswith(BEHIND_THE_CLAIM))
+        if is_on_the_way(case_id, point) and is_passed and not point.startswith(BEFORE_THE_REPAIR):
+            yield from (replace(cell, mode=mode) for mode in modes)
+
+
+def quiet_cells(case_ids: Sequence[str] = CASES) -> Iterator[Cell]:
+    """Yield a cell of each case in which nothing fails; of a paying one also at a bank that pays twice."""
+    for case_id in case_ids:
+        yield Cell(case_id, "", "", is_in_repair=True)
+        if case_id in PAYING:
+            yield Cell(case_id, "", "", is_in_repair=True, deduplicates=False)
 
 
 def every_moment(workshop: Workshop, case_ids: Sequence[str] = CASES) -> Iterator[Cell]:
     """Yield the moments of the repairs of some cases, in each mode. A quiet schedule counts them first."""
-    for case_id in case_ids:
-        for number in range(1, count_moments(workshop, case_id) + 1):
-            yield from (Cell(case_id, "", mode, number, is_in_repair=True) for mode in MODES)
+    for quiet in quiet_cells(case_ids):
+        for number in range(1, count_moments(workshop, quiet) + 1):
+            yield from (replace(quiet, mode=mode, occurrence=number) for mode in MODES)
 
 
-def count_moments(workshop: Workshop, case_id: str) -> int:
-    """Return how many points the case's repair passes, from its command until its result is acknowledged."""
-    quiet = Cell(case_id, "", "")
+def count_moments(workshop: Workshop, quiet: Cell) -> int:
+    """Return how many points a quiet repair passes, from its command until its result is acknowledged."""
     policy = Counting(REPAIR_FROM, REPAIR_FROM + REPAIR_SECONDS)
     with Schedule(workshop, quiet.seed, draw_for(quiet), policy).running():
         return policy.passed
@@ -137,7 +179,9 @@ def run_cell(workshop: Workshop, cell: Cell) -> Outcome:
 
 def draw_for(cell: Cell) -> Draw:
     """Return the quiet schedule in which the cell's point is reached."""
-    plain = Draw(cases=(cell.case_id,), rough_seconds=ROUGH_SECONDS, healthy=1)
+    plain = Draw(
+        cases=(cell.case_id,), rough_seconds=ROUGH_SECONDS, healthy=1, deduplicates=cell.deduplicates
+    )
     match cell.point.rpartition(".")[0]:
         case "agent.journal.cancel":
             return replace(plain, troubles=("person cancels at once",))

@@ -77,13 +77,13 @@ class Teller:
     def __init__(self, schedule: "Schedule") -> None:
         self._schedule = schedule
         self.violations: list[Violation] = []
-        self._asked: set[str] = set()
+        self.numbers: set[str] = set()  # under which any payout was asked for
 
     def asked(self, request_no: str) -> None:
         """An agent asks for a payout; the call may still get lost, which the agent cannot know."""
-        if request_no in self._asked and not self._schedule.drawn.deduplicates:
+        if request_no in self.numbers and not self._schedule.drawn.deduplicates:
             self.violations.append(("I1", f"{request_no} was asked for twice"))
-        self._asked.add(request_no)
+        self.numbers.add(request_no)
 
     def taken_in(self, request_no: str, is_new: bool) -> None:
         """A payout has been asked for under this number; a known one is paid again at some banks."""
