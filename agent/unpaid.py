@@ -22,6 +22,9 @@ PAYOUT_FAILED: Final = "debited, payout failed"
 """Why a repair whose own payout has finally failed is with a person."""
 NO_REQUEST: Final = "production holds no bank request of the trade"
 
+REVERSED_BEFORE: Final = "an entry of this leg was reversed by an order before"
+"""Told beside an entry in its place: the key of a reversal is of the trade and its leg, so it is used up."""
+
 NOT_YET_KNOWN: Final = frozenset({"ledger", "bank"})
 """Obstacles that time may take away."""
 
@@ -30,9 +33,15 @@ def find_obstacle(facts: Facts, action: Action) -> str | None:
     """Return why the facts do not allow the action, None where they do.
 
     Both need the whole debit in the ledger and a bank that has finally not paid. A reversal needs an explicit
-    failure of every number besides: one that was only never found may still arrive and be paid.
+    failure of every number besides: one that was only never found may still arrive and be paid; and that none
+    was ordered of such an entry before.
     """
-    return _of_ledger(facts) or find_bank_obstacle(facts, action)
+    is_spent = action == "reverse" and _was_reversed_before(facts)
+    return _of_ledger(facts) or (REVERSED_BEFORE if is_spent else find_bank_obstacle(facts, action))
+
+
+def _was_reversed_before(facts: Facts) -> bool:
+    return any(leg is not None and leg.detail == REVERSED_BEFORE for leg in (facts.first, facts.second))
 
 
 def _of_ledger(facts: Facts) -> str | None:

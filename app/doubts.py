@@ -178,6 +178,7 @@ NEXT_STEPS: Mapping[str, Any] = {
     ),
     "single-step posting is half present": _("在账务系统补齐或撤销这一半，然后核实"),
     "row says posted, ledger does not": _("在生产系统查清记录为什么写着已记账，更正之后核实"),
+    "an entry of this leg was reversed by an order before": _("在账务系统由人冲正这一笔，然后核实"),
     "no facts": _("先核实，读到三方事实之后再决定"),
 }
 """By obstacle to 再付 or 冲正 (agent.unpaid): what a person does next."""

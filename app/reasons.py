@@ -122,6 +122,7 @@ REASONS: Mapping[str, Any] = {
     "the bank has paid": _("银行已经付出"),
     "production holds no bank request of the trade": _("生产系统没有这笔交易的银行请求，查不到是否付过"),
     "a request the bank has not refused may still be paid": _("有银行没有明确拒绝的请求，可能仍会到达、付出"),
+    "an entry of this leg was reversed by an order before": _("这一段记账按指令冲正过一次，不能再下指令冲正"),
     "no facts": _("没有可用的三方事实"),
     "the facts do not allow it": _("现在的情况不允许"),
     "the facts have changed since the order was given": _("提交之后情况已变"),

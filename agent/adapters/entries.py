@@ -1,7 +1,7 @@
 """What a ledger entry must look like for a trade, and what the entries found say of its legs. Pure."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Final
 
 import msgspec
@@ -10,6 +10,7 @@ from agent.adapters.names import LedgerNames
 from agent.facts import Kind, Leg, LegFact, LegState
 from agent.money import NOT_FEN, has_decimals
 from agent.records import Trade
+from agent.unpaid import REVERSED_BEFORE
 
 SLOTS: Final[Mapping[str, tuple[str, ...]]] = {"1": ("1",), "2": ("2",), "both": ("1", "2")}
 """The legs that an entry occupies."""
@@ -18,7 +19,10 @@ Shares = tuple[tuple[str, int], ...]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """An unreversed entry as stored; ``postings`` is the net of each account it touches, zeros left out."""
+    """An unreversed entry as stored, or a reversal of ours.
+
+    ``postings`` is the net of each account it touches, zeros left out.
+    """
 
     voucher_no: str
     leg: str
@@ -53,12 +57,17 @@ def net(postings: Sequence[tuple[str, int]]) -> dict[str, int]:
 
 
 def leg_facts(names: LedgerNames, trade: Trade, entries: Sequence[Entry]) -> tuple[LegFact, LegFact | None]:
-    """Both legs of a trade from its unreversed entries; a recharge has no second."""
+    """Both legs of a trade from its unreversed entries and our reversals; a recharge has no second.
+
+    An entry in the place of one that we have reversed says so.
+    """
+    reversed_legs = {entry.leg for entry in entries if entry.kind == names.reversal}
+    entries = [entry for entry in entries if entry.kind != names.reversal]
     if trade.kind is Kind.RECHARGE:
         # Nothing of a recharge belongs on the second leg: what stands there spoils the first.
-        return _leg(names, trade, Leg.FIRST, entries), None
+        return _leg(names, trade, entries, reversed_legs), None
     return tuple(
-        _leg(names, trade, leg, [entry for entry in entries if _is_on(entry, leg)])
+        _leg(names, trade, [entry for entry in entries if _is_on(entry, leg)], reversed_legs)
         for leg in (Leg.FIRST, Leg.SECOND)
     )  # type: ignore[return-value]
 
@@ -68,7 +77,7 @@ def _is_on(entry: Entry, leg: Leg) -> bool:
     return leg.value in SLOTS.get(entry.leg, ("1", "2"))
 
 
-def _leg(names: LedgerNames, trade: Trade, leg: Leg, entries: Sequence[Entry]) -> LegFact:
+def _leg(names: LedgerNames, trade: Trade, entries: Sequence[Entry], reversed_legs: Set[str]) -> LegFact:
     if not entries:
         return LegFact(LegState.NONE)
     if len(entries) > 1:
@@ -79,7 +88,8 @@ def _leg(names: LedgerNames, trade: Trade, leg: Leg, entries: Sequence[Entry]) -
     difference = _difference(names, trade, entry)
     if difference:
         return LegFact(LegState.MISMATCH, entry.voucher_no, amount, difference)
-    return LegFact(LegState.POSTED, entry.voucher_no, amount)
+    detail = REVERSED_BEFORE if entry.leg in reversed_legs else ""
+    return LegFact(LegState.POSTED, entry.voucher_no, amount, detail)
 
 
 def _difference(names: LedgerNames, trade: Trade, entry: Entry) -> str:

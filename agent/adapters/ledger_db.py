@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, select
+from sqlalchemy import Connection, Row, and_, or_, select
 
 from agent.adapters.asked import AmongTexts
 from agent.adapters.check import describe
@@ -40,8 +40,9 @@ class SqlLedger:
             cells["REVERSES"].is_(None),
             cells["KIND"] != self._names.reversal,
         )
+        is_ours = and_(cells["KIND"] == self._names.reversal, cells["POSTED_BY"] == self._names.posted_by)
         told = (cells[name] for name in ("TRD_NUM", "VOUCHER_NO", "LEG", "KIND", "AMOUNT", "CURRENCY"))
-        live = select(*told).where(is_live)
+        live = select(*told).where(or_(is_live, is_ours))
         self._live = AmongTexts(cells["TRD_NUM"], live.where)
         # Not joined: two columns of production's may sort otherwise, and a database then refuses to compare.
         lines = select(line["VOUCHER_NO"], line["ACC_NO"], line["AMOUNT"])
@@ -101,7 +102,7 @@ class SqlLedger:
             raise LedgerRejectedError(str(error)) from error
 
     def _entries(self, trade_nos: Sequence[str]) -> Mapping[str, list[Entry]]:
-        """The unreversed entries of each trade, with their postings, as of one moment."""
+        """The unreversed entries and our reversals of each trade, with their postings, as of one moment."""
 
         def look(connection: Connection) -> Mapping[str, list[Entry]]:
             rows = self._live.rows(connection, trade_nos)

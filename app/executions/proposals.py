@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from agent.facts import BankState, Bookkeeping, Facts, Kind, LegFact, LegState
-from agent.unpaid import NO_REQUEST, find_obstacle
+from agent.unpaid import NO_REQUEST, REVERSED_BEFORE, find_obstacle
 from app.anomalies.undebited import INSUFFICIENT, PAID_UNDEBITED, is_paid_undebited
 
 Action = Literal[
@@ -199,7 +199,10 @@ def _of_unpaid(facts: Facts) -> Action:
     obstacle = find_obstacle(facts, "pay_again")
     if obstacle is not None:
         return "check_bank" if obstacle == NO_REQUEST else "close_outside"
-    return "pay_or_reverse" if find_obstacle(facts, "reverse") is None else "pay_again"
+    obstacle = find_obstacle(facts, "reverse")
+    if obstacle == REVERSED_BEFORE:
+        return "close_outside"
+    return "pay_or_reverse" if obstacle is None else "pay_again"
 
 
 def _by_reason(doubt: Doubt) -> Action:

@@ -8,7 +8,7 @@ from agent.facts import Leg
 from agent.fixers.attempt import STILL_COMING
 from agent.fixers.base import read_facts, verify
 from agent.records import Reversal
-from agent.unpaid import ACTIONS, Action
+from agent.unpaid import ACTIONS, REVERSED_BEFORE, Action, find_obstacle
 from tests.agent.unpaid_trades import SHAPES, load_unpaid, net_postings
 from tests.agent.world import (
     AMOUNT,
@@ -174,6 +174,31 @@ def test_each_entry_is_taken_back_under_a_key_of_its_own_the_newest_first() -> N
     ]
     reversals = [each for each in desk.production.ledger.of_trade(trade_no) if each.reverses]
     assert [each.leg for each in reversals] == [Leg.SECOND, Leg.FIRST]
+
+
+@pytest.mark.parametrize(("shape", "leg"), [("processing", Leg.BOTH), ("processing two-step", Leg.FIRST)])
+def test_a_debit_posted_again_behind_a_finished_reversal_is_not_ordered_to_be_reversed_again(
+    shape: str, leg: Leg
+) -> None:
+    desk = Desk()
+    trade_no, code = load_unpaid(desk, shape)
+    assert desk.order(trade_no, code, "reverse").outcome == "repaired"
+    desk.production.clock.advance(hours=1)
+    desk.production.book(trade_no, leg)
+    facts = read_facts(desk.production.trade(trade_no), desk.production.ports)
+    assert find_obstacle(facts, "reverse") == REVERSED_BEFORE
+    report = desk.order(trade_no, code, "reverse")
+    assert (report.outcome, report.money_moved) == ("refused", False)
+    assert report.reason == f"the facts do not allow it: {REVERSED_BEFORE}"
+    assert desk.production.trades.repairs[trade_no].state == "done"
+
+
+def test_a_debit_that_a_person_has_taken_back_before_may_be_reversed_by_an_order() -> None:
+    desk = Desk()
+    trade_no, code = load_unpaid(desk, "processing")
+    desk.production.ledger.reverse(desk.production.ledger.of_trade(trade_no)[0].voucher_no)
+    desk.production.book(trade_no, Leg.BOTH)
+    assert desk.order(trade_no, code, "reverse").outcome == "repaired"
 
 
 def test_a_reversal_whose_reply_is_lost_is_not_made_twice() -> None:

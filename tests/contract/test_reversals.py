@@ -15,6 +15,7 @@ from agent.errors import (
 )
 from agent.facts import Kind, Leg, LegFact, LegState, Status
 from agent.records import Correction, Reversal, Trade
+from agent.unpaid import REVERSED_BEFORE
 from tests.contract.places import LedgerPlace, Planted, SqlLedgerPlace, TradePlace, claim_of, step_of
 from tests.contract.racing import errors_of, race
 from tests.contract.trades import new_trade, posting_of
@@ -56,6 +57,24 @@ class TestReversing:
         second = ledger_place.book(posting_of(trade, Leg.SECOND, key=f"p2 {trade.trade_no}"))
         ledger_place.ledger.reverse_entry(reversal_of(trade, second, Leg.SECOND))
         posted = LegFact(LegState.POSTED, first, 10_050)
+        assert ledger_place.ledger.legs([trade])[trade.trade_no] == (posted, NONE)
+
+    @pytest.mark.parametrize("leg", [Leg.BOTH, Leg.FIRST])
+    def test_an_entry_posted_again_tells_that_one_of_its_leg_was_taken_back_by_us(
+        self, ledger_place: LedgerPlace, leg: Leg
+    ) -> None:
+        trade, voucher_no = debited(ledger_place, leg)
+        ledger_place.ledger.reverse_entry(reversal_of(trade, voucher_no, leg))
+        again = ledger_place.book(posting_of(trade, leg, key=f"again {trade.trade_no}"))
+        posted = LegFact(LegState.POSTED, again, 10_050, REVERSED_BEFORE)
+        second = posted if leg is Leg.BOTH else NONE
+        assert ledger_place.ledger.legs([trade])[trade.trade_no] == (posted, second)
+
+    def test_one_that_a_person_took_back_before_tells_nothing(self, ledger_place: LedgerPlace) -> None:
+        trade, voucher_no = debited(ledger_place, Leg.FIRST)
+        ledger_place.reverse(voucher_no)
+        again = ledger_place.book(posting_of(trade, Leg.FIRST, key=f"again {trade.trade_no}"))
+        posted = LegFact(LegState.POSTED, again, 10_050)
         assert ledger_place.ledger.legs([trade])[trade.trade_no] == (posted, NONE)
 
     def test_the_same_key_returns_the_same_number(self, ledger_place: LedgerPlace) -> None:

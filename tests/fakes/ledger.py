@@ -15,6 +15,7 @@ from agent.errors import (
 from agent.facts import Kind, Leg, LegFact, LegState
 from agent.records import Posting, Reversal, Trade
 from agent.standstill import EFFECT_WITHIN, require_within
+from agent.unpaid import REVERSED_BEFORE
 from tests.fakes.faults import Clock, Faults, port_call
 
 SLOTS = {Leg.FIRST: (Leg.FIRST,), Leg.SECOND: (Leg.SECOND,), Leg.BOTH: (Leg.FIRST, Leg.SECOND)}
@@ -201,7 +202,9 @@ class FakeLedger:
             return LegFact(
                 LegState.MISMATCH, entry.voucher_no, entry.amount, "the entry does not fit the trade"
             )
-        return LegFact(LegState.POSTED, entry.voucher_no, entry.amount)
+        reversed_legs = [each.leg for each in self.of_trade(trade.trade_no) if each.reverses]
+        detail = REVERSED_BEFORE if entry.leg in reversed_legs else ""
+        return LegFact(LegState.POSTED, entry.voucher_no, entry.amount, detail)
 
 
 def _repeated(entry: Entry, posting: Posting) -> str:

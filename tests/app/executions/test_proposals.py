@@ -11,7 +11,7 @@ from flask_babel import force_locale
 from agent.answers import BROKE_OFF
 from agent.facts import BankFact, BankState, Bookkeeping, Facts, Kind, LegFact, LegState, RequestFact, Status
 from agent.fixers.limits import OVER_DAY, OVER_HOUR, OVER_JUDGED, OVER_TRADE
-from agent.unpaid import NO_REQUEST
+from agent.unpaid import NO_REQUEST, REVERSED_BEFORE
 from app import doubts
 from app.anomalies.undebited import PAID_UNDEBITED
 from app.executions.holding_back import TOO_OLD
@@ -128,6 +128,13 @@ def test_paying_again_is_proposed_only_for_what_was_debited_and_surely_not_paid(
     assert is_debited_unpaid(read) is is_unpaid
     proposed = propose(doubt("processing, debited, bank failed", facts=read)).action
     assert (proposed == "pay_or_reverse") is is_unpaid
+
+
+def test_what_cannot_be_reversed_a_second_time_is_settled_outside() -> None:
+    spent = msgspec.structs.replace(leg("POSTED"), detail=REVERSED_BEFORE)
+    debited = msgspec.structs.replace(facts(), first=spent)
+    asked = doubt("processing, debited, bank failed", facts=debited)
+    assert propose(asked).action == "close_outside"
 
 
 @pytest.mark.parametrize(
