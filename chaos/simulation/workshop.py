@@ -62,13 +62,15 @@ SELECT 'sent', NEW.id, breaker.scope, breaker.id FROM begun_repair AS begun
         AND (breaker.scope = 'group' OR breaker.subject_name = begun.fixer_code)
 WHERE begun.command_id = NEW.id AND begun.is_new AND NOT EXISTS (
     SELECT 1 FROM step JOIN attempt ON attempt.id = step.attempt_id
-    WHERE attempt.command_id = NEW.id AND step.moves_money AND step.state = 'done'); END;
+    WHERE attempt.command_id = NEW.id AND step.moves_money AND step.state = 'done')
+AND NOT EXISTS (SELECT 1 FROM anomaly JOIN attempt ON attempt.anomaly_id = anomaly.id
+    WHERE attempt.command_id = NEW.id AND anomaly.has_moved_money); END;
 """
 """The server's database writes down what a plan begins, and what of it is sent, while a breaker stands there.
 
 By the order of what is written, for times tell less: a trip is dated by when its result came, which may lie
-long before it was read. What has moved money is gone on with and sent again; what an hour's amount has let go
-is sent yet.
+long before it was read. What has moved money, by its steps or by word,
+is gone on with and sent again; what an hour's amount has let go is sent yet.
 """
 _WATCH_REPAIRS: Final = """
 CREATE TABLE intrusion (seq INTEGER PRIMARY KEY, what TEXT);

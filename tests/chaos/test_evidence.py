@@ -13,7 +13,8 @@ BOOKS = """
 CREATE TABLE command (id, state);
 CREATE TABLE begun_repair (command_id, group_id, fixer_code, is_new);
 CREATE TABLE breaker (id, scope, code, group_id, subject_name, reset_at);
-CREATE TABLE attempt (id, command_id);
+CREATE TABLE attempt (id, command_id, anomaly_id);
+CREATE TABLE anomaly (id, has_moved_money);
 CREATE TABLE step (attempt_id, moves_money, state);
 """
 TRIP = "INSERT INTO breaker VALUES (1, 'plan', 'failures', 1, 'fixer', NULL)"
@@ -26,6 +27,7 @@ GO_ON = "INSERT INTO begun_repair VALUES ('c1', 1, 'fixer', 0)"
 SEND = "UPDATE command SET state = 'sent'"
 SEND_AGAIN = "UPDATE command SET state = 'pending'; UPDATE command SET state = 'sent'"
 ACCEPT = "UPDATE command SET state = 'accepted'"
+TELL_OF_MONEY = "UPDATE anomaly SET has_moved_money = 1"
 PAY = "INSERT INTO step VALUES (1, 1, 'done')"
 
 
@@ -35,7 +37,8 @@ def books() -> Iterator[sqlite3.Connection]:
         server.row_factory = sqlite3.Row
         server.executescript(BOOKS + WATCH_BREAKERS)
         server.executescript(
-            "INSERT INTO command VALUES ('c1', 'pending'); INSERT INTO attempt VALUES (1, 'c1')"
+            "INSERT INTO command VALUES ('c1', 'pending'); INSERT INTO attempt VALUES (1, 'c1', 1);"
+            "INSERT INTO anomaly VALUES (1, 0)"
         )
         yield server
 
@@ -56,6 +59,7 @@ def books() -> Iterator[sqlite3.Connection]:
         ([BEGIN, TRIP, RESET, SEND], []),
         ([BEGIN, SEND, TRIP, SEND_AGAIN], ["sent"]),
         ([BEGIN, SEND, PAY, TRIP, SEND_AGAIN], []),
+        ([BEGIN, SEND, TELL_OF_MONEY, TRIP, SEND_AGAIN], []),
         ([BEGIN, SEND, TRIP, ACCEPT], []),
     ],
 )
