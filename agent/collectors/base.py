@@ -10,8 +10,7 @@ from agent.collectors.late import late_successes
 from agent.decision import corrected_row
 from agent.errors import PortError
 from agent.facts import Facts, Kind, LegState, Row, Status
-from agent.fixers.attempt import is_half_done
-from agent.fixers.half_done import judge_half_done
+from agent.fixers.half_done import is_half_done, judge_half_done
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import RepairSettings
 from agent.fixers.reading import TOO_OLD, Legs, is_in_flight, is_too_old, read_legs, read_page

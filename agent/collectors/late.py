@@ -14,7 +14,7 @@ import msgspec
 from agent.decision import decide
 from agent.errors import PortError
 from agent.facts import BankFact, BankState, Facts, Kind, RequestFact, Status
-from agent.fixers.attempt import is_half_done
+from agent.fixers.half_done import is_half_done
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.order import RepairSettings
 from agent.fixers.plan import PAYOUTS, REVERSED_LEG, WRITE_ROW

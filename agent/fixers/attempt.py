@@ -49,12 +49,6 @@ class AttemptEnded(AgentError):
         self.is_void = is_void
 
 
-def is_half_done(repair: RepairRow) -> bool:
-    """Whether a repair must be resumed: it is open and has begun to move money, or has written the row."""
-    has_written = any(step.name == WRITE_ROW and step.state == "done" for step in repair.steps)
-    return repair.state == OPEN and (repair.money_moved or has_written)
-
-
 class Attempt:
     """What one attempt knows. ``claim`` is set once production's own table says that the trade is ours.
 

@@ -13,9 +13,9 @@ from agent.decision import corrected_row, decide, predict
 from agent.errors import FencedError, PortError, StoodStillError
 from agent.facts import Facts
 from agent.fixers import FIXERS, Fixer
-from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded, is_half_done
+from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded
 from agent.fixers.claiming import claim, claim_of
-from agent.fixers.half_done import find_own_failure, judge_half_done
+from agent.fixers.half_done import find_own_failure, is_half_done, judge_half_done
 from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
 from agent.fixers.lost_lines import LINE_LOST, find_lost_line
 from agent.fixers.nonsense import find_nonsense, repeated_number

@@ -4,7 +4,8 @@ from typing import Final
 
 from agent.errors import RowChangedError, StoodStillError
 from agent.facts import Status
-from agent.fixers.attempt import ABANDONED, OPEN, STOOD_STILL, Attempt, AttemptEnded, is_half_done
+from agent.fixers.attempt import ABANDONED, OPEN, STOOD_STILL, Attempt, AttemptEnded
+from agent.fixers.half_done import is_half_done
 from agent.fixers.reading import ROW_CHANGED
 from agent.records import RepairRow, Trade
 from agent.standstill import FACTS_HOLD, require_within

@@ -6,17 +6,23 @@ from agent.decision import decide
 from agent.facts import BankState, Facts
 from agent.fixers.attempt import (
     FAILED,
+    OPEN,
     UNPAID,
     AttemptEnded,
-    is_half_done,
 )
 from agent.fixers.order import RepairOrder
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID, end_of_failed
-from agent.fixers.plan import PAY_AGAIN, PAYOUTS, is_reversal
+from agent.fixers.plan import PAY_AGAIN, PAYOUTS, WRITE_ROW, is_reversal
 from agent.fixers.result import result_of
 from agent.fixers.reversing import judge_reversal
 from agent.fixers.world import is_open_payout
 from agent.records import RepairRow
+
+
+def is_half_done(repair: RepairRow) -> bool:
+    """Whether a repair must be resumed: it is open and has begun to move money, or has written the row."""
+    has_written = any(step.name == WRITE_ROW and step.state == "done" for step in repair.steps)
+    return repair.state == OPEN and (repair.money_moved or has_written)
 
 
 def judge_half_done(

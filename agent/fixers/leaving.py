@@ -1,7 +1,7 @@
 """Leaving a repair of an earlier start as it stands: how far it came is told, and nothing is done."""
 
-from agent.fixers.attempt import ABANDONED, OPEN, Attempt, is_half_done
-from agent.fixers.half_done import find_own_failure
+from agent.fixers.attempt import ABANDONED, OPEN, Attempt
+from agent.fixers.half_done import find_own_failure, is_half_done
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
 from agent.ports import Ports
 from agent.records import RepairRow, StepRow

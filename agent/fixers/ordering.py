@@ -11,9 +11,10 @@ from typing import Final
 import msgspec
 
 from agent.facts import Status
-from agent.fixers.attempt import FAILED, UNPAID, Attempt, AttemptEnded, is_half_done
+from agent.fixers.attempt import FAILED, UNPAID, Attempt, AttemptEnded
 from agent.fixers.claiming import OVERTAKEN, claim, claim_of
 from agent.fixers.fixer import Fixer
+from agent.fixers.half_done import is_half_done
 from agent.fixers.limits import require_allowed, require_offered, require_room
 from agent.fixers.lost_lines import require_no_lost_line
 from agent.fixers.nonsense import find_nonsense
