@@ -46,16 +46,6 @@ def group(session: WorkSession) -> SystemGroup:
     return make_group(session)
 
 
-@pytest.fixture
-def agent(session: WorkSession, group: SystemGroup) -> Agent:
-    return make_agent(session, group)
-
-
-@pytest.fixture
-def plan(session: WorkSession, group: SystemGroup) -> Plan:
-    return make_plan(session, group)
-
-
 def begin(session: WorkSession, group: SystemGroup, count: int) -> BulkRepair:
     """A bulk repair of so many new anomalies; the order is that of their numbers."""
     for number in range(count):

@@ -22,11 +22,6 @@ WHY = "the system is moved"
 WINDOW = (NOW.replace(day=1), NOW)
 
 
-@pytest.fixture
-def group(session: WorkSession) -> SystemGroup:
-    return make_group(session)
-
-
 def disable(session: WorkSession, group: SystemGroup) -> None:
     values = {"name": group.name, "zone": group.zone, "trade_table": group.trade_table}
     update_group(session, group, actor=PERSON, is_enabled=False, reason=WHY, now=NOW, **values)

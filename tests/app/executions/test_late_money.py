@@ -25,10 +25,7 @@ from tests.factories import (
     facts_read,
     finished,
     hand_to,
-    make_agent,
     make_anomaly,
-    make_group,
-    make_plan,
 )
 
 pytestmark = pytest.mark.each_engine
@@ -36,26 +33,6 @@ pytestmark = pytest.mark.each_engine
 TICK = Order("tick", PERSON, "", NOW)
 LATER = NOW + timedelta(minutes=3)
 REASON = service.MONEY_AFTER_CLOSE
-
-
-@pytest.fixture
-def group(session: WorkSession) -> SystemGroup:
-    return make_group(session)
-
-
-@pytest.fixture
-def agent(session: WorkSession, group: SystemGroup) -> Agent:
-    return make_agent(session, group)
-
-
-@pytest.fixture
-def plan(session: WorkSession, group: SystemGroup) -> Plan:
-    return make_plan(session, group)
-
-
-@pytest.fixture
-def anomaly(session: WorkSession, group: SystemGroup) -> Anomaly:
-    return make_anomaly(session, group)
 
 
 @pytest.fixture

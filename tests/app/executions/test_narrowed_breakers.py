@@ -14,21 +14,11 @@ from app.users.models import SystemGroup
 from tests.app.executions.test_unsent import commanded, sent, states
 from tests.app.guards.test_breakers import tripped
 from tests.app.guards.test_verdicts import tick
-from tests.factories import NOW, PERSON, make_agent, make_group, make_plan
+from tests.factories import NOW, PERSON, make_group, make_plan
 
 pytestmark = pytest.mark.each_engine
 
 EACH = pytest.mark.parametrize("scope", ["plan", "group"])
-
-
-@pytest.fixture
-def group(session: WorkSession) -> SystemGroup:
-    return make_group(session)
-
-
-@pytest.fixture
-def agent(session: WorkSession, group: SystemGroup) -> Agent:
-    return make_agent(session, group)
 
 
 def bound(session: WorkSession, plan: Plan, scope: str, hour_minor: int | None) -> None:

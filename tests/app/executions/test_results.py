@@ -26,10 +26,7 @@ from tests.factories import (
     facts_read,
     finished,
     hand_to,
-    make_agent,
     make_anomaly,
-    make_group,
-    make_plan,
     row_of,
     step,
 )
@@ -38,26 +35,6 @@ pytestmark = pytest.mark.each_engine
 
 TICK = Order("tick", PERSON, "", NOW)
 LATER = NOW + timedelta(minutes=3)
-
-
-@pytest.fixture
-def group(session: WorkSession) -> SystemGroup:
-    return make_group(session)
-
-
-@pytest.fixture
-def agent(session: WorkSession, group: SystemGroup) -> Agent:
-    return make_agent(session, group)
-
-
-@pytest.fixture
-def plan(session: WorkSession, group: SystemGroup) -> Plan:
-    return make_plan(session, group)
-
-
-@pytest.fixture
-def anomaly(session: WorkSession, group: SystemGroup) -> Anomaly:
-    return make_anomaly(session, group)
 
 
 def begin(session: WorkSession, anomaly: Anomaly, plan: Plan, agent: Agent) -> Command:

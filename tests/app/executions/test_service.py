@@ -16,14 +16,9 @@ from app.executions.starting import Order
 from app.keyset import Cut
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
-from tests.factories import NOW, PERSON, hand_to, make_agent, make_anomaly, make_group, make_plan
+from tests.factories import NOW, PERSON, hand_to, make_agent, make_anomaly, make_plan
 
 CLICK = Order("click", PERSON, "the customer called", NOW)
-
-
-@pytest.fixture
-def group(session: WorkSession) -> SystemGroup:
-    return make_group(session)
 
 
 def test_a_click_attempts_and_is_audited(session: WorkSession, group: SystemGroup) -> None:

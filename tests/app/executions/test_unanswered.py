@@ -19,19 +19,9 @@ from app.plans.predictions import dry_run
 from app.told import told_words
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
-from tests.factories import NOW, PERSON, facts_read, hand_to, make_agent, make_anomaly, make_group, make_plan
+from tests.factories import NOW, PERSON, facts_read, hand_to, make_anomaly, make_plan
 
 pytestmark = pytest.mark.each_engine
-
-
-@pytest.fixture
-def group(session: WorkSession) -> SystemGroup:
-    return make_group(session)
-
-
-@pytest.fixture
-def agent(session: WorkSession, group: SystemGroup) -> Agent:
-    return make_agent(session, group)
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from tests.factories import (
     hand_to,
     make_agent,
     make_anomaly,
-    make_group,
     make_plan,
     reported,
 )
@@ -39,11 +38,6 @@ MUCH_LATER = NOW + timedelta(minutes=20)
 
 
 @pytest.fixture
-def group(session: WorkSession) -> SystemGroup:
-    return make_group(session)
-
-
-@pytest.fixture
 def agent(session: WorkSession, group: SystemGroup) -> Agent:
     return make_agent(session, group, seen_at=MUCH_LATER)
 
@@ -51,11 +45,6 @@ def agent(session: WorkSession, group: SystemGroup) -> Agent:
 @pytest.fixture
 def plan(session: WorkSession, group: SystemGroup) -> Plan:
     return make_plan(session, group, max_retries=9)
-
-
-@pytest.fixture
-def anomaly(session: WorkSession, group: SystemGroup) -> Anomaly:
-    return make_anomaly(session, group)
 
 
 def begin(session: WorkSession, anomaly: Anomaly, plan: Plan, agent: Agent) -> Command:

@@ -39,16 +39,6 @@ OTHER_FIXER = "withdrawTimeoutFixServiceImpl"
 LATER = NOW + timedelta(seconds=5)
 
 
-@pytest.fixture
-def group(session: WorkSession) -> SystemGroup:
-    return make_group(session)
-
-
-@pytest.fixture
-def agent(session: WorkSession, group: SystemGroup) -> Agent:
-    return make_agent(session, group)
-
-
 def commanded(session: WorkSession, plan: Plan, count: int, **columns: Any) -> list[Command]:
     """So many trades, commanded by one tick of the plan; return their commands, oldest first."""
     for number in range(count):
