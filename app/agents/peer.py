@@ -114,13 +114,9 @@ class Peer:
                 return
 
     def write(self, frame: bytes) -> None:
-        """Queue a text message; a peer that lets too much wait is dropped with 4008."""
-        if self.is_closed or self.close_code is not None:
-            return
-        if len(self.output) + len(frame) > self._loop.output_limit:
-            self.begin_close(CLOSE_SLOW, "reads too slowly")
-        else:
-            self._put(TextMessage(data=frame.decode()))
+        """Queue a text message."""
+        if not self.is_closed and self.close_code is None:
+            self._put_where_room(TextMessage(data=frame.decode()), len(frame))
 
     def check_life(self) -> None:
         """Once an interval: ping, or close with 4008 after two intervals without a sign of life."""
@@ -155,7 +151,7 @@ class Peer:
         elif isinstance(event, BytesMessage):
             self._refuse(CLOSE_UNSUPPORTED, "text frames only", len(event.data))
         elif isinstance(event, Ping):
-            self._put(event.response())
+            self._put_where_room(event.response(), len(event.payload))
 
     def _gather(self, event: TextMessage) -> None:
         text = event.data
@@ -187,6 +183,13 @@ class Peer:
             self._put(event.response())
         elif self._ws.state is ConnectionState.CLOSED:
             self._loop.flush(self)
+
+    def _put_where_room(self, event: Event, size: int) -> None:
+        """Queue what so many bytes say; a peer that lets too much wait is dropped with 4008."""
+        if len(self.output) + size > self._loop.output_limit:
+            self.begin_close(CLOSE_SLOW, "reads too slowly")
+        else:
+            self._put(event)
 
     def _put(self, event: Event) -> None:
         try:

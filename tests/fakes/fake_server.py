@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Frame)
 
 
 class ServedSession:
-    """One connection of an agent, as the server holds it."""
+    """One connection of an agent, as the server holds it; while ``may_read`` is clear, unread."""
 
     def __init__(self, sock: socket.socket, server: "FakeServer") -> None:
         self._sock = sock
@@ -41,6 +41,8 @@ class ServedSession:
         self.target = ""
         self.extensions: list[str] = []
         self.close_code: int | None = None
+        self.may_read = threading.Event()
+        self.may_read.set()
         self.ended = threading.Event()
 
     def send(self, message: Frame) -> None:
@@ -60,6 +62,7 @@ class ServedSession:
 
     def cut(self) -> None:
         """End the connection without a word, as a dying host does; one that has ended already stays ended."""
+        self.may_read.set()
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
@@ -72,6 +75,7 @@ class ServedSession:
         try:
             while self._connection.state is not ConnectionState.CLOSED:
                 received = self._sock.recv(65_536)
+                self.may_read.wait()
                 self._connection.receive_data(received or None)
                 for event in self._connection.events():
                     self._take(event)

@@ -17,8 +17,17 @@ import pytest
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
+from agent.connection import LinkSettings
 from agent.pacing import BACKOFF_CAP, Backoff
-from agent.protocol import CLOSE_BAD_DATA, CLOSE_PROTOCOL, CLOSE_TOO_BIG, Repair, Verify
+from agent.protocol import (
+    CLOSE_BAD_DATA,
+    CLOSE_PROTOCOL,
+    CLOSE_TOO_BIG,
+    Log,
+    Repair,
+    Verify,
+)
+from agent.wire import Wire
 from app.agents.frames import FrameLog
 from app.agents.hub import INBOX_LIMIT, AgentSession, Hub
 from app.agents.models import Agent
@@ -35,6 +44,7 @@ GIGABYTE: Final = 1024**3
 TEXT: Final = 0x01
 TEXT_FRAME: Final = 0x80 | TEXT
 LAST_FRAGMENT: Final = 0x80
+PING: Final = 0x09
 COMPRESSED: Final = 0x40
 """RSV1: the message is compressed, which nobody negotiated."""
 ZEROS: Final = bytes(4)
@@ -187,6 +197,31 @@ def test_a_fast_sender_with_a_slow_server_is_read_no_further(slow: SlowHub) -> N
         assert slow.changed.wait_for(lambda: len(slow.taken) == whole, PATIENCE)
 
 
+def ping_until_dropped(sock: socket.socket) -> None:
+    """Ask for an answer two million times; returns where nobody minds."""
+    pings = frame_of(LAST_FRAGMENT | PING, b" " * 125) * 1_000
+    for _ in range(2_000):
+        sock.sendall(pings)
+
+
+def test_an_agent_that_never_reads_is_dropped_and_others_go_on(
+    server: LiveServer, live_member: Member, client: AgentClient, connected: Callable[..., AgentClient]
+) -> None:
+    """It asks for answers without an end: no more of them wait for it than one peer may have (I10)."""
+    with server.app.app_context():
+        deaf = add_agent(f"deaf-{random.random()}", live_member.group_id, datetime.now(UTC))
+    bad = connected(deaf.token)
+    bad.greet()
+    server.until(lambda: db.session.get_one(Agent, deaf.id).connected_at is not None)
+    before = memory_of(server)
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        ping_until_dropped(bad.ws.sock)
+    assert memory_of(server) - before < FLAT_BYTES
+    server.until(lambda: db.session.get_one(Agent, deaf.id).connected_at is None)
+    issue(server, live_member, "TRD-beside")
+    assert client.take(Repair).trade_no == "TRD-beside"
+
+
 def test_a_thousand_agents_that_lose_a_server_come_back_spread_out() -> None:
     """No two tenths of a wait differ much, and a server that stays away is asked ever more seldom."""
     chance = random.Random(20260302)
@@ -231,3 +266,33 @@ def test_a_hostile_server_is_left_by_the_agent_with_the_right_code(tmp_path: Pat
         assert heard.wait(PATIENCE)
         agent.stop()
         assert [type(message) for message in agent.listener.handled] == [Verify]
+
+
+WRITE_SECONDS: Final = 0.5
+MESSAGES: Final = 60
+
+
+def impatient_dial(settings: LinkSettings) -> Wire:
+    """As an agent dials, but no write may take longer than half a second, and little waits in the socket."""
+    wire = Wire.connect(settings.url, settings.token, WRITE_SECONDS)
+    wire._socket().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, READ_BYTES)
+    return wire
+
+
+def test_a_server_that_never_reads_is_left_by_the_agent_which_goes_on_writing_down(tmp_path: Path) -> None:
+    """What it has to say waits in its journal, not in memory (I10), and comes by the next session (I5)."""
+    with FakeServer() as server:
+        server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_BYTES)
+        agent = LinkedAgent(server.port, tmp_path / "journal.db")
+        agent.link._dial = impatient_dial
+        agent.start()
+        deaf = server.session(1)
+        deaf.may_read.clear()
+        for number in range(MESSAGES):
+            agent.outbox.put(Log(id=f"log-{number}", level="info", text="x" * READ_BYTES))
+        server.session(2)
+        assert not deaf.ended.is_set()
+        server.first(Log, MESSAGES)
+        assert [log.id for log in server.of(Log)] == [f"log-{number}" for number in range(MESSAGES)]
+        assert agent.outbox.wait_until_empty(PATIENCE)
+        agent.stop()

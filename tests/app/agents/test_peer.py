@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from wsproto.connection import Connection, ConnectionType
@@ -79,6 +80,18 @@ def test_a_peer_that_does_not_read_is_dropped(loop: SocketLoop) -> None:
     line = Line(loop)
     for _ in range(200):
         line.peer.send(b"x" * 16_384)
+    assert line.ears.closed.wait(PATIENCE)
+    assert line.ears.code == CLOSE_SLOW
+    assert loop.peer_count == 0
+
+
+def test_a_peer_that_pings_and_does_not_read_the_answers_is_dropped(loop: SocketLoop) -> None:
+    """Each ping is answered, so that it alone says how much waits for it (I10)."""
+    line = Line(loop)
+    ping = line.ws.send(Ping(payload=b"x" * 125))
+    with suppress(OSError):
+        for _ in range(64):
+            line.far.sendall(ping * 1_000)
     assert line.ears.closed.wait(PATIENCE)
     assert line.ears.code == CLOSE_SLOW
     assert loop.peer_count == 0
