@@ -124,13 +124,21 @@ class TradePort(Protocol):
         """
         ...
 
-    def record_step(self, claim: RepairRow, *steps: StepRow, looked_at: datetime | None = None) -> datetime:
+    def record_step(
+        self,
+        claim: RepairRow,
+        *steps: StepRow,
+        looked_at: datetime | None = None,
+        seen: Set[str] | None = None,
+    ) -> datetime:
         """Write steps before (intended) or after (done, failed) their effect: all, or none.
 
         Returns when, by production's clock: the start of those that name none. A step whose key stands
         already is replaced and belongs to the claim's round from then on. ``looked_at``: when what a step
-        rests on was read, by production's clock. Raises FencedError; StoodStillError where that, or the last
-        write under this claim (``claim.held_at``), is longer ago than FACTS_HOLD.
+        rests on was read, by production's clock; ``seen``: every number of the trade that the bank was asked
+        about. Raises FencedError; RequestsChangedError where the trade has others, or fewer; StoodStillError
+        where ``looked_at``, or the last write under this claim (``claim.held_at``), is longer ago than
+        FACTS_HOLD.
         """
         ...
 

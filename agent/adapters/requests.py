@@ -119,6 +119,12 @@ class Requests:
             raise RequestsChangedError
         return whose is not None
 
+    def require_as_seen(self, connection: Connection, trade_no: str, seen: Set[str]) -> None:
+        """Raises RequestsChangedError unless the trade has exactly these numbers."""
+        lines = self._of_trades.rows(connection, [trade_no])
+        if {number(line[0]) for line in lines if number(line[1]) == trade_no} != seen:
+            raise RequestsChangedError
+
     def note(self, connection: Connection, trade_no: str, request_no: str, status: str) -> None:
         """Keep beside a request of the trade what the bank last said."""
         connection.execute(self._note, given(request_no=request_no, trade_no=trade_no, status=status))

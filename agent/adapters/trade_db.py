@@ -192,11 +192,22 @@ class SqlTrades:
         """Have an open repair count as begun now. Raises FencedError."""
         write(self._engine, "claim the repair", lambda c: self._repairs.renew(c, claim))
 
-    def record_step(self, claim: RepairRow, *steps: StepRow, looked_at: datetime | None = None) -> datetime:
-        """Write steps before or after their effect; return when. Raises FencedError, StoodStillError."""
+    def record_step(
+        self,
+        claim: RepairRow,
+        *steps: StepRow,
+        looked_at: datetime | None = None,
+        seen: Set[str] | None = None,
+    ) -> datetime:
+        """Write steps before or after their effect; return when.
+
+        Raises FencedError, RequestsChangedError, StoodStillError: nothing was written.
+        """
 
         def record(connection: Connection) -> datetime:
             at = self._holding.hold_at(connection, claim)
+            if seen is not None:
+                self._requests.require_as_seen(connection, claim.trade_no, seen)
             if looked_at is not None:
                 require_within(FACTS_HOLD, looked_at, at)
                 require_within(FACTS_HOLD, claim.held_at, at)

@@ -1,5 +1,6 @@
 """One attempt at a repair: what it has read, what it holds, and how its steps are written down."""
 
+from collections.abc import Set
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -160,8 +161,7 @@ class Attempt:
     def intend(self, name: str, request_no: str | None = None, reverses: str | None = None) -> StepRow:
         """Write down that a step is about to have its effect; a cancel still stops it before any effect.
 
-        Raises AttemptEnded when cancelled, FencedError, StoodStillError where what was last seen is too old,
-        PortError: the effect must then not be begun.
+        Raises AttemptEnded when cancelled, and as ``intend_anew``: the effect must then not be begun.
         """
         self.stop_if_cancelled()
         if name in PAYOUTS:
@@ -175,11 +175,20 @@ class Attempt:
     def intend_anew(self, step: StepRow) -> StepRow:
         """Write down that a step is about to have its effect now, on what was last seen.
 
-        Raises FencedError, StoodStillError, PortError: the effect must then not be begun.
+        Raises FencedError, StoodStillError where that is too old, PortError; RequestsChangedError where an
+        entry is to be taken back and production has opened, or lost, a bank request since: the effect must
+        then not be begun.
         """
         trade, _ = self.seen
-        self.record(msgspec.structs.replace(step, started_at=None), looked_at=trade.read_at)
+        intended = msgspec.structs.replace(step, started_at=None)
+        rests_on = self._numbers_seen() if result_of(step).reverses else None
+        self.record(intended, looked_at=trade.read_at, seen=rests_on)
         return self.steps[step.key]
+
+    def _numbers_seen(self) -> Set[str]:
+        """Every number of the trade that the bank was asked about when the facts were last read."""
+        _, facts = self.seen
+        return {each.request_no for each in facts.bank.requests}
 
     def intention(self, name: str, result: StepResult) -> StepRow:
         """Return a step as it stands before its effect."""
@@ -200,11 +209,11 @@ class Attempt:
         finished_at = self.held.held_at + passed
         return msgspec.structs.replace(step, state=state, finished_at=finished_at, result=text_of(result))
 
-    def record(self, step: StepRow, looked_at: datetime | None = None) -> None:
+    def record(self, step: StepRow, looked_at: datetime | None = None, seen: Set[str] | None = None) -> None:
         """Write a step down in production's table, with what has ended before it, then tell it."""
         began = self.settings.monotonic()
         steps = (*self._ended, step)
-        at = self.ports.trades.record_step(self.held, *steps, looked_at=looked_at)
+        at = self.ports.trades.record_step(self.held, *steps, looked_at=looked_at, seen=seen)
         self._hold_since(began, at)
         self.keep(at, *steps)
 
@@ -214,12 +223,10 @@ class Attempt:
         Raises FencedError, RequestsChangedError where the trade has other requests than the facts tell of,
         StoodStillError, PortError: the bank must then not be asked.
         """
-        _, facts = self.seen
-        seen = {each.request_no for each in facts.bank.requests}
         began = self.settings.monotonic()
         asked = msgspec.structs.replace(result_of(step), status=ASKED)
         now = msgspec.structs.replace(step, started_at=None, result=text_of(asked))
-        opened = self.ports.trades.open_bank_request(self.held, request, now, seen)
+        opened = self.ports.trades.open_bank_request(self.held, request, now, self._numbers_seen())
         self._hold_since(began, opened.at)
         self.keep(opened.at, now)
         return opened.is_new

@@ -12,7 +12,7 @@ from typing import Final, Literal, NoReturn
 
 from agent.answers import Outcome
 from agent.decision import decide
-from agent.errors import EntryReversedError, EntryStandsError, LedgerRejectedError
+from agent.errors import EntryReversedError, EntryStandsError, LedgerRejectedError, RequestsChangedError
 from agent.facts import BankState, Facts, Leg, LegState
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
 from agent.fixers.lost_lines import LINE_LOST, find_lost_line
@@ -53,11 +53,21 @@ def reverse_leg(attempt: Attempt, name: str) -> None:
         _find_it_gone(attempt, name)
         return
     intended_at = attempt.ports.ledger.now()
-    if step is None or is_new:
-        step = attempt.intend(name, reverses=attempt.vouchers[slot])
-    else:
-        step = attempt.intend_anew(step)
-    _take_back(attempt, step, intended_at)
+    _take_back(attempt, _intended(attempt, name, None if is_new else step), intended_at)
+
+
+def _intended(attempt: Attempt, name: str, step: StepRow | None) -> StepRow:
+    """Write down that an entry is about to be taken back, or asked about; ``step``: where that was so before.
+
+    Raises AttemptEnded(wait) where production has opened a number since the bank was asked about all of them:
+    what is paid under it would be given back as well.
+    """
+    try:
+        if step is None:
+            return attempt.intend(name, reverses=attempt.vouchers[SLOTS[name][0]])
+        return attempt.intend_anew(step)
+    except RequestsChangedError as error:
+        raise AttemptEnded("wait", "bank", is_void=not attempt.money_moved) from error
 
 
 def _look_again(attempt: Attempt) -> None:
@@ -238,7 +248,7 @@ def _find_out(attempt: Attempt, step: StepRow) -> None:
     Only told, for what was read may be old, and the bank not yet asked.
     """
     intended_at = attempt.ports.ledger.now()
-    step = attempt.intend_anew(step)
+    step = _intended(attempt, step.name, step)
     try:
         entry = result_of(step).reverses or ""
         number = _ask_ledger(attempt, step, entry, intended_at, is_question=True)

@@ -283,6 +283,20 @@ class TestBankRequests:
             opened(trade_place, claim, ours, seen | {ours.request_no})
         assert trade_place.trades.bank_requests([claim.trade_no]) == before
 
+    def test_no_step_is_written_down_beside_others_than_were_looked_at(self, trade_place: TradePlace) -> None:
+        claim = held(trade_place)
+        numbers = [self.request(claim.trade_no, seq) for seq in (0, 1)]
+        seen: set[str] = set()
+        for each in numbers:
+            opened(trade_place, claim, each)
+            before = trade_place.trades.find_repair(claim.trade_no)
+            for other in (seen, {*seen, each.request_no, "gone"}):
+                with pytest.raises(RequestsChangedError):
+                    trade_place.trades.record_step(claim, step_of(claim.trade_no), seen=other)
+            assert trade_place.trades.find_repair(claim.trade_no) == before
+            seen.add(each.request_no)
+            trade_place.trades.record_step(claim, step_of(claim.trade_no), seen=seen)
+
     def test_a_number_is_asked_for_once_the_bank_was_let_be_asked(self, trade_place: TradePlace) -> None:
         claim = held(trade_place)
         numbers = [self.request(claim.trade_no, seq) for seq in (0, 1)]

@@ -247,8 +247,16 @@ class FakeTrades:
         self.repairs[claim.trade_no] = msgspec.structs.replace(standing, held_at=self.clock())
 
     @port_call
-    def record_step(self, claim: RepairRow, *steps: StepRow, looked_at: datetime | None = None) -> datetime:
+    def record_step(
+        self,
+        claim: RepairRow,
+        *steps: StepRow,
+        looked_at: datetime | None = None,
+        seen: Set[str] | None = None,
+    ) -> datetime:
         standing = self._owned(claim)
+        if seen not in (None, {each.request_no for each in self.requests if each.trade_no == claim.trade_no}):
+            raise RequestsChangedError
         if looked_at is not None:
             require_within(FACTS_HOLD, looked_at, self.clock())
             require_within(FACTS_HOLD, claim.held_at, self.clock())
