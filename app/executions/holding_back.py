@@ -30,16 +30,17 @@ def keep_young(
     (feature ``by_person``) goes by its own limit and by the trade's own time, which the server does not have.
     A repair that has moved money is gone on with.
     """
-    old = [one for one in anomalies if _is_old(one, now)]
+    old = [one for one in anomalies if is_old(one, now)]
     if not old or _all_see_to_it(session, plan, now):
         return list(anomalies)
     for anomaly in old:
         anomaly.reason = TOO_OLD
         change_state(session, anomaly, "needs_human", code="too_old", reason=TOO_OLD, actor=SYSTEM, now=now)
-    return [one for one in anomalies if not _is_old(one, now)]
+    return [one for one in anomalies if not is_old(one, now)]
 
 
-def _is_old(anomaly: Anomaly, now: datetime) -> bool:
+def is_old(anomaly: Anomaly, now: datetime) -> bool:
+    """Return whether a trade is known to be too old to begin by itself."""
     changed_at = anomaly.row_changed_at
     return changed_at is not None and changed_at < now - MAX_AGE and not anomaly.has_moved_money
 

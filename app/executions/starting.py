@@ -16,7 +16,7 @@ from app.anomalies.service import BY_PERSON_FIRST
 from app.anomalies.states import begin_anew, change_state
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError
-from app.executions.holding_back import keep_young
+from app.executions.holding_back import is_old, keep_young
 from app.executions.models import Attempt, Execution
 from app.executions.order_guard import find_hold, find_holds, keep_from_plan
 from app.guards.counting import note_begun
@@ -98,17 +98,7 @@ def start_by_plan(
 def _command(session: WorkSession, anomalies: Sequence[Anomaly], plan: Plan, order: Order) -> list[Attempt]:
     if not anomalies:
         return []
-    issued = issue_many(
-        session,
-        type="Repair",
-        group_id=plan.group_id,
-        orders=[TradeOrder(anomaly.trade_no, _message(anomaly, plan, order)) for anomaly in anomalies],
-        deadline=REPAIR_DEADLINE,
-        now=order.now,
-        fixer_code=plan.fixer_code,
-        priority=plan.level + (BY_PERSON_FIRST if order.is_by_person else 0),
-        feature=order.action,
-    )
+    issued = _issue(session, anomalies, plan, order)
     earlier = _executions_of(session, [one.id for one in anomalies if one.attempts])
     attempts = [
         _begin(session, anomaly, plan, order, issued[anomaly.trade_no], earlier.get(anomaly.id))
@@ -122,6 +112,36 @@ def _command(session: WorkSession, anomalies: Sequence[Anomaly], plan: Plan, ord
         note_begun(session, plan, begun, order.now)
     session.touch("executions", "home")
     return attempts
+
+
+def _issue(session: WorkSession, anomalies: Sequence[Anomaly], plan: Plan, order: Order) -> dict[str, str]:
+    """Write the commands, to agents that know what theirs asks of them; return their ids by trade number."""
+    by_feature: dict[str | None, list[Anomaly]] = {}
+    for anomaly in anomalies:
+        by_feature.setdefault(_feature_of(anomaly, order), []).append(anomaly)
+    issued: dict[str, str] = {}
+    for feature, some in by_feature.items():
+        issued |= issue_many(
+            session,
+            type="Repair",
+            group_id=plan.group_id,
+            orders=[TradeOrder(anomaly.trade_no, _message(anomaly, plan, order)) for anomaly in some],
+            deadline=REPAIR_DEADLINE,
+            now=order.now,
+            fixer_code=plan.fixer_code,
+            priority=plan.level + (BY_PERSON_FIRST if order.is_by_person else 0),
+            feature=feature,
+        )
+    return issued
+
+
+def _feature_of(anomaly: Anomaly, order: Order) -> str | None:
+    """Return what an agent must know to be sent it: an order's action; of an old trade that no person asks
+    about, that it is not to go by itself, for an agent that does not may come online before it is sent.
+    """
+    if order.is_by_person:
+        return order.action
+    return BY_PERSON if is_old(anomaly, order.now) else None
 
 
 def _may_begin(

@@ -3,9 +3,12 @@
 from datetime import datetime, timedelta
 
 import pytest
+from flask import current_app
 from sqlalchemy import select
 
 from app.agents import stops
+from app.agents.claims import assign
+from app.agents.hub import AgentSession
 from app.agents.models import Command, Stop
 from app.agents.stops import Target
 from app.anomalies.models import Anomaly, AnomalyEvent
@@ -245,3 +248,19 @@ def test_an_agent_that_sees_to_it_is_asked(session: WorkSession) -> None:
     old = make_anomaly(session, group, row_changed_at=LONG_AGO)
     tick(session, plan)
     assert old.state == "repairing"
+
+
+@pytest.mark.parametrize(("features", "given"), [(["by_person"], ["OLD", "YOUNG"]), ([], ["YOUNG"])])
+def test_an_old_trade_is_not_sent_to_an_agent_of_the_first_protocol_that_comes_online_later(
+    session: WorkSession, features: list[str], given: list[str]
+) -> None:
+    group = make_group(session)
+    make_agent(session, group, features=["by_person"])
+    plan = make_plan(session, group)
+    make_anomaly(session, group, trade_no="OLD", row_changed_at=LONG_AGO)
+    make_anomaly(session, group, trade_no="YOUNG")
+    tick(session, plan)
+    late = AgentSession(current_app.extensions["runtime"].hub, 9, group.id, group.sys_code, "")
+    late.fixer_codes, late.features = frozenset({plan.fixer_code}), frozenset(features)
+    pending = list(session.scalars(select(Command)))
+    assert sorted(str(one.command.trade_no) for one in assign(pending, [late], {9: 10})) == given
