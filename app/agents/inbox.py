@@ -38,6 +38,7 @@ from app.agents.frames import ERROR_CHARACTERS, FrameLog, mask
 from app.agents.hub import AgentSession, Hub
 from app.agents.models import Agent
 from app.agents.presence import Presence
+from app.agents.readable import IN_JSON, without_nul
 from app.agents.received import is_first
 from app.agents.refusals import is_final, refusal_of
 from app.agents.writer import Job, Writer
@@ -157,6 +158,8 @@ class Inbox:
         try:
             message = decode_to_server(text)
             _check_ids(message)
+            if IN_JSON in text:
+                message = without_nul(message)
         except ProtocolError as error:
             self._frame_log.unreadable(session.whose, text, now, str(error))
             self._reject(session, _id_in(text), None, "malformed", str(error))

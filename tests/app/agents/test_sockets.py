@@ -34,7 +34,7 @@ from app.audit.service import SYSTEM
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 from tests.app.agents.agent_client import AgentClient, hello, new_id
-from tests.app.agents.conftest import Member, add_agent, add_group, order
+from tests.app.agents.conftest import Member, add_agent, add_group, order, stored
 from tests.app.live_server import LiveServer, running_server
 from tests.factories import facts_read
 
@@ -244,6 +244,17 @@ def test_a_result_before_hello_is_not_refused_for_good(
     client.send(Cancelled(id=new_id(), command_id="0" * 32))
     assert client.expect(Rejected).code == SERVER_FAILED
     assert client.close_code() == CLOSE_PROTOCOL
+
+
+def test_words_of_an_agent_are_kept_without_nul(
+    server: LiveServer, live_member: Member, client: AgentClient
+) -> None:
+    command_id = issue(server, live_member, "TRD1")
+    client.take(Repair)
+    client.send(Cancelled(id=new_id(), command_id=command_id, reason="by\0 hand"))
+    client.expect(Ack)
+    with server.app.app_context():
+        assert stored(command_id).error == "by hand"
 
 
 def test_a_result_of_another_kind_of_command_is_refused_for_good_and_kept(
