@@ -208,7 +208,7 @@ def list_earlier(session: ReadSession, breaker: Breaker) -> list[Breaker]:
 def counts_from(session: WorkSession, subject: Subject, since: datetime, now: datetime) -> datetime:
     """Return from when on a subject is counted: ``since``, or its last reset where that came later.
 
-    Never later than now: what a clock that was put back had dated ahead is brought back first.
+    What a clock that was put back had dated ahead is brought back first.
     """
     bring_back(session, subject.group.id, now)
     return read_counts_from(session, subject, since)

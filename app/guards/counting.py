@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 from app.anomalies.models import Anomaly
 from app.guards.limits import Used
 from app.guards.models import BegunRepair
-from app.guards.times_ahead import bring_back
+from app.guards.times_ahead import after_resets, bring_back
 from app.keyset import ReadSession
 from app.plans.models import Plan
 from app.unit_of_work import WorkSession
@@ -29,6 +29,7 @@ def note_begun(session: WorkSession, plan: Plan, begun: Sequence[tuple[Anomaly, 
     """Write down what a plan has begun by itself: the anomalies, each with its command's id."""
     if not begun:
         return
+    begun_at = after_resets(session, plan.group_id, now)
     rows = [
         {
             "group_id": plan.group_id,
@@ -38,7 +39,7 @@ def note_begun(session: WorkSession, plan: Plan, begun: Sequence[tuple[Anomaly, 
             "is_new": not anomaly.has_moved_money,
             "amount_minor": anomaly.amount_minor,
             "currency": anomaly.currency,
-            "begun_at": now,
+            "begun_at": begun_at,
         }
         for anomaly, command_id in begun
     ]
@@ -47,7 +48,8 @@ def note_begun(session: WorkSession, plan: Plan, begun: Sequence[tuple[Anomaly, 
 
 def midnight(now: datetime, zone: str) -> datetime:
     """Return the beginning of the current day in a plan's zone."""
-    return now.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    # The first of two midnights, where clocks are put back across it.
+    return now.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
 
 
 def used_by(session: WorkSession, plan: Plan, now: datetime) -> Used:

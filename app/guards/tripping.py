@@ -22,6 +22,7 @@ from app.guards.breakers import (
 )
 from app.guards.counting import DAY, FAILURES, HOUR, Repaired, of_plan, outcomes_since, returned
 from app.guards.models import AMOUNT, BegunRepair
+from app.guards.times_ahead import after_resets
 from app.plans.models import Plan
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
@@ -41,7 +42,7 @@ def result_came(session: WorkSession, agent: Agent, message: RepairFinished, now
     if command is None or command.state != "finished":
         return
     if command.agent_id == agent.id and command.fence == message.fence:
-        _end(session, command.id, message.outcome, now)
+        _end(session, command, message.outcome, now)
 
 
 def command_closed(session: WorkSession, command: Command, outcome: str) -> None:
@@ -51,7 +52,7 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
     was_withdrawn = command.cancel_requested_at == command.finished_at
     told = WITHDRAWN if was_withdrawn else OUTCOME_OF_CLOSED.get(outcome, outcome)
     now = command.finished_at or command.created_at
-    _end(session, command.id, told, now, was_begun=not _surely_began_nothing(command, outcome))
+    _end(session, command, told, now, was_begun=not _surely_began_nothing(command, outcome))
 
 
 def _surely_began_nothing(command: Command, outcome: str) -> bool:
@@ -60,20 +61,21 @@ def _surely_began_nothing(command: Command, outcome: str) -> bool:
 
 
 def _end(
-    session: WorkSession, command_id: str, outcome: str, now: datetime, *, was_begun: bool = True
+    session: WorkSession, command: Command, outcome: str, now: datetime, *, was_begun: bool = True
 ) -> None:
     """Write down how an attempt ended that a plan began by itself; a failure may trip its breakers."""
     not_new = {} if was_begun else {"is_new": False}
+    ended_at = after_resets(session, command.group_id, now)
     ended = session.execute(
         update(BegunRepair)
-        .where(BegunRepair.command_id == command_id)
-        .values(outcome=outcome, ended_at=now, **not_new)
+        .where(BegunRepair.command_id == command.id)
+        .values(outcome=outcome, ended_at=ended_at, **not_new)
         .execution_options(synchronize_session=False)
     )
     assert isinstance(ended, CursorResult)
     if not ended.rowcount or outcome not in FAILURES:
         return
-    key = select(BegunRepair.group_id, BegunRepair.fixer_code).where(BegunRepair.command_id == command_id)
+    key = select(BegunRepair.group_id, BegunRepair.fixer_code).where(BegunRepair.command_id == command.id)
     group_id, fixer_code = session.execute(key).one()
     plan = find_plan(session, group_id, fixer_code)
     if plan is not None:

@@ -20,7 +20,7 @@ from app.executions.service import attempt_one
 from app.executions.starting import Order, start_attempt
 from app.guards import breakers, tripping
 from app.guards.counting import note_begun
-from app.guards.models import BegunRepair
+from app.guards.models import BegunRepair, Breaker
 from app.plans.models import Plan
 from app.plans.service import delete_plan, update_plan, values_of
 from app.unit_of_work import WorkSession
@@ -573,11 +573,13 @@ def test_what_ended_by_a_clock_ahead_does_not_stay_the_newest(
     assert tripped(session) == [("plan", "failures")]
 
 
-def begin_ahead(session: WorkSession, plan: Plan, agent: Agent, count: int) -> None:
+def begin_ahead(
+    session: WorkSession, plan: Plan, agent: Agent, count: int, begin: datetime = NOW + timedelta(days=1)
+) -> None:
     """So many repairs begin by a clock a day ahead, and end once it has been put back."""
     for number in range(count):
         make_anomaly(session, plan.group, trade_no=f"AHEAD-{number}")
-    tick(session, plan, NOW + timedelta(days=1))
+    tick(session, plan, begin)
     for command in session.scalars(select(Command).where(Command.trade_no.startswith("AHEAD-"))).all():
         hand_to(session, command, agent)
         tell(session, agent, command, "repaired", NOW)
@@ -614,3 +616,63 @@ def test_a_breaker_tripped_by_a_clock_ahead_and_reset_by_the_right_one_stays_res
     breakers.reset(session, breaker.id, reason="looked at", actor=PERSON, group_ids=None, now=NOW)
     tick(session, plan, NOW + timedelta(minutes=1))
     assert (tripped(session), attempted(session)[2:]) == ([], ["AHEAD-2"])
+
+
+def test_what_began_by_a_clock_ahead_after_a_reset_counts_after_it(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, breaker_hour_minor=25_000)
+    reset_ahead(session, plan)
+    begin_ahead(session, plan, agent, 2, NOW + timedelta(days=1, seconds=1))
+    make_anomaly(session, group, trade_no="T-1")
+    tick(session, plan, NOW + timedelta(minutes=1))
+    assert tripped(session) == [("plan", "amount")]
+
+
+# ---- clocks of two servers, or of one whose tick takes long, that lie seconds apart
+
+FASTER = NOW + timedelta(seconds=30)
+LATER = NOW + timedelta(seconds=40)
+
+
+def trip_and_reset(session: WorkSession, plan: Plan, now: datetime) -> None:
+    breakers.trip(session, breakers.subject_of_plan(plan), "failures", {}, NOW)
+    (breaker,) = breakers.list_tripped(session, None)
+    breakers.reset(session, breaker.id, reason="looked at", actor=PERSON, group_ids=None, now=now)
+
+
+@pytest.mark.parametrize(("first", "second"), [(LATER, NOW), (NOW, LATER), (NOW, NOW)])
+def test_what_begins_after_a_reset_counts_by_whichever_clock(
+    session: WorkSession, group: SystemGroup, agent: Agent, first: datetime, second: datetime
+) -> None:
+    plan = make_plan(session, group, breaker_hour_minor=25_000)
+    trip_and_reset(session, plan, FASTER)
+    for number in (1, 2):
+        make_anomaly(session, group, trade_no=f"T-{number}")
+    tick(session, plan, first)
+    make_anomaly(session, group, trade_no="T-3")
+    tick(session, plan, second)
+    assert (attempted(session), tripped(session)) == (["T-1", "T-2"], [("plan", "amount")])
+
+
+@pytest.mark.parametrize(("first", "second"), [(LATER, NOW), (NOW, LATER), (NOW, NOW)])
+def test_what_fails_after_a_reset_counts_by_whichever_clock(
+    session: WorkSession, group: SystemGroup, agent: Agent, first: datetime, second: datetime
+) -> None:
+    plan = make_plan(session, group, breaker_failures=3)
+    trip_and_reset(session, plan, FASTER)
+    attempts(session, plan, agent, ["failed"] * 2, first)
+    assert tripped(session) == []
+    attempt(session, plan, agent, "failed", second)
+    assert tripped(session) == [("plan", "failures")]
+
+
+def test_a_slower_clock_leaves_a_reset_as_it_was_told(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, breaker_failures=3)
+    attempts(session, plan, agent, ["failed"] * 2)
+    trip_and_reset(session, plan, FASTER)
+    attempt(session, plan, agent, "failed", NOW)
+    assert tripped(session) == []
+    assert session.scalars(select(Breaker.reset_at)).all() == [FASTER]

@@ -24,6 +24,7 @@ from app.executions.starting import Order
 from app.executions.ticking import TickPage
 from app.extensions import db
 from app.guards import breakers
+from app.guards.counting import midnight
 from app.guards.models import BegunRepair
 from app.plans.models import Plan, Tick
 from app.plans.service import delete_plan, update_plan, values_of
@@ -215,6 +216,25 @@ def test_what_began_by_a_clock_ahead_holds_nothing_up_once_its_window_has_passed
     make_anomaly(session, group, trade_no="NEXT DAY")
     tick(session, plan, NOW + timedelta(days=1))
     assert attempted(session)[2:] == ["NEXT DAY"]
+
+
+def test_what_began_after_midnight_counts_in_the_new_day_though_a_slower_clock_counts_before_it(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    plan = make_plan(session, group, limit_day_count=2, zone="UTC")
+    new_day = datetime(2026, 3, 3, tzinfo=UTC)
+    for name, seconds in (("T-1", 5), ("T-2", 5), ("SLOW", -5), ("T-3", 10)):
+        make_anomaly(session, group, trade_no=name)
+        tick(session, plan, new_day + timedelta(seconds=seconds))
+    assert attempted(session) == ["T-1", "T-2"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"), [("America/Havana", "2026-11-01T04:00Z"), ("Asia/Shanghai", "2026-10-31T16:00Z")]
+)
+def test_a_day_whose_midnight_comes_twice_begins_with_the_first(zone: str, day: str) -> None:
+    second = datetime(2026, 11, 1, 5, 30, tzinfo=UTC)
+    assert midnight(second, zone).astimezone(UTC) == datetime.fromisoformat(day)
 
 
 def test_what_was_held_by_a_window_stays_for_a_click_when_the_window_has_passed(
