@@ -161,6 +161,14 @@ def request_cancel(session: WorkSession, command: Command, reason: str, now: dat
     look_now(session)
 
 
+def outcome_of_closed(command: Command, outcome: str) -> str:
+    """Return what an attempt came to whose command closed so, without a result: unknown where an agent may
+    have begun it though its Ack never came, else the command's own word.
+    """
+    may_be_held = outcome == "expired" and command.agent_id is not None
+    return "unknown" if may_be_held or outcome == "indeterminate" else outcome
+
+
 def outcome_unsent(command: Command) -> str:
     """Return what a pending command that is to be cancelled becomes.
 

@@ -35,8 +35,6 @@ from app.executions.retries import has_attempts_left
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
 
-OUTCOME_OF_CLOSED = {"indeterminate": "unknown"}
-"""What an attempt is called whose command closed without a result; else the command's own word."""
 UNCERTAIN = ("indeterminate", "superseded")
 """The agent may have done something: facts are read before the next attempt."""
 
@@ -219,9 +217,7 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
     if attempt is None or attempt.outcome is not None:
         return
     now = command.finished_at or command.created_at
-    # Sent to an agent whose Ack never came, it may have been worked on all the same.
-    may_be_held = outcome == "expired" and command.agent_id is not None
-    attempt.outcome = "unknown" if may_be_held else OUTCOME_OF_CLOSED.get(outcome, outcome)
+    attempt.outcome = commands.outcome_of_closed(command, outcome)
     attempt.outcome_reason = f"{outcome}: {command.error}"[:500]
     attempt.agent_id, attempt.finished_at = attempt.agent_id or command.agent_id, now
     order_course.attempt_ended(session, attempt, now)
@@ -230,7 +226,7 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
     session.touch("executions", "anomalies", "home")
     if anomaly.state != "repairing" or attempt.number != anomaly.attempts:
         return
-    if outcome in UNCERTAIN or may_be_held:
+    if outcome in UNCERTAIN or attempt.outcome == "unknown":
         anomaly.unknown_since = now
     told = late_money.find_told(session, anomaly, attempt, moved_money=False)
     if told is not None:

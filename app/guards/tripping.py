@@ -28,8 +28,6 @@ from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 
-OUTCOME_OF_CLOSED: Final = {"indeterminate": "unknown"}
-"""What an attempt came to whose command closed without a result; else the command's own word."""
 WITHDRAWN: Final = "withdrawn"
 """What one came to that was cancelled while it was pending: that tells nothing of its plan."""
 NAMED: Final = 5
@@ -50,7 +48,7 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
     if command.type != "Repair":
         return
     was_withdrawn = command.cancel_requested_at == command.finished_at
-    told = WITHDRAWN if was_withdrawn else OUTCOME_OF_CLOSED.get(outcome, outcome)
+    told = WITHDRAWN if was_withdrawn else commands.outcome_of_closed(command, outcome)
     now = command.finished_at or command.created_at
     _end(session, command, told, now, was_begun=not _surely_began_nothing(command, outcome))
 

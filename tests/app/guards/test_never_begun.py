@@ -9,6 +9,7 @@ from sqlalchemy import select
 from agent.protocol import Rejected
 from app.agents import commands, overdue
 from app.agents.models import Agent, Command
+from app.executions.models import Attempt
 from app.guards.models import BegunRepair
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
@@ -63,6 +64,16 @@ def test_what_expired_after_it_was_sent_counts(
     (repair,) = sent(session, agent)
     overdue.sweep(session, PAST_DEADLINE)
     assert (repair.state, are_counted(session)) == ("expired", [True])
+
+
+def test_what_expired_after_it_was_sent_is_unknown_to_a_breaker_as_to_its_attempt(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    commanded(session, make_plan(session, group, breaker_failures=2), 2)
+    assert len(sent(session, agent)) == 2
+    overdue.sweep(session, PAST_DEADLINE)
+    assert session.scalars(select(Attempt.outcome)).all() == ["unknown"] * 2
+    assert tripped(session) == [("plan", "failures")]
 
 
 def test_what_its_only_agent_does_not_take_uses_up_no_limit(
