@@ -11,13 +11,13 @@ import msgspec
 
 from agent.decision import corrected_row, decide, predict
 from agent.errors import FencedError, PortError, StoodStillError
-from agent.facts import Facts
+from agent.facts import Facts, Status
 from agent.fixers import FIXERS, Fixer
 from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded
 from agent.fixers.claiming import claim, claim_of
 from agent.fixers.half_done import find_own_failure, is_half_done, judge_half_done
 from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
-from agent.fixers.lost_lines import LINE_LOST, find_lost_line
+from agent.fixers.lost_lines import LINE_LOST, find_lost_line, require_no_lost_line
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings, VerifyOutcome
 from agent.fixers.ordering import begin_ordered
@@ -128,6 +128,8 @@ def _begin(attempt: Attempt, standing: RepairRow | None, fixers: Mapping[str, Fi
     plan = fixer.steps(facts)
     if PAY in plan:
         choose_number(order.trade_no, facts.bank, deduplicates=ports.bank.deduplicates)
+    if target is Status.FAILED:
+        require_no_lost_line(attempt)
     attempt.stop_if_cancelled()
     claim(attempt, claim_of(attempt, trade, plan, target), standing)
     require_room(attempt, trade)
@@ -172,6 +174,8 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping
         reason = _why(outcome, reason, trade, facts, ports)
         return msgspec.structs.replace(seen, outcome=outcome, reason=reason, fixer_code=standing.fixer_code)
     decision = decide(facts)
+    if decision.target is Status.FAILED and find_lost_line(trade, facts, ports) == LINE_LOST:
+        return msgspec.structs.replace(seen, outcome="human", reason=LINE_LOST)
     seen = msgspec.structs.replace(
         seen,
         outcome=decision.outcome,

@@ -5,9 +5,9 @@ before their lines were copied. What was paid under such a number shows in no fa
 from collections.abc import Sequence
 from typing import Final
 
-from agent.facts import Facts
+from agent.facts import Facts, Kind
 from agent.fixers.attempt import Attempt, AttemptEnded
-from agent.fixers.payout_number import PayoutNumber, number_behind, request_of
+from agent.fixers.payout_number import PayoutNumber, number_0, number_behind, request_of
 from agent.ports import BankPort, Ports
 from agent.records import Trade
 
@@ -20,6 +20,8 @@ def is_any_known(trade: Trade, numbers: Sequence[PayoutNumber], bank: BankPort) 
 
     Raises PortError.
     """
+    if not numbers:
+        return False
     requests = {trade.trade_no: [request_of(trade, each) for each in numbers]}
     told = bank.facts([trade], requests).get(trade.trade_no)
     statuses = {each.request_no: each.status for each in (told.requests if told else ())}
@@ -40,18 +42,29 @@ def find_lost_line(trade: Trade, facts: Facts, ports: Ports) -> str | None:
 
 
 def numbers_without_line(trade: Trade, facts: Facts, ports: Ports) -> list[PayoutNumber]:
-    """The numbers that payout steps name, whatever became of them, and the one to be opened behind each line:
-    the steps may be lost too, and the first number that was lost was the next one behind some line.
+    """The numbers that payout steps name, whatever became of them, and those that may come behind the lines:
+    the steps may be lost too.
     """
     lines = {each.request_no for each in facts.bank.requests}
     named = [PayoutNumber(each, 0, is_new=True) for each in ports.trades.payout_numbers(trade.trade_no)]
-    behind = [number_behind(trade.trade_no, each.seq) for each in facts.bank.requests]
-    found = {each.request_no: each for each in (*named, *behind)}
+    found = {each.request_no: each for each in (*named, *_behind(trade.trade_no, facts))}
     return [number for request_no, number in found.items() if request_no not in lines]
 
 
+def _behind(trade_no: str, facts: Facts) -> list[PayoutNumber]:
+    """The first number that was lost: of a payout the next one behind some line; where no line is left,
+    production's own first one.
+    """
+    if not facts.bank.requests:
+        return [number_0(trade_no)]
+    if facts.kind is not Kind.WITHDRAW:
+        return []  # Piculus opens none of a receipt
+    return [number_behind(trade_no, each.seq) for each in facts.bank.requests]
+
+
 def require_no_lost_line(attempt: Attempt) -> None:
-    """Asked before money is given back: what the bank has paid under a lost number would be given twice.
+    """Asked before money is given back, or a failure confirmed: what the bank has moved under a lost number
+    would be given twice, or told as not moved.
 
     Raises AttemptEnded: wait where the bank cannot say, needs_human where it knows a number without a line.
     """

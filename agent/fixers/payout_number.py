@@ -46,6 +46,11 @@ def choose_number(trade_no: str, bank: BankFact, *, deduplicates: bool) -> Payou
     return number_behind(trade_no, max(request.seq for request in bank.requests))
 
 
+def number_0(trade_no: str) -> PayoutNumber:
+    """The number of production's own first request (docs/production-interface.md)."""
+    return PayoutNumber(f"{trade_no}-0", 0, is_new=True)
+
+
 def number_behind(trade_no: str, seq: int) -> PayoutNumber:
     """The number Piculus opens where the newest line is of this place."""
     return PayoutNumber(f"{trade_no}-P{seq + 1}", seq + 1, is_new=True)

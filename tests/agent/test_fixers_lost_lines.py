@@ -1,9 +1,11 @@
 """A payout the bank knows and production's tables have lost: nobody gives the money back as well."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
+from agent.decision import RECHARGE_TIMEOUT, WITHDRAW_TIMEOUT
+from agent.facts import Kind
 from agent.fixers.attempt import STILL_COMING
 from agent.fixers.base import RepairReport, verify
 from agent.fixers.lost_lines import LINE_LOST
@@ -14,8 +16,9 @@ from agent.records import BankRequest, Trade
 from tests.agent.test_fixers_last_look import after_the_claim
 from tests.agent.test_fixers_places import is_closed_unasked, refused, takes_the_place
 from tests.agent.unpaid_trades import SHAPES, load_unpaid, net_postings
-from tests.agent.world import AMOUNT, Desk, numbers
+from tests.agent.world import AMOUNT, BALANCE, Desk, numbers
 from tests.fakes.faults import Crash
+from tests.fakes.production import blank_row
 
 DEDUPLICATES = pytest.mark.parametrize("deduplicates", [True, False])
 NONE_MOVED = ("needs_human", LINE_LOST, False)
@@ -37,6 +40,22 @@ def unpaid(shape: str, *, deduplicates: bool) -> tuple[Desk, str, str]:
     trade_no, code = load_unpaid(desk, shape)
     desk.production.bank.deduplicates = deduplicates
     return desk, trade_no, code
+
+
+def silent_of(desk: Desk, number: str) -> Callable[[], None]:
+    """The bank answers nothing where it is asked about a number; call what is returned to end that."""
+    bank = desk.production.bank
+    facts = bank.facts
+
+    def silent(trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]) -> object:
+        is_asked = any(each.request_no == number for asked in requests.values() for each in asked)
+        return {} if is_asked else facts(trades, requests)
+
+    def tells_again() -> None:
+        bank.facts = facts  # type: ignore[method-assign]
+
+    bank.facts = silent  # type: ignore[method-assign,assignment]
+    return tells_again
 
 
 # ---- found before anything is given back
@@ -172,17 +191,11 @@ def test_the_second_entry_is_not_taken_back_once_the_bank_knows_a_lost_number() 
 @DEDUPLICATES
 def test_a_bank_that_cannot_say_is_waited_for(deduplicates: bool) -> None:
     desk, trade_no, code = unpaid("processing", deduplicates=deduplicates)
-    bank, before = desk.production.bank, net_postings(desk, trade_no)
-    facts = bank.facts
-
-    def silent_of_new(trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]) -> object:
-        is_new = any(each.request_no.endswith("-P1") for asked in requests.values() for each in asked)
-        return {} if is_new else facts(trades, requests)
-
-    bank.facts = silent_of_new  # type: ignore[method-assign,assignment]
+    before = net_postings(desk, trade_no)
+    tells_again = silent_of(desk, f"{trade_no}-P1")
     assert end_of(desk.order(trade_no, code, "reverse")) == ("wait", "bank", False)
     assert net_postings(desk, trade_no) == before
-    bank.facts = facts  # type: ignore[method-assign]
+    tells_again()
     assert desk.order(trade_no, code, "reverse").outcome == "repaired"
 
 
@@ -218,3 +231,58 @@ def test_a_look_tells_of_the_lost_line(shape: str, reason: str, deduplicates: bo
     pays(desk, trade_no)
     seen = verify(trade_no, desk.production.ports, desk.settings)
     assert (seen.outcome, seen.reason) == ("human", LINE_LOST)
+
+
+# ---- found before a failure is confirmed
+
+
+def unfinished(desk: Desk, kind: Kind, status: str | None) -> tuple[str, str]:
+    """A trade that still says processing; ``status``: what the bank did under production's first number."""
+    trade_no = "TX20260301000088"
+    mode = "single_step" if kind is Kind.WITHDRAW else None
+    desk.production.add_trade(blank_row(88, trade_no, 0, kind), kind.value, mode, balance=BALANCE)
+    desk.production.request(trade_no, status, "E1001" if status == "failed" else None)
+    return trade_no, RECHARGE_TIMEOUT if kind is Kind.RECHARGE else WITHDRAW_TIMEOUT
+
+
+def is_told_as_lost(desk: Desk, trade_no: str, code: str) -> bool:
+    seen = verify(trade_no, desk.production.ports, desk.settings)
+    told = (seen.outcome, seen.reason) == ("human", LINE_LOST)
+    is_left = desk.production.trades.corrections == [] and not desk.production.trades.repairs
+    return told and is_left and end_of(desk.attempt(trade_no, code)) == NONE_MOVED
+
+
+@pytest.mark.parametrize("status", ["success", "accepted", "failed"])
+@pytest.mark.parametrize("kind", Kind)
+def test_a_trade_whose_only_line_was_lost_is_not_confirmed_as_failed(kind: Kind, status: str) -> None:
+    desk = Desk()
+    trade_no, code = unfinished(desk, kind, status)
+    desk.production.trades.requests.clear()
+    assert is_told_as_lost(desk, trade_no, code)
+    assert desk.production.trades.row(trade_no)["TRD_STATUS"] == 0
+
+
+@pytest.mark.parametrize("status", ["failed", None])
+def test_nor_is_one_paid_under_a_later_number_that_was_lost(status: str | None) -> None:
+    """The ledger failed over with it, and lost the debit."""
+    desk = Desk()
+    trade_no, code = unfinished(desk, Kind.WITHDRAW, status)
+    pays(desk, trade_no)
+    assert is_told_as_lost(desk, trade_no, code)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_trade_that_never_asked_the_bank_is_confirmed_as_failed(kind: Kind) -> None:
+    desk = Desk()
+    trade_no, code = unfinished(desk, kind, None)
+    desk.production.trades.requests.clear()
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.is_confirmed_failed) == ("repaired", True)
+
+
+def test_a_bank_that_cannot_say_is_waited_for_before_a_failure_is_confirmed() -> None:
+    desk = Desk()
+    trade_no, code = unfinished(desk, Kind.WITHDRAW, None)
+    silent_of(desk, f"{trade_no}-P1")
+    assert end_of(desk.attempt(trade_no, code)) == ("wait", "bank", False)
+    assert desk.production.trades.row(trade_no)["TRD_STATUS"] == 0
