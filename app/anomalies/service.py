@@ -170,10 +170,10 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
         case "consistent":
             close_consistent(session, anomaly, now, command_id)
         case "missing":
-            _to_person(session, anomaly, "missing", now, command_id)
+            to_person(session, anomaly, "missing", now, command_id)
         case "human":
             anomaly.outcome, anomaly.reason = "human", message.reason[:200]
-            _to_person(session, anomaly, message.reason, now, command_id)
+            to_person(session, anomaly, message.reason, now, command_id)
         case "wait":
             _decide(session, anomaly, "wait", message, now)
         case "repair" | "resume":
@@ -248,9 +248,10 @@ def take_facts(anomaly: Anomaly, message: FactsRead, now: datetime) -> None:
     anomaly.after = message.after
 
 
-def _to_person(
+def to_person(
     session: WorkSession, anomaly: Anomaly, reason: str, now: datetime, command_id: str | None
 ) -> None:
+    """A look has found that only a person can go on with it, and why."""
     anomaly.reason = reason[:200]
     change_state(
         session,

@@ -53,6 +53,24 @@ def reason_to_set_aside(session: WorkSession, anomaly: Anomaly) -> str | None:
     return ENDED_ALIKE if _ends_alike_every_time(session, anomaly) else None
 
 
+def is_unreadable(session: WorkSession, anomaly: Anomaly) -> bool:
+    """Return whether its last attempt broke off, and so did each of the last looks, all ordered since.
+
+    What ended the attempt ends every look, too: none will ever say that the next attempt may begin.
+    """
+    last = select(Attempt).where(Attempt.anomaly_id == anomaly.id, Attempt.number == anomaly.attempts)
+    attempt = session.scalars(last).first()
+    if attempt is None or not attempt.outcome_reason.startswith(f"{BROKE_OFF}:"):
+        return False
+    begun = select(Command.seq).where(Command.id == attempt.command_id).scalar_subquery()
+    of_trade = Command.group_id == anomaly.group_id, Command.trade_no == anomaly.trade_no
+    looks = select(Command.error).where(
+        *of_trade, Command.type == "Verify", Command.state == "finished", Command.seq > begun
+    )
+    errors = session.scalars(looks.order_by(Command.seq.desc()).limit(CRASH_LIMIT)).all()
+    return len(errors) == CRASH_LIMIT and all(error.startswith(f"{BROKE_OFF}:") for error in errors)
+
+
 def _crashes_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
     crashed = or_(
         Attempt.outcome_reason.startswith(f"{BROKE_OFF}:"),

@@ -12,7 +12,7 @@ from app.anomalies import claims
 from app.anomalies import service as anomaly_service
 from app.anomalies.models import Anomaly
 from app.anomalies.service import UNEXPLAINED
-from app.executions import moved_money, unanswered
+from app.executions import moved_money, poison, unanswered
 from app.executions.models import Attempt, Execution
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
 from app.executions.service import refusal
@@ -59,7 +59,12 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
     if anomaly is None or anomaly.state == "repairing":
         return
     if message.outcome == "error":
+        finish.command.error = message.reason[:500]
         unanswered.note_unanswered(session, anomaly, message.command_id, message.reason or UNEXPLAINED, now)
+        if anomaly.state == "waiting" and poison.is_unreadable(session, anomaly):
+            anomaly_service.to_person(
+                session, anomaly, f"{poison.CRASHED}: {message.reason}", now, message.command_id
+            )
         return
     ordered = predictions.find_dry_run(session, anomaly, message.command_id)
     predictions.record_look(session, anomaly, message, ordered, now)

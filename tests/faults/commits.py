@@ -54,15 +54,19 @@ class LostCommit:
 
     def _lose_connection(self, engine: Engine, connection: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute(_THIS_CONNECTION[engine.dialect.name])
-        number = int(cursor.fetchone()[0])
         if self._fate is Fate.ANSWER_LOST:
             connection.commit()
-        _end(engine, number)
+        end_this(engine, cursor)
         if self._fate is Fate.NOT_CARRIED_OUT:
             connection.commit()
         cursor.execute("SELECT 1")
         raise AssertionError("the connection outlived its end")
+
+
+def end_this(engine: Engine, cursor: Any) -> None:
+    """The server ends the connection of a cursor."""
+    cursor.execute(_THIS_CONNECTION[engine.dialect.name])
+    _end(engine, int(cursor.fetchone()[0]))
 
 
 def _end(engine: Engine, number: int) -> None:

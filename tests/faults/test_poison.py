@@ -1,15 +1,29 @@
 """A poison trade: it crashes its fixer, or its agent, every time. It is set aside and the others go on."""
 
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import pytest
+from msgspec.structs import replace
+from sqlalchemy import select
 
 from agent.answers import BROKE_OFF, RepairFinished
+from agent.facts import Facts
+from agent.fixers import FIXERS, Fixer
 from agent.journal import Journal
 from app.executions.poison import ALIKE_LIMIT, CRASH_LIMIT
+from app.unit_of_work import WorkSession
+from app.users.models import SystemGroup
 from tests.agent.test_commands import Desk, repair
+from tests.agent.world import AMOUNT, CASES, load_case, wait_for_days_to_close
 from tests.app.machines.server_machine import result_of
+from tests.app.machines.stage import Stage
+from tests.factories import make_anomaly
 from tests.faults.conftest import Scene
+from tests.faults.staged_agent import RealScene
+
+ANOTHER: Final = "WD160731140732100999"
 
 
 def work(scene: Scene, poison: str, reason: str, outcome: str = "unknown") -> None:
@@ -37,6 +51,53 @@ def test_a_trade_that_crashes_its_fixer_every_time_is_set_aside_and_the_others_g
     assert attempts == [(CRASH_LIMIT,)]
     ((reason,),) = scene.stage.rows("SELECT reason FROM anomaly WHERE trade_no = :t", t=poison)
     assert reason.startswith("crashed_too_often: internal error: ZeroDivisionError")
+
+
+def stumbling(code: str, poison: str, where: str) -> Mapping[str, Fixer]:
+    """The fixers, but this one raises an error that nobody expects when it is asked of the trade."""
+    work: Callable[[Facts], object] = getattr(FIXERS[code], where)
+
+    def stumble(facts: Facts) -> object:
+        if facts.trade_no == poison:
+            raise ZeroDivisionError("in the fixer")
+        return work(facts)
+
+    return {**FIXERS, code: replace(FIXERS[code], **{where: stumble})}
+
+
+@pytest.fixture
+def two(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RealScene]:
+    """Two trades of one plan, and a real agent."""
+    real = RealScene(stage, tmp_path)
+    monkeypatch.setitem(CASES["S2"]["before"], "TRD_ID", 999)
+    load_case(real.desk, "S2", trade_no=ANOTHER)
+    wait_for_days_to_close(real.desk)
+
+    def report(session: WorkSession) -> None:
+        group = session.scalars(select(SystemGroup)).one()
+        known = {"row_hash": real.desk.row_hash(ANOTHER), "amount_minor": AMOUNT}
+        make_anomaly(session, group, trade_no=ANOTHER, fixer_code=real.code, kind="withdraw", **known)
+
+    stage.ask(report)
+    yield real
+    real.agent.leave()
+
+
+@pytest.mark.parametrize(("where", "attempts"), [("diagnose", CRASH_LIMIT), ("steps", 1)])
+def test_a_real_fixer_that_stumbles_over_a_trade_every_time_leaves_it_to_a_person(
+    two: RealScene, where: str, attempts: int
+) -> None:
+    """One that stumbles when it is asked for its steps breaks each look at the trade off, too."""
+    poison = two.trade_no
+    two.desk.fixers = stumbling(two.code, poison, where)
+    two.kill_both()
+    for _ in range(12):
+        two.pass_time(125)
+    told = two.stage.rows("SELECT trade_no, state, attempts FROM anomaly ORDER BY id")
+    assert told == [(poison, "needs_human", attempts), (ANOTHER, "repaired", 1)]
+    ((reason,),) = two.stage.rows("SELECT reason FROM anomaly WHERE trade_no = :t", t=poison)
+    assert reason == "crashed_too_often: internal error: ZeroDivisionError: in the fixer"
+    assert two.effects() == {"postings": 1, "payouts": 1, "rows written": 1}
 
 
 def test_a_trade_whose_agent_never_comes_back_is_set_aside(scene: Scene) -> None:
