@@ -11,6 +11,7 @@ from agent.fixers.attempt import (
 )
 from agent.fixers.claiming import OVERTAKEN
 from agent.fixers.fixer import Fixer
+from agent.fixers.half_done import is_half_done
 from agent.fixers.limits import require_offered
 from agent.fixers.nonsense import find_nonsense
 from agent.fixers.payout_unasked import close_unasked
@@ -42,7 +43,7 @@ def resume(attempt: Attempt, standing: RepairRow, fixers: Mapping[str, Fixer]) -
     claimed = attempt.ports.trades.claim_repair(claim, attempt.order.over(standing))
     attempt.hold(claimed)
     if claimed.round != standing.round:
-        raise AttemptEnded("refused", OVERTAKEN, is_void=True)
+        raise AttemptEnded("refused", OVERTAKEN, is_void=not is_half_done(claimed))
     trade = _find_row(attempt)
     attempt.see(trade)
     nonsense = find_nonsense(trade, attempt.settings)

@@ -5,11 +5,13 @@ import pytest
 from agent.facts import Leg, Row
 from agent.fixers.attempt import STILL_COMING
 from agent.fixers.base import verify
+from agent.fixers.claiming import OVERTAKEN
 from tests.agent.world import (
     AMOUNT,
     BALANCE,
     Desk,
     load_case,
+    numbers,
     wait_for_days_to_close,
     wait_for_failures_to_settle,
 )
@@ -285,6 +287,33 @@ def test_a_repair_another_attempt_finished_before_our_claim_is_not_begun_anew() 
     assert desk.attempt(trade_no, code, fence=6).outcome == "refused"
     assert len(desk.production.bank.payments) == 1
     assert desk.production.trades.repairs[trade_no].state == "abandoned"
+
+
+@pytest.mark.parametrize("reply", ["accepted", "lost_after"])
+def test_another_round_that_was_begun_before_our_claim_is_not_closed_over_its_payout(reply: str) -> None:
+    """Its holder, of an older fence, was slow; it ended the repair as unpaid, and an order of people began."""
+    desk = Desk()
+    trade_no, code = half_done(desk, "S2", "bank.pay")
+
+    def ended_and_paid_again() -> None:
+        desk.production.faults.heal()
+        desk.production.bank.replies += ["failed:E1001", reply]
+        assert desk.attempt(trade_no, code, fence=2).outcome == "wait"
+        wait_for_failures_to_settle(desk)
+        assert desk.attempt(trade_no, code, fence=3).outcome == "needs_human"
+        desk.production.faults.down("trades.note_bank_request")
+        assert desk.order(trade_no, code, "pay_again", fence=4).outcome == "unknown"
+        desk.production.faults.heal()
+
+    desk.production.faults.on("trades.claim_repair", ended_and_paid_again)
+    report = desk.attempt(trade_no, code, fence=9)
+    assert (report.outcome, report.reason, report.money_moved) == ("refused", OVERTAKEN, True)
+    assert desk.production.trades.repairs[trade_no].state == "open"
+    if reply == "accepted":
+        desk.production.bank.settle(f"{trade_no}-P1")
+    assert verify(trade_no, desk.production.ports, desk.settings).outcome == "resume"
+    assert desk.attempt(trade_no, code, fence=10).outcome == "repaired"
+    assert numbers(desk) == [f"{trade_no}-P1"]
 
 
 def test_an_unbegun_claim_whose_facts_have_turned_gives_way_to_a_clean_one() -> None:
