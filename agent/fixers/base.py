@@ -88,6 +88,8 @@ def repair(
         return attempt.report(ended.outcome, ended.reason)
     except FencedError:
         return attempt.report("refused", "fenced")
+    except StoodStillError:
+        return attempt.report("unknown", STOOD_STILL)
     except PortError as error:
         return attempt.report("unknown", str(error))
     return attempt.report("repaired", "")

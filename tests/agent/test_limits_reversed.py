@@ -186,3 +186,17 @@ def test_a_reversal_given_up_is_not_made_by_who_had_written_it_down() -> None:
     report = desk.order(trade_no, code, "reverse")
     assert (report.outcome, report.reason) == ("unknown", STOOD_STILL)
     assert (net_postings(desk, trade_no), state_of(desk, (trade_no, code))) == (before, "abandoned")
+
+
+def test_a_look_too_old_to_find_out_what_became_of_it_is_told_as_unknown() -> None:
+    desk = Desk()
+    trade_no, code = load_unpaid(desk, "processing")
+    desk.production.faults.down("ledger.reverse_entry", "after", Crash())
+    with pytest.raises(Crash):
+        desk.order(trade_no, code, "reverse")
+    desk.production.faults.heal()
+    desk.production.faults.on("bank.facts", lambda: desk.production.clock.advance(minutes=6))
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason, report.money_moved) == ("unknown", STOOD_STILL, True)
+    desk.production.faults.heal()
+    assert desk.attempt(trade_no, code).outcome == "repaired"
