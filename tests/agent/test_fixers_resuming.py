@@ -291,7 +291,7 @@ def test_a_repair_another_attempt_finished_before_our_claim_is_not_begun_anew() 
 
 @pytest.mark.parametrize("reply", ["accepted", "lost_after"])
 def test_another_round_that_was_begun_before_our_claim_is_not_closed_over_its_payout(reply: str) -> None:
-    """Its holder, of an older fence, was slow; it ended the repair as unpaid, and an order of people began."""
+    """Its holder, of an older fence, ended the repair as unpaid, and an order of people began."""
     desk = Desk()
     trade_no, code = half_done(desk, "S2", "bank.pay")
 
