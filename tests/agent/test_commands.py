@@ -35,6 +35,7 @@ from agent.protocol import (
     Ack,
     Cancel,
     Collect,
+    Command,
     Heartbeat,
     Log,
     Rejected,
@@ -892,6 +893,20 @@ def test_a_result_that_fits_no_frame_at_all_is_unknown(desk: Desk) -> None:
     desk.work.reason = "x" * 300_000
     desk.dispatcher.handle(repair())
     assert desk.result(RepairFinished).outcome == "unknown"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("told", ["x" * 2 * MAX_FRAME_BYTES, "\ud800"], ids=["too long", "of no encoding"])
+@pytest.mark.parametrize("command", [repair(), Verify(id="v", trade_no="T1")])
+def test_whatever_an_error_says_its_end_arrives(desk: Desk, command: Command, told: str) -> None:
+    """One that could not be sent stayed in memory, and each heartbeat ended the session over it."""
+    desk.work.fault = ZeroDivisionError(told)
+    desk.dispatcher.handle(command)
+    assert desk.work.is_working.wait(PATIENCE)
+    desk.settle()
+    desk.dispatcher.heartbeat()
+    [ended] = desk.delivered()
+    assert isinstance(ended, RepairFinished | FactsRead)
+    assert ended.reason.startswith("internal error: ZeroDivisionError")
 
 
 def test_a_fault_in_a_verification_is_an_error(desk: Desk) -> None:
