@@ -3,8 +3,9 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from flask import Flask
@@ -17,7 +18,7 @@ from agent.commands import JOURNAL_UNREADABLE
 from agent.errors import JournalError
 from agent.journal import Journal
 from agent.message import Message
-from agent.protocol import Ack, Log, Rejected, encode
+from agent.protocol import Ack, Log, Rejected, Repair, ToAgent, decode_to_agent, encode
 from app.agents.hub import INBOX_LIMIT, AgentSession
 from app.agents.models import Frame, ReceivedMessage
 from app.agents.sockets import READ_BYTES
@@ -26,13 +27,15 @@ from app.extensions import db
 from app.unit_of_work import WorkSession
 from tests.agent.test_commands import Desk, repair
 from tests.app.agents.agent_client import hello
-from tests.app.agents.conftest import add_agent, add_group
+from tests.app.agents.conftest import add_agent, add_group, order, stored
 from tests.app.agents.test_writer import complaint, make_full, stored_ids
 from tests.conftest import HandClock
+from tests.factories import finished
 from tests.faults.test_frames import send_until_no_more_is_read
 from tests.server_databases import another_writer
 
 PATIENCE = 20.0
+T = TypeVar("T", bound=Message)
 
 
 @pytest.fixture
@@ -102,13 +105,14 @@ class Speaker:
     """One agent on a real socket before the running parts of a server; ``heard`` counts what was handled."""
 
     def __init__(self, app: Flask, clock: HandClock) -> None:
-        member = add_agent("fast", add_group("PBAP", clock()), clock())
+        self.member = add_agent("fast", add_group("PBAP", clock()), clock())
         self._runtime = app.extensions["runtime"]
         self.heard = threading.Semaphore(0)
         self._handle = self._runtime.hub.on_message
         self._runtime.hub.on_message = self._count
         near, self.far = socket.socketpair()
-        self.session = AgentSession(self._runtime.hub, member.id, member.group_id, "PBAP", "")
+        self._wire = Connection(ConnectionType.CLIENT)
+        self.session = AgentSession(self._runtime.hub, self.member.id, self.member.group_id, "PBAP", "")
         self.session.peer = self._runtime.loop.peer(near, self.session)
         self._runtime.loop.start()
         self._runtime.hub.start()
@@ -119,6 +123,28 @@ class Speaker:
         self._handle(session, text)
         self.heard.release()
 
+    def say(self, message: Message) -> None:
+        """Send a message and wait until a worker has taken it."""
+        self.far.sendall(frame_of(message))
+        assert self.heard.acquire(timeout=PATIENCE)
+
+    def has_come(self) -> list[ToAgent]:
+        """The messages that have come since it last looked."""
+        self.far.setblocking(False)
+        with suppress(BlockingIOError):
+            while received := self.far.recv(READ_BYTES):
+                self._wire.receive_data(received)
+        return [decode_to_agent(one.data) for one in self._wire.events() if isinstance(one, TextMessage)]
+
+    def wait_for(self, kind: type[T]) -> T:
+        """The first message of this kind that comes, past all before it."""
+        self.far.settimeout(PATIENCE)
+        while True:
+            for one in self._wire.events():
+                if isinstance(one, TextMessage) and isinstance(told := decode_to_agent(one.data), kind):
+                    return told
+            self._wire.receive_data(self.far.recv(READ_BYTES))
+
     def leave(self) -> None:
         self._runtime.loop.stop()
         self._runtime.hub.stop()
@@ -128,8 +154,7 @@ class Speaker:
 @pytest.fixture
 def speaker(app: Flask, writer: Writer, clock: HandClock) -> Iterator[Speaker]:
     speaker = Speaker(app, clock)
-    speaker.far.sendall(frame_of(hello()))
-    assert speaker.heard.acquire(timeout=PATIENCE)
+    speaker.say(hello())
     assert writer.flush()
     yield speaker
     speaker.leave()
@@ -137,6 +162,27 @@ def speaker(app: Flask, writer: Writer, clock: HandClock) -> Iterator[Speaker]:
 
 def frame_of(message: Message) -> bytes:
     return Connection(ConnectionType.CLIENT).send(TextMessage(data=encode(message).decode()))
+
+
+@pytest.mark.parametrize("is_full", [False, True], ids=["locked", "full"])
+def test_a_result_that_comes_while_the_database_takes_no_writes_is_acknowledged_once_it_is_stored(
+    app: Flask, writer: Writer, speaker: Speaker, clock: HandClock, is_full: bool
+) -> None:
+    """From socket to row: no Ack, not ready, nothing lost; told again meanwhile, it counts once."""
+    command_id = order(speaker.member, "TRD1", clock())
+    speaker.wait_for(Repair)
+    result = finished(stored(command_id), "repaired", reason="x" * 100_000)
+    with full(app) if is_full else another_writer(), complaint("app.agents.writer") as complained:
+        speaker.say(result)
+        assert complained.wait(PATIENCE)
+        speaker.say(result)
+        assert app.test_client().get("/healthz").status_code == 503
+        assert [one for one in speaker.has_come() if isinstance(one, Ack)] == []
+    assert speaker.wait_for(Ack).of == result.id
+    assert writer.flush()
+    assert stored(command_id).state == "finished"
+    assert stored_ids() == [result.id]
+    assert writer.trouble == ""
 
 
 ROOM = 100
