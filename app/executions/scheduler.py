@@ -71,10 +71,10 @@ class Scheduler:
     def run_round(self) -> None:
         """Do everything that is due now, once."""
         with self._app.app_context():
-            now = current_time()
-            for part in self._due_parts(now):
+            for part in self._due_parts(current_time()):
                 try:
-                    part(now)
+                    # One that takes long leaves the next ones no time of the past.
+                    part(current_time())
                 except Exception:
                     # The scheduler-job edge: one part's failure must not stop the others or the next round.
                     log.exception("the scheduler's part %s failed", part.__name__)
@@ -149,7 +149,7 @@ def tend_runs(now: datetime) -> None:
 def run_due_schedules(now: datetime) -> None:
     """Start the recurring collections that are due."""
     for due in ticks.due_schedules(db.session, now):
-        _run_one(due, now, _run_due_schedule)
+        _run_one(due, _run_due_schedule)
 
 
 def run_due_plans(now: datetime) -> None:
@@ -161,7 +161,7 @@ def run_due_plans(now: datetime) -> None:
     busy = ticking.plans_with_work(db.session, due)
     for one in due:
         if one.subject_id in busy:
-            _run_one(one, now, _run_due_plan)
+            _run_one(one, _run_due_plan)
     idle = [one for one in due if one.subject_id not in busy]
     db.session.remove()
     for first in range(0, len(idle), IDLE_PAGE):
@@ -169,9 +169,9 @@ def run_due_plans(now: datetime) -> None:
             ticks.claim_all(session, idle[first : first + IDLE_PAGE], now)
 
 
-def _run_one(due: ticks.Due, now: datetime, run: Callable[[ticks.Due, datetime], None]) -> None:
+def _run_one(due: ticks.Due, run: Callable[[ticks.Due, datetime], None]) -> None:
     try:
-        run(due, now)
+        run(due, current_time())
     except Exception:
         # The scheduler-job edge again: what ails one plan or group must not hold up all that come after it.
         log.exception("the tick of %s %d failed", due.subject, due.subject_id)
@@ -189,12 +189,12 @@ def _run_due_plan(due: ticks.Due, now: datetime) -> None:
             # In the same unit of work: under load each one waits its turn behind the writer's batches.
             page = ticking.attempt_tick_page(session, page, now)
     while page is not None and page.last_id is not None:
-        page = _next_page(page, now)
+        page = _next_page(page)
 
 
-def _next_page(page: ticking.TickPage, now: datetime) -> ticking.TickPage:
+def _next_page(page: ticking.TickPage) -> ticking.TickPage:
     with unit_of_work() as session:
-        return ticking.attempt_tick_page(session, page, now)
+        return ticking.attempt_tick_page(session, page, current_time())
 
 
 def tend_bulk_repairs(now: datetime) -> None:

@@ -19,7 +19,7 @@ from app.plans.models import CollectionSchedule, Plan, Tick
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup
 from tests.conftest import HandClock
-from tests.factories import NOW, make_agent, make_anomaly, make_group, make_plan
+from tests.factories import FIXER, NOW, make_agent, make_anomaly, make_group, make_plan
 
 pytestmark = pytest.mark.each_engine
 
@@ -296,6 +296,31 @@ def test_a_round_of_the_scheduler_attempts_what_is_due(app: Flask, clock: HandCl
     Scheduler(app).run_round()
     attempt = db.session.scalars(select(Attempt)).unique().one()
     assert (attempt.trigger, attempt.outcome, attempt.created_at) == ("tick", None, clock.now)
+
+
+def test_each_page_of_a_tick_that_takes_long_goes_by_its_own_time(
+    app: Flask, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with unit_of_work() as session:
+        group = make_group(session)
+        make_agent(session, group)
+        for code in (FIXER, "withdrawTimeoutFixServiceImpl"):
+            make_plan(session, group, fixer_code=code)
+            make_anomaly(session, group, fixer_code=code)
+            make_anomaly(session, group, fixer_code=code)
+    attempt_page = ticking.attempt_tick_page
+
+    def take_long(session: WorkSession, page: TickPage, now: datetime) -> TickPage:
+        following = attempt_page(session, page, now)
+        clock.advance(1)
+        return following
+
+    monkeypatch.setattr(ticking, "attempt_tick_page", take_long)
+    monkeypatch.setattr(ticking, "PAGE", 1)
+    begun = clock.now
+    Scheduler(app).run_round()
+    dates = db.session.scalars(select(Attempt.created_at).order_by(Attempt.id)).all()
+    assert [(one - begun).seconds for one in dates] == [0, 1, 3, 4]
 
 
 def test_a_failing_part_does_not_stop_the_others(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
