@@ -258,7 +258,7 @@ def _foresee(wanted: AnomalyFilter) -> tuple[selection.Preview, list[Beyond], li
     passed = selection_shown.foresee_chosen(db.session, plans, chosen, now)
     table = selection_shown.figures_of(foreseen.by_plan)
     seen = shown.named({str(one): digest for one, digest in digests.items()} if wanted.ids else table)
-    figures = beyond_shown.figures_of_many(passed) | selection_shown.in_bulks_of(foreseen)
+    figures = beyond_shown.figures_of_many(passed) | selection_shown.newest_bulk_of(foreseen)
     return foreseen, passed, seen + shown.named(figures)
 
 

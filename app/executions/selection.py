@@ -52,13 +52,13 @@ class Skip:
 @dataclass(frozen=True)
 class Preview:
     """What a click on the whole selection would send; ``in_bulks`` of it are in bulk repairs that have not
-    begun them, ``items_in_bulks`` times.
+    begun them. ``newest_bulk``: the id of the newest bulk repair by then, 0 for none.
     """
 
     by_plan: tuple[PlanShare, ...]
     skipped: tuple[Skip, ...]
     in_bulks: int = 0
-    items_in_bulks: int = 0
+    newest_bulk: int = 0
 
     @property
     def count(self) -> int:
@@ -110,11 +110,10 @@ class Choice:
 
 def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Preview:
     """Count a selection by plan, and what would be skipped or taken from a bulk repair; it loads none."""
-    found = share_out(session, wanted, now)
-    if not found.by_plan:
-        return found
-    trades, items = count_in_bulks(session, wanted)
-    return replace(found, in_bulks=trades, items_in_bulks=items)
+    # First, so that one that begins in between was not there yet.
+    newest = session.scalar(select(func.max(BulkRepair.id))) or 0
+    found = replace(share_out(session, wanted, now), newest_bulk=newest)
+    return replace(found, in_bulks=_count_in_bulks(session, wanted)) if found.by_plan else found
 
 
 def share_out(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Preview:
@@ -154,18 +153,22 @@ def _unreadable() -> ColumnElement[int]:
     return case((or_(amount.is_(None), amount < 0, currency == ""), 1))
 
 
-def count_in_bulks(session: ReadSession, wanted: AnomalyFilter) -> tuple[int, int]:
-    """Return how many trades of a selection are in bulk repairs that may yet begin them, and how many times:
-    one trade may be in several.
-    """
+def _count_in_bulks(session: ReadSession, wanted: AnomalyFilter) -> int:
+    """Return how many trades of a selection are in bulk repairs that may yet begin them."""
     counted = (
-        select(func.count(BulkItem.anomaly_id.distinct()), func.count())
+        select(func.count(BulkItem.anomaly_id.distinct()))
         .join(BulkRepair, BulkRepair.id == BulkItem.bulk_id)
         .where(BulkItem.state == "pending", BulkRepair.state.in_(GOING_ON))
         .where(BulkItem.anomaly_id.in_(select(Anomaly.id).where(*conditions(session, wanted))))
     )
-    trades, items = session.execute(counted).one()
-    return trades, items
+    return session.execute(counted).scalar_one()
+
+
+def is_in_bulk_since(session: ReadSession, wanted: AnomalyFilter, bulk_id: int) -> bool:
+    """Return whether any trade of a selection is in a bulk repair newer than that one."""
+    selected = select(Anomaly.id).where(*conditions(session, wanted))
+    newer = exists().where(BulkItem.bulk_id > bulk_id, BulkItem.anomaly_id.in_(selected))
+    return bool(session.scalar(select(newer)))
 
 
 def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetime) -> Choice:

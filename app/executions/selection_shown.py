@@ -2,8 +2,8 @@
 
 A ticked row is held against what the form showed of it (app.executions.shown). All of a filter may be too
 many for that: its form carries the figures of its table, by plan. Fewer trades and smaller sums are fine, for
-on a busy system some are repaired all the while; more of either was seen by nobody. Both forms carry how much
-of it is in bulk repairs already: one that is sent twice begins no second canary.
+on a busy system some are repaired all the while; more of either was seen by nobody. Both forms carry which
+bulk repair was the newest: one that is sent twice begins no second canary.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +14,11 @@ from sqlalchemy import select
 
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter
+from app.columns import bounded
 from app.errors import ConflictError
 from app.executions import shown
 from app.executions.bulk_models import BulkItem, BulkRepair
-from app.executions.selection import Chosen, PlanShare, Preview, count_in_bulks
+from app.executions.selection import Chosen, PlanShare, Preview, is_in_bulk_since
 from app.executions.service import CLICKABLE_STATES
 from app.guards import breakers
 from app.guards.clicks import Beyond, foresee
@@ -28,7 +29,7 @@ from app.plans.queries import plans_of
 
 GREW: Final = "selection_grew"
 BEGUN: Final = "selection_begun"
-IN_BULKS: Final = "in_bulks"
+NEWEST_BULK: Final = "newest_bulk"
 
 
 def digests_of(session: ReadSession, chosen: Sequence[Chosen]) -> dict[int, str]:
@@ -63,17 +64,16 @@ def require_no_more(seen: Mapping[str, str], by_plan: Iterable[PlanShare]) -> No
         raise ConflictError(GREW)
 
 
-def in_bulks_of(foreseen: Preview) -> dict[str, int]:
-    """Return what a form carries of how much is in bulk repairs that may yet begin it."""
-    return {IN_BULKS: foreseen.items_in_bulks}
+def newest_bulk_of(foreseen: Preview) -> dict[str, int]:
+    """Return what a form carries of the bulk repairs that there were when it was shown."""
+    return {NEWEST_BULK: foreseen.newest_bulk}
 
 
 def require_not_begun(session: ReadSession, seen: Mapping[str, str], wanted: AnomalyFilter) -> None:
-    """Raise ConflictError('selection_begun') where more of a selection is in bulk repairs now than the form
-    showed: it was sent before, or another person has begun with it meanwhile.
+    """Raise ConflictError('selection_begun') where any of a selection is in a bulk repair that began after
+    the form was shown: it was sent before, or another person has begun with it meanwhile.
     """
-    _trades, items = count_in_bulks(session, wanted)
-    if shown.has_grown(seen, {IN_BULKS: items}):
+    if is_in_bulk_since(session, wanted, bounded(shown.figure_of(seen, NEWEST_BULK))):
         raise ConflictError(BEGUN)
 
 

@@ -52,13 +52,13 @@ def has_grown(seen: Mapping[str, str], figures: Mapping[str, int]) -> bool:
 
     What the form does not say it has not shown.
     """
-    return any(value > _number(seen.get(name, "")) for name, value in figures.items())
+    return any(value > figure_of(seen, name) for name, value in figures.items())
 
 
-def _number(text: str) -> int:
+def figure_of(seen: Mapping[str, str], name: str) -> int:
     """Return a figure that a form carries, 0 for what is none."""
     try:
-        return int(text)
+        return int(seen.get(name, ""))
     except ValueError:
         return 0
 

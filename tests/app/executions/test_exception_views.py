@@ -5,6 +5,7 @@ import re
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 
 from app.agents.models import Command
 from app.anomalies.models import Anomaly
@@ -400,6 +401,22 @@ def test_a_form_of_many_that_is_sent_twice_begins_one_bulk_repair(
         assert (again.status_code, db.session.scalars(db.select(BulkRepair.total)).all()) == (409, totals)
         assert "笔在还没有结束的批量修复中" in again.text
         form = hidden_fields(again.text)
+
+
+@pytest.mark.parametrize("how", ["ticked", "all"])
+def test_a_form_sent_twice_begins_one_bulk_repair_though_an_earlier_one_has_gone_on_meanwhile(
+    operator: Visitor, group: SystemGroup, how: str
+) -> None:
+    ids = [plant(group, f"CO{number}") for number in range(4)]
+    earlier = {**operator.hidden(ticking(*ids[:2])), "reason": "日终处理"}
+    assert operator.post("/exceptions/repair", earlier).status_code == 303
+    form = operator.hidden("/exceptions/repair?all=1" if how == "all" else ticking(*ids[1:]))
+    with unit_of_work() as session:
+        session.execute(update(BulkItem).values(state="done"))
+    change(ids[1], state="repaired")
+    answers = [operator.post("/exceptions/repair", {**form, "reason": "日终处理"}) for _ in range(2)]
+    assert [one.status_code for one in answers] == [303, 409]
+    assert states() == {"CO0": "repairing", "CO1": "repaired", "CO2": "repairing", "CO3": "open"}
 
 
 def test_a_wanting_reason_does_not_pass_off_as_shown_what_came_since(
