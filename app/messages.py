@@ -173,6 +173,7 @@ TEXTS: Mapping[str, Any] = {
     "stopped_all": _("%(who)s 已紧急停止全部修复：%(why)s。解除之后才能执行。"),
     "stopped_group": _("%(who)s 已紧急停止系统组别 %(name)s：%(why)s。解除之后才能执行。"),
     "stopped_agent": _("%(who)s 已紧急停止客户端 %(name)s：%(why)s。解除之后才能执行。"),
+    "guards_came_since": _("开始之后有熔断触发，或限额降低了；“继续”会写明越过什么，请看过再决定。"),
     "stopped_bulk": _("紧急停止生效中；解除之后再继续。"),
     "stopped_here": _("客户端 %(name)s 已在本地停止：%(why)s。在客户端主机上解除之后才能执行。"),
     # alerts

@@ -19,6 +19,7 @@ from app.errors import ConflictError
 from app.executions import bulk_endings
 from app.executions.bulk_choice import CODES as CHANGED_CODES
 from app.executions.bulk_choice import changed_since
+from app.executions.bulk_guards import CAME_SINCE, has_come_since
 from app.executions.bulk_models import (
     IS_LIVE_BULK,
     STAGE_SIZES,
@@ -198,9 +199,12 @@ def _attempt(
         whose = {"stop_scope": block.scope, "stop_name": block.name, "stop_by": block.who}
         _pause(session, bulk, STOPPED, now, detail=block.told(), trade_no=pairs[0][0].trade_no, told=whose)
         return 0
-    passed = beyond(session, plan, [anomaly for _item, anomaly in pairs], now).told
-    if passed:
-        told = {"stage": bulk.stage, "fixer_code": plan.fixer_code, **passed}
+    passed = beyond(session, plan, [anomaly for _item, anomaly in pairs], now)
+    if has_come_since(session, bulk, plan, passed):
+        _pause(session, bulk, CAME_SINCE, now, trade_no=pairs[0][0].trade_no)
+        return 0
+    if passed.told:
+        told = {"stage": bulk.stage, "fixer_code": plan.fixer_code, **passed.told}
         write_down(session, bulk, "bulk.beyond", order.actor, bulk.reason, told, now)
     try:
         with session.begin_nested():

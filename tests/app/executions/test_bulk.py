@@ -1,5 +1,7 @@
 """Bulk repairs: one, verified; ten, verified; then the rest; a pause at whatever does not end well."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -18,7 +20,9 @@ from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.models import Attempt
 from app.executions.selection import Chosen
 from app.executions.starting import Order
+from app.guards import breakers
 from app.plans.models import LEVELS, Plan
+from app.plans.service import update_plan, values_of
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup, User
 from tests.factories import (
@@ -796,3 +800,57 @@ def test_the_answer_of_another_agent_or_of_a_closed_verify_counts_for_nothing(
     bulk_endings.record_verified(session, stranger, message, NOW)
     tend(session, one)
     assert (one.stage, one.under_way) == (1, 1)
+
+
+# ---- limits and breakers that come once it has begun
+
+
+def trip_breaker(session: WorkSession, plan: Plan) -> None:
+    breakers.trip(session, breakers.subject_of_plan(plan), "failures", {}, NOW)
+
+
+def lower_limit(session: WorkSession, plan: Plan) -> None:
+    values = replace(values_of(plan), limit_trade_minor=5_000)
+    update_plan(session, plan.id, values, actor=PERSON, now=NOW, reason="look first")
+
+
+@pytest.mark.parametrize("narrow", [trip_breaker, lower_limit])
+def test_it_pauses_before_it_goes_beyond_what_came_since_a_person_gave_their_word(
+    session: WorkSession,
+    group: SystemGroup,
+    agent: Agent,
+    plan: Plan,
+    narrow: Callable[[WorkSession, Plan], None],
+) -> None:
+    one = begin(session, group, 14)
+    narrow(session, plan)
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.pause_code, counts(one)) == ("paused", "guards_came_since", (13, 0, 1, 0, 0))
+    assert live(session, "Repair") == []
+    bulk.resume(session, one.id, reason="seen", actor=PERSON, group_ids=None, now=NOW)
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.stage, one.under_way) == ("running", 3, 3)
+
+
+@pytest.mark.parametrize("narrow", [trip_breaker, lower_limit])
+def test_it_goes_on_beyond_what_stood_when_a_person_gave_their_word(
+    session: WorkSession,
+    group: SystemGroup,
+    agent: Agent,
+    plan: Plan,
+    narrow: Callable[[WorkSession, Plan], None],
+) -> None:
+    narrow(session, plan)
+    one = begin(session, group, 3)
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.stage, one.under_way) == ("running", 2, 2)
+
+
+def test_a_limit_that_its_trades_keep_to_pauses_nothing(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 3)
+    values = replace(values_of(plan), limit_trade_minor=50_000)
+    update_plan(session, plan.id, values, actor=PERSON, now=NOW, reason="look first")
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.stage, one.under_way) == ("running", 2, 2)
