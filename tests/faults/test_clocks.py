@@ -189,14 +189,16 @@ def _set_plan(session: WorkSession, cron: str, zone: str, day: tuple[int, int, i
 
 
 def test_a_tick_that_overlaps_itself_attempts_once(scene: Scene) -> None:
-    """Two rounds of the scheduler saw the same due time: one claims it, the other does nothing."""
+    """Two rounds saw the same due time, and one was slow: its attempt would be a second one of that time."""
     scene.break_trade()
     now = scene.stage.clock()
-    seen_by_both = ticks.due_plans(db.session, now)
+    (seen_by_both,) = ticks.due_plans(db.session, now)
     db.session.remove()
-    for _ in range(2):
-        for due in seen_by_both:
-            scheduler._run_due_plan(due, now)
+    scheduler._run_due_plan(seen_by_both, now)
+    scene.go_on()
+    fail_all(scene)
+    assert scene.stage.rows("SELECT state FROM anomaly") == [("open",)]
+    scheduler._run_due_plan(seen_by_both, now)
     scheduler.Scheduler(scene.stage.app).run_round()
     assert attempts(scene) == 1
     assert scene.stage.rows("SELECT count(*) FROM tick WHERE subject = 'plan'") == [(1,)]

@@ -78,11 +78,11 @@ class OldAgent:
 def test_an_old_agent_works_whatever_version_it_says(
     server: LiveServer, live_member: Member, connected: Callable[..., AgentClient], version: str
 ) -> None:
-    """From Hello to the end of a command, over nothing but what version 1 knew."""
+    """From Hello to the end of a click's repair, over nothing but what version 1 knew."""
     old = OldAgent(connected(live_member.token))
     old.greet(version)
     server.until(lambda: db.session.get_one(Agent, live_member.id).version == version[:40])
-    command_id = issue(server, live_member, "TRD1")
+    command_id = issue(server, live_member, "TRD1", by_person=True, max_amount_minor=500)
     repair = old.hear("Repair")
     assert repair["command_id"] == command_id
     old.say(Ack(id=new_id(), command_id=command_id, of=str(repair["id"])))

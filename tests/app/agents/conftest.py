@@ -64,11 +64,15 @@ def order(
     priority: int = 0,
     seconds: float = 3600,
     code: str = "interRecharge",
+    **fields: object,
 ) -> str:
-    """Issue a command to the member's group, a Collect to the member; return its id."""
+    """Issue a command to the member's group, a Collect to the member; return its id.
+
+    ``fields`` are what a Repair says beyond the first protocol.
+    """
     message: dict[str, object] = {"trade_no": trade_no}
     if type == "Repair":
-        message |= {"fixer_code": code, "row_hash": "hash"}
+        message |= {"fixer_code": code, "row_hash": "hash", **fields}
     if type == "Collect":
         window = {"window_start": now.isoformat(), "window_end": now.isoformat()}
         message = {"run_id": 1, "fixer_codes": [code], "shard": 0, "shards": 1, **window}

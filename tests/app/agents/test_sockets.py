@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -42,7 +43,7 @@ Connect = Callable[..., AgentClient]
 AGENT_TIME = "2026-03-02T12:00:00Z"
 
 
-def issue(server: LiveServer, member: Member, trade_no: str, **values: int) -> str:
+def issue(server: LiveServer, member: Member, trade_no: str, **values: Any) -> str:
     """Write a Repair, as another process does."""
     with server.app.app_context():
         return order(member, trade_no, datetime.now(UTC), **values)
