@@ -57,10 +57,26 @@ def test_a_drill_is_held_against_no_violation_and_five_seconds() -> None:
 
 def test_the_benchmarks_are_held_against_their_figures() -> None:
     report = {
-        "repairs": [{"name": "repairs", "value": 260.0}, {"name": "repairs: bank", "value": 2.0}],
-        "open anomalies": [{"name": "server's cost a repair, most to fewest", "value": 1.6}],
+        "repairs": [
+            {"name": "repairs", "value": 260.0},
+            {"name": "repairs: bank", "value": 2.0},
+            {"name": "repairs: processor time among many trades", "value": 1.1},
+        ],
+        "open anomalies": [
+            {"name": "server's cost a repair, most to fewest", "value": 1.6},
+            {"name": "server's cost a hold, most to fewest", "value": 0.9},
+        ],
     }
-    assert reached(proof.bench_lines(report)) == [("260", True), ("1.6 ×", False)]
+    lines = list(proof.bench_lines(report))
+    assert reached(iter(lines)) == [("260", True), ("1.6 ×", False), ("0.9 ×", True), ("1.1 ×", True)]
+    assert not any(line.is_hard for line in lines)
+
+
+def test_a_figure_that_was_not_measured_is_missed_and_said_so() -> None:
+    lines = list(proof.bench_lines({"repairs": []}))
+    assert [(line.reached, line.is_met, line.is_hard) for line in lines] == [
+        ("not measured", False, True)
+    ] * 3
 
 
 def test_every_production_database_is_drilled_at_each_isolation() -> None:
