@@ -19,7 +19,8 @@ RESTARTS_A_MINUTE = 5
 class Child:
     """One process of the demo; its output goes to ``instance/logs/<name>.log``.
 
-    Without one that ``is_needed`` the demo ends; another that cannot be kept alive is given up.
+    Without one that ``is_needed`` the demo ends; another that ends too often rests for the minute's rest.
+    ``is_given_up``: it stays stopped. ``clock`` gives seconds.
     ``shared`` is the descriptor of the lock that every process of the demo holds.
     """
 
@@ -28,9 +29,11 @@ class Child:
     environment: Mapping[str, str]
     is_needed: bool = True
     is_given_up: bool = False
+    is_resting: bool = False
     shared: int | None = None
     process: subprocess.Popen[bytes] | None = None
     starts: list[float] = field(default_factory=list)
+    clock: Callable[[], float] = time.monotonic
 
     @property
     def log(self) -> Path:
@@ -56,11 +59,12 @@ class Child:
             )
         if self.shared is not None:
             leash.write_down(self.shared, self.process.pid)
-        self.starts.append(time.monotonic())
+        self.starts.append(self.clock())
+        self.is_resting = False
 
     def may_start_again(self) -> bool:
         """Whether it has not failed too often of late."""
-        now = time.monotonic()
+        now = self.clock()
         self.starts = [at for at in self.starts if now - at < 60]
         return len(self.starts) < RESTARTS_A_MINUTE
 

@@ -162,16 +162,19 @@ def watch(children: list[Child], stop: _StopRequest) -> int:
 
 
 def _revive(child: Child, code: int) -> None:
-    """Start a child again, or give it up: one that ends too often, and an agent revoked on the page."""
+    """Start a child again; give up an agent revoked on the page, and a needed child that ends too often.
+
+    Another that does rests, and is started again once a minute has gone by since the first of its starts.
+    """
     if code == REVOKED and not child.is_needed:
         click.echo(_words_of_revoked(child.name.removeprefix("agent-")), err=True)
         child.is_given_up = True
     elif child.may_start_again():
         click.echo(f"{child.name} ended with exit code {code}; starting it again.", err=True)
         child.start()
-    else:
+    elif not child.is_resting:
         click.echo(f"{child.name} ends again and again (exit code {code}); see {child.log}.", err=True)
-        child.is_given_up = True
+        child.is_given_up, child.is_resting = child.is_needed, True
 
 
 def _words_of_revoked(agent: str) -> str:

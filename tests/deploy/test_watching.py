@@ -21,6 +21,25 @@ class Until:
         return self._child.is_given_up
 
 
+class Minutes:
+    """A clock that a minute passes on each time ``child`` rests, and a stop once it has rested twice."""
+
+    def __init__(self) -> None:
+        self.child: Child
+        self._passed = 0
+        self.began_at_rest: list[int] = []
+
+    def clock(self) -> float:
+        return 60.0 * self._passed
+
+    @property
+    def is_set(self) -> bool:
+        if self.child.is_resting:
+            self._passed += 1
+            self.began_at_rest.append(len(self.child.starts))
+        return self._passed == 2
+
+
 @pytest.fixture(autouse=True)
 def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "LOGS", tmp_path)
@@ -38,9 +57,17 @@ def test_a_revoked_agent_stays_stopped_and_the_demo_goes_on(capsys: pytest.Captu
     assert f"write its new token into {places.SECRETS / 'one'}.token" in capsys.readouterr().err
 
 
-def test_an_agent_that_ends_again_and_again_is_given_up_and_the_demo_goes_on() -> None:
-    agent = ending(1, is_needed=False)
-    assert (watch([agent], Until(agent)), len(agent.starts)) == (0, RESTARTS_A_MINUTE)
+def test_an_agent_that_ends_again_and_again_rests_for_a_minute_and_is_started_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    minutes = Minutes()
+    agent = minutes.child = Child(
+        "one", [sys.executable, "-c", "exit(1)"], {}, is_needed=False, clock=minutes.clock
+    )
+    agent.start()
+    assert watch([agent], minutes) == 0
+    assert minutes.began_at_rest == [RESTARTS_A_MINUTE, RESTARTS_A_MINUTE]
+    assert capsys.readouterr().err.count("ends again and again") == 2
 
 
 def test_the_demo_ends_with_a_server_that_ends_again_and_again() -> None:
