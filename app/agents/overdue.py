@@ -1,7 +1,7 @@
 """What time alone ends or gives back: leases, deadlines, sent commands nobody answered, cancels in vain."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, exists, or_, select
@@ -10,10 +10,13 @@ from app.agents import commands
 from app.agents.models import IS_LIVE, LIVE, Command
 from app.agents.recovery import LOST
 from app.keyset import ReadSession
+from app.lately import LITTLE
 from app.unit_of_work import WorkSession
 
 BATCH: Final = 500
 """At most so many commands of a kind a sweep: the rest waits for the next."""
+LONGEST: Final = timedelta(hours=1)
+"""No command is given longer to end."""
 
 
 class _Overdue:
@@ -23,6 +26,7 @@ class _Overdue:
         now: BindParameter[datetime] = bindparam("now")
         is_held = Command.state.in_(commands.HELD)
         self.too_long = and_(is_held, Command.lease_until > bindparam("longest_lease"))
+        self.too_late = Command.deadline_at > bindparam("longest_deadline")
         self.leases = and_(is_held, Command.lease_until < now)
         self.deadlines = Command.deadline_at < now
         self.silent = and_(Command.state == "sent", Command.sent_at < bindparam("silent_since"))
@@ -31,7 +35,7 @@ class _Overdue:
     @property
     def conditions(self) -> tuple[ColumnElement[bool], ...]:
         """All of them."""
-        return self.too_long, self.leases, self.deadlines, self.silent, self.unwanted
+        return self.too_long, self.too_late, self.leases, self.deadlines, self.silent, self.unwanted
 
 
 _OVERDUE: Final = _Overdue()
@@ -41,7 +45,12 @@ _HAS_WORK: Final = select(or_(*(exists().where(IS_LIVE, condition) for condition
 
 def _moments(now: datetime) -> dict[str, datetime]:
     lease = commands.lease()
-    return {"now": now, "longest_lease": now + 2 * lease, "silent_since": now - lease}
+    return {
+        "now": now,
+        "longest_lease": now + 2 * lease,
+        "longest_deadline": now + LONGEST + LITTLE,
+        "silent_since": now - lease,
+    }
 
 
 def has_work(session: ReadSession, now: datetime) -> bool:
@@ -58,6 +67,9 @@ def sweep(session: WorkSession, now: datetime) -> int:
     for command in _batch(session, due.too_long, moments):
         # The clock was put back: a lease that ends by the old one would outlive its agent.
         command.lease_until = now + commands.lease()
+    for command in _batch(session, due.too_late, moments):
+        # Likewise: nothing else could be asked of its trade until then.
+        command.deadline_at = now + (command.deadline_at - command.created_at)
     changed = 0
     for command in _still_live(_batch(session, due.leases, moments)):
         _end_lease(session, command, now)

@@ -11,7 +11,11 @@ from agent.answers import Cancelled, Started
 from agent.protocol import Ack, Rejected
 from app.agents import claims, commands, fences, issuing, overdue, recovery, service
 from app.agents.models import Agent, Command, Stop
+from app.anomalies.collections import COLLECT_DEADLINE
+from app.anomalies.service import VERIFY_DEADLINE
 from app.errors import ConflictError
+from app.executions.starting import REPAIR_DEADLINE
+from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
 from tests.app.agents.agent_client import hello, new_id
 from tests.app.agents.conftest import Member, add_agent, connect, order, stored
@@ -513,3 +517,23 @@ def greet(member: Member, now: datetime, **fields: object) -> list[str]:
         message = hello(**fields)
         is_new_journal = service.introduce(session, agent, message, now)
         return recovery.reconcile(session, agent, message, is_new_journal, now)
+
+
+@pytest.mark.parametrize("type", ["Repair", "Verify", "Collect"])
+def test_a_deadline_given_by_a_clock_a_day_ahead_begins_anew_once_that_is_put_back(
+    member: Member, clock: HandClock, type: str
+) -> None:
+    connect(member, clock.advance(86_400))
+    command_id = order(member, None if type == "Collect" else TRADE, clock(), type=type, seconds=600)
+    now = clock.advance(-86_400)
+    with unit_of_work() as session:
+        overdue.sweep(session, now)
+    assert stored(command_id).deadline_at == now + timedelta(seconds=600)
+    assert not overdue.has_work(db.session, now)
+    with unit_of_work() as session:
+        overdue.sweep(session, clock.advance(601))
+    assert stored(command_id).state == "expired"
+
+
+def test_no_command_is_given_longer_than_a_deadline_that_stays() -> None:
+    assert max(COLLECT_DEADLINE, REPAIR_DEADLINE, VERIFY_DEADLINE) == overdue.LONGEST
