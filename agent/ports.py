@@ -68,12 +68,18 @@ class TradePort(Protocol):
         ...
 
     def open_bank_request(
-        self, claim: RepairRow, request: BankRequest, step: StepRow, seen: Set[str]
+        self,
+        claim: RepairRow,
+        request: BankRequest,
+        step: StepRow,
+        seen: Set[str],
+        trade: Trade | None = None,
     ) -> Opened:
         """Write, just before the bank is called, the step, and the request's line where none stands.
 
         The line is dated now. One of the same number and trade is left as it is. ``seen``: every number of
-        the trade that the bank was asked about. Raises FencedError, RequestsChangedError where the trade has
+        the trade that the bank was asked about; ``trade``: the row that says whom to pay, as read. Raises
+        FencedError, RowChangedError as ``claim_repair``, RequestsChangedError where the trade has
         others, or fewer, but for this one; StoodStillError where ``claim.held_at`` is longer ago than
         EFFECT_WITHIN, PortError where number or place are another's.
         """

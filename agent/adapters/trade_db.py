@@ -124,16 +124,23 @@ class SqlTrades:
         )
 
     def open_bank_request(
-        self, claim: RepairRow, request: BankRequest, step: StepRow, seen: Set[str]
+        self,
+        claim: RepairRow,
+        request: BankRequest,
+        step: StepRow,
+        seen: Set[str],
+        trade: Trade | None = None,
     ) -> Opened:
         """Write a request's line and its step just before the bank is called.
 
-        Raises FencedError, RequestsChangedError, StoodStillError: nothing was written; PortError, also where
-        its place is taken.
+        Raises FencedError, RowChangedError, RequestsChangedError, StoodStillError: nothing was written;
+        PortError, also where its place is taken.
         """
 
         def open_it(connection: Connection) -> Opened:
             self._holding.hold(connection, claim)
+            if trade is not None:
+                self._repairs.require_as_seen(connection, trade)
             is_new = self._requests.open(connection, request, seen)
             at = self._holding.now(connection)
             require_within(EFFECT_WITHIN, claim.held_at, at)

@@ -220,13 +220,16 @@ class Attempt:
     def open_request(self, step: StepRow, request: BankRequest) -> bool:
         """Have production's table let the bank be asked now; return whether the request's line is new.
 
-        Raises FencedError, RequestsChangedError where the trade has other requests than the facts tell of,
-        StoodStillError, PortError: the bank must then not be asked.
+        Raises FencedError, RowChangedError where the row is no longer as it was seen, RequestsChangedError
+        where the trade has other requests than the facts tell of, StoodStillError, PortError: the bank must
+        then not be asked.
         """
+        trade, _ = self.seen
         began = self.settings.monotonic()
         asked = msgspec.structs.replace(result_of(step), status=ASKED)
         now = msgspec.structs.replace(step, started_at=None, result=text_of(asked))
-        opened = self.ports.trades.open_bank_request(self.held, request, now, self._numbers_seen())
+        seen = self._numbers_seen()
+        opened = self.ports.trades.open_bank_request(self.held, request, now, seen, trade)
         self._hold_since(began, opened.at)
         self.keep(opened.at, now)
         return opened.is_new

@@ -6,7 +6,7 @@ bank are read once more.
 
 from typing import Final
 
-from agent.errors import BankConflictError, RequestsChangedError
+from agent.errors import BankConflictError, RequestsChangedError, RowChangedError
 from agent.facts import BankFact, BankState, Leg, LegState
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
 from agent.fixers.payout_answer import (
@@ -28,7 +28,7 @@ from agent.fixers.payout_unasked import (
     require_unknown,
 )
 from agent.fixers.plan import PAY
-from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
+from agent.fixers.reading import IN_FLIGHT, ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
 from agent.fixers.result import StepResult, result_of
 from agent.money import Money
 from agent.records import StepRow
@@ -118,6 +118,7 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
     """Ask the bank, once production's table has let us.
 
     A number whose line somebody else has written, or taken away, since we looked is only looked at. Where
+    the debit or the row is no longer what was seen, so that all is to be looked at afresh, and where
     production has opened another one meanwhile, nothing is asked.
     """
     trade, facts = attempt.seen
@@ -125,7 +126,10 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
         step = require_unknown(attempt, step, number)
     attempt.write_down()
     try:
+        _require_debited(attempt)
         is_opened = attempt.open_request(step, request_of(trade, number))
+    except RowChangedError as error:
+        raise AttemptEnded("wait", IN_FLIGHT) from error
     except RequestsChangedError as error:
         raise AttemptEnded("wait", "bank") from error
     step = attempt.steps[step.key]
@@ -142,6 +146,18 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
         raise end_unpaid(attempt, step) from None
     attempt.ports.trades.note_bank_request(attempt.held, number.request_no, reply.status)
     take_reply(attempt, step, reply)
+
+
+def _require_debited(attempt: Attempt) -> None:
+    """The bank may have taken minutes to answer since the ledger was read, and people taken the debit back.
+
+    Raises AttemptEnded(wait) unless the ledger still holds the debit that was seen.
+    """
+    trade, _ = attempt.seen
+    first, _ = attempt.ports.ledger.legs([trade]).get(trade.trade_no, (None, None))
+    debit = first.voucher_no if first is not None and first.state is LegState.POSTED else None
+    if debit != attempt.vouchers.get(Leg.FIRST):
+        raise AttemptEnded("wait", "ledger")
 
 
 def _look_at_anothers(attempt: Attempt, step: StepRow) -> None:

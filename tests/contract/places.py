@@ -340,13 +340,19 @@ def payout_of(claim: RepairRow, request_no: str, **says: str) -> StepRow:
     )
 
 
-def opened(place: TradePlace, claim: RepairRow, request: BankRequest, seen: Set[str] | None = None) -> Opened:
+def opened(
+    place: TradePlace,
+    claim: RepairRow,
+    request: BankRequest,
+    seen: Set[str] | None = None,
+    trade: Trade | None = None,
+) -> Opened:
     """Open a request under a claim, as just before the bank is asked; ``seen``: None for all that stand."""
     step = payout_of(claim, request.request_no, status="asked")
     if seen is None:
         lines = place.trades.bank_requests([request.trade_no]).get(request.trade_no, [])
         seen = {line.request_no for line in lines}
-    return place.trades.open_bank_request(claim, request, step, seen)
+    return place.trades.open_bank_request(claim, request, step, seen, trade)
 
 
 def _no_status() -> Any:

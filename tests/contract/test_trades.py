@@ -283,6 +283,22 @@ class TestBankRequests:
             opened(trade_place, claim, ours, seen | {ours.request_no})
         assert trade_place.trades.bank_requests([claim.trade_no]) == before
 
+    def test_no_number_is_let_be_asked_on_a_row_that_has_changed_or_is_not_the_only_one(
+        self, trade_place: TradePlace
+    ) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        claim = trade_place.trades.claim_repair(claim_of(trade), seen=trade)
+        opened(trade_place, claim, self.request(claim.trade_no, 0), trade=trade)
+        before = trade_place.trades.bank_requests([claim.trade_no])
+        other = trade_place.plant(Planted(trade_no=trade.trade_no))
+        with pytest.raises(RowChangedError):
+            opened(trade_place, claim, self.request(claim.trade_no, 1), trade=trade)
+        trade_place.remove(other.trade_id)
+        trade_place.change(trade.trade_no, BANK_ACC_NO="another")
+        with pytest.raises(RowChangedError):
+            opened(trade_place, claim, self.request(claim.trade_no, 1), trade=trade)
+        assert trade_place.trades.bank_requests([claim.trade_no]) == before
+
     def test_no_step_is_written_down_beside_others_than_were_looked_at(self, trade_place: TradePlace) -> None:
         claim = held(trade_place)
         numbers = [self.request(claim.trade_no, seq) for seq in (0, 1)]

@@ -161,9 +161,15 @@ class FakeTrades:
 
     @port_call
     def open_bank_request(
-        self, claim: RepairRow, request: BankRequest, step: StepRow, seen: Set[str]
+        self,
+        claim: RepairRow,
+        request: BankRequest,
+        step: StepRow,
+        seen: Set[str],
+        trade: Trade | None = None,
     ) -> Opened:
         standing = self._owned(claim)
+        self._require_as_seen(trade)
         lines = {each.request_no for each in self.requests if each.trade_no == request.trade_no}
         if lines - {request.request_no} != seen - {request.request_no}:
             raise RequestsChangedError
@@ -217,10 +223,7 @@ class FakeTrades:
             is_over = over is not None and (claim.fence, over) == (standing.fence, standing.boot_id)
             if not (is_over or _owns(claim, standing)):
                 raise FencedError
-        if seen is not None and [self._read(stored).row_hash for stored in self._stored(seen.trade_no)] != [
-            seen.row_hash
-        ]:
-            raise RowChangedError
+        self._require_as_seen(seen)
         if standing is None or standing.state != "open":
             round_ = standing.round + 1 if standing else 1
             claimed = msgspec.structs.replace(
@@ -293,6 +296,12 @@ class FakeTrades:
         return self._read(stored)
 
     # ---- inside
+
+    def _require_as_seen(self, seen: Trade | None) -> None:
+        if seen is None:
+            return
+        if [self._read(stored).row_hash for stored in self._stored(seen.trade_no)] != [seen.row_hash]:
+            raise RowChangedError
 
     def _require_place(self, request: BankRequest) -> None:
         """The table's UNIQUE (trade, place)."""
