@@ -76,7 +76,7 @@ def test_a_figure_that_was_not_measured_is_missed_and_said_so() -> None:
     lines = list(proof.bench_lines({"repairs": []}))
     assert [(line.reached, line.is_met, line.is_hard) for line in lines] == [
         ("not measured", False, True)
-    ] * 3
+    ] * 4
 
 
 def test_every_production_database_is_drilled_at_each_isolation() -> None:
