@@ -219,6 +219,24 @@ def test_a_result_of_an_older_fence_is_evidence_only(member: Member, clock: Hand
     assert stored(command_id).state == "sent"
 
 
+def test_a_result_of_an_older_fence_is_evidence_only_though_its_agent_holds_the_command_again(
+    member: Member, clock: HandClock
+) -> None:
+    """Another one had it in between: what the first order did is not the end of the second."""
+    other = add_agent("pbap-2", member.group_id, clock())
+    command_id = order(member, TRADE, clock())
+    for holder in (member, other, member):
+        accept(command_id, holder, clock())
+        sweep(clock.advance(61))
+    accept(command_id, member, clock())
+    current = stored(command_id).fence
+    with unit_of_work() as session:
+        agent = session.get_one(Agent, member.id)
+        assert not commands.finish(session, agent, command_id, clock(), fence=FIRST).counts
+        assert commands.finish(session, agent, command_id, clock(), fence=current).counts
+    assert current > FIRST
+
+
 def test_a_result_that_comes_before_anyone_took_over_counts(member: Member, clock: HandClock) -> None:
     command_id = order(member, TRADE, clock())
     accept(command_id, member, clock())
