@@ -86,7 +86,9 @@ class TradePort(Protocol):
         ...
 
     def note_bank_request(self, claim: RepairRow, request_no: str, status: str) -> None:
-        """Keep what the bank last said beside a request of the claim's trade. Raises FencedError."""
+        """Keep what the bank last said beside a request of the claim's trade; one that is said to be paid by
+        then stays. Raises FencedError.
+        """
         ...
 
     def find_repair(self, trade_no: str) -> RepairRow | None:

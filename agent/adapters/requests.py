@@ -57,7 +57,9 @@ class Requests:
                 named.changed_at: now,
             }
         )
-        self._note = update(tables.request).where(of_request, of_trade)
+        status = request[named.status]
+        is_open = or_(status.is_(None), status.not_in(self._paid))
+        self._note = update(tables.request).where(of_request, of_trade, is_open)
         self._note = self._note.values({named.status: text_asked("status"), named.changed_at: now})
         step = tables.step.c
         is_payout = or_(*(step.name == name for name in PAYOUT_STEPS))
@@ -126,7 +128,9 @@ class Requests:
             raise RequestsChangedError
 
     def note(self, connection: Connection, trade_no: str, request_no: str, status: str) -> None:
-        """Keep beside a request of the trade what the bank last said."""
+        """Keep beside a request of the trade what the bank last said; an arrival notice that production has
+        stored since stays.
+        """
         connection.execute(self._note, given(request_no=request_no, trade_no=trade_no, status=status))
 
 

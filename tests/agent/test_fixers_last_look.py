@@ -340,3 +340,13 @@ def test_the_agents_own_limits_bind_orders_of_people_too(action: Action, limits:
     assert (report.outcome, report.reason) == ("needs_human", reason)
     after = (numbers(desk), [one.voucher_no for one in desk.production.ledger.of_trade(trade_no)])
     assert after == before
+
+
+@pytest.mark.parametrize("reply", ["accepted", "lost_accepted", "odd:E9999"])
+def test_an_arrival_notice_that_overtakes_the_banks_reply_stays_in_productions_table(reply: str) -> None:
+    desk, trade_no, code = settled("S3")
+    production, number = desk.production, f"{trade_no}-0"
+    production.bank.replies.append(reply)
+    production.faults.on("trades.note_bank_request", lambda: production.trades.note(number, "success"))
+    desk.attempt(trade_no, code)
+    assert [each.status for each in production.trades.requests if each.request_no == number] == ["success"]

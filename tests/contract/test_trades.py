@@ -387,6 +387,15 @@ class TestBankRequests:
         [noted] = trade_place.trades.bank_requests([request.trade_no])[request.trade_no]
         assert noted.is_said_paid
 
+    def test_an_arrival_notice_stored_since_stays(self, trade_place: TradePlace) -> None:
+        claim = held(trade_place)
+        request = self.request(claim.trade_no, 0)
+        opened(trade_place, claim, request)
+        for status in ("accepted", "success", "accepted", "unknown"):
+            trade_place.trades.note_bank_request(claim, request.request_no, status)
+        [noted] = trade_place.trades.bank_requests([request.trade_no])[request.trade_no]
+        assert (noted.status, noted.is_said_paid) == ("success", True)
+
 
 class TestClaiming:
     def test_a_claim_begins_the_first_round(self, trade_place: TradePlace) -> None:

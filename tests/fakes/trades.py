@@ -184,7 +184,8 @@ class FakeTrades:
     @port_call
     def note_bank_request(self, claim: RepairRow, request_no: str, status: str) -> None:
         self._owned(claim)
-        self.note(request_no, status)
+        if not any(each.is_said_paid for each in self.requests if each.request_no == request_no):
+            self.note(request_no, status)
 
     # ---- Piculus's own tables
 
