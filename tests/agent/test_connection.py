@@ -238,6 +238,23 @@ def test_a_hint_leaves_before_a_durable_message_that_came_after_it(
     assert texts(server) == ["started", "result"]
 
 
+def test_of_hints_that_cannot_go_out_only_the_newest_are_kept(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a server reads nothing workers go on; what they hint at costs no more memory (I10)."""
+    monkeypatch.setattr("agent.connection.HINTS_KEPT", 8)
+    agent = LinkedAgent(server.port, tmp_path / "few.db").start()
+    server.session()
+    agent.link.is_live.wait(PATIENCE)
+    agent.outbox.meanwhile = lambda: [agent.link.hint(line(str(number))) for number in range(20)].clear()
+    agent.waker()
+    server.first(Log, 8)
+    agent.outbox.put(line("end"))
+    server.first(Log, 9)
+    assert texts(server) == [*map(str, range(12, 20)), "end"]
+    agent.stop()
+
+
 def test_a_hint_too_large_for_a_frame_is_left_out(server: FakeServer, agent: LinkedAgent) -> None:
     agent.start()
     server.session()
