@@ -80,10 +80,12 @@ def test_no_list_is_wider_than_a_phone(page: Page, live_server: LiveServer, loca
 
 
 @pytest.mark.parametrize("locale", ["zh", "en"])
-def test_a_row_with_several_marks_keeps_its_button_in_sight(
-    page: Page, live_server: LiveServer, locale: str
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_row_with_several_marks_keeps_them_and_its_button_in_sight(
+    page: Page, live_server: LiveServer, locale: str, width: int
 ) -> None:
     speak(live_server, locale)
+    page.set_viewport_size({"width": width, "height": 900})
     with live_server.app.app_context():
         with unit_of_work() as session:
             group = session.scalars(select(SystemGroup)).one()
@@ -102,6 +104,21 @@ def test_the_buttons_of_a_queue_row_stand_in_one_line(page: Page) -> None:
     page.evaluate(SCROLLBAR)
     tops = "buttons => [...new Set(buttons.map(one => one.offsetTop))].length"
     assert page.locator(".queue-actions").first.locator(".button").evaluate_all(tops) == 1
+
+
+def test_in_english_what_closes_a_trade_goes_to_the_next_line_together(
+    page: Page, live_server: LiveServer
+) -> None:
+    speak(live_server, "en")
+    page.goto("/exceptions?tab=human")
+    row = page.locator(".queue-actions").first
+    assert "Ignore" in row.locator(".button").last.inner_text()
+    apart = """row => [...Array(30).keys()].map(n => 200 + 10 * n).filter(width => {
+      row.style.width = `${width}px`;
+      const [outside, ignore] = [...row.querySelectorAll(".button")].slice(-2);
+      return outside.offsetTop !== ignore.offsetTop;
+    })"""
+    assert row.evaluate(apart) == []
 
 
 def speak(live_server: LiveServer, locale: str) -> None:
