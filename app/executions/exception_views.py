@@ -82,6 +82,7 @@ def list_exceptions() -> ResponseReturnValue:
     going = wanted if is_queue else held_back.without_stopped(db.session, wanted, current_time())
     count = queries.count_anomalies(db.session, wanted)
     counts = exceptions.count_tabs(db.session, allowed)
+    marks = {} if is_queue else held_back.marks_of(db.session, page.rows, plans)
     return render_list(
         "exceptions/index.html",
         "exceptions/_table.html",
@@ -89,7 +90,12 @@ def list_exceptions() -> ResponseReturnValue:
         page=page,
         count=count,
         reach=None if is_queue else exceptions.reach_of_click(db.session, wanted, going, count),
-        marks={} if is_queue else held_back.marks_of(db.session, page.rows, plans),
+        marks=marks,
+        selectable={
+            one.id
+            for one in page.rows
+            if is_queue or held_back.answers_clicks(one, plans, marks.get(one.id, []))
+        },
         repairing=counts.repairing,
         tab_counts=_beside_tabs(form, tab, count, counts),
         plans=plans,

@@ -9,7 +9,7 @@ from app.agents.stops import has_work
 from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter
 from app.keyset import ReadSession
-from app.notices import PLAN, Notice, holding, notices_of
+from app.notices import ALL, PLAN, Notice, holding, notices_of
 from app.plans.models import Plan
 
 
@@ -25,6 +25,13 @@ def marks_of(
         if marks:
             found[anomaly.id] = marks
     return found
+
+
+def answers_clicks(anomaly: Anomaly, plans: Mapping[tuple[int, str], Plan], marks: Sequence[Notice]) -> bool:
+    """Whether a click may repair an anomaly: its plan is not in shadow, and none of its marks is a stop."""
+    plan = plans.get((anomaly.group_id, anomaly.fixer_code or ""))
+    is_in_shadow = plan is not None and plan.is_shadow
+    return not is_in_shadow and all(one.holds != ALL for one in marks)
 
 
 def without_stopped(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> AnomalyFilter:

@@ -143,10 +143,14 @@ def test_all_are_offered_but_what_is_stopped(
     operator: Visitor, happens: Callable[[], None], _mark: str
 ) -> None:
     assert "修复全部 3 笔" in operator.get("/exceptions").text
+    assert "修复所选" in operator.get("/exceptions?group=PBAP").text
     happens()
     assert "修复全部 1 笔" in operator.get("/exceptions").text
+    assert len(re.findall(r'name="ids"', operator.get("/exceptions").text)) == 1
     text = operator.get("/exceptions?group=PBAP").text
     assert "修复全部" not in text
+    assert "修复所选" not in text
+    assert 'type="checkbox"' not in text
     assert "紧急停止中，不能修复" in text
 
 
