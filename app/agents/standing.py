@@ -4,7 +4,7 @@ A stop is a row (app.agents.stops sets and lifts it) or the agent's own word, it
 Only repairs are held back: to collect and to verify is to read, and harmless.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -102,20 +102,24 @@ def find_blocks(
     online: dict[int, list[Agent]] = {}
     found: dict[tuple[int, str], Block] = {}
     for group_id, fixer_code in pairs:
-        wide = [
-            one for one in stops if one.scope == "all" or (one.scope, one.group_id) == ("group", group_id)
-        ]
-        if wide:
-            found[group_id, fixer_code] = _block(wide[0])
+        wide = _wide(stops, group_id)
+        if wide is not None:
+            found[group_id, fixer_code] = wide
             continue
         if group_id not in online:
             online[group_id] = service.list_online(session, group_id, now)
         able = [agent for agent in online[group_id] if fixer_code in (agent.fixer_codes or ())]
-        blocks = [_block_of(agent, by_agent.get(agent.id)) for agent in able]
-        known = [block for block in blocks if block is not None]
-        if known and len(known) == len(blocks):
-            found[group_id, fixer_code] = known[0]
+        block = _block_of_all(able, by_agent)
+        if block is not None:
+            found[group_id, fixer_code] = block
     return found
+
+
+def find_group_block(session: ReadSession, group_id: int, now: datetime) -> Block | None:
+    """Return what keeps all repairs of the group from beginning, whatever their fixer."""
+    stops = list_standing(session)
+    by_agent = {stop.agent_id: stop for stop in stops if stop.scope == "agent"}
+    return _wide(stops, group_id) or _block_of_all(service.list_online(session, group_id, now), by_agent)
 
 
 def lets_repair(agent_id: int) -> ColumnElement[bool]:
@@ -132,6 +136,19 @@ def lets_repair(agent_id: int) -> ColumnElement[bool]:
         ),
     )
     return or_(Command.type != "Repair", ~holding)
+
+
+def _wide(stops: Sequence[Stop], group_id: int) -> Block | None:
+    wide = (one for one in stops if one.scope == "all" or (one.scope, one.group_id) == ("group", group_id))
+    stop = next(wide, None)
+    return None if stop is None else _block(stop)
+
+
+def _block_of_all(agents: Sequence[Agent], by_agent: Mapping[int | None, Stop]) -> Block | None:
+    """Return what stops the first of the agents where all of them are stopped."""
+    blocks = [_block_of(agent, by_agent.get(agent.id)) for agent in agents]
+    known = [block for block in blocks if block is not None]
+    return known[0] if known and len(known) == len(blocks) else None
 
 
 def _block_of(agent: Agent, stop: Stop | None) -> Block | None:

@@ -28,7 +28,7 @@ def of_plans(session: ReadSession, plans: Sequence[Planned]) -> dict[int, list[N
         return {}
     blocks = find_blocks(session, {(plan.group_id, plan.fixer_code) for plan in plans}, current_time())
     found = ((plan.id, blocks.get((plan.group_id, plan.fixer_code))) for plan in plans)
-    return {plan_id: [_notice(block)] for plan_id, block in found if block is not None}
+    return {plan_id: [notice_of(block)] for plan_id, block in found if block is not None}
 
 
 def marked_name(name: str, *, is_stopped_here: bool) -> str:
@@ -36,7 +36,8 @@ def marked_name(name: str, *, is_stopped_here: bool) -> str:
     return _("%(name)s（本地已停止）", name=name) if is_stopped_here else name
 
 
-def _notice(block: Block) -> Notice:
+def notice_of(block: Block) -> Notice:
+    """Return what is said of a stop where it holds everything back."""
     return Notice(
         color="red",
         icon="player-stop",

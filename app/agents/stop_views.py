@@ -5,8 +5,10 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from app.agents import queries, stops
+from app.agents.stop_banner import standing_stops, stopped_agents
 from app.agents.stop_reach import Reach, read_reach
 from app.agents.stops import Target
+from app.audit.reasons import reason_errors
 from app.clock import current_time
 from app.errors import ConflictError, ForbiddenError, InvalidError, PiculusError
 from app.extensions import db
@@ -57,6 +59,8 @@ def set_stop() -> ResponseReturnValue:
             )
     except PiculusError as error:
         form.fail(error)
+        for wrong in reason_errors(form.text("reason"), is_required=True):
+            form.fail(wrong)
         return _dialog(form, _status_of(error))
     return finish(_("已紧急停止：不再开始新的修复，资金已动的修复做到完成"), url_for("stops.list_stops"))
 
@@ -75,9 +79,9 @@ def reach() -> ResponseReturnValue:
 @requires("operator")
 def lift_stop(stop_id: int) -> ResponseReturnValue:
     stop = stops.get_stop(db.session, stop_id, current_group_ids())
-    form = Form(request.form)
+    form, others = Form(request.form), _others(stop_id)
     if request.method == "GET":
-        return render_dialog("stops/lift.html", form=form, stop=stop)
+        return render_dialog("stops/lift.html", form=form, stop=stop, others=others)
     try:
         with unit_of_work() as work:
             stops.lift(
@@ -91,8 +95,14 @@ def lift_stop(stop_id: int) -> ResponseReturnValue:
             )
     except PiculusError as error:
         form.fail(error)
-        return render_dialog("stops/lift.html", _status_of(error), form=form, stop=stop)
-    return finish(_("紧急停止已解除，修复照常进行"), url_for("stops.list_stops"))
+        return render_dialog("stops/lift.html", _status_of(error), form=form, stop=stop, others=others)
+    told = _("紧急停止已解除；其余的停止仍然有效") if others else _("紧急停止已解除，修复照常进行")
+    return finish(told, url_for("stops.list_stops"))
+
+
+def _others(stop_id: int) -> int:
+    """Return how many more stops stand that this person may see, those of hosts among them."""
+    return sum(stop.id != stop_id for stop in standing_stops()) + len(stopped_agents())
 
 
 def _status_of(error: PiculusError) -> int:

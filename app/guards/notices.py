@@ -5,10 +5,19 @@ from collections.abc import Sequence
 
 from flask import url_for
 
-from app.agents.standing import Block, find_blocks, read_holds
+from app.agents.standing import Block, find_block, find_blocks, find_group_block
+from app.agents.stop_notices import notice_of
 from app.agents.stops import has_work
 from app.clock import current_time
-from app.guards.breakers import Subject, key_of, subject_of_group, subjects_of, tripped_of
+from app.guards.breakers import (
+    Subject,
+    key_of,
+    plan_of,
+    stops,
+    subject_of_group,
+    subjects_of,
+    tripped_of,
+)
 from app.guards.models import Breaker
 from app.guards.words import breaker_cause, breaker_title
 from app.i18n import translate as _
@@ -34,11 +43,28 @@ def of_plans(session: ReadSession, plans: Sequence[Plan]) -> dict[int, list[Noti
 def of_groups(session: ReadSession, groups: Sequence[SystemGroup]) -> dict[int, list[Notice]]:
     """Return by group what has stopped all its plans."""
     found = _tripped(session, {group.id: (subject_of_group(group),) for group in groups})
-    holds = read_holds(session)
     return {
-        group_id: [_notice(one, is_stopped=holds.is_for_all or group_id in holds.group_ids) for one in some]
+        group_id: [_notice(one, is_stopped=block_over(session, one) is not None) for one in some]
         for group_id, some in found.items()
     }
+
+
+def block_over(session: ReadSession, breaker: Breaker) -> Block | None:
+    """Return the stop that holds back clicks on what a breaker has stopped, too; None where none does."""
+    if not has_work(session):
+        return None
+    now = current_time()
+    if breaker.scope == "group":
+        return find_group_block(session, breaker.group_id, now)
+    return find_block(session, breaker.group_id, breaker.subject_name, now)
+
+
+def besides(session: ReadSession, breaker: Breaker) -> list[Notice]:
+    """Return what else keeps from beginning what a breaker has stopped: the plan's other breaker, a stop."""
+    block, plan = block_over(session, breaker), plan_of(session, breaker)
+    others = [] if plan is None else [one for one in stops(session, plan) if one.id != breaker.id]
+    told = [_notice(one, is_stopped=block is not None) for one in others]
+    return told if block is None else [*told, notice_of(block)]
 
 
 def _blocks(session: ReadSession, plans: Sequence[Plan]) -> dict[tuple[int, str], Block]:

@@ -8,7 +8,7 @@ from app.clock import current_time
 from app.errors import ConflictError, NotFoundError, PiculusError
 from app.extensions import db
 from app.forms import Form
-from app.guards import breakers, queries
+from app.guards import breakers, notices, queries
 from app.guards.queries import BreakerFilter
 from app.i18n import translate as _
 from app.keyset import Cut
@@ -53,6 +53,7 @@ def show_breaker(breaker_id: int) -> ResponseReturnValue:
         breaker=breaker,
         state_of_breaker=queries.states_of(db.session, [breaker])[breaker.id],
         plan=breakers.plan_of(db.session, breaker),
+        besides=notices.besides(db.session, breaker),
         earlier=breakers.list_earlier(db.session, breaker),
     )
 
@@ -79,12 +80,20 @@ def reset_breaker(breaker_id: int) -> ResponseReturnValue:
     except PiculusError as error:
         form.fail(error)
         return _dialog(form, breaker_id, 409 if isinstance(error, ConflictError) else 400)
-    return finish(
-        _("%(name)s 已复位，恢复自动执行", name=breaker.subject_name),
-        url_for("guards.show_breaker", breaker_id=breaker_id),
+    told = (
+        _("%(name)s 已复位；另有停止，现在仍不自动开始", name=breaker.subject_name)
+        if notices.besides(db.session, breaker)
+        else _("%(name)s 已复位，恢复自动执行", name=breaker.subject_name)
     )
+    return finish(told, url_for("guards.show_breaker", breaker_id=breaker_id))
 
 
 def _dialog(form: Form, breaker_id: int, status: int) -> ResponseReturnValue:
     breaker = breakers.get_breaker(db.session, breaker_id, current_group_ids())
-    return render_dialog("guards/reset.html", status, form=form, breaker=breaker)
+    return render_dialog(
+        "guards/reset.html",
+        status,
+        form=form,
+        breaker=breaker,
+        besides=notices.besides(db.session, breaker),
+    )

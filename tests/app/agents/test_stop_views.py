@@ -142,6 +142,26 @@ def test_a_stop_is_lifted_with_a_reason_and_stays_in_the_history(
     )
 
 
+def test_a_lift_promises_nothing_that_another_stop_holds_back(
+    operator: Visitor, admin: Visitor, fleet: dict[str, int]
+) -> None:
+    stop(operator, f"group:{fleet['PBAP']}")
+    assert "仍然有效" not in operator.get("/stops/1/lift").text
+    stop(admin, "all")
+    assert "另有 1 个停止仍然有效" in operator.get("/stops/1/lift").text
+    operator.post("/stops/1/lift", {"reason": "核查完毕"})
+    after = operator.get("/stops").text
+    assert ("其余的停止仍然有效" in after, "修复照常进行" in after) == (True, False)
+    admin.post("/stops/2/lift", {"reason": "核查完毕"})
+    assert "修复照常进行" in admin.get("/stops").text
+
+
+def test_what_is_wrong_with_the_form_of_a_stop_is_said_at_once(operator: Visitor) -> None:
+    page = operator.post("/stops/new", {"target": "", "reason": " "})
+    assert page.status_code == 400
+    assert ("必填" in page.text, "请写明原因" in page.text) == (True, True)
+
+
 def test_an_administrator_lifts_the_stop_of_everything(
     app: Flask, admin: Visitor, fleet: dict[str, int]
 ) -> None:

@@ -6,6 +6,9 @@ import re
 import pytest
 from flask import Flask
 
+from app.agents import stops
+from app.agents.models import Agent
+from app.agents.stops import Target
 from app.anomalies.models import Anomaly
 from app.anomalies.states import Hold, hold_all
 from app.audit.models import AuditEntry
@@ -61,6 +64,17 @@ def trip(plan_id: int, scope: str = "plan", code: str = "failures") -> int:
         figures = FAILURES if code == "failures" else {"count": 3, "threshold": 3, "trade_nos": ["T-again"]}
         breakers.trip(session, subject, code, figures, NOW)
     return breakers.list_tripped(db.session, None)[0].id
+
+
+def stop(scope: str) -> None:
+    """Stop everything, PBAP, or its only agent, by the page or on its host."""
+    with unit_of_work() as session:
+        agent = session.scalars(db.select(Agent)).one()
+        if scope == "here":
+            agent.stopped_here = "查账"
+            return
+        target = {"all": Target(), "group": Target(agent.group_id), "agent": Target(agent_id=agent.id)}[scope]
+        stops.set_stop(session, target, reason="查账", actor=PERSON, group_ids=None, now=NOW)
 
 
 def stored(plan_id: int) -> Plan:
@@ -272,6 +286,46 @@ def test_earlier_trips_are_listed(operator: Visitor, plan_id: int) -> None:
     page = operator.get(f"/breakers/{second}").text
     assert "以前的熔断" in page
     assert f'href="/breakers/{first}"' in page
+
+
+@pytest.mark.parametrize("scope", ["plan", "group"])
+@pytest.mark.parametrize("code", ["amount", "failures"])
+@pytest.mark.parametrize("stopped", ["all", "group", "agent", "here"])
+def test_under_a_stop_its_page_promises_no_click_and_its_reset_no_repair(
+    operator: Visitor, plan_id: int, scope: str, code: str, stopped: str
+) -> None:
+    url = f"/breakers/{trip(plan_id, scope, code)}"
+    assert "点击仍可执行" in operator.get(url).text
+    assert "恢复自动执行" in operator.get(f"{url}/reset").text
+    stop(stopped)
+    page = operator.get(url).text
+    assert "点击仍可执行" not in page
+    assert "点击也不执行" in page
+    form = operator.get(f"{url}/reset", target="dialog").text
+    for text in (page, form):
+        assert "紧急停止中，不开始任何修复" in text
+        assert "查账" in text
+        assert 'href="/stops"' in text
+    assert "另外的停止解除之前，仍不自动开始" in form
+    assert "恢复自动执行" not in form
+    assert operator.send(f"{url}/reset", {"reason": "银行已恢复"}).status_code == 303
+    after = operator.get(url).text
+    assert "现在仍不自动开始" in after
+    assert "恢复自动执行" not in after
+
+
+def test_the_page_and_reset_of_a_plans_breaker_tell_of_its_groups(operator: Visitor, plan_id: int) -> None:
+    group_breaker = trip(plan_id, "group")
+    with unit_of_work() as session:
+        subject = breakers.subject_of_plan(session.get_one(Plan, plan_id))
+        breakers.trip(session, subject, "failures", FAILURES, NOW)
+    own = db.session.scalars(db.select(Breaker.id).where(Breaker.scope == "plan")).one()
+    for page in (f"/breakers/{own}", f"/breakers/{own}/reset"):
+        text = operator.get(page).text
+        assert f'href="/breakers/{group_breaker}"' in text
+        assert "系统组别 PBAP 已熔断" in text
+    assert "另外的停止解除之前，仍不自动开始" in operator.get(f"/breakers/{own}/reset").text
+    assert f'href="/breakers/{own}"' not in operator.get(f"/breakers/{group_breaker}/reset").text
 
 
 def test_a_viewer_reads_and_may_not_reset(app: Flask, plan_id: int) -> None:
