@@ -35,6 +35,7 @@ def list_channels() -> ResponseReturnValue:
         "alerts/_channels_table.html",
         shown=[(one, _state(one), masked(one.url)) for one in found],
         silent=silences.list_standing(db.session, allowed, current_time()),
+        kinds_count=len(KINDS),
     )
 
 

@@ -408,6 +408,18 @@ def test_nothing_is_sent_again_to_a_channel_that_is_off_or_by_a_viewer_or_a_stra
         ("ConnectionError: [Errno 111] Connection refused", "连接不上，对方拒绝连接"),
         ("SSLError: [SSL: CERTIFICATE_VERIFY_FAILED]", "对方的证书不可信"),
         ("errcode 310000: keywords not in content", "对方没有接受这条消息"),
+        (
+            "Failed to send JSON POST notification: Unauthorized, error=401.",
+            "对方拒绝：令牌或密钥不对（HTTP 401）",
+        ),
+        ("Failed to send Slack notification: Page not found., error=404.", "对方没有这个地址（HTTP 404）"),
+        ("Failed to send Lark notification: error=429.", "发得太多，对方暂不接受（HTTP 429）"),
+        (
+            "Failed to send JSON POST notification: Internal server error., error=500.",
+            "对方的服务出错（HTTP 500）",
+        ),
+        ("Failed to send JSON POST notification: error=504.", "对方的服务出错（HTTP 504）"),
+        ("Failed to send JSON POST notification: error=400.", "对方没有接受这条消息（HTTP 400）"),
     ],
 )
 @pytest.mark.usefixtures("rounds")
