@@ -82,7 +82,7 @@ def _sentence(letter: Letter) -> str:
         ("exhausted", False): _("%(group)s 有 %(n)s 笔交易重试耗尽，不再自动修复。"),
         ("exhausted", True): _("%(group)s 已没有重试耗尽的交易。"),
         (BREAKER, False): _("%(group)s 熔断 %(n)s 次，自动修复已暂停。"),
-        (BREAKER, True): _("%(group)s 的熔断已复位，自动修复继续。"),
+        (BREAKER, True): _("%(group)s 的熔断已复位，不再因它停下。"),
         (AGENT_OFFLINE, False): _("%(group)s 有 %(n)s 个客户端离线。"),
         (AGENT_OFFLINE, True): _("%(group)s 有 %(n)s 个客户端恢复在线。"),
         (STOP_SWITCH, False): _("%(group)s 已按下紧急停止，不再开始新的修复。"),

@@ -39,6 +39,7 @@ def list_entries() -> ResponseReturnValue:
         form=form,
         action_words=words.action_words,
         object_words=words.object_words,
+        name_words=words.name_words,
         actions=[(key, str(text)) for key, text in words.ACTIONS.items()],
         objects=[(key, str(text)) for key, text in words.OBJECTS.items()],
     )
@@ -53,6 +54,7 @@ def show_entry(entry_id: int) -> ResponseReturnValue:
         lines=lines_of(entry),
         action_words=words.action_words,
         object_words=words.object_words,
+        name_words=words.name_words,
     )
 
 

@@ -5,6 +5,9 @@ from typing import Any
 
 from flask_babel import lazy_gettext as _
 
+from app.audit.models import AuditEntry
+from app.words import word
+
 ACTIONS: Mapping[str, Any] = {
     "user.login": _("登录"),
     "user.logout": _("退出登录"),
@@ -96,3 +99,12 @@ def action_words(action: str) -> str:
 def object_words(object_type: str) -> str:
     """Return a kind of object in words."""
     return str(OBJECTS.get(object_type, object_type))
+
+
+def name_words(entry: AuditEntry) -> str:
+    """Return what an entry is about by its name; '' where it has none."""
+    if entry.object_type == "stop":
+        return entry.object_name or str(_("全部修复"))
+    if entry.object_type == "alert_silence":
+        return word("alert_kind", entry.object_name) if entry.object_name else str(_("全部事件"))
+    return entry.object_name

@@ -317,6 +317,9 @@ def test_an_operator_silences_and_ends_it_and_both_are_audited(app: Flask) -> No
     assert operator.post(f"/alerts/silences/{one.id}/end").status_code == 409
     assert [entry.action for entry in audited()] == ["alert_silence.begin", "alert_silence.end"]
     assert audited()[0].reason == "维护"
+    listed = operator.get("/audit").text
+    assert ("静默</span> 待人工" in listed, "needs_human" in listed) == (True, False)
+    assert "<dd>待人工</dd>" in operator.get(f"/audit/{audited()[0].id}").text
 
 
 def test_a_silence_needs_a_reason_a_time_and_a_group_one_may_see(app: Flask) -> None:
