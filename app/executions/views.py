@@ -53,6 +53,7 @@ def list_executions() -> ResponseReturnValue:
         400 if form.errors else 200,
         page=page,
         last=last_attempts(db.session, page.rows),
+        asked_outcome=wanted.outcome,
         count=queries.count_executions(db.session, wanted),
         form=form,
         group_choices=broadcast.group_choices(db.session, allowed),

@@ -423,6 +423,16 @@ def test_the_list_narrows_to_what_has_not_ended(operator: Visitor, place: Place)
     assert row_id(ended) not in page
 
 
+def test_what_ended_otherwise_since_says_why_the_filter_lists_it(operator: Visitor, place: Place) -> None:
+    with unit_of_work() as session:
+        unknown = end(session, place, "unknown", reason="the reply to the payout was lost")
+    assert "其中一次" not in operator.get("/executions?outcome=unknown").text
+    with unit_of_work() as session:
+        session.get_one(Anomaly, unknown.anomaly_id).state = "repaired"
+    assert "其中一次：结果未知" in operator.get("/executions?outcome=unknown").text
+    assert "其中一次" not in operator.get("/executions").text
+
+
 def test_nothing_stops_after_money_has_moved_and_the_page_says_so(operator: Visitor, place: Place) -> None:
     with unit_of_work() as session:
         attempt, command = begin(session, place.group)
