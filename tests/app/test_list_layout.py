@@ -99,6 +99,19 @@ def test_a_row_with_several_marks_keeps_them_and_its_button_in_sight(
     assert page.locator(".table-wrap").first.evaluate(HIDDEN) == [0, 0]
 
 
+def test_a_list_wider_than_its_room_keeps_the_buttons_of_a_row_in_sight(
+    page: Page, live_server: LiveServer
+) -> None:
+    speak(live_server, "en")
+    page.set_viewport_size({"width": 1024, "height": 800})
+    page.goto("/exceptions")
+    seen = page.locator(".table-wrap").first
+    assert seen.evaluate(HIDDEN)[0] > 0
+    over = "(button, right) => button.getBoundingClientRect().right - right"
+    right = seen.evaluate("element => element.getBoundingClientRect().right")
+    assert page.locator(".cell-actions .button").first.evaluate(over, right) <= 0
+
+
 def test_the_buttons_of_a_queue_row_stand_in_one_line(page: Page) -> None:
     page.goto("/exceptions?tab=human")
     page.evaluate(SCROLLBAR)
