@@ -20,7 +20,19 @@ Outcome = Literal[
 """How an attempt ended. Only ``failed`` spends a retry."""
 
 BROKE_OFF: Final = "internal error"
-"""How the reason of an outcome ``unknown`` begins where the work broke off in a way nobody foresaw."""
+"""How a reason begins where work broke off in a way nobody foresaw."""
+MOST_REASON: Final = 500
+"""Characters told of why work broke off."""
+
+
+def why_it_broke_off(error: Exception) -> str:
+    """Return the reason of work that broke off with an error that nobody foresaw."""
+    return sendable(f"{BROKE_OFF}: {type(error).__name__}: {error}")
+
+
+def sendable(reason: str) -> str:
+    """Return a reason that fits a frame: what an error says may be of any length and of no encoding."""
+    return reason.encode("utf-8", "replace").decode()[:MOST_REASON]
 
 
 class Started(Message, frozen=True, kw_only=True, tag=True):

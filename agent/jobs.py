@@ -3,12 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
 from agent import clock
-from agent.answers import FactsRead, RepairFinished, ReportedTrade, StepRecord
+from agent.answers import FactsRead, RepairFinished, ReportedTrade, StepRecord, sendable
 from agent.envelope import new_id
 from agent.errors import PortError
 from agent.fixers.leaving import NOT_RESUMED
@@ -18,8 +18,6 @@ from agent.ports import Cancellation
 from agent.protocol import Collect, Command, Repair, Verify
 from agent.reporting import Report
 
-MOST_REASON: Final = 500
-"""Characters told of why work broke off."""
 Progress = Callable[[int, int, int], None]
 """Rows scanned, rows that could not be verified, rows expected (0 where not known)."""
 
@@ -126,11 +124,8 @@ def look_back(job: Job, command: Repair, work: Work) -> Message:
 
 
 def failure(job: Job, reason: str) -> Message:
-    """Return the result of work that broke off where nothing was expected to break.
-
-    What an error says may be of any length and of no encoding; its end must reach the server all the same.
-    """
-    reason = reason.encode("utf-8", "replace").decode()[:MOST_REASON]
+    """Return the result of work that broke off where nothing was expected to break."""
+    reason = sendable(reason)
     match job.command:
         case Repair():
             return _broken_repair(job, job.command, reason)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from agent.answers import BROKE_OFF, Cancelled, Started, StepRecord, StepRecorded
+from agent.answers import BROKE_OFF, Cancelled, Started, StepRecord, StepRecorded, why_it_broke_off
 from agent.envelope import new_id
 from agent.errors import JournalError, PortError, StoppedError
 from agent.failpoints import Failpoint
@@ -218,7 +218,7 @@ class Runner:
         except Exception as error:
             # The command dispatch edge: a fault in a fixer must end this command only, and say so.
             log.exception("%s ended with an unexpected error", describe(job.command))
-            result = failure(job, f"{BROKE_OFF}: {type(error).__name__}: {error}")
+            result = failure(job, why_it_broke_off(error))
         self._end(job, result)
 
     def _begin(self, job: Job) -> Message | None:

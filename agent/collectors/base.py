@@ -1,13 +1,14 @@
 """Collecting broken trades: read by keyset, ask ledger and bank for many at a time, report what disagrees."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from agent.answers import ReportedTrade
+from agent.answers import ReportedTrade, why_it_broke_off
 from agent.collectors.collector import Collector
 from agent.collectors.late import late_successes
-from agent.decision import corrected_row
+from agent.decision import Decision, corrected_row
 from agent.errors import PortError
 from agent.facts import Facts, Kind, LegState, Row, Status
 from agent.fixers.half_done import is_half_done, judge_half_done
@@ -16,6 +17,8 @@ from agent.fixers.order import RepairSettings
 from agent.fixers.reading import TOO_OLD, Legs, is_in_flight, is_too_old, read_legs, read_page
 from agent.ports import Cancellation, Ports
 from agent.records import RepairRow, Trade, Window
+
+log: Final = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, int], None]
 """Rows scanned, rows that could not be verified (未能核实), rows expected (0 where not known)."""
@@ -177,7 +180,7 @@ class Collection:
 
     def _judge(self, trade: Trade, facts: Facts, collector: Collector) -> Judgement | None:
         """Return what to report of a trade, None for what agrees or could not be verified."""
-        decision = collector.diagnose(facts)
+        decision = _diagnose(facts, collector)
         if decision.outcome == "consistent":
             return None
         try:
@@ -199,6 +202,16 @@ class Collection:
             reason = f"{TOO_OLD}{self._settings.max_age.days}"
             return Judgement("human", reason, decision.fixer_code or collector.code, after)
         return Judgement("repair", decision.reason, decision.fixer_code or collector.code, after)
+
+
+def _diagnose(facts: Facts, collector: Collector) -> Decision:
+    """Return what the fixer says of a trade; one that breaks it is for a person."""
+    try:
+        return collector.diagnose(facts)
+    except Exception as error:
+        # The edge to fixers of other packages: a trade that breaks one must hide no other of the shard.
+        log.exception("the fixer %s broke off over %s", collector.code, facts.trade_no)
+        return Decision("human", why_it_broke_off(error))
 
 
 def _judge_half_done(standing: RepairRow, facts: Facts) -> Judgement | None:

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent.answers import MAX_CHUNK_ROWS, ReportedTrade
-from agent.collectors import COLLECTORS, collect, index_collectors
+from agent.answers import MAX_CHUNK_ROWS, MOST_REASON, ReportedTrade
+from agent.collectors import COLLECTORS, Collection, Collector, collect, index_collectors
+from agent.decision import Decision, decide
 from agent.errors import ConfigurationError, PortError
-from agent.facts import Kind, Leg
+from agent.facts import Facts, Kind, Leg
 from agent.fixers import FIXERS
 from agent.fixers.base import verify
 from agent.money import MAX_MINOR
@@ -280,6 +281,25 @@ def test_one_bad_row_among_many_hides_none_of_them() -> None:
     for trade_id in range(1, 21):
         add_recharge(desk, trade_id, 8, "success", amount="broken" if trade_id == 10 else 10_050)
     assert [row.outcome for row in Collected(desk, page=7).rows].count("repair") == 19
+
+
+def test_a_trade_that_breaks_its_fixer_is_for_a_person_and_hides_none() -> None:
+    desk = Desk()
+    numbers = [add_recharge(desk, trade_id, 8, "success") for trade_id in range(1, 6)]
+
+    def diagnose(facts: Facts) -> Decision:
+        if facts.trade_no == numbers[2]:
+            raise ZeroDivisionError("of a fixer \udcff" + "x" * 1_000)
+        return decide(facts)
+
+    patterns = COLLECTORS["interRechargeFixServiceImpl"].patterns
+    own = Collector(code="own", patterns=patterns, diagnose=diagnose)
+    collection = Collection([own], desk.production.ports, desk.settings)
+    pages = collection.pages(EVER, desk.cancellation, lambda *_: None)
+    rows = {row.trade_no: row for page in pages for row in page}
+    assert [rows[number].outcome for number in numbers] == ["repair", "repair", "human", "repair", "repair"]
+    assert rows[numbers[2]].reason.startswith("internal error: ZeroDivisionError: of a fixer ?xxx")
+    assert len(rows[numbers[2]].reason) == MOST_REASON
 
 
 def test_every_row_of_the_window_is_reached_whatever_the_page() -> None:
