@@ -99,15 +99,15 @@ class Desk:
     def facts_hash(self, trade_no: str) -> str:
         """What an order given now stands on; reading it counts as no port call."""
         production = self.production
-        kept = production.faults
         ports = (production.trades, production.ledger, production.bank)
+        kept = [port.faults for port in ports]
         for port in ports:
             port.faults = Faults()
         try:
             return digest_of(read_facts(production.trade(trade_no), production.ports))
         finally:
-            for port in ports:
-                port.faults = kept
+            for port, faults in zip(ports, kept, strict=True):
+                port.faults = faults
 
     def row_hash(self, trade_no: str) -> str:
         stored = self.production.trades._stored(trade_no)
