@@ -361,7 +361,8 @@ class FakeTrades:
 
     def _owned(self, claim: RepairRow) -> RepairRow:
         standing = self._repair(claim.trade_no)
-        if standing is None or standing.round != claim.round or not _owns(claim, standing):
+        whose = (claim.round, claim.fence, claim.boot_id)
+        if standing is None or whose != (standing.round, standing.fence, standing.boot_id):
             raise FencedError
         return standing
 
