@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from typing import Final, Literal
 
-from greenlet import GreenletExit
+from greenlet import GreenletExit, greenlet
 
 from agent.unpaid import ACTIONS, Action
 from tests.agent.schedules import Killed, RandomFaults, Schedule
@@ -27,14 +27,13 @@ class OrderSchedule(Schedule):
         self.trade_no, self._code = load_unpaid(self.desk, self._chance.choice(SHAPES))
         production = self.desk.production
         self.debit = {production.trade(self.trade_no).account_no: -AMOUNT, "BANK": AMOUNT}
-        self._faults = RandomFaults(self._chance)
-        for port in (production.trades, production.ledger, production.bank):
-            port.faults = self._faults
+        self._use(RandomFaults(self._chance))
         production.bank.deduplicates = self._chance.random() < 0.8
         self._is_production_at_work = False
         self.was_touched = False
         self.endings: list[tuple[str, str]] = []
         self._fence = self.desk.fence
+        self._running: list[greenlet] = []
 
     def _next_attempt(self, action: Action | Literal["any"] | None = "any") -> Callable[[], None]:
         self._fence += 1
@@ -51,7 +50,7 @@ class OrderSchedule(Schedule):
                     report = self.desk.order(self.trade_no, self._code, action, seen=seen, fence=fence)
             except (Killed, GreenletExit):
                 return
-            self.endings.append((report.outcome, report.reason))
+            self._ended(report)
 
         return attempt
 

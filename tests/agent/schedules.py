@@ -15,7 +15,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from agent.errors import PortError
 from agent.facts import Leg
-from agent.fixers.base import verify
+from agent.fixers.base import RepairReport, verify
 from tests.agent.world import CASES, Desk, load_case, wait_for_days_to_close
 from tests.fakes.bank import BankRecord
 from tests.fakes.faults import Faults, Moment
@@ -40,11 +40,12 @@ class Killed(BaseException):
 
 
 class RandomFaults(Faults):
-    """Gives way before each call of an attempt, then lets one in eight fail."""
+    """Gives way before each call of an attempt, then lets one in eight fail, or that part of them."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, part: float = 1) -> None:
         super().__init__()
         self._chance = chance
+        self._part = part
         self.is_healed = False
 
     def arrive(self, name: str) -> tuple[Moment, Exception] | None:
@@ -56,9 +57,9 @@ class RandomFaults(Faults):
         this.parent.switch()
         moment: Moment = self._chance.choice(("before", "after"))
         kind = self._chance.random()
-        if kind < 0.08:
+        if kind < 0.08 * self._part:
             return moment, PortError("the answer was lost")
-        return (moment, Killed()) if kind < 0.12 else None  # type: ignore[return-value]
+        return (moment, Killed()) if kind < 0.12 * self._part else None  # type: ignore[return-value]
 
 
 class Schedule:
@@ -71,10 +72,8 @@ class Schedule:
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
         self.desk = Desk()
-        self._faults = RandomFaults(self._chance)
+        self._use(RandomFaults(self._chance))
         production = self.desk.production
-        for port in (production.trades, production.ledger, production.bank):
-            port.faults = self._faults
         self.case = CASES[self._chance.choice(list(CASES))]
         mode = "two_step" if self.case["id"] in TWO_STEP and self._chance.random() < 0.5 else None
         production.bank.deduplicates = self._chance.random() < 0.8
@@ -83,20 +82,31 @@ class Schedule:
         self.was_touched = False
         self.endings: list[tuple[str, str]] = []
         self._fence = 0
+        self._running: list[greenlet] = []
+
+    def _use(self, faults: RandomFaults) -> None:
+        self._faults = faults
+        production = self.desk.production
+        for port in (production.trades, production.ledger, production.bank):
+            port.faults = faults
 
     def run(self) -> tuple[str, str]:
         """Let the schedule happen, heal, and attempt until an end is final."""
-        running: list[greenlet] = []
         for _ in range(self._chance.randint(5, 160)):
             self.desk.production.bank.default_reply = self._chance.choice(REPLIES)
-            if not running or (len(running) < 2 and self._chance.random() < 0.03):
-                running.append(greenlet(self._next_attempt()))
-            chosen = self._chance.choice(running)
-            chosen.switch()
-            running = [each for each in running if not each.dead]
+            if not self._running or self._may_begin_beside():
+                self._running.append(greenlet(self._next_attempt()))
+            self._whose_turn().switch()
+            self._running = [each for each in self._running if not each.dead]
             self._something_else()
-        self._heal(running)
+        self._heal(self._running)
         return self._finish()
+
+    def _whose_turn(self) -> greenlet:
+        return self._chance.choice(self._running)
+
+    def _may_begin_beside(self) -> bool:
+        return len(self._running) < 2 and self._chance.random() < 0.03
 
     def _next_attempt(self) -> Callable[[], None]:
         self._fence += 1
@@ -111,9 +121,13 @@ class Schedule:
                 self.desk.fence = self._fence
             if report.outcome == "refused" and report.reason.startswith(CALLS_FOR):
                 self._code = report.reason.removeprefix(CALLS_FOR)
-            self.endings.append((report.outcome, report.reason))
+            self._ended(report)
 
         return attempt
+
+    def _ended(self, report: RepairReport) -> None:
+        """An attempt has lived to tell."""
+        self.endings.append((report.outcome, report.reason))
 
     def _heal(self, running: list[greenlet]) -> None:
         """End the faults; what still runs goes on unhindered, or never wakes again."""
