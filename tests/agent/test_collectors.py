@@ -289,7 +289,7 @@ def test_a_trade_that_breaks_its_fixer_is_for_a_person_and_hides_none() -> None:
 
     def diagnose(facts: Facts) -> Decision:
         if facts.trade_no == numbers[2]:
-            raise ZeroDivisionError("of a fixer \udcff" + "x" * 1_000)
+            raise ZeroDivisionError("of a fixer " + "x" * 1_000)
         return decide(facts)
 
     patterns = COLLECTORS["interRechargeFixServiceImpl"].patterns
@@ -298,7 +298,7 @@ def test_a_trade_that_breaks_its_fixer_is_for_a_person_and_hides_none() -> None:
     pages = collection.pages(EVER, desk.cancellation, lambda *_: None)
     rows = {row.trade_no: row for page in pages for row in page}
     assert [rows[number].outcome for number in numbers] == ["repair", "repair", "human", "repair", "repair"]
-    assert rows[numbers[2]].reason.startswith("internal error: ZeroDivisionError: of a fixer ?xxx")
+    assert rows[numbers[2]].reason.startswith("internal error: ZeroDivisionError: of a fixer xxx")
     assert len(rows[numbers[2]].reason) == MOST_REASON
 
 

@@ -1,5 +1,6 @@
 """Commands: journal first, then Ack, then the work; duplicates answered, not run; results that arrive."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -897,8 +898,12 @@ def test_a_result_that_fits_no_frame_at_all_is_unknown(desk: Desk) -> None:
 
 @pytest.mark.parametrize("told", ["x" * 2 * MAX_FRAME_BYTES, "\ud800"], ids=["too long", "of no encoding"])
 @pytest.mark.parametrize("command", [repair(), Verify(id="v", trade_no="T1")])
-def test_whatever_an_error_says_its_end_arrives(desk: Desk, command: Command, told: str) -> None:
+def test_whatever_an_error_says_its_end_arrives(
+    desk: Desk, command: Command, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """One that could not be sent stayed in memory, and each heartbeat ended the session over it."""
+    # What has no encoding fits no report of the tests either.
+    caplog.set_level(logging.CRITICAL, "agent.runner")
     desk.work.fault = ZeroDivisionError(told)
     desk.dispatcher.handle(command)
     assert desk.work.is_working.wait(PATIENCE)
