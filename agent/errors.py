@@ -36,6 +36,10 @@ class EntryReversedError(LedgerRejectedError):
     """The entry is reversed already, under another key."""
 
 
+class EntriesChangedError(AgentError):
+    """The ledger holds an entry of the trade that was not looked at; nothing was posted."""
+
+
 class EntryStandsError(AgentError):
     """The entry stands: nothing has reversed it, and nothing was asked to."""
 

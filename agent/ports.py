@@ -138,13 +138,15 @@ class TradePort(Protocol):
         *steps: StepRow,
         looked_at: datetime | None = None,
         seen: Set[str] | None = None,
+        trade: Trade | None = None,
     ) -> datetime:
         """Write steps before (intended) or after (done, failed) their effect: all, or none.
 
         Returns when, by production's clock: the start of those that name none. A step whose key stands
         already is replaced and belongs to the claim's round from then on. ``looked_at``: when what a step
         rests on was read, by production's clock; ``seen``: every number of the trade that the bank was asked
-        about. Raises FencedError; RequestsChangedError where the trade has others, or fewer; StoodStillError
+        about; ``trade``: the row it rests on, as read. Raises FencedError; RowChangedError as
+        ``claim_repair``; RequestsChangedError where the trade has others, or fewer; StoodStillError
         where ``looked_at``, or the last write under this claim (``claim.held_at``), is longer ago than
         FACTS_HOLD.
         """
@@ -190,7 +192,8 @@ class LedgerPort(Protocol):
         """Post the entry that takes another one back and return its voucher number; the legs are free again.
 
         The same key returns the same number. Raises EntryReversedError where another key has reversed it,
-        EntryStandsError where none has and this is a question, LedgerRejectedError where the trade has no
+        EntryStandsError where none has and this is a question, EntriesChangedError where an entry of
+        the trade stands that is none of ``standing``, LedgerRejectedError where the trade has no
         such entry, it is itself a reversal, the key stands for another, or a balance does not cover it,
         StoodStillError as post: nothing was posted. PortError: unknown.
         """

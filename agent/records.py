@@ -216,13 +216,16 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True):
 class Reversal(msgspec.Struct, frozen=True, kw_only=True):
     """The entry of a trade to take back; ``key`` is ``PCL:{sys_code}:{trade_no}:reverse:{leg}``.
 
-    ``intended_at`` as of a Posting. ``is_question``: only tell whether this key has done it; post nothing.
+    ``intended_at`` as of a Posting. ``standing``: every entry of the trade that was looked at, this one
+    included, and none other may stand; None: whatever there is. ``is_question``: only tell whether this key
+    has done it; post nothing.
     """
 
     key: str
     trade_no: str
     voucher_no: str
     intended_at: datetime
+    standing: frozenset[str] | None = None
     is_question: bool = False
 
 

@@ -13,7 +13,13 @@ from agent.adapters.names import LedgerNames
 from agent.adapters.posting import Poster, voucher_number
 from agent.adapters.rows import number, plain_amount
 from agent.adapters.tables import LedgerTables
-from agent.errors import EntryReversedError, EntryStandsError, LedgerRejectedError, PortError
+from agent.errors import (
+    EntriesChangedError,
+    EntryReversedError,
+    EntryStandsError,
+    LedgerRejectedError,
+    PortError,
+)
 from agent.records import Reversal
 from agent.standstill import EFFECT_WITHIN, require_within
 
@@ -32,8 +38,8 @@ class Reverser:
     def reverse(self, connection: Connection, reversal: Reversal) -> str:
         """The voucher number of the compensating entry, new or the one that the key was given before.
 
-        Raises LedgerRejectedError and its kin, EntryStandsError, StoodStillError: the transaction is then to
-        be rolled back.
+        Raises LedgerRejectedError and its kin, EntryStandsError, EntriesChangedError, StoodStillError: the
+        transaction is then to be rolled back.
         """
         value, at = self._poster.next_value(connection)
         known = self._known(connection, reversal)
@@ -43,6 +49,7 @@ class Reverser:
         original = self._original(connection, reversal)
         if reversal.is_question:
             raise EntryStandsError
+        self._require_as_seen(connection, reversal)
         voucher_no = voucher_number(value, at)
         lines = self._lines(connection, reversal.voucher_no)
         self._insert(connection, reversal, original, voucher_no)
@@ -72,6 +79,19 @@ class Reverser:
             by = number(found.REVERSED_BY)
             raise EntryReversedError(f"{reversal.voucher_no} is reversed already by {by}")
         return found
+
+    def _require_as_seen(self, connection: Connection, reversal: Reversal) -> None:
+        """Asked behind the lock of the sequence, which each posting takes. Raises EntriesChangedError."""
+        cells = self._tables.entry.c
+        standing = select(cells["VOUCHER_NO"]).where(
+            cells["TRD_NUM"] == reversal.trade_no,
+            cells["REVERSED_BY"].is_(None),
+            cells["REVERSES"].is_(None),
+            cells["KIND"] != self._names.reversal,
+        )
+        found = {number(row[0]) for row in connection.execute(standing)}
+        if reversal.standing is not None and not found <= reversal.standing:
+            raise EntriesChangedError
 
     def _lines(self, connection: Connection, voucher_no: str) -> Shares:
         """The postings that undo those of an entry; they sum to zero as those do."""

@@ -205,14 +205,17 @@ class SqlTrades:
         *steps: StepRow,
         looked_at: datetime | None = None,
         seen: Set[str] | None = None,
+        trade: Trade | None = None,
     ) -> datetime:
         """Write steps before or after their effect; return when.
 
-        Raises FencedError, RequestsChangedError, StoodStillError: nothing was written.
+        Raises FencedError, RowChangedError, RequestsChangedError, StoodStillError: nothing was written.
         """
 
         def record(connection: Connection) -> datetime:
             at = self._holding.hold_at(connection, claim)
+            if trade is not None:
+                self._repairs.require_as_seen(connection, trade)
             if seen is not None:
                 self._requests.require_as_seen(connection, claim.trade_no, seen)
             if looked_at is not None:

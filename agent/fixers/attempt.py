@@ -11,7 +11,7 @@ from agent.decision import REPAIRED_MESSAGE, corrected_row, legs_claimed, revers
 from agent.errors import AgentError, FencedError, PortError
 from agent.facts import Facts, Leg, LegFact, LegState, Row, Status
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
-from agent.fixers.plan import LEG_OF, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
+from agent.fixers.plan import FIRST_POSTINGS, LEG_OF, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
 from agent.fixers.result import ASKED, StepResult, result_of, text_of
 from agent.ports import Cancellation, Ports, StepLog
 from agent.records import BankRequest, Correction, RepairRow, StepRow, Trade
@@ -175,14 +175,17 @@ class Attempt:
     def intend_anew(self, step: StepRow) -> StepRow:
         """Write down that a step is about to have its effect now, on what was last seen.
 
-        Raises FencedError, StoodStillError where that is too old, PortError; RequestsChangedError where an
-        entry is to be taken back and production has opened, or lost, a bank request since: the effect must
-        then not be begun.
+        Raises FencedError, StoodStillError where that is too old, PortError; RowChangedError where the row
+        has changed since and tells what is to be posted or taken back, RequestsChangedError where an entry
+        is to be taken back and production has opened, or lost, a bank request since: the effect must then
+        not be begun.
         """
         trade, _ = self.seen
         intended = msgspec.structs.replace(step, started_at=None)
-        rests_on = self._numbers_seen() if result_of(step).reverses else None
-        self.record(intended, looked_at=trade.read_at, seen=rests_on)
+        takes_back = bool(result_of(step).reverses)
+        seen = self._numbers_seen() if takes_back else None
+        as_read = trade if takes_back or step.name in FIRST_POSTINGS else None
+        self.record(intended, looked_at=trade.read_at, seen=seen, trade=as_read)
         return self.steps[step.key]
 
     def _numbers_seen(self) -> Set[str]:
@@ -209,11 +212,17 @@ class Attempt:
         finished_at = self.held.held_at + passed
         return msgspec.structs.replace(step, state=state, finished_at=finished_at, result=text_of(result))
 
-    def record(self, step: StepRow, looked_at: datetime | None = None, seen: Set[str] | None = None) -> None:
+    def record(
+        self,
+        step: StepRow,
+        looked_at: datetime | None = None,
+        seen: Set[str] | None = None,
+        trade: Trade | None = None,
+    ) -> None:
         """Write a step down in production's table, with what has ended before it, then tell it."""
         began = self.settings.monotonic()
         steps = (*self._ended, step)
-        at = self.ports.trades.record_step(self.held, *steps, looked_at=looked_at, seen=seen)
+        at = self.ports.trades.record_step(self.held, *steps, looked_at=looked_at, seen=seen, trade=trade)
         self._hold_since(began, at)
         self.keep(at, *steps)
 

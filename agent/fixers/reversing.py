@@ -12,12 +12,25 @@ from typing import Final, Literal, NoReturn
 
 from agent.answers import Outcome
 from agent.decision import decide
-from agent.errors import EntryReversedError, EntryStandsError, LedgerRejectedError, RequestsChangedError
+from agent.errors import (
+    EntriesChangedError,
+    EntryReversedError,
+    EntryStandsError,
+    LedgerRejectedError,
+    RequestsChangedError,
+    RowChangedError,
+)
 from agent.facts import BankState, Facts, Leg, LegState
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
 from agent.fixers.lost_lines import LINE_LOST, find_lost_line
 from agent.fixers.plan import REVERSE_BOTH, REVERSE_FIRST, REVERSE_SECOND, REVERSED_LEG
-from agent.fixers.reading import ROW_CHANGED, ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
+from agent.fixers.reading import (
+    IN_FLIGHT,
+    ROW_CHANGED,
+    ROW_CHANGED_AFTER_MONEY,
+    find_the_row,
+    read_facts,
+)
 from agent.fixers.result import StepResult, result_of
 from agent.fixers.reversal_unmade import (
     ANOTHER_ENTRY,
@@ -60,7 +73,8 @@ def _intended(attempt: Attempt, name: str, step: StepRow | None) -> StepRow:
     """Write down that an entry is about to be taken back, or asked about; ``step``: where that was so before.
 
     Raises AttemptEnded(wait) where production has opened a number since the bank was asked about all of them:
-    what is paid under it would be given back as well.
+    what is paid under it would be given back as well. Likewise where people, or production, have written the
+    row since.
     """
     try:
         if step is None:
@@ -68,6 +82,8 @@ def _intended(attempt: Attempt, name: str, step: StepRow | None) -> StepRow:
         return attempt.intend_anew(step)
     except RequestsChangedError as error:
         raise AttemptEnded("wait", "bank", is_void=not attempt.money_moved) from error
+    except RowChangedError as error:
+        raise AttemptEnded("wait", IN_FLIGHT, is_void=not attempt.money_moved) from error
 
 
 def _look_again(attempt: Attempt) -> None:
@@ -160,19 +176,21 @@ def _ask_ledger(
 ) -> str:
     """Have the ledger take the entry back, or only tell whether it has under this key: the same number.
 
-    Raises AttemptEnded, wait where it seemed gone and stands; PortError and what the ledger answers.
+    Raises AttemptEnded, wait where it seemed gone and stands, or another was posted since; PortError and what
+    the ledger answers.
     """
     reversal = Reversal(
         key=step.key,
         trade_no=attempt.order.trade_no,
         voucher_no=entry,
         intended_at=intended_at,
+        standing=frozenset(attempt.vouchers.values()),
         is_question=is_question,
     )
     attempt.require_awake()
     try:
         return attempt.ports.ledger.reverse_entry(reversal)
-    except EntryStandsError as error:
+    except (EntryStandsError, EntriesChangedError) as error:
         raise AttemptEnded("wait", "ledger") from error
 
 

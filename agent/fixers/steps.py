@@ -19,7 +19,13 @@ from agent.fixers.plan import (
     WRITE_ROW,
     legs_of,
 )
-from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
+from agent.fixers.reading import (
+    IN_FLIGHT,
+    ROW_CHANGED,
+    ROW_CHANGED_AFTER_MONEY,
+    find_the_row,
+    read_facts,
+)
 from agent.fixers.result import StepResult
 from agent.money import Money
 from agent.records import Posting, StepRow, Trade
@@ -34,7 +40,7 @@ def post_leg(attempt: Attempt, name: str) -> None:
         return
     trade, facts = attempt.seen
     intended_at = attempt.ports.ledger.now()
-    step = attempt.intend(name)
+    step = _intended(attempt, name)
     posting = Posting(
         key=step.key,
         trade_no=trade.trade_no,
@@ -54,6 +60,20 @@ def post_leg(attempt: Attempt, name: str) -> None:
     else:
         attempt.vouchers |= dict.fromkeys(_slots(name), voucher)
         attempt.record_with_next(attempt.conclude(step, DONE, StepResult(voucher_no=voucher)))
+
+
+def _intended(attempt: Attempt, name: str) -> StepRow:
+    """Write down that a leg is about to be posted, as the row says.
+
+    Raises AttemptEnded where that has changed since it was read.
+    """
+    is_first = not attempt.money_moved
+    try:
+        return attempt.intend(name)
+    except RowChangedError as error:
+        if is_first:
+            raise AttemptEnded("refused", ROW_CHANGED, is_void=True) from error
+        raise AttemptEnded("wait", IN_FLIGHT) from error
 
 
 def _slots(name: str) -> tuple[Leg, ...]:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from agent.errors import (
+    EntriesChangedError,
     EntryReversedError,
     EntryStandsError,
     InsufficientBalanceError,
@@ -121,6 +122,17 @@ class TestReversing:
         assert ledger_place.balance(trade.account_no) == 50_000 - 10_050
         number = ledger_place.ledger.reverse_entry(wanted)
         assert ledger_place.ledger.reverse_entry(question) == number
+
+    def test_nothing_is_taken_back_beside_an_entry_posted_since(self, ledger_place: LedgerPlace) -> None:
+        trade, first = debited(ledger_place, Leg.FIRST)
+        seen = msgspec.structs.replace(reversal_of(trade, first, Leg.FIRST), standing=frozenset({first}))
+        second = ledger_place.book(posting_of(trade, Leg.SECOND, key=f"p2 {trade.trade_no}"))
+        with pytest.raises(EntriesChangedError):
+            ledger_place.ledger.reverse_entry(seen)
+        assert ledger_place.live_entries(trade.trade_no) == 2
+        both = msgspec.structs.replace(seen, standing=frozenset({first, second}))
+        number = ledger_place.ledger.reverse_entry(both)
+        assert ledger_place.ledger.reverse_entry(seen) == number
 
     @pytest.mark.parametrize("other", ["no entry", "another trade's", "a reversal", "a used key"])
     def test_what_cannot_be_taken_back_is_refused(self, ledger_place: LedgerPlace, other: str) -> None:

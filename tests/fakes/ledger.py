@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from agent.errors import (
+    EntriesChangedError,
     EntryReversedError,
     EntryStandsError,
     InsufficientBalanceError,
@@ -148,6 +149,10 @@ class FakeLedger:
             raise EntryReversedError
         if reversal.is_question:
             raise EntryStandsError
+        unreversed = [e for e in self.of_trade(reversal.trade_no) if not (e.is_reversed or e.reverses)]
+        live = {each.voucher_no for each in unreversed}
+        if reversal.standing is not None and not live <= reversal.standing:
+            raise EntriesChangedError
         held[0].is_reversed = True
         return self._book(
             msgspec.structs.replace(

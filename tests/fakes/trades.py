@@ -257,8 +257,10 @@ class FakeTrades:
         *steps: StepRow,
         looked_at: datetime | None = None,
         seen: Set[str] | None = None,
+        trade: Trade | None = None,
     ) -> datetime:
         standing = self._owned(claim)
+        self._require_as_seen(trade)
         if seen not in (None, {each.request_no for each in self.requests if each.trade_no == claim.trade_no}):
             raise RequestsChangedError
         if looked_at is not None:
