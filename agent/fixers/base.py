@@ -176,7 +176,8 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping
         reason = _why(outcome, reason, trade, facts, ports)
         return msgspec.structs.replace(seen, outcome=outcome, reason=reason, fixer_code=standing.fixer_code)
     decision = decide(facts)
-    if decision.target is Status.FAILED and find_lost_line(trade, facts, ports) == LINE_LOST:
+    lost = find_lost_line(trade, facts, ports) if decision.target is Status.FAILED else None
+    if lost == LINE_LOST:
         return msgspec.structs.replace(seen, outcome="human", reason=LINE_LOST)
     seen = msgspec.structs.replace(
         seen,
@@ -188,6 +189,9 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping
     )
     if decision.outcome == "repair" and is_too_old(trade, settings):
         return msgspec.structs.replace(seen, outcome="human", reason=f"{TOO_OLD}{settings.max_age.days}")
+    if lost is not None:
+        # An attempt would only wait: nothing is to be begun.
+        return msgspec.structs.replace(seen, outcome="wait", reason=lost, after=None, steps=())
     return seen
 
 

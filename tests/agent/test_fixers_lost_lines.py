@@ -1,6 +1,7 @@
 """A payout the bank knows and production's tables have lost: nobody gives the money back as well."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 
 import pytest
 
@@ -11,6 +12,7 @@ from agent.fixers.base import RepairReport, verify
 from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID
 from agent.fixers.payout_unasked import KNOWN_ALREADY
+from agent.fixers.reading import TOO_OLD
 from agent.money import Money
 from agent.records import BankRequest, Trade
 from tests.agent.test_fixers_last_look import after_the_claim
@@ -286,3 +288,32 @@ def test_a_bank_that_cannot_say_is_waited_for_before_a_failure_is_confirmed() ->
     silent_of(desk, f"{trade_no}-P1")
     assert end_of(desk.attempt(trade_no, code)) == ("wait", "bank", False)
     assert desk.production.trades.row(trade_no)["TRD_STATUS"] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [(Kind.RECHARGE, "0"), (Kind.WITHDRAW, "0"), (Kind.WITHDRAW, "P1")]
+)
+def test_a_look_waits_for_the_bank_as_the_attempt_does(kind: Kind, number: str) -> None:
+    """Were it to call for a repair, each look would have one begun that only waits."""
+    desk = Desk()
+    trade_no, code = unfinished(desk, kind, None)
+    if number == "0":
+        desk.production.trades.requests.clear()
+    tells_again = silent_of(desk, f"{trade_no}-{number}")
+    for _ in range(2):
+        seen = verify(trade_no, desk.production.ports, desk.settings)
+        assert (seen.outcome, seen.reason, seen.after, seen.steps) == ("wait", "bank", None, ())
+        assert seen.fixer_code == code
+        assert end_of(desk.attempt(trade_no, code)) == ("wait", "bank", False)
+    tells_again()
+    seen = verify(trade_no, desk.production.ports, desk.settings)
+    assert (seen.outcome, seen.fixer_code) == ("repair", code)
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
+def test_of_a_trade_too_old_a_look_tells_that_first() -> None:
+    desk = Desk(rules={"max_age": timedelta(0)})
+    trade_no, _ = unfinished(desk, Kind.WITHDRAW, None)
+    silent_of(desk, f"{trade_no}-P1")
+    seen = verify(trade_no, desk.production.ports, desk.settings)
+    assert (seen.outcome, seen.reason) == ("human", f"{TOO_OLD}0")
