@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from agent.decision import WITHDRAW_TIMEOUT
-from agent.facts import BankState, Bookkeeping, Facts, Kind, LegState, RequestFact
+from agent.decision import WITHDRAW_TIMEOUT, decide
+from agent.facts import BankState, Bookkeeping, Facts, Kind, LegState, RequestFact, Status
 
 Action = Literal["pay_again", "reverse"]
 """再付: ask the bank once more, under the next number. 冲正: give the money back and confirm the failure."""
@@ -82,6 +82,11 @@ def is_unpaid(facts: Facts) -> bool:
     """Return whether the ledger has a withdrawal's debit and the bank has surely not paid."""
     is_debited = facts.kind is Kind.WITHDRAW and facts.first.state is LegState.POSTED
     return is_debited and facts.bank.state is BankState.FAIL
+
+
+def confirms_failure(facts: Facts) -> bool:
+    """Return whether a repair would confirm the trade as failed: the bank has surely moved nothing."""
+    return decide(facts).target is Status.FAILED
 
 
 def may_pay(fixer_code: str | None, facts: Facts | None) -> bool:

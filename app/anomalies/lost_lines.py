@@ -1,27 +1,44 @@
-"""A payout's number that the bank knows and production's table has lost.
+"""A number that the bank knows and production's table has lost, or of which the bank cannot say it.
 
 Agents find it where they look at one trade; collections ask the bank of no number without a line, and go on
-calling such a trade unpaid.
+calling such a trade unpaid, or to be confirmed as failed.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 from agent.answers import ReportedTrade
-from agent.unpaid import find_obstacle
+from agent.facts import BankState, Facts
+from agent.unpaid import confirms_failure, find_obstacle
 from app.anomalies.models import Anomaly
 
 LINE_LOST: Final = "the bank knows the number, and production's table has lost it"
 """The agents' word for it."""
+CANNOT_SAY: Final = "bank"
+"""The agents' word where the bank cannot say, as for any other doubt of it."""
 
 
-def is_still_lost(anomaly: Anomaly, trade: ReportedTrade) -> bool:
-    """Return whether a report calls unpaid what an agent has found to be so only for want of a line, and no
-    line has come since. ``anomaly`` holds what was read before the report.
+def find_standing(anomaly: Anomaly, trade: ReportedTrade) -> tuple[Literal["human", "wait"], str] | None:
+    """Return the outcome and the reason that an agent has found, where a report would take them back only
+    for not asking, and no line has come since; None where the report counts.
+
+    ``anomaly`` holds what was read before the report.
     """
     facts = trade.facts
-    if anomaly.reason != LINE_LOST or anomaly.facts is None or facts is None:
-        return False
-    if trade.outcome != "human" or find_obstacle(facts, "pay_again") is not None:
-        return False
-    lines = {each["request_no"] for each in anomaly.facts["bank"]["requests"]}
-    return lines >= {each.request_no for each in facts.bank.requests}
+    if anomaly.facts is None or facts is None or _has_line_come(anomaly, facts):
+        return None
+    confirms = trade.outcome == "repair" and confirms_failure(facts)
+    is_unpaid = trade.outcome == "human" and find_obstacle(facts, "pay_again") is None
+    if anomaly.reason == LINE_LOST and (is_unpaid or (confirms and anomaly.state == "needs_human")):
+        return "human", LINE_LOST
+    return ("wait", CANNOT_SAY) if confirms and _waits_for_a_lost_line(anomaly) else None
+
+
+def _has_line_come(anomaly: Anomaly, facts: Facts) -> bool:
+    lines = {each["request_no"] for each in (anomaly.facts or {})["bank"]["requests"]}
+    return not lines >= {each.request_no for each in facts.bank.requests}
+
+
+def _waits_for_a_lost_line(anomaly: Anomaly) -> bool:
+    """Whether it waits for the bank though that has failed each number that has a line."""
+    is_known = (anomaly.facts or {})["bank"]["state"] == BankState.FAIL
+    return anomaly.state == "waiting" and anomaly.reason == CANNOT_SAY and is_known

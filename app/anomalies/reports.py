@@ -15,7 +15,7 @@ from sqlalchemy import insert, select
 
 from agent.answers import ReportedTrade
 from agent.facts import ROW_COLUMNS
-from app.anomalies.lost_lines import LINE_LOST, is_still_lost
+from app.anomalies.lost_lines import find_standing
 from app.anomalies.models import OPEN_STATES, TERMINAL_STATES, Anomaly, AnomalyEvent, CollectionTask
 from app.anomalies.reading import columns_of, id_of
 from app.anomalies.states import Reached, change_state, count, tell_reached
@@ -105,18 +105,21 @@ def see_again(session: WorkSession, anomaly: Anomaly, trade: ReportedTrade, sigh
     anomaly.last_seen_at = sighting.now
     was = anomaly.outcome
     keeps_outcome = anomaly.state == "needs_human" and was != "human"
-    reason = LINE_LOST if is_still_lost(anomaly, trade) else fitting(trade.reason, 200)
+    standing = find_standing(anomaly, trade)
+    outcome, reason = standing or (trade.outcome, fitting(trade.reason, 200))
     for name, value in columns_of(trade).items():
         setattr(anomaly, name, value)
+    if standing is not None:
+        anomaly.after = None
     anomaly.reason = told_by(anomaly.reason, trade.facts)
     if anomaly.state in ("open", "waiting"):
         anomaly.fixer_code = trade.fixer_code
     if keeps_outcome:
         return
-    anomaly.outcome = trade.outcome
+    anomaly.outcome = outcome
     if anomaly.state not in ("repairing", "exhausted"):
         anomaly.reason = reason
-    apply_decision(session, anomaly, trade.outcome, reason, sighting.now)
+    apply_decision(session, anomaly, outcome, reason, sighting.now)
 
 
 def apply_decision(session: WorkSession, anomaly: Anomaly, outcome: str, reason: str, now: datetime) -> None:
