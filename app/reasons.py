@@ -92,6 +92,9 @@ REASONS: Mapping[str, Any] = {
     "row changed after money moved": _("资金已动之后交易记录被改动，需人工核查"),
     "the row has changed since it was reported": _("交易记录在上报之后已经改变"),
     "the row is no longer what was read": _("交易记录在读取之后已经改变"),
+    "the trade or its posting changed while the bank was looked at": _(
+        "查看银行期间，这笔交易或它的扣款有变化，没有出款，稍后再看"
+    ),
     "the facts call for other steps": _("现在的情况需要另外的修复步骤"),
     "another repair of this trade came between": _("这笔交易已由另一次修复接手"),
     "another entry holds the leg": _("这一段已有另一笔记账"),

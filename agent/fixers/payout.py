@@ -28,12 +28,14 @@ from agent.fixers.payout_unasked import (
     require_unknown,
 )
 from agent.fixers.plan import PAY
-from agent.fixers.reading import IN_FLIGHT, ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
+from agent.fixers.reading import ROW_CHANGED_AFTER_MONEY, find_the_row, read_facts
 from agent.fixers.result import StepResult, result_of
 from agent.money import Money
 from agent.records import StepRow
 
 DEBIT_GONE: Final = "not debited, so not paid"
+CHANGED_MEANWHILE: Final = "the trade or its posting changed while the bank was looked at"
+"""Row, trade number or debit: nothing was asked, and the next attempt sees which."""
 
 
 def pay(attempt: Attempt, name: str = PAY) -> None:
@@ -129,7 +131,7 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
         _require_debited(attempt)
         is_opened = attempt.open_request(step, request_of(trade, number))
     except RowChangedError as error:
-        raise AttemptEnded("wait", IN_FLIGHT) from error
+        raise AttemptEnded("wait", CHANGED_MEANWHILE) from error
     except RequestsChangedError as error:
         raise AttemptEnded("wait", "bank") from error
     step = attempt.steps[step.key]
@@ -155,9 +157,11 @@ def _require_debited(attempt: Attempt) -> None:
     """
     trade, _ = attempt.seen
     first, _ = attempt.ports.ledger.legs([trade]).get(trade.trade_no, (None, None))
-    debit = first.voucher_no if first is not None and first.state is LegState.POSTED else None
-    if debit != attempt.vouchers.get(Leg.FIRST):
+    if first is None or first.state is LegState.UNKNOWN:
         raise AttemptEnded("wait", "ledger")
+    debit = first.voucher_no if first.state is LegState.POSTED else None
+    if debit != attempt.vouchers.get(Leg.FIRST):
+        raise AttemptEnded("wait", CHANGED_MEANWHILE)
 
 
 def _look_at_anothers(attempt: Attempt, step: StepRow) -> None:

@@ -6,6 +6,7 @@ from itertools import count
 import pytest
 
 from agent.facts import Kind
+from agent.fixers.payout import CHANGED_MEANWHILE
 from tests.agent.test_fixers_places import CASES, dies, refused
 from tests.agent.test_fixers_world_changed import take_the_debit_back
 from tests.agent.unpaid_trades import SHAPES, load_unpaid
@@ -39,8 +40,8 @@ WORLD = pytest.mark.parametrize("world", WORLDS)
 class Looks:
     """Has the world change at the nth look at the bank behind the debit."""
 
-    def __init__(self, desk: Desk, trade_no: str, look: int, world: str) -> None:
-        self._desk, self._trade_no, self._world = desk, trade_no, WORLDS[world]
+    def __init__(self, desk: Desk, trade_no: str, look: int, world: World) -> None:
+        self._desk, self._trade_no, self._world = desk, trade_no, world
         self._left = look
         self.asked_before: int | None = None
         desk.production.faults.on("bank.facts", self)
@@ -58,7 +59,7 @@ def nothing_is_paid(begin: Callable[[], tuple[Desk, str, Callable[[], object]]],
     """Whichever look at the bank it comes in, no payout leaves behind it."""
     for look in count(1):
         desk, trade_no, attempt = begin()
-        looks = Looks(desk, trade_no, look, world)
+        looks = Looks(desk, trade_no, look, WORLDS[world])
         attempt()
         if looks.asked_before is None:
             assert len(numbers(desk)) == 1
@@ -100,3 +101,31 @@ def test_none_that_goes_on_pays_on_what_was(case_id: str, call: str, world: str)
         return desk, trade_no, lambda: desk.attempt(trade_no, code)
 
     nothing_is_paid(begin, world)
+
+
+# ---- what is told of it
+
+
+def reasons_of_waits(world: World) -> set[str]:
+    """Why an attempt waits, whichever look at the bank the world changes in."""
+    found: set[str] = set()
+    for look in count(1):
+        desk, trade_no, code = refused("S7a")
+        looks = Looks(desk, trade_no, look, world)
+        report = desk.attempt(trade_no, code)
+        if looks.asked_before is None:
+            return found
+        found |= {report.reason} if report.outcome == "wait" else set()
+    return found
+
+
+@WORLD
+def test_what_changed_while_the_bank_was_looked_at_is_told_as_that(world: str) -> None:
+    assert reasons_of_waits(WORLDS[world]) == {CHANGED_MEANWHILE}
+
+
+def test_a_ledger_that_says_nothing_just_before_the_payout_is_told_as_that() -> None:
+    def silent(desk: Desk, trade_no: str) -> None:
+        desk.production.ledger.unreadable.add(trade_no)
+
+    assert reasons_of_waits(silent) == {"ledger"}
