@@ -21,6 +21,9 @@ from agent.records import BankRequest, PayoutReply, Trade
 MOST_ASKED: Final = 500
 MOST_SPLITS: Final = 24
 """Inquiries that one call may add by halving a batch whose answer is no use."""
+NOBODYS: Final = "PICULUS-CHECK"
+"""A number that nobody asks under: what the bank says of it is its word for one that it does not know."""
+LEFT_OUT: Final = "the bank left this number out"
 
 
 class HttpBank:
@@ -46,12 +49,28 @@ class HttpBank:
         self._client.close()
 
     def check(self) -> str:
-        """Whether the bank answers and knows our token, read-only. Raises PortError."""
+        """Whether the bank answers, knows our token and speaks as agreed, read-only. Raises PortError."""
         health = self._client.get("/healthz")
         if health.status != 200:
             raise PortError(f"the bank's health: HTTP {health.status}")
         today, _ = self._shelf.ask_pair(our_now())
+        self._require_not_found()
         return f"answers; bank day {today.day}, de-duplicates: {'yes' if self.deduplicates else 'no'}"
+
+    def _require_not_found(self) -> None:
+        """With another word for a number it does not know, it never rules out that one was lost.
+
+        Raises PortError.
+        """
+        inquiry = _Inquiry(self._client)
+        inquiry.ask([NOBODYS])
+        record = inquiry.records.get(NOBODYS)
+        if record is None:
+            raise PortError(f"of a number it does not know: {inquiry.failures.get(NOBODYS, LEFT_OUT)}")
+        if record.status != NOT_FOUND:
+            raise PortError(
+                f"of a number it does not know the bank says {record.status[:40]!r}, not {NOT_FOUND!r}"
+            )
 
     def now(self) -> datetime | None:
         """The bank's own clock, as it dates its answers; None where it does not. Raises PortError."""
@@ -120,7 +139,7 @@ class HttpBank:
     ) -> RequestFact:
         record = inquiry.records.get(request.request_no)
         if record is None:
-            return unknown(request, inquiry.failures.get(request.request_no, "the bank left this number out"))
+            return unknown(request, inquiry.failures.get(request.request_no, LEFT_OUT))
         if record.status == NOT_FOUND:
             return absent(request, _look(search, request))
         told_at = inquiry.answered_at[request.request_no]

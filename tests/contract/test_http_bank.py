@@ -727,6 +727,27 @@ class TestSilence:
         assert "wrong" not in str(refused.value)
         stranger.close()
 
+    @pytest.mark.parametrize(
+        ("record", "told"),
+        [
+            ({"status": "unknown_request"}, "says 'unknown_request'"),
+            ({"status": "failed", "code": "E404"}, "says 'failed'"),
+            (None, "left this number out"),
+        ],
+    )
+    def test_check_tells_of_a_bank_with_another_word_for_a_number_it_does_not_know(
+        self, odd: OddBank, odd_http: HttpBank, record: dict[str, str] | None, told: str
+    ) -> None:
+        def speak(method: str, path: str, body: bytes) -> Say:
+            if path != "/inquiries":
+                return says({"days": TWO_DAYS})
+            numbers = json.loads(body)["request_nos"]
+            return says({"records": [{"request_no": no, **record} for no in numbers] if record else []})
+
+        odd.speak = speak
+        with time_machine.travel("2026-03-02T12:00:00Z"), pytest.raises(PortError, match=told):
+            odd_http.check()
+
     @pytest.mark.parametrize("address", ["nonsense", "ftp://bank", "http://["])
     def test_an_address_of_no_use_is_a_configuration_error(self, address: str) -> None:
         with pytest.raises(ConfigurationError):
