@@ -5,6 +5,7 @@ goes on for hours: what was lowered or has tripped since was seen by nobody. Rea
 entries keep the order of what happened, whichever server's clock dated them.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from sqlalchemy import ColumnElement, func, select
@@ -12,13 +13,16 @@ from sqlalchemy import ColumnElement, func, select
 from app.audit.models import AuditEntry
 from app.executions.bulk_models import BulkRepair
 from app.guards.clicks import Beyond
+from app.guards.limits import UNKNOWN
 from app.keyset import ReadSession
-from app.plans.limits import LIMITS
 from app.plans.models import Plan
 from app.thresholds import is_tightened
 
 CAME_SINCE: Final = "guards_came_since"
 """Why a bulk repair is paused whose going on would pass a limit or a breaker that no form of it has shown."""
+
+AMOUNTS: Final = ("limit_trade_minor", "limit_hour_minor", "limit_day_minor", "breaker_hour_minor")
+"""The bounds of a plan beyond which lies whatever has no readable amount."""
 
 
 def has_come_since(session: ReadSession, bulk: BulkRepair, plan: Plan, passed: Beyond) -> bool:
@@ -30,7 +34,7 @@ def has_come_since(session: ReadSession, bulk: BulkRepair, plan: Plan, passed: B
     of_bulk = _of("bulk", bulk.id), AuditEntry.action.in_(("bulk.start", "bulk.resume"))
     word = session.scalar(select(func.max(AuditEntry.id)).where(*of_bulk)) or 0
     has_tripped = any(_has_tripped_since(session, one.id, word) for one in passed.breakers)
-    return has_tripped or (bool(passed.holds) and _was_narrowed_since(session, plan, word))
+    return has_tripped or (bool(passed.holds) and _was_narrowed_since(session, plan, word, passed.limits))
 
 
 def _has_tripped_since(session: ReadSession, breaker_id: int, word: int) -> bool:
@@ -40,16 +44,28 @@ def _has_tripped_since(session: ReadSession, breaker_id: int, word: int) -> bool
     return session.scalars(trips.limit(1)).first() is not None
 
 
-def _was_narrowed_since(session: ReadSession, plan: Plan, word: int) -> bool:
-    """Return whether a limit of the plan was lowered, or it was made anew with its limits."""
+def _was_narrowed_since(session: ReadSession, plan: Plan, word: int, codes: Iterable[str]) -> bool:
+    """Return whether one of these limits is narrower than it was, or the plan was made anew."""
     changes = select(AuditEntry.action, AuditEntry.detail).where(
         _of("plan", plan.id), AuditEntry.action.in_(("plan.create", "plan.update")), AuditEntry.id > word
     )
-    for action, detail in session.execute(changes):
-        changed = detail.get("changed", {})
-        if action == "plan.create" or any(is_tightened(*changed[one]) for one in LIMITS if one in changed):
+    before: dict[str, int | None] = {}
+    for action, detail in session.execute(changes.order_by(AuditEntry.id)):
+        if action == "plan.create":
             return True
-    return False
+        for name, (old, _new) in detail.get("changed", {}).items():
+            before.setdefault(name, old)
+    return any(_is_narrower(plan, before, code) for code in codes)
+
+
+def _is_narrower(plan: Plan, before: Mapping[str, int | None], code: str) -> bool:
+    """Return whether a limit is narrower than ``before``, which names what was changed."""
+    if code != UNKNOWN:
+        return code in before and is_tightened(before[code], getattr(plan, code))
+    # What nobody can read passes the first bound of amounts, and no further one.
+    now = [getattr(plan, name) for name in AMOUNTS]
+    was = [before.get(name, value) for name, value in zip(AMOUNTS, now, strict=True)]
+    return now != was and set(was) == {None} and plan.group.breaker_hour_minor is None
 
 
 def _of(kind: str, identity: int) -> ColumnElement[bool]:

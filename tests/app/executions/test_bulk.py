@@ -809,9 +809,14 @@ def trip_breaker(session: WorkSession, plan: Plan) -> None:
     breakers.trip(session, breakers.subject_of_plan(plan), "failures", {}, NOW)
 
 
-def lower_limit(session: WorkSession, plan: Plan) -> None:
-    values = replace(values_of(plan), limit_trade_minor=5_000)
+def limit(session: WorkSession, plan: Plan, **limits: int | None) -> None:
+    """A person changes limits of the plan."""
+    values = replace(values_of(plan), **limits)
     update_plan(session, plan.id, values, actor=PERSON, now=NOW, reason="look first")
+
+
+def lower_limit(session: WorkSession, plan: Plan) -> None:
+    limit(session, plan, limit_trade_minor=5_000)
 
 
 @pytest.mark.parametrize("narrow", [trip_breaker, lower_limit])
@@ -850,7 +855,69 @@ def test_a_limit_that_its_trades_keep_to_pauses_nothing(
     session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
 ) -> None:
     one = begin(session, group, 3)
-    values = replace(values_of(plan), limit_trade_minor=50_000)
-    update_plan(session, plan.id, values, actor=PERSON, now=NOW, reason="look first")
+    limit(session, plan, limit_trade_minor=50_000)
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.stage, one.under_way) == ("running", 2, 2)
+
+
+Limits = dict[str, int | None]
+
+
+@pytest.mark.parametrize(
+    ("before", "since"),
+    [
+        ({"limit_trade_minor": 5_000}, [{"limit_hour_count": 3}]),
+        ({"limit_trade_minor": 5_000}, [{"limit_trade_minor": 9_000}, {"limit_trade_minor": 7_000}]),
+        ({"limit_hour_minor": 9_000}, [{"limit_trade_minor": 50_000}, {"limit_day_minor": 50_000}]),
+    ],
+)
+def test_what_is_lowered_beside_the_limit_that_its_trades_pass_pauses_nothing(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, before: Limits, since: list[Limits]
+) -> None:
+    limit(session, plan, **before)
+    one = begin(session, group, 3)
+    for limits in since:
+        limit(session, plan, **limits)
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.stage, one.under_way) == ("running", 2, 2)
+
+
+def begin_unreadable(session: WorkSession, group: SystemGroup) -> BulkRepair:
+    """A bulk repair of three trades of which only the amount of the first can be read."""
+    for number, amount in enumerate((10_000, None, None)):
+        make_anomaly(session, group, trade_no=f"T{number:04d}", amount_minor=amount)
+    (begun,) = bulk.begin(session, AnomalyFilter(group_ids=[group.id]), CLICK).bulks
+    return begun
+
+
+@pytest.mark.parametrize("since", ["limit_day_minor", "breaker_hour_minor"])
+def test_an_amount_that_nobody_can_read_goes_beyond_the_first_bound_of_amounts(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, since: str
+) -> None:
+    one = begin_unreadable(session, group)
+    limit(session, plan, **{since: 50_000})
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.pause_code) == ("paused", "guards_came_since")
+
+
+@pytest.mark.parametrize("of_group", [True, False])
+def test_an_amount_that_nobody_can_read_goes_beyond_no_further_bound(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan, of_group: bool
+) -> None:
+    if of_group:
+        group.breaker_hour_minor = 50_000
+    else:
+        limit(session, plan, limit_trade_minor=50_000)
+    one = begin_unreadable(session, group)
+    limit(session, plan, limit_trade_minor=40_000, limit_day_minor=50_000, limit_day_count=9)
+    go_through_a_stage(session, agent, one)
+    assert (one.state, one.stage, one.under_way) == ("running", 2, 2)
+
+
+def test_an_amount_that_nobody_can_read_beyond_the_bound_of_its_group_pauses_nothing(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    group.breaker_hour_minor = 50_000
+    one = begin_unreadable(session, group)
     go_through_a_stage(session, agent, one)
     assert (one.state, one.stage, one.under_way) == ("running", 2, 2)
