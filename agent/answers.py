@@ -25,9 +25,10 @@ MOST_REASON: Final = 500
 """Characters told of why work broke off."""
 
 
-def why_it_broke_off(error: Exception) -> str:
-    """Return the reason of work that broke off with an error that nobody foresaw."""
-    return sendable(f"{BROKE_OFF}: {type(error).__name__}: {error}")
+def why_it_broke_off(error: Exception, what: str = "") -> str:
+    """Return the reason of work that broke off with an error that nobody foresaw, ``what`` told before it."""
+    told = f"{what}: " if what else ""
+    return sendable(f"{BROKE_OFF}: {told}{type(error).__name__}: {error}")
 
 
 def sendable(reason: str) -> str:

@@ -46,6 +46,11 @@ TEXTS: Final[tuple[tuple[str, Any], ...]] = (
     ),
     ("a session has one Welcome, its first frame", _("Welcome 只在会话开头发一次")),
     (r"the window cannot be read: (?P<rest>.+)", _("时间范围无法读取：%(rest)s")),
+    (
+        r"internal error: the fixer (?P<code>\S+) broke off over more than (?P<count>\d+) trades: "
+        r"(?P<rest>.+)",
+        _("修复代号 %(code)s 的程序在超过 %(count)s 笔交易上出错，收集因此停下：%(rest)s"),
+    ),
     (r"internal error: (?P<rest>.+)", _("客户端内部错误：%(rest)s")),
     # the demo
     ("demo", _("演示")),

@@ -1,6 +1,7 @@
 """Collecting broken trades: read by keyset, ask ledger and bank for many at a time, report what disagrees."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -19,6 +20,10 @@ from agent.ports import Cancellation, Ports
 from agent.records import RepairRow, Trade, Window
 
 log: Final = logging.getLogger(__name__)
+
+MOST_BROKEN: Final = 20
+"""A fixer may break over so many trades of a collection. One that breaks over more is broken itself: it would
+hand to people whatever it is asked about."""
 
 Progress = Callable[[int, int, int], None]
 """Rows scanned, rows that could not be verified (未能核实), rows expected (0 where not known)."""
@@ -58,13 +63,15 @@ class Collection:
         self._settings = settings
         self._duplicated: set[str] = set()
         self._reported: set[str] = set()
+        self._broken: Counter[str] = Counter()
 
     def pages(
         self, window: Window, cancellation: Cancellation, progress: Progress
     ) -> Iterator[list[ReportedTrade]]:
         """Yield what is to be reported, page by page; ends early when cancelled.
 
-        Raises PortError when the rows cannot be read to their end: the collection is then incomplete.
+        Raises PortError when the rows cannot be read to their end, or a fixer is broken: the collection is
+        then incomplete.
         """
         trades, page = self._ports.trades, self._settings.page
         self.tally.expected = trades.count(window)
@@ -180,7 +187,7 @@ class Collection:
 
     def _judge(self, trade: Trade, facts: Facts, collector: Collector) -> Judgement | None:
         """Return what to report of a trade, None for what agrees or could not be verified."""
-        decision = _diagnose(facts, collector)
+        decision = self._diagnose(facts, collector)
         if decision.outcome == "consistent":
             return None
         try:
@@ -203,15 +210,18 @@ class Collection:
             return Judgement("human", reason, decision.fixer_code or collector.code, after)
         return Judgement("repair", decision.reason, decision.fixer_code or collector.code, after)
 
-
-def _diagnose(facts: Facts, collector: Collector) -> Decision:
-    """Return what the fixer says of a trade; one that breaks it is for a person."""
-    try:
-        return collector.diagnose(facts)
-    except Exception as error:
-        # The edge to fixers of other packages: a trade that breaks one must hide no other of the shard.
-        log.exception("the fixer %s broke off over %s", collector.code, facts.trade_no)
-        return Decision("human", why_it_broke_off(error))
+    def _diagnose(self, facts: Facts, collector: Collector) -> Decision:
+        """Return what the fixer says of a trade; one that breaks it is for a person, MOST_BROKEN at most."""
+        try:
+            return collector.diagnose(facts)
+        except Exception as error:
+            # The edge to fixers of other packages: a trade that breaks one must hide no other of the shard.
+            log.exception("the fixer %s broke off over %s", collector.code, facts.trade_no)
+            self._broken[collector.code] += 1
+            if self._broken[collector.code] > MOST_BROKEN:
+                what = f"the fixer {collector.code} broke off over more than {MOST_BROKEN} trades"
+                raise PortError(why_it_broke_off(error, what)) from error
+            return Decision("human", why_it_broke_off(error))
 
 
 def _judge_half_done(standing: RepairRow, facts: Facts) -> Judgement | None:

@@ -1,12 +1,15 @@
 """Collections on a production system in memory: what is reported, what is not, and what never ends one."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from agent.answers import MAX_CHUNK_ROWS, MOST_REASON, ReportedTrade
 from agent.collectors import COLLECTORS, Collection, Collector, collect, index_collectors
+from agent.collectors.base import MOST_BROKEN
 from agent.decision import Decision, decide
 from agent.errors import ConfigurationError, PortError
 from agent.facts import Facts, Kind, Leg
@@ -283,23 +286,64 @@ def test_one_bad_row_among_many_hides_none_of_them() -> None:
     assert [row.outcome for row in Collected(desk, page=7).rows].count("repair") == 19
 
 
-def test_a_trade_that_breaks_its_fixer_is_for_a_person_and_hides_none() -> None:
-    desk = Desk()
-    numbers = [add_recharge(desk, trade_id, 8, "success") for trade_id in range(1, 6)]
+def own_collector(code: str, broken: list[str]) -> Collector:
+    """One of another package, whose fixer breaks over these trades."""
 
     def diagnose(facts: Facts) -> Decision:
-        if facts.trade_no == numbers[2]:
+        if facts.trade_no in broken:
             raise ZeroDivisionError("of a fixer " + "x" * 1_000)
         return decide(facts)
 
     patterns = COLLECTORS["interRechargeFixServiceImpl"].patterns
-    own = Collector(code="own", patterns=patterns, diagnose=diagnose)
-    collection = Collection([own], desk.production.ports, desk.settings)
-    pages = collection.pages(EVER, desk.cancellation, lambda *_: None)
+    return Collector(code=code, patterns=patterns, diagnose=diagnose)
+
+
+def pages_of(desk: Desk, *collectors: Collector, page: int) -> Iterator[list[ReportedTrade]]:
+    """Collect by these, page by page."""
+    collection = Collection(collectors, desk.production.ports, replace(desk.settings, page=page))
+    return collection.pages(EVER, desk.cancellation, lambda *_: None)
+
+
+def test_a_trade_that_breaks_its_fixer_is_for_a_person_and_hides_none() -> None:
+    desk = Desk()
+    numbers = [add_recharge(desk, trade_id, 8, "success") for trade_id in range(1, 6)]
+    pages = pages_of(desk, own_collector("own", [numbers[2]]), page=500)
     rows = {row.trade_no: row for page in pages for row in page}
     assert [rows[number].outcome for number in numbers] == ["repair", "repair", "human", "repair", "repair"]
     assert rows[numbers[2]].reason.startswith("internal error: ZeroDivisionError: of a fixer xxx")
     assert len(rows[numbers[2]].reason) == MOST_REASON
+
+
+def test_a_fixer_that_breaks_over_too_many_trades_ends_the_collection_behind_what_was_found() -> None:
+    desk = Desk()
+    numbers = [add_recharge(desk, trade_id, 8, "success") for trade_id in range(1, 41)]
+    pages = pages_of(desk, own_collector("own", numbers[5:]), page=5)
+    outcomes: list[str] = []
+
+    def read_on() -> None:
+        for page in pages:
+            outcomes.extend(row.outcome for row in page)
+
+    with pytest.raises(PortError) as ended:
+        read_on()
+    assert outcomes == ["repair"] * 5 + ["human"] * MOST_BROKEN
+    told = str(ended.value)
+    assert told.startswith(
+        "internal error: the fixer own broke off over more than 20 trades: ZeroDivisionError"
+    )
+    assert len(told) == MOST_REASON
+
+
+def test_each_fixer_may_break_over_a_few_trades_and_each_collection_counts_anew() -> None:
+    desk = Desk()
+    numbers = [add_recharge(desk, trade_id, 8, "success") for trade_id in range(1, MOST_BROKEN + 1)]
+    others = [add_recharge(desk, trade_id, 9, "success") for trade_id in range(101, MOST_BROKEN + 101)]
+    failed = COLLECTORS["rechargeFailedFixServiceImpl"].patterns
+    own, other = own_collector("own", numbers), own_collector("other", others)
+    other = msgspec.structs.replace(other, patterns=failed)
+    for _again in range(2):
+        rows = [row for page in pages_of(desk, own, other, page=500) for row in page]
+        assert [row.outcome for row in rows] == ["human"] * 2 * MOST_BROKEN
 
 
 def test_every_row_of_the_window_is_reached_whatever_the_page() -> None:
