@@ -73,6 +73,7 @@ class Breaker(Base):
         CheckConstraint(f"scope IN {SCOPES}", name="scope"),
         CheckConstraint(f"code IN {CODES}", name="code"),
         Index("ix_breaker_group_id_scope_subject_name_id", "group_id", "scope", "subject_name", "id"),
+        Index("ix_breaker_group_id_reset_at", "group_id", "reset_at"),
         Index(
             "uq_breaker_tripped",
             "scope",

@@ -209,6 +209,13 @@ def test_what_a_clock_ahead_has_dated(member: int) -> None:
     assert ["group_id=? AND begun_at>?" in plan for plan in plans] == [True]
 
 
+def test_the_last_reset_of_a_group_is_found_whatever_it_has_reset_before(member: int) -> None:
+    """Asked of each attempt that ends; no breaker is ever deleted."""
+    found = reads(lambda: times_ahead.after_resets(db.session, 1, NOW))
+    index = "ix_breaker_group_id_reset_at (group_id=?)"
+    assert [detail for detail, _ in found] == [f"SEARCH breaker USING COVERING INDEX {index}"]
+
+
 def test_the_id_of_a_moment(member: int) -> None:
     assert whole_reads(lambda: first_id_since(db.session, NOW)) == []
 
