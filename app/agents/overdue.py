@@ -69,7 +69,7 @@ def sweep(session: WorkSession, now: datetime) -> int:
         command.lease_until = now + commands.lease()
     for command in _batch(session, due.too_late, moments):
         # Likewise: nothing else could be asked of its trade until then.
-        command.deadline_at = now + (command.deadline_at - command.created_at)
+        command.deadline_at = now + _time_given(command)
     changed = 0
     for command in _still_live(_batch(session, due.leases, moments)):
         _end_lease(session, command, now)
@@ -88,6 +88,12 @@ def sweep(session: WorkSession, now: datetime) -> int:
     if changed:
         commands.look_now(session)
     return changed
+
+
+def _time_given(command: Command) -> timedelta:
+    """Return how long a command was given to end: LONGEST where its deadline has begun anew before."""
+    given = command.deadline_at - command.created_at
+    return given if timedelta(0) < given <= LONGEST else LONGEST
 
 
 def _still_live(found: Iterable[Command]) -> Iterator[Command]:

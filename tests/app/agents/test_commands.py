@@ -553,5 +553,21 @@ def test_a_deadline_given_by_a_clock_a_day_ahead_begins_anew_once_that_is_put_ba
     assert stored(command_id).state == "expired"
 
 
+def test_a_clock_that_is_put_back_twice_leaves_a_command_time_to_end(
+    member: Member, clock: HandClock
+) -> None:
+    """The second time it was made after its deadline, by its own word."""
+    connect(member, clock.advance(86_400))
+    command_id = order(member, TRADE, clock(), seconds=600)
+    for seconds in (-43_200, -43_200):
+        sweep(clock.advance(seconds))
+        assert stored(command_id).state == "pending"
+        assert not overdue.has_work(db.session, clock())
+    sweep(clock.advance(599))
+    assert stored(command_id).state == "pending"
+    sweep(clock.advance(3_601))
+    assert stored(command_id).state == "expired"
+
+
 def test_no_command_is_given_longer_than_a_deadline_that_stays() -> None:
     assert max(COLLECT_DEADLINE, REPAIR_DEADLINE, VERIFY_DEADLINE) == overdue.LONGEST
