@@ -44,7 +44,9 @@ IS_LIVE_BULK: Final[ColumnElement[bool]] = literal_column(f"({_live_sql})", Bool
 
 
 class BulkRepair(Base):
-    """One selection of one group. ``stage`` 1, 2 or 3: one trade, ten, the rest.
+    """One selection of one group, never deleted: forms go by the newest id (app.executions.selection).
+
+    ``stage`` 1, 2 or 3: one trade, ten, the rest.
 
     ``actor_name``: in whose name it goes on: of whoever began it, or has resumed it last.
     ``pause_code`` says why it is paused: ``by_person``, or what a trade came to (``pause_detail``,

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from app.agents.models import Command, Frame, ReceivedMessage
 from app.config import Settings
 from app.executions import retention, scheduler
+from app.executions.bulk_models import BulkRepair
 from app.extensions import db
 from app.guards.models import BegunRepair
 from app.plans.models import Tick
@@ -52,6 +53,16 @@ def test_each_kind_of_row_goes_at_its_own_age(session: WorkSession, settings: Se
     assert session.scalars(select(ReceivedMessage.message_id)).all() == ["1"]
     assert session.scalars(select(EndedLogin.login_id)).all() == ["1"]
     assert session.scalars(select(Tick.due_at)).all() == [NOW - timedelta(days=1)]
+
+
+def test_no_bulk_repair_goes(session: WorkSession, settings: Settings) -> None:
+    """Forms go by the id of the newest, which SQLite would give again."""
+    group, at = make_group(session), NOW - timedelta(days=1_000)
+    told = {"trigger": "click", "actor_name": "li.na", "reason": "x", "created_at": at, "changed_at": at}
+    session.add(BulkRepair(group_id=group.id, state="finished", finished_at=at, **told))
+    session.flush()
+    sweep_all(session, settings)
+    assert session.scalar(select(func.count()).select_from(BulkRepair)) == 1
 
 
 def begin_repair(session: WorkSession, group: SystemGroup, days: float) -> None:
