@@ -4,14 +4,13 @@ import random
 from dataclasses import dataclass, replace
 from typing import Final
 
+from chaos.simulation.people import ORDERS
 from chaos.simulation.troubles import TROUBLES
 from chaos.simulation.workshop import BANK_DAY_SECONDS
 from sandbox.cases import all_cases
 
 ROUGH_SECONDS: Final = (60.0, 90.0, 150.0)
 """The first repairs are commanded after 60."""
-UNPAID_SECONDS: Final = 1500.0
-"""Until a refused payout has settled, and people can order of the trade."""
 CALM: Final = 0.04
 """How many of the schedules see no fault at all: there everything must be repaired."""
 PAYING: Final = ("S2", "S3", "S7a", "S7b")
@@ -27,7 +26,9 @@ class Draw:
     ``is_echoing``: each Repair is sent a second time, long after. ``muted``: between these seconds no
     heartbeat of an agent arrives. ``refusals``: so many payouts the bank refuses for good. ``bank_day``: its
     length. ``failures``: so many of an hour trip the breaker of a plan or group; 0: none is armed.
-    ``is_collected``: it is quiet until the trades are reported, so that the repairs meet the faults.
+    ``is_collected``: it is quiet until the trades are reported, so that the repairs meet the faults;
+    ``is_unpaid``: until the bank has refused payouts so often that people may order of a trade, so that their
+    orders do.
     """
 
     cases: tuple[str, ...]
@@ -47,6 +48,7 @@ class Draw:
     bank_day: int = BANK_DAY_SECONDS
     failures: int = 0
     is_collected: bool = False
+    is_unpaid: bool = False
 
 
 def draw(seed: int) -> Draw:
@@ -71,5 +73,7 @@ def draw(seed: int) -> Draw:
         failures=chance.choice((0, 0, 1, 2)),
         is_collected=chance.random() < 0.7,
     )
-    is_ordered = drawn.refusals and not {"paid again", "reversed"}.isdisjoint(drawn.troubles)
-    return replace(drawn, rough_seconds=UNPAID_SECONDS) if is_ordered else drawn
+    if not drawn.refusals or set(ORDERS.values()).isdisjoint(drawn.troubles):
+        return drawn
+    cases = drawn.cases if set(drawn.cases) & set(PAYING) else (chance.choice(PAYING), *drawn.cases[1:])
+    return replace(drawn, cases=cases, refusals=chance.choice((0, 0, 1)), is_unpaid=True)

@@ -25,6 +25,7 @@ from app.executions.order_models import MoneyOrder
 from app.executions.starting import Order
 from app.extensions import db
 from app.guards.breakers import list_tripped, reset
+from app.keyset import ReadSession
 from app.plans.fixer_codes import KNOWN_FIXERS
 from app.plans.models import Plan
 from app.plans.service import disable_plan, enable_plan
@@ -43,6 +44,8 @@ STOPPED_SECONDS: Final = (3.0, 30.0)
 RESET_AFTER: Final = (30.0, 200.0)
 CONFIRMED_AFTER: Final = 2.0
 BETWEEN_ORDERS: Final = 5.0
+ORDERS: Final[dict[Action, str]] = {"pay_again": "paid again", "reverse": "reversed"}
+"""The trouble that each order is."""
 
 
 # ---- a trade, a repair
@@ -194,12 +197,12 @@ def keep_resetting(schedule: "Schedule") -> None:
 
 def pay_again(schedule: "Schedule") -> None:
     """Two people have a trade paid again that was debited and finally not paid."""
-    _order(schedule, "pay_again", "paid again")
+    _order(schedule, "pay_again")
 
 
 def reverse(schedule: "Schedule") -> None:
     """Two people have such a trade reversed."""
-    _order(schedule, "reverse", "reversed")
+    _order(schedule, "reverse")
 
 
 def reverse_when_unpaid(schedule: "Schedule") -> None:
@@ -215,8 +218,9 @@ def reverse_when_unpaid(schedule: "Schedule") -> None:
             reverse(schedule)
 
 
-def _order(schedule: "Schedule", action: Action, kind: str) -> None:
+def _order(schedule: "Schedule", action: Action) -> None:
     """One person proposes what the facts allow as soon as they do, another confirms."""
+    kind = ORDERS[action]
     ordered = schedule.counts[kind]
     while schedule.is_rough and schedule.counts[kind] == ordered:
         _work(schedule, lambda session: _propose(schedule, session, action), kind)
@@ -225,23 +229,40 @@ def _order(schedule: "Schedule", action: Action, kind: str) -> None:
         schedule.loom.sleep(BETWEEN_ORDERS)
 
 
-def _propose(schedule: "Schedule", session: WorkSession, action: Action) -> bool:
+def may_order(schedule: "Schedule") -> bool:
+    """Whether the facts of a trade allow one of the orders that this schedule has troubles for."""
+    actions = [action for action, kind in ORDERS.items() if kind in schedule.drawn.troubles]
+    with schedule.workshop.apps[0].app_context():
+        try:
+            return any(_orderable(db.session, action) is not None for action in actions)
+        finally:
+            db.session.remove()
+
+
+def _orderable(session: ReadSession, action: Action) -> Anomaly | None:
     for anomaly in session.scalars(select(Anomaly).where(Anomaly.state.in_(WITH_A_PERSON))).unique():
         facts = facts_of(anomaly)
         if facts is not None and find_obstacle(facts, action) is None:
-            schedule.touched[anomaly.trade_no] = schedule.loom.seconds
-            schedule.ordered.add(anomaly.trade_no)
-            money_orders.propose(
-                session,
-                anomaly.id,
-                action,
-                reason=REASON,
-                actor=PERSON,
-                group_ids=None,
-                now=utc_now(),
-            )
-            return True
-    return False
+            return anomaly
+    return None
+
+
+def _propose(schedule: "Schedule", session: WorkSession, action: Action) -> bool:
+    anomaly = _orderable(session, action)
+    if anomaly is None:
+        return False
+    schedule.touched[anomaly.trade_no] = schedule.loom.seconds
+    schedule.ordered.add(anomaly.trade_no)
+    money_orders.propose(
+        session,
+        anomaly.id,
+        action,
+        reason=REASON,
+        actor=PERSON,
+        group_ids=None,
+        now=utc_now(),
+    )
+    return True
 
 
 def _confirm(session: WorkSession) -> None:

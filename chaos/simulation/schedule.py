@@ -44,6 +44,8 @@ AGE: Final = timedelta(hours=3)
 """How old the trades are: no longer in flight, and two bank days and more behind."""
 QUIET_SECONDS: Final = 50.0
 """Of a schedule that is collected quietly; the first repairs are commanded after 60."""
+UNPAID_SECONDS: Final = 3600.0
+"""For so long at most the bank refuses every payout where people are to order of a trade."""
 HEALING: Final = 3600.0
 LEAP: Final = 3600.0
 LEAPS: Final = 30
@@ -148,7 +150,9 @@ class Schedule:
             process.start()
         people.collect(self, 1.0)
         if self.drawn.is_collected:
-            self._collect_quietly()
+            self._keep_quiet(QUIET_SECONDS, self._is_reported)
+        if self.drawn.is_unpaid:
+            self._leave_unpaid()
         rough_until = loom.seconds + self.drawn.rough_seconds
         loom.spawn(_Fate(), "troubles", lambda: make_trouble(self, self.drawn.troubles))
         if self.drawn.failures:
@@ -174,12 +178,18 @@ class Schedule:
         if isinstance(self._policy, RandomPolicy):
             self._policy.is_rough = is_rough
 
-    def _collect_quietly(self) -> None:
-        """No fault until every trade is reported, which is before the first repair."""
+    def _keep_quiet(self, seconds: float, is_over: Callable[[], bool]) -> None:
+        """No fault until then, and for no longer than so many seconds from the beginning."""
         self._make_rough(is_rough=False)
-        while self.loom.seconds < QUIET_SECONDS and not self._is_reported():
+        while self.loom.seconds < seconds and not is_over():
             self.loom.run(self.loom.seconds + 1.0)
         self._make_rough(is_rough=True)
+
+    def _leave_unpaid(self) -> None:
+        """The bank refuses every payout, until people may order of a trade that was debited."""
+        self.line.refuses_payouts = True
+        self._keep_quiet(UNPAID_SECONDS, lambda: people.may_order(self))
+        self.line.refuses_payouts = False
 
     def _is_reported(self) -> bool:
         with self.workshop.apps[0].app_context():
