@@ -178,17 +178,17 @@ class Schedule:
         if isinstance(self._policy, RandomPolicy):
             self._policy.is_rough = is_rough
 
-    def _keep_quiet(self, seconds: float, is_over: Callable[[], bool]) -> None:
+    def _keep_quiet(self, seconds: float, is_over: Callable[[], bool], looks_every: float = 1.0) -> None:
         """No fault until then, and for no longer than so many seconds from the beginning."""
         self._make_rough(is_rough=False)
         while self.loom.seconds < seconds and not is_over():
-            self.loom.run(self.loom.seconds + 1.0)
+            self.loom.run(self.loom.seconds + looks_every)
         self._make_rough(is_rough=True)
 
     def _leave_unpaid(self) -> None:
         """The bank refuses every payout, until people may order of a trade that was debited."""
         self.line.refuses_payouts = True
-        self._keep_quiet(UNPAID_SECONDS, lambda: people.may_order(self))
+        self._keep_quiet(UNPAID_SECONDS, lambda: people.may_order(self), looks_every=10.0)
         self.line.refuses_payouts = False
 
     def _is_reported(self) -> bool:
