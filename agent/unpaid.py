@@ -89,6 +89,12 @@ def confirms_failure(facts: Facts) -> bool:
     return decide(facts).target is Status.FAILED
 
 
+def calls_for_payout(facts: Facts) -> bool:
+    """Return whether a repair would ask the bank to pay: it is to be a success, and is surely unpaid."""
+    is_unpaid_payout = facts.kind is Kind.WITHDRAW and facts.bank.state is BankState.FAIL
+    return is_unpaid_payout and decide(facts).target is Status.SUCCESS
+
+
 def may_pay(fixer_code: str | None, facts: Facts | None) -> bool:
     """Return whether a repair of a withdrawal may ask the bank to pay, by what its agent reads next.
 

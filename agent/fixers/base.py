@@ -17,7 +17,7 @@ from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded
 from agent.fixers.claiming import claim, claim_of
 from agent.fixers.half_done import find_own_failure, is_half_done, judge_half_done
 from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
-from agent.fixers.lost_lines import LINE_LOST, find_lost_line, require_no_lost_line
+from agent.fixers.lost_lines import LINE_LOST, find_lost_line, is_known_beside, require_no_lost_line
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings, VerifyOutcome
 from agent.fixers.ordering import begin_ordered
@@ -176,8 +176,9 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping
         reason = _why(outcome, reason, trade, facts, ports)
         return msgspec.structs.replace(seen, outcome=outcome, reason=reason, fixer_code=standing.fixer_code)
     decision = decide(facts)
+    steps = _steps_of(decision.fixer_code, facts, fixers)
     lost = find_lost_line(trade, facts, ports) if decision.target is Status.FAILED else None
-    if lost == LINE_LOST:
+    if lost == LINE_LOST or (PAY in steps and _is_payout_lost(trade, facts, ports)):
         return msgspec.structs.replace(seen, outcome="human", reason=LINE_LOST)
     seen = msgspec.structs.replace(
         seen,
@@ -185,7 +186,7 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping
         reason=_why(decision.outcome, decision.reason, trade, facts, ports),
         fixer_code=decision.fixer_code,
         after=predict(facts, trade.row, settings.codes),
-        steps=_steps_of(decision.fixer_code, facts, fixers),
+        steps=steps,
     )
     if decision.outcome == "repair" and is_too_old(trade, settings):
         return msgspec.structs.replace(seen, outcome="human", reason=f"{TOO_OLD}{settings.max_age.days}")
@@ -193,6 +194,15 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping
         # An attempt would only wait: nothing is to be begun.
         return msgspec.structs.replace(seen, outcome="wait", reason=lost, after=None, steps=())
     return seen
+
+
+def _is_payout_lost(trade: Trade, facts: Facts, ports: Ports) -> bool:
+    """Whether an attempt would pay nothing and ask a person: the bank knows a number without a line."""
+    try:
+        number = choose_number(trade.trade_no, facts.bank, deduplicates=ports.bank.deduplicates)
+    except AttemptEnded:
+        return False  # the attempt tells why
+    return number.is_new and is_known_beside(trade, facts, number, ports)
 
 
 def _why(outcome: VerifyOutcome, reason: str, trade: Trade, facts: Facts, ports: Ports) -> str:

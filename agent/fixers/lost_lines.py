@@ -74,3 +74,14 @@ def require_no_lost_line(attempt: Attempt) -> None:
         raise AttemptEnded("needs_human", LINE_LOST, is_void=not attempt.money_moved)
     if found is not None:
         raise AttemptEnded("wait", found, is_void=not attempt.money_moved)
+
+
+def is_known_beside(trade: Trade, facts: Facts, number: PayoutNumber, ports: Ports) -> bool:
+    """Whether a payout under this number, which opens a line, would end over one that the bank knows:
+    another, or this one at a bank that does not de-duplicate. Raises PortError.
+    """
+    without_line = numbers_without_line(trade, facts, ports)
+    asked = [each for each in without_line if each.request_no != number.request_no]
+    if not ports.bank.deduplicates:
+        asked.append(number)
+    return bool(is_any_known(trade, asked, ports.bank))

@@ -1,14 +1,14 @@
 """A number that the bank knows and production's table has lost, or of which the bank cannot say it.
 
 Agents find it where they look at one trade; collections ask the bank of no number without a line, and go on
-calling such a trade unpaid, or to be confirmed as failed.
+calling such a trade unpaid, to be paid, or to be confirmed as failed.
 """
 
 from typing import Final, Literal
 
 from agent.answers import ReportedTrade
 from agent.facts import BankState, Facts
-from agent.unpaid import confirms_failure, find_obstacle
+from agent.unpaid import calls_for_payout, confirms_failure, find_obstacle
 from app.anomalies.models import Anomaly
 
 LINE_LOST: Final = "the bank knows the number, and production's table has lost it"
@@ -28,7 +28,8 @@ def find_standing(anomaly: Anomaly, trade: ReportedTrade) -> tuple[Literal["huma
         return None
     confirms = trade.outcome == "repair" and confirms_failure(facts)
     is_unpaid = trade.outcome == "human" and find_obstacle(facts, "pay_again") is None
-    if anomaly.reason == LINE_LOST and (is_unpaid or (confirms and anomaly.state == "needs_human")):
+    is_repaired = confirms or (trade.outcome == "repair" and calls_for_payout(facts))
+    if anomaly.reason == LINE_LOST and (is_unpaid or (is_repaired and anomaly.state == "needs_human")):
         return "human", LINE_LOST
     return ("wait", CANNOT_SAY) if confirms and _waits_for_a_lost_line(anomaly) else None
 

@@ -103,6 +103,29 @@ def test_nor_is_it_by_a_plan(case_id: str, deduplicates: bool) -> None:
     assert numbers(desk) == [f"{trade_no}-P1"]
 
 
+@DEDUPLICATES
+@pytest.mark.parametrize("case_id", ["S2", "S3", "S7a", "S7b"])
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_a_look_calls_for_no_payout_that_ends_with_a_person(
+    case_id: str, is_taken: bool, deduplicates: bool
+) -> None:
+    """Were it to, a person would be asked again after each: nothing is paid until the line is restored."""
+    desk, trade_no, code = refused(case_id, deduplicates=deduplicates)
+    assert verify(trade_no, desk.production.ports, desk.settings).outcome == "repair"
+    pays(desk, trade_no)
+    if is_taken:
+        takes_the_place(desk, trade_no)
+    seen = verify(trade_no, desk.production.ports, desk.settings)
+    if deduplicates and not is_taken:
+        # Asked again under the same number, the bank tells what it did.
+        assert (seen.outcome, desk.attempt(trade_no, code).outcome) == ("repair", "repaired")
+        assert numbers(desk) == [f"{trade_no}-P1"]
+        return
+    assert (seen.outcome, seen.reason, seen.after, seen.steps) == ("human", LINE_LOST, None, ())
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", LINE_LOST if is_taken else KNOWN_ALREADY)
+
+
 def test_a_bank_that_is_slow_to_tell_of_other_numbers_is_asked_to_pay_all_the_same() -> None:
     desk, trade_no, code = unpaid("processing", deduplicates=True)
     takes_the_place(desk, trade_no)

@@ -138,6 +138,28 @@ def test_one_that_a_person_has_let_go_on_is_not_taken_back(session: WorkSession,
     assert (anomaly.state, anomaly.outcome) == ("repairing", "repair")
 
 
+# ---- of a trade that would be paid
+
+
+def to_be_paid(*numbers: str) -> Facts:
+    """A single-step withdrawal told as success that the ledger has not debited and the bank has failed."""
+    none = LegFact(LegState.NONE)
+    lines = [RequestFact(f"T-{each}", i, "failed", BankState.FAIL) for i, each in enumerate(numbers)]
+    bank = BankFact(BankState.FAIL, tuple(lines), is_explicit=True)
+    return unpaid_facts("T", first=none, second=none, bank=bank)
+
+
+def test_one_to_be_paid_stays_with_the_person_until_its_line_has_come(
+    session: WorkSession, anomaly: Anomaly
+) -> None:
+    anomaly.facts = msgspec.to_builtins(to_be_paid("0"))
+    for _ in range(2):
+        see(session, anomaly, to_be_paid("0"), outcome="repair", reason="")
+        assert (anomaly.state, anomaly.outcome, anomaly.reason) == ("needs_human", "human", LINE_LOST)
+    see(session, anomaly, to_be_paid("0", "P1"), outcome="repair", reason="")
+    assert (anomaly.state, anomaly.outcome) == ("open", "repair")
+
+
 # ---- while the bank cannot say whether a line was lost
 
 
