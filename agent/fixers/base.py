@@ -4,8 +4,8 @@ Read, decide, claim, post, pay, write, read back; a repair that has begun to mov
 begun again. Nothing a production system does raises here: it ends the attempt with an outcome.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 import msgspec
 
@@ -17,11 +17,10 @@ from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded
 from agent.fixers.claiming import claim, claim_of
 from agent.fixers.half_done import find_own_failure, is_half_done, judge_half_done
 from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
-from agent.fixers.lost_lines import LINE_LOST, find_lost_line, is_known_beside, require_no_lost_line
+from agent.fixers.lost_lines import LINE_LOST, choose_payable, find_lost_line, require_no_lost_line
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings, VerifyOutcome
 from agent.fixers.ordering import begin_ordered
-from agent.fixers.payout_number import choose_number
 from agent.fixers.plan import PAY
 from agent.fixers.reading import (
     IN_FLIGHT,
@@ -129,7 +128,7 @@ def _begin(attempt: Attempt, standing: RepairRow | None, fixers: Mapping[str, Fi
     require_allowed(attempt, trade)
     plan = fixer.steps(facts)
     if PAY in plan:
-        choose_number(order.trade_no, facts.bank, deduplicates=ports.bank.deduplicates)
+        choose_payable(trade, facts, ports)
     if target is Status.FAILED:
         require_no_lost_line(attempt)
     attempt.stop_if_cancelled()
@@ -177,9 +176,9 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping
         return msgspec.structs.replace(seen, outcome=outcome, reason=reason, fixer_code=standing.fixer_code)
     decision = decide(facts)
     steps = _steps_of(decision.fixer_code, facts, fixers)
-    lost = find_lost_line(trade, facts, ports) if decision.target is Status.FAILED else None
-    if lost == LINE_LOST or (PAY in steps and _is_payout_lost(trade, facts, ports)):
-        return msgspec.structs.replace(seen, outcome="human", reason=LINE_LOST)
+    obstacle, why = _find_obstacle(trade, facts, decision.target, steps, ports)
+    if obstacle == "human":
+        return msgspec.structs.replace(seen, outcome=obstacle, reason=why)
     seen = msgspec.structs.replace(
         seen,
         outcome=decision.outcome,
@@ -190,19 +189,24 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping
     )
     if decision.outcome == "repair" and is_too_old(trade, settings):
         return msgspec.structs.replace(seen, outcome="human", reason=f"{TOO_OLD}{settings.max_age.days}")
-    if lost is not None:
+    if obstacle is not None:
         # An attempt would only wait: nothing is to be begun.
-        return msgspec.structs.replace(seen, outcome="wait", reason=lost, after=None, steps=())
+        return msgspec.structs.replace(seen, outcome=obstacle, reason=why, after=None, steps=())
     return seen
 
 
-def _is_payout_lost(trade: Trade, facts: Facts, ports: Ports) -> bool:
-    """Whether an attempt would pay nothing and ask a person: the bank knows a number without a line."""
-    try:
-        number = choose_number(trade.trade_no, facts.bank, deduplicates=ports.bank.deduplicates)
-    except AttemptEnded:
-        return False  # the attempt tells why
-    return number.is_new and is_known_beside(trade, facts, number, ports)
+def _find_obstacle(
+    trade: Trade, facts: Facts, target: Status | None, steps: Sequence[str], ports: Ports
+) -> tuple[Literal["human", "wait"] | None, str]:
+    """What would keep an attempt at these steps from beginning, though the facts call for a repair."""
+    if target is Status.FAILED and (lost := find_lost_line(trade, facts, ports)) is not None:
+        return "human" if lost == LINE_LOST else "wait", lost
+    if PAY in steps:
+        try:
+            choose_payable(trade, facts, ports)
+        except AttemptEnded as ended:
+            return "wait" if ended.outcome == "wait" else "human", ended.reason
+    return None, ""
 
 
 def _why(outcome: VerifyOutcome, reason: str, trade: Trade, facts: Facts, ports: Ports) -> str:

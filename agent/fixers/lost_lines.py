@@ -7,7 +7,13 @@ from typing import Final
 
 from agent.facts import Facts, Kind
 from agent.fixers.attempt import Attempt, AttemptEnded
-from agent.fixers.payout_number import PayoutNumber, number_0, number_behind, request_of
+from agent.fixers.payout_number import (
+    PayoutNumber,
+    choose_number,
+    number_0,
+    number_behind,
+    request_of,
+)
 from agent.ports import BankPort, Ports
 from agent.records import Trade
 
@@ -76,12 +82,28 @@ def require_no_lost_line(attempt: Attempt) -> None:
         raise AttemptEnded("wait", found, is_void=not attempt.money_moved)
 
 
-def is_known_beside(trade: Trade, facts: Facts, number: PayoutNumber, ports: Ports) -> bool:
+def choose_payable(trade: Trade, facts: Facts, ports: Ports) -> PayoutNumber:
+    """Return the number that a plan which pays would pay under. Asked before its debit.
+
+    Raises AttemptEnded as ``choose_number``; where a line is to be opened, needs_human where the bank knows a
+    number that has lost its line, wait where it cannot say. PortError.
+    """
+    number = choose_number(trade.trade_no, facts.bank, deduplicates=ports.bank.deduplicates)
+    if number.is_new:
+        is_known = _is_known_beside(trade, facts, number, ports)
+        if is_known is None:
+            raise AttemptEnded("wait", "bank")
+        if is_known:
+            raise AttemptEnded("needs_human", LINE_LOST)
+    return number
+
+
+def _is_known_beside(trade: Trade, facts: Facts, number: PayoutNumber, ports: Ports) -> bool | None:
     """Whether a payout under this number, which opens a line, would end over one that the bank knows:
-    another, or this one at a bank that does not de-duplicate. Raises PortError.
+    another, or this one at a bank that does not de-duplicate. None where it cannot say. Raises PortError.
     """
     without_line = numbers_without_line(trade, facts, ports)
     asked = [each for each in without_line if each.request_no != number.request_no]
     if not ports.bank.deduplicates:
         asked.append(number)
-    return bool(is_any_known(trade, asked, ports.bank))
+    return is_any_known(trade, asked, ports.bank)

@@ -122,8 +122,31 @@ def test_a_look_calls_for_no_payout_that_ends_with_a_person(
         assert numbers(desk) == [f"{trade_no}-P1"]
         return
     assert (seen.outcome, seen.reason, seen.after, seen.steps) == ("human", LINE_LOST, None, ())
+    assert end_of(desk.attempt(trade_no, code)) == NONE_MOVED
+    assert (desk.production.trades.repairs, numbers(desk)) == ({}, [f"{trade_no}-P1"])
+
+
+@pytest.mark.parametrize("case_id", ["S2", "S3", "S7a", "S7b"])
+def test_nothing_is_begun_while_the_bank_cannot_say_whether_a_line_was_lost(case_id: str) -> None:
+    """A debit made first would stand, should the bank then know the number."""
+    desk, trade_no, code = refused(case_id, deduplicates=False)
+    tells_again = silent_of(desk, f"{trade_no}-P1")
+    seen = verify(trade_no, desk.production.ports, desk.settings)
+    assert (seen.outcome, seen.reason, seen.after, seen.steps) == ("wait", "bank", None, ())
+    assert end_of(desk.attempt(trade_no, code)) == ("wait", "bank", False)
+    assert desk.production.trades.repairs == {}
+    tells_again()
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
+@pytest.mark.parametrize("case_id", ["S2", "S3"])
+def test_a_look_tells_that_no_number_can_be_chosen(case_id: str) -> None:
+    desk, trade_no, code = refused(case_id, deduplicates=True)
+    desk.production.trades.requests.clear()
+    seen = verify(trade_no, desk.production.ports, desk.settings)
     report = desk.attempt(trade_no, code)
-    assert (report.outcome, report.reason) == ("needs_human", LINE_LOST if is_taken else KNOWN_ALREADY)
+    assert (seen.outcome, report.outcome, seen.reason) == ("human", "needs_human", report.reason)
+    assert (seen.after, seen.steps) == (None, ())
 
 
 def test_a_bank_that_is_slow_to_tell_of_other_numbers_is_asked_to_pay_all_the_same() -> None:
@@ -137,7 +160,7 @@ def test_a_bank_that_is_slow_to_tell_of_other_numbers_is_asked_to_pay_all_the_sa
 
 def test_a_number_known_already_behind_our_debit_is_not_reversed() -> None:
     desk, trade_no, code = refused("S2", deduplicates=False)
-    pays(desk, trade_no)
+    after_the_claim(desk, lambda: pays(desk, trade_no))
     report = desk.attempt(trade_no, code)
     assert (report.outcome, report.reason) == ("needs_human", KNOWN_ALREADY)
     assert is_closed_unasked(desk, trade_no)
@@ -229,7 +252,7 @@ def test_a_bank_that_cannot_say_is_waited_for(deduplicates: bool) -> None:
 
 def test_a_restored_line_says_what_the_bank_has_done() -> None:
     desk, trade_no, code = refused("S2", deduplicates=False)
-    pays(desk, trade_no)
+    after_the_claim(desk, lambda: pays(desk, trade_no))
     desk.attempt(trade_no, code)
     desk.production.request(trade_no, "success", None, seq=1, request_no=f"{trade_no}-P1")
     assert desk.order(trade_no, code, "reverse").outcome == "refused"

@@ -9,9 +9,11 @@ import pytest
 from agent.facts import BankFact, BankState, Leg, RequestFact
 from agent.fixers.attempt import AttemptEnded
 from agent.fixers.base import verify
+from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.payout_number import NO_NUMBER, choose_number
-from agent.fixers.payout_unasked import KNOWN_ALREADY, NEVER_ASKED
+from agent.fixers.payout_unasked import NEVER_ASKED
 from agent.records import BankRequest, Trade
+from tests.agent.test_fixers_last_look import after_the_claim
 from tests.agent.world import (
     AMOUNT,
     BALANCE,
@@ -230,8 +232,8 @@ def test_a_number_that_production_has_lost_is_not_paid_a_second_time(deduplicate
     if deduplicates:
         assert report.outcome == "repaired"
     else:
-        assert (report.outcome, report.reason, report.money_moved) == ("needs_human", KNOWN_ALREADY, False)
-        assert trades.repairs[trade_no].state == "abandoned"
+        assert (report.outcome, report.reason, report.money_moved) == ("needs_human", LINE_LOST, False)
+        assert trades.repairs == {}
     assert numbers(desk) == [f"{trade_no}-P1"]
 
 
@@ -246,7 +248,10 @@ def test_a_bank_that_does_not_answer_of_a_new_number_is_not_asked_to_pay_it() ->
         is_new = any(each.request_no.endswith("-P1") for asked in requests.values() for each in asked)
         return {} if is_new else facts(trades, requests)
 
-    desk.production.bank.facts = silent_of_new  # type: ignore[method-assign,assignment]
+    def falls_silent() -> None:
+        desk.production.bank.facts = silent_of_new  # type: ignore[method-assign,assignment]
+
+    after_the_claim(desk, falls_silent)
     report = desk.attempt(trade_no, code)
     assert (report.outcome, report.reason) == ("wait", "bank")
     assert desk.production.bank.asked == []
