@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, Row, and_, or_, select
 
@@ -14,13 +14,11 @@ from agent.adapters.entries import Entry, leg_facts, net
 from agent.adapters.names import LedgerNames
 from agent.adapters.posting import Poster
 from agent.adapters.reversing import Reverser
-from agent.adapters.rows import in_batches, moment, number, plain_amount
+from agent.adapters.rows import MOST_ASKED, in_batches, moment, number, plain_amount
 from agent.adapters.tables import LedgerTables
 from agent.errors import LedgerRejectedError, PortError
 from agent.facts import Kind, LegFact, LegState
 from agent.records import Posting, Reversal, Trade
-
-MOST_ASKED: Final = 500
 
 
 class SqlLedger:

@@ -16,6 +16,9 @@ from agent.records import Trade
 UNDATED: Final = datetime.min.replace(tzinfo=UTC)
 """Stands for a time that could not be read, where a time is required: before every bank day."""
 
+MOST_ASKED: Final = 500
+"""Numbers that one statement asks for."""
+
 Plain = int | str | None
 T = TypeVar("T")
 
