@@ -7,14 +7,13 @@ from typing import Final
 import msgspec
 
 from agent.answers import Outcome
-from agent.decision import REPAIRED_MESSAGE, corrected_row, legs_claimed, reversed_row
 from agent.errors import AgentError, FencedError, PortError
 from agent.facts import Facts, Leg, LegFact, LegState, Row, Status
 from agent.fixers.order import RepairOrder, RepairReport, RepairSettings
-from agent.fixers.plan import FIRST_POSTINGS, LEG_OF, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
+from agent.fixers.plan import FIRST_POSTINGS, LEG_OF, PAYOUTS, REVERSED_LEG, WRITE_ROW
 from agent.fixers.result import ASKED, StepResult, result_of, text_of
 from agent.ports import Cancellation, Ports, StepLog
-from agent.records import BankRequest, Correction, RepairRow, StepRow, Trade
+from agent.records import BankRequest, RepairRow, StepRow, Trade
 from agent.standstill import EFFECT_WITHIN
 
 OPEN: Final = "open"
@@ -303,30 +302,6 @@ class Attempt:
         """Keep what a repair that is not taken over has done, as evidence."""
         self.before = standing.before
         self.steps = {step.key: step for step in standing.steps}
-
-    # ---- the row
-
-    def wanted_row(self) -> Row:
-        """The row as this repair leaves it."""
-        _, facts = self.seen
-        if is_reversal(self.held.plan):
-            return reversed_row(self.held.before, facts.kind, self.settings.codes)
-        vouchers = (self.vouchers.get(Leg.FIRST), self.vouchers.get(Leg.SECOND))
-        return corrected_row(self.held.before, facts.kind, self.held.target, vouchers, self.settings.codes)
-
-    def correction(self) -> Correction:
-        """What is written to the row; one confirmed failed keeps its leg cells, but for a reversal."""
-        _, facts = self.seen
-        is_success = self.held.target is Status.SUCCESS
-        return Correction(
-            status=self.held.target,
-            acc_voucher=self.vouchers.get(Leg.FIRST) if is_success else None,
-            e_acc_voucher=self.vouchers.get(Leg.SECOND) if is_success else None,
-            message=REPAIRED_MESSAGE[facts.kind],
-            cleared=legs_claimed(self.held.before, self.settings.codes)
-            if is_reversal(self.held.plan)
-            else (),
-        )
 
     # ---- the end
 

@@ -16,9 +16,9 @@ WRITE_ROW: Final = "write_row"
 READ_BACK: Final = "read_back"
 
 LEG_OF: Final = {POST_FIRST: Leg.FIRST, POST_SECOND: Leg.SECOND, POST_BOTH: Leg.BOTH}
+"""The leg a posting step posts."""
 FIRST_POSTINGS: Final = (POST_FIRST, POST_BOTH)
 """Those before which no step of a plan has moved money."""
-"""The leg a posting step posts."""
 PAYOUTS: Final = (PAY, PAY_AGAIN)
 """The steps that ask the bank to pay: by a plan, and by a person's order."""
 REVERSED_LEG: Final = {REVERSE_FIRST: Leg.FIRST, REVERSE_SECOND: Leg.SECOND, REVERSE_BOTH: Leg.BOTH}

@@ -41,7 +41,7 @@ from agent.fixers.reversal_unmade import (
     may_have_had_effect,
     require_as_ordered,
 )
-from agent.fixers.steps import is_as_wanted
+from agent.fixers.row import is_as_wanted
 from agent.records import RepairRow, Reversal, StepRow
 from agent.unpaid import NOT_YET_KNOWN, find_bank_obstacle
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from agent.decision import decide
 from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, RowChangedError
-from agent.facts import Leg, LegState, Row, Status
+from agent.facts import Leg, LegState
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
 from agent.fixers.payout import pay
 from agent.fixers.plan import (
@@ -17,18 +17,17 @@ from agent.fixers.plan import (
     POST_SECOND,
     READ_BACK,
     WRITE_ROW,
-    legs_of,
 )
 from agent.fixers.reading import (
     IN_FLIGHT,
     ROW_CHANGED,
-    ROW_CHANGED_AFTER_MONEY,
     find_the_row,
     read_facts,
 )
 from agent.fixers.result import StepResult
+from agent.fixers.row import is_as_wanted, wanted_row, write_row
 from agent.money import Money
-from agent.records import Posting, StepRow, Trade
+from agent.records import Posting, StepRow
 
 NOT_AS_WRITTEN: Final = "the row is not as it was written"
 MOVED_SINCE: Final = "the ledger or the bank has changed meanwhile"
@@ -106,57 +105,6 @@ def _take_over_posting(attempt: Attempt, step: StepRow) -> None:
     )
 
 
-def write_row(attempt: Attempt) -> None:
-    """Correct the row by compare-and-set over what was read, with the record that keeps the old row."""
-    if attempt.is_done(WRITE_ROW):
-        return
-    trade, _ = attempt.seen
-    if attempt.held.target is Status.SUCCESS:
-        _require_vouchers(attempt)
-    step = attempt.intend(WRITE_ROW)
-    if is_as_wanted(attempt, trade.row):
-        _leave_row(attempt, step, trade)
-        return
-    steps = (attempt.conclude(step, DONE, StepResult()), attempt.intention(READ_BACK, StepResult()))
-    try:
-        written = attempt.ports.trades.write_row(attempt.held, trade, attempt.correction(), *steps)
-    except RowChangedError:
-        _row_changed(attempt, step)
-    else:
-        attempt.see(written)
-        attempt.keep(written.read_at, *steps)
-
-
-def _require_vouchers(attempt: Attempt) -> None:
-    _, facts = attempt.seen
-    missing = [leg for leg in legs_of(facts.kind) if leg not in attempt.vouchers]
-    if missing:
-        raise AttemptEnded("needs_human", f"the ledger holds no entry for leg {missing[0]}")
-
-
-def _row_changed(attempt: Attempt, step: StepRow) -> None:
-    trade = find_the_row(attempt.order.trade_no, attempt.ports)
-    if attempt.money_moved and is_as_wanted(attempt, trade.row):
-        _leave_row(attempt, step, trade)
-        return
-    attempt.record(attempt.conclude(step, FAILED, StepResult(detail="the row is no longer what was read")))
-    if attempt.money_moved:
-        raise AttemptEnded("needs_human", ROW_CHANGED_AFTER_MONEY)
-    raise AttemptEnded("refused", "the row is no longer what was read", is_void=True)
-
-
-def _leave_row(attempt: Attempt, step: StepRow, trade: Trade) -> None:
-    """Production itself wrote the row as this repair would; its own message stays."""
-    attempt.see(trade)
-    attempt.record(attempt.conclude(step, SKIPPED, StepResult(detail="production wrote the row")))
-
-
-def is_as_wanted(attempt: Attempt, row: Row) -> bool:
-    """Whether the row says what this repair would write, whatever its message."""
-    message = row["FAILED_MSG"]
-    return {**row} == {**attempt.wanted_row(), "FAILED_MSG": message}
-
-
 def read_back(attempt: Attempt) -> None:
     """Read row, ledger and bank again: done only when they agree and the row is as predicted.
 
@@ -177,7 +125,7 @@ def read_back(attempt: Attempt) -> None:
         raise AttemptEnded("unknown", f"read back: {decision.reason}")
     written = attempt.find_step(WRITE_ROW)
     is_ours = written is not None and written.state == DONE
-    if not is_as_wanted(attempt, trade.row) or (is_ours and trade.row != attempt.wanted_row()):
+    if not is_as_wanted(attempt, trade.row) or (is_ours and trade.row != wanted_row(attempt)):
         _close(attempt, attempt.conclude(step, FAILED, StepResult(detail=NOT_AS_WRITTEN)))
         raise AttemptEnded("needs_human", f"read back: {NOT_AS_WRITTEN}")
     _close(attempt, attempt.conclude(step, DONE, StepResult()))

@@ -14,7 +14,8 @@ from agent.fixers.reading import (
     ROW_CHANGED_AFTER_MONEY,
 )
 from agent.fixers.result import result_of
-from agent.fixers.steps import is_as_wanted, missing_legs
+from agent.fixers.row import is_as_wanted
+from agent.fixers.steps import missing_legs
 from agent.records import StepRow
 
 REVERSED: Final = "an entry of this repair was reversed"
