@@ -26,12 +26,11 @@ def find_standing(anomaly: Anomaly, trade: ReportedTrade) -> tuple[Literal["huma
     facts = trade.facts
     if anomaly.facts is None or facts is None or _has_line_come(anomaly, facts):
         return None
-    confirms = trade.outcome == "repair" and confirms_failure(facts)
     is_unpaid = trade.outcome == "human" and find_obstacle(facts, "pay_again") is None
-    is_repaired = confirms or (trade.outcome == "repair" and calls_for_payout(facts))
+    is_repaired = trade.outcome == "repair" and (confirms_failure(facts) or calls_for_payout(facts))
     if anomaly.reason == LINE_LOST and (is_unpaid or (is_repaired and anomaly.state == "needs_human")):
         return "human", LINE_LOST
-    return ("wait", CANNOT_SAY) if confirms and _waits_for_a_lost_line(anomaly) else None
+    return ("wait", CANNOT_SAY) if is_repaired and _waits_for_a_lost_line(anomaly) else None
 
 
 def _has_line_come(anomaly: Anomaly, facts: Facts) -> bool:
@@ -40,6 +39,10 @@ def _has_line_come(anomaly: Anomaly, facts: Facts) -> bool:
 
 
 def _waits_for_a_lost_line(anomaly: Anomaly) -> bool:
-    """Whether it waits for the bank though that has failed each number that has a line."""
+    """Whether it waits for the bank though that has failed each number that has a line.
+
+    Nothing was begun, for a payout asked for waits for its own answer.
+    """
     is_known = (anomaly.facts or {})["bank"]["state"] == BankState.FAIL
-    return anomaly.state == "waiting" and anomaly.reason == CANNOT_SAY and is_known
+    is_begun = anomaly.state != "waiting" or anomaly.has_moved_money
+    return anomaly.reason == CANNOT_SAY and is_known and not is_begun

@@ -213,6 +213,21 @@ def test_neither_looks_nor_collections_have_it_begun_again(session: WorkSession)
     assert waiting.begun() == 1
 
 
+@pytest.mark.parametrize(
+    ("numbers", "has_moved_money", "state"),
+    [(("0",), False, "waiting"), (("0", "P1"), False, "open"), (("0",), True, "open")],
+)
+def test_nor_has_a_collection_a_payout_begun_again(
+    session: WorkSession, numbers: tuple[str, ...], has_moved_money: bool, state: str
+) -> None:
+    """But for a payout whose debit stands, which is gone on with."""
+    waiting = Waiting(session)
+    waiting.anomaly.facts = msgspec.to_builtins(to_be_paid("0"))
+    waiting.anomaly.has_moved_money = has_moved_money
+    see(session, waiting.anomaly, to_be_paid(*numbers), outcome="repair", reason="")
+    assert waiting.anomaly.state == state
+
+
 def test_once_the_bank_can_say_it_is_begun_again_at_once(session: WorkSession) -> None:
     waiting = Waiting(session)
     confirms(session, waiting.anomaly, undebited())
