@@ -112,15 +112,17 @@ class TradePort(Protocol):
         """
         ...
 
-    def claim_repair(self, claim: RepairRow, over: str | None = None, seen: Trade | None = None) -> RepairRow:
+    def claim_repair(
+        self, claim: RepairRow, over: str | None = None, trade: Trade | None = None
+    ) -> RepairRow:
         """Begin a repair or take one over; returns it as it now stands.
 
         A repair that is open is taken over when ``claim.fence`` is higher, or equal with the same boot id or
         while ``over`` holds it: the boot id of an earlier start of the agent, so that of two that would take
         its place one does. Its plan, before row, terms and steps stay; one that has begun nothing counts as
-        begun now. Otherwise a new round begins. ``seen``: the row that it rests on, as read.
+        begun now. Otherwise a new round begins. ``trade``: the row that it rests on, as read.
 
-        Raises FencedError when a newer fence, or another start, holds it; RowChangedError where ``seen`` is
+        Raises FencedError when a newer fence, or another start, holds it; RowChangedError where that row is
         no longer the trade's only row, or not as it was; PortError also where it could not be corrected.
         """
         ...

@@ -153,13 +153,15 @@ class SqlTrades:
             self._engine, "count the repairs", lambda c: begun_since(c, tables, columns, since, but)
         )
 
-    def claim_repair(self, claim: RepairRow, over: str | None = None, seen: Trade | None = None) -> RepairRow:
+    def claim_repair(
+        self, claim: RepairRow, over: str | None = None, trade: Trade | None = None
+    ) -> RepairRow:
         """Begin a repair or take an open one over. Raises FencedError, RowChangedError."""
 
         def begin(connection: Connection) -> RepairRow:
             claimed = self._repairs.claim(connection, claim, over)
-            if seen is not None:
-                self._repairs.require_as_seen(connection, seen)
+            if trade is not None:
+                self._repairs.require_as_seen(connection, trade)
             return claimed
 
         return write(self._engine, "claim the repair", begin)

@@ -113,10 +113,10 @@ class TestVersions:
         _store(trades, "VERSION", "1764450000000", planted.trade_id)
         [trade] = trades.trades.find(planted.trade_no)
         with pytest.raises(PortError, match="old_version of piculus_correction must be BIGINT"):
-            trades.trades.claim_repair(claim_of(trade), seen=trade)
+            trades.trades.claim_repair(claim_of(trade), trade=trade)
         assert trades.trades.find_repair(trade.trade_no) is None
         declare(trades, "piculus_correction", "old_version", "BIGINT")
-        assert trades.trades.claim_repair(claim_of(trade), seen=trade).state == "open"
+        assert trades.trades.claim_repair(claim_of(trade), trade=trade).state == "open"
 
     def test_check_tells_of_corrections_that_keep_smaller_ones_than_rows_have(
         self, trades: SqlTradePlace

@@ -287,7 +287,7 @@ class TestBankRequests:
         self, trade_place: TradePlace
     ) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))
-        claim = trade_place.trades.claim_repair(claim_of(trade), seen=trade)
+        claim = trade_place.trades.claim_repair(claim_of(trade), trade=trade)
         opened(trade_place, claim, self.request(claim.trade_no, 0), trade=trade)
         before = trade_place.trades.bank_requests([claim.trade_no])
         other = trade_place.plant(Planted(trade_no=trade.trade_no))
@@ -525,10 +525,10 @@ class TestClaiming:
 class TestClaimingWhatWasRead:
     def test_a_row_still_as_it_was_read_is_claimed(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))
-        held = trade_place.trades.claim_repair(claim_of(trade), seen=trade)
-        again = trade_place.trades.claim_repair(claim_of(trade, fence=2), seen=trade)
+        held = trade_place.trades.claim_repair(claim_of(trade), trade=trade)
+        again = trade_place.trades.claim_repair(claim_of(trade, fence=2), trade=trade)
         trade_place.trades.close_repair(again, "done")
-        anew = trade_place.trades.claim_repair(claim_of(trade, fence=3), seen=trade)
+        anew = trade_place.trades.claim_repair(claim_of(trade, fence=3), trade=trade)
         assert (held.round, again.round, anew.round) == (1, 1, 2)
 
     @pytest.mark.parametrize("cells", [{"AMOUNT": 50}, {"FAILED_MSG": "人工"}, {"CHANNEL": "ABC"}])
@@ -538,7 +538,7 @@ class TestClaimingWhatWasRead:
         trade = read(trade_place, trade_place.plant(Planted()))
         trade_place.change(trade.trade_no, **cells)
         with pytest.raises(RowChangedError):
-            trade_place.trades.claim_repair(claim_of(trade), seen=trade)
+            trade_place.trades.claim_repair(claim_of(trade), trade=trade)
         assert trade_place.trades.find_repair(trade.trade_no) is None
 
     @pytest.mark.parametrize("state", ["open", "done"])
@@ -551,7 +551,7 @@ class TestClaimingWhatWasRead:
             trade_place.trades.close_repair(former, state)
         trade_place.change(trade.trade_no, AMOUNT=50)
         with pytest.raises(RowChangedError):
-            trade_place.trades.claim_repair(claim_of(trade, fence=2), seen=trade)
+            trade_place.trades.claim_repair(claim_of(trade, fence=2), trade=trade)
         standing = trade_place.trades.find_repair(trade.trade_no)
         assert standing is not None
         assert (standing.round, standing.state, standing.fence) == (1, state, 1)
@@ -560,13 +560,13 @@ class TestClaimingWhatWasRead:
         trade = read(trade_place, trade_place.plant(Planted()))
         trade_place.plant(Planted(trade_no=trade.trade_no))
         with pytest.raises(RowChangedError):
-            trade_place.trades.claim_repair(claim_of(trade), seen=trade)
+            trade_place.trades.claim_repair(claim_of(trade), trade=trade)
 
     def test_a_row_that_is_gone_is_not(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))
         trade_place.remove(trade.trade_id)
         with pytest.raises(RowChangedError):
-            trade_place.trades.claim_repair(claim_of(trade), seen=trade)
+            trade_place.trades.claim_repair(claim_of(trade), trade=trade)
 
 
 class TestSteps:

@@ -218,13 +218,15 @@ class FakeTrades:
         return iter([found[start : start + page] for start in range(0, len(found), page)])
 
     @port_call
-    def claim_repair(self, claim: RepairRow, over: str | None = None, seen: Trade | None = None) -> RepairRow:
+    def claim_repair(
+        self, claim: RepairRow, over: str | None = None, trade: Trade | None = None
+    ) -> RepairRow:
         standing = self._repair(claim.trade_no)
         if standing is not None:
             is_over = over is not None and (claim.fence, over) == (standing.fence, standing.boot_id)
             if not (is_over or _owns(claim, standing)):
                 raise FencedError
-        self._require_as_seen(seen)
+        self._require_as_seen(trade)
         if standing is None or standing.state != "open":
             round_ = standing.round + 1 if standing else 1
             claimed = msgspec.structs.replace(
