@@ -214,7 +214,7 @@ def write(engine: Engine, what: str, work: Callable[[Connection], T]) -> T:
 def _write(engine: Engine, what: str, work: Callable[[Connection], T], span: Span) -> T:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with engine.connect() as connection, connection.begin():
+            with _connect_to_write(engine) as connection, connection.begin():
                 # A deferred transaction that reads and then writes fails at once when two meet.
                 _begin(connection, "BEGIN IMMEDIATE")
                 written = work(connection)
@@ -227,6 +227,18 @@ def _write(engine: Engine, what: str, work: Callable[[Connection], T], span: Spa
             if attempt == ATTEMPTS or not _is_rolled_back(error):
                 raise PortError(f"{what}: {explain(error)}") from error
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _connect_to_write(engine: Engine) -> Connection:
+    """A connection whose every statement sees what was committed before it, however strict the readers are.
+
+    PostgreSQL takes the snapshot of a stricter transaction at its first statement, which waits for a lock:
+    what is read behind the lock would be from before the wait. MariaDB takes it at the first read.
+    """
+    connection = engine.connect()
+    if engine.dialect.name == "postgresql":
+        connection.execution_options(isolation_level="READ COMMITTED")
+    return connection
 
 
 def _is_rolled_back(error: Exception) -> bool:

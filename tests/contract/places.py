@@ -160,6 +160,7 @@ class SqlTradePlace:
         self.trades: TradePort = self.sql
         production = world.production()
         self.engine, self.trade = production.engine, production.tables.trade
+        self.requests = production.tables.bank_request
 
     def another(self) -> SqlTrades:
         """A second agent's adapter on the same database."""
