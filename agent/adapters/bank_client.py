@@ -12,11 +12,12 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 import urllib3
 
+from agent.adapters.bank_pool import Deadline, bank_pool
 from agent.adapters.names import BankNames
 from agent.errors import ConfigurationError, PortError
 
 DEADLINE_FACTOR: Final = 4
-"""A whole answer may take this many times the time-out of one read."""
+"""A whole call, to the last byte of its answer, may take this many times the time-out of one read."""
 PART: Final = 65_536
 """Bytes read at most at a time."""
 
@@ -66,14 +67,14 @@ class BankClient:
         transport: Transport | None = None,
     ) -> None:
         self._names = names
-        self._monotonic = monotonic
+        self._deadline = Deadline(monotonic)
         if not re.match(r"https?://[^/?#\[\]@]+|https?://\[[0-9a-fA-F:.]+\]", base_url):
             raise ConfigurationError("the bank's address is no http or https URL")
         if not re.fullmatch(r"[\x20-\x7e]*", token):
             raise ConfigurationError("the bank's token cannot be sent in a header")
         try:
             self._path = urlsplit(base_url).path.rstrip("/")
-            self._transport: Transport = transport or _pool(base_url, names)
+            self._transport: Transport = transport or bank_pool(base_url, names, self._deadline)
         except (urllib3.exceptions.LocationValueError, ValueError) as error:
             raise ConfigurationError("the bank's address cannot be used") from error
         self._headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
@@ -97,7 +98,7 @@ class BankClient:
     def _call(
         self, method: str, path: str, most_bytes: int, headers: dict[str, str], body: bytes | None = None
     ) -> Answer:
-        ends_at = self._monotonic() + DEADLINE_FACTOR * self._names.timeout_s
+        self._deadline.start(DEADLINE_FACTOR * self._names.timeout_s)
         try:
             response = self._transport.urlopen(
                 method,
@@ -112,31 +113,21 @@ class BankClient:
             )
             # Closed, so that what is left of it is not read; one read to its end is in the pool by then.
             with closing(response):
-                content = self._read(response, most_bytes, ends_at)
+                content = _read(response, most_bytes)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NoAnswerError(f"no answer: {type(error).__name__}") from error
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise BadAnswerError("an answer in an encoding nobody asked for")
         return Answer(response.status, content, _date(response.headers.get("Date")))
 
-    def _read(self, response: urllib3.BaseHTTPResponse, most_bytes: int, ends_at: float) -> bytes:
-        content = bytearray()
-        while part := response.read1(PART):
-            content += part
-            if len(content) > most_bytes:
-                raise BadAnswerError(f"HTTP {response.status} with more than {most_bytes} bytes")
-            if self._monotonic() > ends_at:
-                raise NoAnswerError("the answer took too long")
-        return bytes(content)
 
-
-def _pool(base_url: str, names: BankNames) -> Transport:
-    return urllib3.connection_from_url(
-        base_url,
-        timeout=urllib3.Timeout(connect=names.connect_timeout_s, read=names.timeout_s),
-        maxsize=names.connections,
-        block=True,
-    )
+def _read(response: urllib3.BaseHTTPResponse, most_bytes: int) -> bytes:
+    content = bytearray()
+    while part := response.read1(PART):
+        content += part
+        if len(content) > most_bytes:
+            raise BadAnswerError(f"HTTP {response.status} with more than {most_bytes} bytes")
+    return bytes(content)
 
 
 def _date(header: str | None) -> datetime | None:

@@ -9,12 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Say:
-    """An answer; ``promised`` is the Content-Length where it is not the content's own."""
+    """An answer; ``promised`` is the Content-Length where it is not the content's own.
+
+    ``before`` goes ahead of it. One with a Transfer-Encoding has no Content-Length.
+    """
 
     status: int = 200
     content: bytes = b"{}"
     headers: dict[str, str] = field(default_factory=dict)
     promised: int | None = None
+    before: bytes = b""
 
 
 Speak = Callable[[str, str, bytes], Say]
@@ -24,11 +28,12 @@ Speak = Callable[[str, str, bytes], Say]
 class OddBank:
     """What it is asked is in ``heard``; ``speak`` may be replaced at any time.
 
-    ``is_dated``: whether answers carry the Date of this machine.
+    ``connections``: how many it has taken. ``is_dated``: whether answers carry the Date of this machine.
     """
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.connections = 0
         self.is_dated = True
         self.speak: Speak = lambda method, path, body: Say()
         self.url = ""
@@ -42,6 +47,10 @@ def odd_bank() -> Iterator[OddBank]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def setup(self) -> None:
+            super().setup()
+            bank.connections += 1
+
         def do_GET(self) -> None:
             self._answer()
 
@@ -52,13 +61,15 @@ def odd_bank() -> Iterator[OddBank]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             bank.heard.append(f"{self.command} {self.path}")
             said = bank.speak(self.command, self.path, body)
+            self.wfile.write(said.before)
             self.send_response_only(said.status)
             if bank.is_dated:
                 self.send_header("Date", self.date_time_string())
             for name, value in said.headers.items():
                 self.send_header(name, value)
             length = len(said.content) if said.promised is None else said.promised
-            self.send_header("Content-Length", str(length))
+            if "Transfer-Encoding" not in said.headers:
+                self.send_header("Content-Length", str(length))
             self.end_headers()
             self.wfile.write(said.content)
             self.close_connection = said.promised is not None
