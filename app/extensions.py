@@ -39,14 +39,14 @@ limiter = Limiter(key_func=get_remote_address, default_limits=[], storage_uri="m
 
 @event.listens_for(Engine, "connect")
 def set_up_sqlite(connection: Any, _record: object) -> None:
-    """WAL, foreign keys, a busy time-out; the driver never begins a transaction on its own."""
+    """WAL, on the disk at each commit, foreign keys, a busy time-out; the driver begins no transaction itself."""
     if not isinstance(connection, sqlite3.Connection):
         return
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
         "journal_mode=WAL",
-        "synchronous=NORMAL",
+        "synchronous=FULL",
         f"busy_timeout={LOCK_WAIT_MS}",
         "foreign_keys=ON",
         "cache_size=-32000",

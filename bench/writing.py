@@ -33,7 +33,7 @@ def measure(folder: Path, sizes: Sizes) -> list[Figure]:
         db.session.remove()
         db.engine.dispose()
     conditions = (
-        f"{sizes.written_frames:,} frame rows in one process, no sockets; SQLite, WAL, synchronous=NORMAL; "
+        f"{sizes.written_frames:,} frame rows in one process, no sockets; SQLite, WAL, synchronous=FULL; "
         f"one by one: {max(1, sizes.written_frames // ONE_BY_ONE_SHARE):,} rows, each its own transaction"
     )
     return [

@@ -62,6 +62,17 @@ def full(app: Flask) -> Iterator[None]:
 
 
 @pytest.mark.each_engine
+def test_what_is_acknowledged_is_on_the_disk_and_outlives_a_loss_of_power(app: Flask) -> None:
+    """An agent forgets its result on the Ack."""
+    question, durable = {
+        "sqlite": ("PRAGMA synchronous", 2),
+        "postgresql": ("SHOW synchronous_commit", "on"),
+    }[db.engine.dialect.name]
+    with db.engine.connect() as connection:
+        assert connection.exec_driver_sql(question).scalar() == durable
+
+
+@pytest.mark.each_engine
 def test_a_server_database_another_process_writes_acknowledges_nothing_and_loses_nothing(
     writer: Writer, clock: HandClock, app: Flask
 ) -> None:
