@@ -39,7 +39,7 @@ limiter = Limiter(key_func=get_remote_address, default_limits=[], storage_uri="m
 
 @event.listens_for(Engine, "connect")
 def set_up_sqlite(connection: Any, _record: object) -> None:
-    """WAL, on the disk at each commit, foreign keys, a busy time-out; the driver begins no transaction itself."""
+    """WAL, on the disk at each commit, foreign keys, a busy time-out; the driver begins no transaction."""
     if not isinstance(connection, sqlite3.Connection):
         return
     connection.isolation_level = None

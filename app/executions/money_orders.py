@@ -256,13 +256,18 @@ def why_stale(session: ReadSession, order: MoneyOrder, anomaly: Anomaly) -> str 
 def _issue(
     session: WorkSession, order: MoneyOrder, anomaly: Anomaly, plan: Plan, actor: Actor, now: datetime
 ) -> None:
-    """Command the repair, to agents that can do it. Raises ConflictError: order_no_agent, trade_busy."""
+    """Command the repair, to agents that can do it, in the actor's own words: the confirmer's where there is
+    one, else the proposer's.
+
+    Raises ConflictError: order_no_agent, trade_busy.
+    """
     if not agents_able(session, anomaly.group_id, plan.fixer_code, order.action, now):
         raise ConflictError("order_no_agent", sys_code=anomaly.group.sys_code)
-    asked = Order(order.action, actor, order.reason, now, facts_hash=order.facts_hash)
+    reason = order.confirm_reason or order.reason
+    asked = Order(order.action, actor, reason, now, facts_hash=order.facts_hash)
     attempt = start_attempt(session, anomaly, plan, asked)
     order_course.move(session, order, "issued", attempt_id=attempt.id, issued_at=now)
-    order_course.write_down(session, order, "issue", actor, order.reason, now)
+    order_course.write_down(session, order, "issue", actor, reason, now)
 
 
 def agents_able(

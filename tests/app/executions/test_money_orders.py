@@ -96,6 +96,11 @@ def audited() -> list[tuple[str, str, str]]:
     return [(one.action, one.actor_name, one.reason) for one in rows.all()]
 
 
+def written() -> list[tuple[str, str, str]]:
+    events = db.session.scalars(select(AnomalyEvent).order_by(AnomalyEvent.id))
+    return [(one.code, one.actor_name, one.reason) for one in events.all()]
+
+
 # ---- one person's word
 
 
@@ -214,15 +219,24 @@ def test_another_person_confirms_and_it_is_issued(group: SystemGroup, li_na: Act
     assert audited() == [
         ("order.propose", "li.na", "checked with the bank"),
         ("order.confirm", "wang.qiang", "checked too"),
-        ("order.issue", "wang.qiang", "checked with the bank"),
+        ("order.issue", "wang.qiang", "checked too"),
     ]
-    events = db.session.scalars(select(AnomalyEvent).order_by(AnomalyEvent.id)).all()
-    assert [event.code for event in events] == [
-        "order_propose",
-        "order_confirm",
-        "attempt_pay_again",
-        "order_issue",
+    assert written() == [
+        ("order_propose", "li.na", "checked with the bank"),
+        ("order_confirm", "wang.qiang", "checked too"),
+        ("attempt_pay_again", "wang.qiang", "checked too"),
+        ("order_issue", "wang.qiang", "checked too"),
     ]
+    attempt = db.session.get_one(Attempt, order.attempt_id)
+    assert (attempt.actor_name, attempt.reason) == ("wang.qiang", "checked too")
+
+
+def test_who_orders_alone_issues_it_with_their_own_reason(group: SystemGroup, li_na: Actor) -> None:
+    order = read_order(propose(plant(group, amount=SMALL), li_na))
+    assert audited()[-1] == ("order.issue", "li.na", "checked with the bank")
+    assert {line[1:] for line in written()} == {("li.na", "checked with the bank")}
+    attempt = db.session.get_one(Attempt, order.attempt_id)
+    assert (attempt.actor_name, attempt.reason) == ("li.na", "checked with the bank")
 
 
 def test_nobody_confirms_what_they_proposed_themselves(group: SystemGroup, li_na: Actor) -> None:
