@@ -22,6 +22,8 @@ WITHDRAW_TIMEOUT: Final = "withdrawTimeoutFixServiceImpl"
 
 REPAIRED_MESSAGE: Final = {Kind.RECHARGE: "充值成功修复", Kind.WITHDRAW: "提现成功修复"}
 """FAILED_MSG after a repair, literal, on confirmed-failed rows too (docs: product document)."""
+REVERSED_MESSAGE: Final = "提现已冲正"
+"""FAILED_MSG after a reversal: the money went back to the customer."""
 
 
 LEG_CELLS: Final = {Leg.FIRST: "ACC_TRD", Leg.SECOND: "E_ACC_TRD"}
@@ -86,10 +88,10 @@ def corrected_row(
     return after
 
 
-def reversed_row(row: Row, kind: Kind, codes: RowCodes | None = None) -> Row:
+def reversed_row(row: Row, codes: RowCodes | None = None) -> Row:
     """Return ``row`` as a reversal writes it: confirmed failed, and nothing on the legs that it claimed."""
     codes = codes or RowCodes()
-    after = {**row, "FAILED_MSG": REPAIRED_MESSAGE[kind], "TRD_STATUS": codes.failed}
+    after = {**row, "FAILED_MSG": REVERSED_MESSAGE, "TRD_STATUS": codes.failed}
     for leg in legs_claimed(row, codes):
         after |= {f"{LEG_CELLS[leg]}_NUM": None, f"{LEG_CELLS[leg]}_STATUS": codes.not_booked}
     return after

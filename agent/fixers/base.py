@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from agent.decision import corrected_row, decide, predict
+from agent.decision import corrected_row, decide, predict, reversed_row
 from agent.errors import FencedError, PortError, StoodStillError
 from agent.facts import Facts, Status
 from agent.fixers import FIXERS, Fixer
@@ -21,7 +21,7 @@ from agent.fixers.lost_lines import LINE_LOST, choose_payable, find_lost_line, r
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings, VerifyOutcome
 from agent.fixers.ordering import begin_ordered
-from agent.fixers.plan import PAY
+from agent.fixers.plan import PAY, is_reversal
 from agent.fixers.reading import (
     IN_FLIGHT,
     TOO_OLD,
@@ -222,6 +222,8 @@ def _is_as_left(standing: RepairRow | None, trade: Trade, facts: Facts, settings
     """
     if standing is None or decide(facts).outcome != "consistent":
         return False
+    if is_reversal(standing.plan):
+        return trade.row == reversed_row(standing.before, settings.codes)
     vouchers = (facts.first.voucher_no, facts.second.voucher_no if facts.second else None)
     left = corrected_row(standing.before, facts.kind, standing.target, vouchers, settings.codes)
     return trade.row == left

@@ -1,6 +1,6 @@
 """The row as a repair leaves it, and the step that writes it."""
 
-from agent.decision import REPAIRED_MESSAGE, corrected_row, legs_claimed, reversed_row
+from agent.decision import REPAIRED_MESSAGE, REVERSED_MESSAGE, corrected_row, legs_claimed, reversed_row
 from agent.errors import RowChangedError
 from agent.facts import Leg, Row, Status
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
@@ -15,7 +15,7 @@ def wanted_row(attempt: Attempt) -> Row:
     _, facts = attempt.seen
     held, codes = attempt.held, attempt.settings.codes
     if is_reversal(held.plan):
-        return reversed_row(held.before, facts.kind, codes)
+        return reversed_row(held.before, codes)
     vouchers = (attempt.vouchers.get(Leg.FIRST), attempt.vouchers.get(Leg.SECOND))
     return corrected_row(held.before, facts.kind, held.target, vouchers, codes)
 
@@ -24,13 +24,13 @@ def _correction(attempt: Attempt) -> Correction:
     """What is written to the row; one confirmed failed keeps its leg cells, but for a reversal."""
     _, facts = attempt.seen
     held = attempt.held
-    is_success = held.target is Status.SUCCESS
+    is_success, is_reversed = held.target is Status.SUCCESS, is_reversal(held.plan)
     return Correction(
         status=held.target,
         acc_voucher=attempt.vouchers.get(Leg.FIRST) if is_success else None,
         e_acc_voucher=attempt.vouchers.get(Leg.SECOND) if is_success else None,
-        message=REPAIRED_MESSAGE[facts.kind],
-        cleared=legs_claimed(held.before, attempt.settings.codes) if is_reversal(held.plan) else (),
+        message=REVERSED_MESSAGE if is_reversed else REPAIRED_MESSAGE[facts.kind],
+        cleared=legs_claimed(held.before, attempt.settings.codes) if is_reversed else (),
     )
 
 

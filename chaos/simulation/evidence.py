@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from agent.decision import REPAIRED_MESSAGE, RowCodes
+from agent.decision import REPAIRED_MESSAGE, REVERSED_MESSAGE, RowCodes
 from chaos.simulation.workshop import GROUP, MAX_RETRIES
 
 if TYPE_CHECKING:
     from chaos.simulation.schedule import Schedule
 
-_MESSAGES: Final = frozenset(REPAIRED_MESSAGE.values())
+_MESSAGES: Final = frozenset({*REPAIRED_MESSAGE.values(), REVERSED_MESSAGE})
 
 
 def contradictions(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
