@@ -10,7 +10,7 @@ from flask_babel import lazy_gettext as _
 
 from app.i18n import language
 from app.nonsense import nonsense_words
-from app.words import word
+from app.words import ORDER_VERBS, order_words, word
 
 FIXERS: Mapping[str, Any] = {
     "interRechargeFixServiceImpl": _("充值成功，账户未入账"),
@@ -218,17 +218,12 @@ EVENTS: Mapping[str, Any] = {
     "money_during_repair": _("修复途中得知更早一次已动资金，需人工核查"),
     "attempt_pay_again": _("再付"),
     "attempt_reverse": _("冲正"),
-    "order_propose": _("提交资金指令"),
-    "order_confirm": _("复核资金指令"),
-    "order_reject": _("驳回资金指令"),
-    "order_withdraw": _("撤回资金指令"),
-    "order_issue": _("发出资金指令"),
-    "order_done": _("资金指令结束"),
-    "order_expired": _("资金指令失效"),
     "ordered_before": _("有人下过资金指令，方案不再出款，转待人工"),
     "order_without_effect": _("资金指令没有执行，转待人工"),
 }
-"""What an AnomalyEvent's code says; ``outcome_…`` and ``command_…`` end in a word of words.LOOKS."""
+"""What an AnomalyEvent's code says; ``outcome_…`` and ``command_…`` end in a word of words.LOOKS,
+``order_…`` in a verb of words.ORDER_VERBS and the order's action, which those written first do not name.
+"""
 
 
 def fixer_name(code: str) -> str:
@@ -262,4 +257,7 @@ def event_words(code: str) -> str:
             what = _("执行结果") if kind == "outcome" else _("命令")
             colon = "：" if language() == "zh" else ": "
             return f"{what}{colon}{word(kind, code.removeprefix(f'{kind}_'))}"
+    verb, _sep, action = code.removeprefix("order_").partition("_")
+    if code.startswith("order_") and verb in ORDER_VERBS:
+        return order_words(verb, action)
     return str(EVENTS.get(code, code))

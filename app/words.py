@@ -303,6 +303,17 @@ WORDS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
+ORDER_VERBS: Mapping[str, Any] = {
+    "propose": _("提交%(what)s"),
+    "confirm": _("复核%(what)s"),
+    "reject": _("驳回%(what)s"),
+    "withdraw": _("撤回%(what)s"),
+    "issue": _("发出%(what)s"),
+    "done": _("%(what)s结束"),
+    "expired": _("%(what)s失效"),
+}
+"""What becomes of an order of people; ``what`` is its action."""
+
 UNKNOWN_LOOK = Look("grey", "help-circle", "")
 
 
@@ -319,6 +330,14 @@ def word(kind: str, value: object) -> str:
     if kind in WORDS:
         return str(WORDS[kind].get(str(value), value))
     return str(look(kind, value).words)
+
+
+def order_words(verb: str, action: object) -> str:
+    """Return what became of an order of people, by a verb of ORDER_VERBS; an action that is not told is a
+    money order.
+    """
+    what = WORDS["order_action"].get(str(action), _("资金指令"))
+    return str(ORDER_VERBS[verb]) % {"what": what}
 
 
 def choices(kind: str) -> list[tuple[str, str]]:

@@ -37,7 +37,7 @@ def list_entries() -> ResponseReturnValue:
         page=page,
         count=count,
         form=form,
-        action_words=words.action_words,
+        entry_words=words.entry_words,
         object_words=words.object_words,
         name_words=words.name_words,
         actions=[(key, str(text)) for key, text in words.ACTIONS.items()],
@@ -52,7 +52,7 @@ def show_entry(entry_id: int) -> ResponseReturnValue:
         "audit/detail.html",
         entry=entry,
         lines=lines_of(entry),
-        action_words=words.action_words,
+        entry_words=words.entry_words,
         object_words=words.object_words,
         name_words=words.name_words,
     )

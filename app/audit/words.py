@@ -6,7 +6,7 @@ from typing import Any
 from flask_babel import lazy_gettext as _
 
 from app.audit.models import AuditEntry
-from app.words import word
+from app.words import ORDER_VERBS, order_words, word
 
 ACTIONS: Mapping[str, Any] = {
     "user.login": _("登录"),
@@ -94,6 +94,14 @@ OBJECTS: Mapping[str, Any] = {
 def action_words(action: str) -> str:
     """Return an action in words."""
     return str(ACTIONS.get(action, action))
+
+
+def entry_words(entry: AuditEntry) -> str:
+    """Return what was done, of an order also which one: 提交再付."""
+    verb = entry.action.removeprefix("order.")
+    if entry.object_type == "order" and verb in ORDER_VERBS:
+        return order_words(verb, entry.detail.get("action"))
+    return action_words(entry.action)
 
 
 def object_words(object_type: str) -> str:

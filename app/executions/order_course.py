@@ -66,7 +66,8 @@ def write_down(
 ) -> None:
     """Write a change of an order into the trade's history and into the audit trail, and tell of it."""
     anomaly = session.get_one(Anomaly, order.anomaly_id)
-    note(session, anomaly, code=f"order_{verb}", reason=reason, actor=actor, now=now)
+    code = f"order_{verb}_{order.action}"
+    note(session, anomaly, code=code, reason=reason, actor=actor, now=now)
     audit.record(
         session,
         actor=actor,

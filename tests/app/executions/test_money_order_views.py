@@ -22,6 +22,7 @@ from app.executions.order_models import MoneyOrder, MoneyOrderLimit
 from app.executions.order_queries import find_proposed
 from app.extensions import db
 from app.plans.models import Plan
+from app.reasons import event_words
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup, User
 from tests.app.executions.unpaid import (
@@ -222,6 +223,65 @@ def test_above_the_limit_another_person_confirms(li_na: Visitor, wang: Visitor, 
     assert wang.send(confirm, {"reason": "独立核对过"}).status_code == 303
     assert (read_order(order_id).state, read_order(order_id).confirmed_by) == ("issued", "wang.qiang")
     assert wang.send(confirm, {"reason": "again"}).status_code == 409
+
+
+def test_an_order_shows_what_each_of_its_two_people_said_and_when(
+    li_na: Visitor, wang: Visitor, group: SystemGroup
+) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    order_id = propose(li_na, anomaly_id, "reverse")
+    assert "复核人" not in order_box(li_na, anomaly_id)
+    wang.send(f"/exceptions/orders/{order_id}/confirm", {"reason": "回单已看"})
+    with unit_of_work() as session:
+        order = session.get_one(MoneyOrder, order_id)
+        order.proposed_at, order.issued_at = NOW, NOW + timedelta(hours=3)
+        order.state, order.outcome = "done", "repaired"
+    box = re.sub(r"<[^>]+>", "", order_box(li_na, anomaly_id))
+    proposed, confirmed = box.split("复核人")
+    for told in ("已完成 · 已修复", "提交人 li.na · 2026-03-02 20:00", "与银行核对过"):
+        assert told in proposed
+    for told in ("wang.qiang · 2026-03-02 23:00", "回单已看"):
+        assert told in confirmed
+
+
+def order_box(visitor: Visitor, anomaly_id: int) -> str:
+    """What an anomaly's page shows of its newest order."""
+    return visitor.get(f"/anomalies/{anomaly_id}").text.split("¥2,500.00</span></b>", 1)[1].split("</div>")[0]
+
+
+@pytest.mark.parametrize(("action", "words"), [("pay_again", "再付"), ("reverse", "冲正")])
+def test_history_and_audit_say_which_order_was_given(
+    app: Flask, li_na: Visitor, wang: Visitor, group: SystemGroup, action: str, words: str
+) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    for what in ("withdraw", "reject", "confirm"):
+        order_id = propose(li_na, anomaly_id, action)
+        by = li_na if what == "withdraw" else wang
+        assert by.send(f"/exceptions/orders/{order_id}/{what}", {"reason": "核对过"}).status_code == 303
+    admin = visitor_of(app, "boss", "admin")
+    history = li_na.get(f"/anomalies/{anomaly_id}").text.split('class="timeline"')[1]
+    verbs = [f"{verb}{words}" for verb in ("提交", "撤回", "驳回", "复核", "发出")]
+    for text in (history, admin.get("/audit").text.split("<tbody>")[1]):
+        assert [verb for verb in verbs if verb not in text] == []
+    entry = db.session.scalars(select(AuditEntry.id).where(AuditEntry.action == "order.confirm")).one()
+    assert f"复核{words}" in admin.get(f"/audit/{entry}").text
+    admin.post("/locale", {"locale": "en"})
+    said = {"pay_again": "Pay again: confirmed", "reverse": "Reverse: confirmed"}[action]
+    assert said in admin.get(f"/audit/{entry}").text
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("order_done_reverse", "冲正结束"),
+        ("order_expired_pay_again", "再付失效"),
+        ("order_done", "资金指令结束"),
+        ("order_without_effect", "资金指令没有执行，转待人工"),
+    ],
+)
+def test_an_event_of_before_orders_were_named_still_reads(app: Flask, code: str, words: str) -> None:
+    with app.test_request_context():
+        assert event_words(code) == words
 
 
 SUBMIT_DISABLED = re.compile(r'<button class="button primary danger" type="submit" disabled>')

@@ -222,10 +222,10 @@ def test_another_person_confirms_and_it_is_issued(group: SystemGroup, li_na: Act
         ("order.issue", "wang.qiang", "checked too"),
     ]
     assert written() == [
-        ("order_propose", "li.na", "checked with the bank"),
-        ("order_confirm", "wang.qiang", "checked too"),
+        ("order_propose_pay_again", "li.na", "checked with the bank"),
+        ("order_confirm_pay_again", "wang.qiang", "checked too"),
         ("attempt_pay_again", "wang.qiang", "checked too"),
-        ("order_issue", "wang.qiang", "checked too"),
+        ("order_issue_pay_again", "wang.qiang", "checked too"),
     ]
     attempt = db.session.get_one(Attempt, order.attempt_id)
     assert (attempt.actor_name, attempt.reason) == ("wang.qiang", "checked too")
