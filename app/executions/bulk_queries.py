@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, case, func, select, text
@@ -115,29 +115,32 @@ def waiting_counts(session: ReadSession, bulks: Sequence[BulkRepair]) -> dict[in
 
 @dataclass(frozen=True)
 class Sums:
-    """What a bulk repair is about, in minor units by currency, as it was chosen: ``total`` of all its trades;
-    ``left`` trades that were skipped though something was to be repaired, of ``left_amounts``.
+    """What a bulk repair is about, in minor units by currency, as it was chosen: ``total`` of all its trades,
+    ``parts`` of those in each of SHOWN_STATES that has any, which add up to it; ``left`` trades that were
+    skipped though something was to be repaired, of ``left_amounts``.
     """
 
-    total: dict[str, int]
-    left: int
-    left_amounts: dict[str, int]
+    total: Counter[str] = field(default_factory=Counter)
+    parts: dict[str, Counter[str]] = field(default_factory=dict)
+    left: int = 0
+    left_amounts: Counter[str] = field(default_factory=Counter)
 
 
 def sums_of(session: ReadSession, bulks: Sequence[BulkRepair]) -> dict[int, Sums]:
     """Return the sums of each of these, by its id; one query. What nobody could read counts in none."""
-    found = {one.id: Sums({}, 0, {}) for one in bulks}
-    keys = (BulkItem.bulk_id, _IS_LEFT.label("is_left"), BulkItem.currency)
+    found = {one.id: Sums() for one in bulks}
+    keys = (BulkItem.bulk_id, _shown_state.label("shown"), _IS_LEFT.label("is_left"), BulkItem.currency)
     sums = select(*keys, func.count(), func.sum(BulkItem.amount_minor)).where(BulkItem.bulk_id.in_(found))
-    grouped = sums.group_by(BulkItem.bulk_id, text("is_left"), BulkItem.currency)
-    for bulk_id, is_left, currency, count, amount in session.execute(grouped):
+    grouped = sums.group_by(BulkItem.bulk_id, text("shown"), text("is_left"), BulkItem.currency)
+    for bulk_id, state, is_left, currency, count, amount in session.execute(grouped):
         one = found[bulk_id]
-        if currency:
-            # PostgreSQL sums to a Decimal.
-            one.total[currency] = one.total.get(currency, 0) + int(amount or 0)
+        # PostgreSQL sums to a Decimal.
+        amounts = {currency: int(amount or 0)} if currency else {}
+        one.total.update(amounts)
+        one.parts.setdefault(state, Counter()).update(amounts)
         if is_left:
-            amounts = one.left_amounts | ({currency: int(amount or 0)} if currency else {})
-            found[bulk_id] = replace(one, left=one.left + count, left_amounts=amounts)
+            one.left_amounts.update(amounts)
+            found[bulk_id] = replace(one, left=one.left + count)
     return found
 
 

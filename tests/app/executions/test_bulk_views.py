@@ -453,12 +453,64 @@ def test_skipped_trades_are_told_with_their_amount_where_it_ended(
             item.state, item.stage, item.outcome = state, 1, outcome
         bulk_course.tend(session, identity, NOW)
     text = operator.get(f"{PAGE}/{identity}").text
-    said = text.split("已结束，1 笔修好，2 笔跳过")[1].split("</p>")[0]
+    said = text.split("已结束，1 笔修好，2 笔跳过、仍需修复")[1].split("</p>")[0]
     assert "¥200.00" in said
     assert "¥400.00" in text
     row = operator.get(PAGE, target=TABLE).text
     assert 'data-label="跳过"><b class="amber">3</b>' in row
     assert "¥400.00" in row
+
+
+def end_items(bulk_id: int, *ends: tuple[str, str, str, int]) -> None:
+    """End the trades of a bulk repair, each as its state, outcome, currency and amount say."""
+    with unit_of_work() as session:
+        items = session.scalars(db.select(BulkItem).order_by(BulkItem.id)).all()
+        for item, (state, outcome, currency, amount) in zip(items, ends, strict=True):
+            item.state, item.stage, item.outcome = state, 1, outcome
+            item.currency, item.amount_minor = currency, amount
+        bulk_course.tend(session, bulk_id, NOW)
+
+
+def sums_shown(visitor: Visitor, bulk_id: int) -> list[str]:
+    """What a page says beside 金额合计: the total, then its parts."""
+    cell = visitor.get(f"{PAGE}/{bulk_id}").text.split("<dt>金额合计</dt><dd>")[1].split("</dd>")[0]
+    return [" ".join(re.sub(r"<[^>]+>", "", line).split()) for line in cell.split("<br>")]
+
+
+def test_the_sums_of_repaired_waiting_and_skipped_trades_add_up(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group, 7)
+    end_items(
+        identity,
+        ("done", "", "CNY", 10_000),
+        ("done", "", "USD", 700),
+        ("failed", "unknown", "CNY", 2_000),
+        ("failed", "failed", "CNY", 300),
+        ("skipped", "already_consistent", "CNY", 40),
+        ("skipped", "closed", "CNY", 2),
+        ("skipped", "trade_busy", "CNY", 8),
+    )
+    assert sums_shown(operator, identity) == [
+        "¥123.50",
+        "USD 7.00",
+        "已修好 ¥100.00 + USD 7.00",
+        "等待银行 ¥20.00",
+        "没有修好 ¥3.00",
+        "已跳过 ¥0.50（其中 1 笔仍需修复，¥0.08）",
+    ]
+
+
+def test_trades_skipped_since_nothing_was_left_to_repair_are_told_with_their_amount(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group, 2)
+    end_items(identity, ("done", "", "CNY", 10_000), ("skipped", "already_consistent", "CNY", 40))
+    assert sums_shown(operator, identity)[-1] == "已跳过 ¥0.40（都已无需修复）"
+    operator.post("/locale", {"locale": "en"})
+    assert "Skipped ¥0.40 (nothing left to repair)" in " ".join(
+        re.sub(r"<[^>]+>", "", operator.get(f"{PAGE}/{identity}").text).split()
+    )
 
 
 def test_trades_under_way_can_be_looked_at_alone(operator: Visitor, group: SystemGroup) -> None:
