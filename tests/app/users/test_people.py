@@ -5,6 +5,7 @@ from flask import Flask
 
 from app.audit.models import AuditEntry
 from app.errors import ConflictError, InvalidError
+from app.executions.order_people import ACCOUNT_IS_NEW_FOR
 from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users import service
@@ -183,6 +184,19 @@ def test_a_password_given_for_the_first_admin_is_theirs_if_it_is_strong(session:
     admin = service.get_user_by_name(session, "admin")
     assert matches(PASSWORD, admin.password_hash)
     assert not admin.must_change_password
+
+
+def test_the_form_of_a_new_user_says_for_how_long_one_admins_accounts_do_not_confirm_each_other(
+    admin: Visitor,
+) -> None:
+    text = admin.get("/users/new").text
+    assert f"由同一管理员建立的账号，{ACCOUNT_IS_NEW_FOR.days} 天内不能互相复核再付与冲正" in text
+    assert "flask --app wsgi user create" in text
+    admin.post("/locale", {"locale": "en"})
+    assert f"for {ACCOUNT_IS_NEW_FOR.days} days" in admin.get("/users/new").text
+    made = stored("boss")
+    assert made is not None
+    assert "user create" not in admin.get(f"/users/{made.id}").text
 
 
 @pytest.mark.parametrize("url", ["/users", "/users/new", "/users/groups", "/users/groups/new"])
