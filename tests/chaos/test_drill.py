@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from chaos.drill.databases import ISOLATIONS
 from chaos.drill.parts import ROOT
 from chaos.drill.running import run_drill
 from chaos.drill.terms import Terms
@@ -31,9 +32,8 @@ def test_killed_at_random_over_bad_wires_nothing_breaks(tmp_path: Path) -> None:
     assert children_in(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("engine", "isolation"), [("postgresql", "READ COMMITTED"), ("mariadb", "REPEATABLE READ")]
-)
+@pytest.mark.parametrize("isolation", ISOLATIONS)
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_nothing_breaks_before_a_production_database_that_is_a_server(
     tmp_path: Path, engine: str, isolation: str
 ) -> None:
