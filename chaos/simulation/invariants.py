@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from chaos.simulation.audited import gaps, unclicked
 from chaos.simulation.evidence import contradictions
 from chaos.simulation.loom import FOREVER, START
 from chaos.simulation.workshop import MAX_RETRIES
@@ -268,11 +269,7 @@ def _attempts(server: sqlite3.Connection) -> Iterator[Violation]:
     for row in server.execute(query):
         if row["failed"] > MAX_RETRIES + 1:
             yield "I7", f"{row['trade_no']}: {row['failed']} automatic attempts failed"
-    query = """
-        SELECT attempt.id FROM attempt WHERE attempt."trigger" = 'click' AND NOT EXISTS
-        (SELECT 1 FROM audit_entry WHERE object_type = 'attempt' AND object_id = attempt.id)"""
-    for row in server.execute(query):
-        yield "I7", f"attempt {row['id']} was clicked by nobody"
+    yield from unclicked(server)
 
 
 def _ended(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Violation]:
@@ -321,3 +318,4 @@ def _history(server: sqlite3.Connection) -> Iterator[Violation]:
     query = "SELECT id FROM attempt WHERE outcome IS NULL AND finished_at IS NOT NULL"
     for attempt in server.execute(query):
         yield "I12", f"attempt {attempt['id']} ended without an outcome"
+    yield from gaps(server)
