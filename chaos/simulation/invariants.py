@@ -5,7 +5,7 @@ I2  at most one net posting per leg; postings sum to zero
 I3  paid only if debited first
 I4  repaired only if row, ledger and bank equal the oracle
 I5  every journaled result reaches the server
-I6  terminal states never change
+I6  terminal states and outcomes never change
 I7  automatic failed attempts are at most max_retries + 1; each further attempt is one audited click
 I8  once faults stop, everything ends or waits for a person within a bounded time
 I9  doubt moves no money
@@ -47,6 +47,7 @@ _VOUCHER: Final = re.compile(r"GA\d{18}")
 _TERMINAL: Final = {
     "anomaly": frozenset({"repaired", "healed", "ignored"}),
     "command": frozenset({"finished", "rejected", "cancelled", "expired", "superseded"}),
+    "order": frozenset({"done", "rejected", "withdrawn", "expired"}),
 }
 
 
@@ -257,8 +258,21 @@ def _delivered(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Vio
 
 
 def _terminal(server: sqlite3.Connection) -> Iterator[Violation]:
+    """No end becomes another; but a late result counts for an attempt that was given up in doubt.
+
+    Such an attempt has ended unknown, for its command was indeterminate until that result finished it.
+    """
+    late: set[str] = set()
     for row in server.execute("SELECT what, id, before, after FROM watched ORDER BY seq"):
-        if row["before"] in _TERMINAL[row["what"]]:
+        change = (row["before"], row["after"])
+        if row["what"] == "command" and change == ("indeterminate", "finished"):
+            late.add(row["id"])
+        if row["what"] == "attempt":
+            is_over = row["before"] != "unknown" or row["after"] is None or row["id"] not in late
+            late.discard(row["id"])
+        else:
+            is_over = row["before"] in _TERMINAL[row["what"]]
+        if is_over:
             yield "I6", f"{row['what']} {row['id']}: {row['before']} → {row['after']}"
 
 

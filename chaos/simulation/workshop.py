@@ -40,14 +40,20 @@ OTHER_PERSON: Final = Actor(id=2, name="wang.wei", address="127.0.0.1")
 NO_BREAKER: Final = {"breaker_failures": 0, "breaker_returns": 0}
 """A schedule full of faults would trip it at once: only some arm it, and have a person who resets it."""
 _RETRY_CRON: Final = "0 * * * * ?"
-_WATCH: Final = """
+WATCH: Final = """
 CREATE TABLE watched (seq INTEGER PRIMARY KEY, what TEXT, id TEXT, before TEXT, after TEXT);
 CREATE TRIGGER watch_command AFTER UPDATE OF state ON command WHEN OLD.state <> NEW.state
 BEGIN INSERT INTO watched (what, id, before, after) VALUES ('command', NEW.id, OLD.state, NEW.state); END;
 CREATE TRIGGER watch_anomaly AFTER UPDATE OF state ON anomaly WHEN OLD.state <> NEW.state
 BEGIN INSERT INTO watched (what, id, before, after) VALUES ('anomaly', NEW.id, OLD.state, NEW.state); END;
+CREATE TRIGGER watch_order AFTER UPDATE OF state ON money_order WHEN OLD.state <> NEW.state
+BEGIN INSERT INTO watched (what, id, before, after) VALUES ('order', NEW.id, OLD.state, NEW.state); END;
+CREATE TRIGGER watch_attempt AFTER UPDATE OF outcome ON attempt
+WHEN OLD.outcome IS NOT NULL AND OLD.outcome IS NOT NEW.outcome
+BEGIN INSERT INTO watched (what, id, before, after)
+VALUES ('attempt', NEW.command_id, OLD.outcome, NEW.outcome); END;
 """
-"""The database itself writes down each change of state, whatever code made it."""
+"""The database itself writes down each change of state, whatever code made it; an attempt by its command."""
 WATCH_BREAKERS: Final = """
 CREATE TABLE defiance (seq INTEGER PRIMARY KEY, what TEXT, command_id TEXT, scope TEXT, breaker_id INTEGER);
 CREATE TRIGGER watch_begun AFTER INSERT ON begun_repair WHEN NEW.is_new
@@ -167,7 +173,7 @@ class Workshop:
             db.session.remove()
             db.engine.dispose()
         with sqlite3.connect(folder / "piculus.db") as connection:
-            connection.executescript(_WATCH + WATCH_BREAKERS)
+            connection.executescript(WATCH + WATCH_BREAKERS)
         connection.close()
 
 
