@@ -23,8 +23,8 @@ from app.users.models import SystemGroup
 
 CHANNEL_KINDS = ("dingtalk", "wecom", "feishu", "mail", "slack", "webhook")
 DELIVERY_STATES = ("pending", "sending", "sent", "failed", "silenced", "dropped")
-_undone_sql: Final = "state IN ('pending', 'sending')"
-IS_UNDONE: Final[ColumnElement[bool]] = literal_column(f"alert_delivery.{_undone_sql}")
+UNDONE_SQL: Final = "state IN ('pending', 'sending')"
+IS_UNDONE: Final[ColumnElement[bool]] = literal_column(f"alert_delivery.{UNDONE_SQL}")
 """A message has not ended, in the words of its partial index."""
 
 
@@ -129,8 +129,8 @@ class AlertDelivery(Base):
             "ix_alert_delivery_undone",
             "channel_id",
             "due_at",
-            sqlite_where=text(_undone_sql),
-            postgresql_where=text(_undone_sql),
+            sqlite_where=text(UNDONE_SQL),
+            postgresql_where=text(UNDONE_SQL),
         ),
     )
 

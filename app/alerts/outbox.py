@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, exists, literal_column, or_, select, update
+from sqlalchemy.orm import aliased
 
-from app.alerts.models import IS_UNDONE, AlertChannel, AlertDelivery, AlertSilence
+from app.alerts.models import IS_UNDONE, UNDONE_SQL, AlertChannel, AlertDelivery, AlertSilence
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
@@ -165,7 +166,8 @@ def _next(
     due = (
         select(AlertDelivery)
         .where(*of_channel, _is_due(now))
-        .order_by(AlertDelivery.due_at, AlertDelivery.id)
+        # Due together, a beginning goes before its end, though its message may have begun later.
+        .order_by(AlertDelivery.due_at, AlertDelivery.is_recovery, AlertDelivery.id)
         .limit(SILENCED_AT_ONCE)
         .with_for_update(of=AlertDelivery, skip_locked=True)
     )
@@ -227,8 +229,24 @@ def _is_quiet(channel: AlertChannel, now: datetime) -> bool:
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
-    is_due: ColumnElement[bool] = (AlertDelivery.state == "pending") & (AlertDelivery.due_at <= now)
+    is_held = AlertDelivery.is_recovery & _is_beginning_tried_again()
+    is_due: ColumnElement[bool] = (
+        (AlertDelivery.state == "pending") & (AlertDelivery.due_at <= now) & ~is_held
+    )
     return is_due
+
+
+def _is_beginning_tried_again() -> ColumnElement[bool]:
+    """Whether a beginning of the same kind and group failed to go to the channel and is to be tried again."""
+    begun = aliased(AlertDelivery, name="begun")
+    return exists().where(
+        literal_column(f"begun.{UNDONE_SQL}"),
+        begun.channel_id == AlertDelivery.channel_id,
+        begun.kind == AlertDelivery.kind,
+        begun.group_id.is_not_distinct_from(AlertDelivery.group_id),
+        begun.is_recovery.is_(False),
+        begun.attempts > 0,
+    )
 
 
 def _has_run_out(now: datetime) -> ColumnElement[bool]:

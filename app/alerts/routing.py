@@ -124,15 +124,38 @@ def _take_back_recovery(session: WorkSession, channel: AlertChannel, bundle: Bun
 
 
 def _put_in_order(session: WorkSession, channel: AlertChannel, recovery: AlertDelivery) -> None:
-    """An end is told after its beginning, however long that still gathers."""
-    if not recovery.is_recovery:
-        return
-    begun = _alike(channel, (recovery.kind, recovery.group_id, False))
-    latest = session.scalar(
-        select(func.max(AlertDelivery.due_at)).where(*begun, AlertDelivery.state == "pending")
+    """No end is told before its beginning, however long that still gathers; and both are told soon.
+
+    What gathers of a lasting condition is due with the recovery, and outbox lets it go first: nobody hears of
+    a stop an hour after it was lifted. Trades gather on and the recovery waits: more of them take it back.
+    """
+    if recovery.kind in TRADE_KINDS:
+        begun = _alike(channel, (recovery.kind, recovery.group_id, False))
+        latest = session.scalar(
+            select(func.max(AlertDelivery.due_at)).where(*begun, AlertDelivery.state == "pending")
+        )
+        recovery.due_at = recovery.due_at if latest is None else max(recovery.due_at, latest)
+    else:
+        later = _gathers_longer(channel, recovery)
+        session.execute(update(AlertDelivery).where(*later).values(due_at=recovery.due_at))
+
+
+def _is_full(session: WorkSession, channel: AlertChannel, delivery: AlertDelivery, now: datetime) -> bool:
+    """Whether it is a recovery on its way that would be kept waiting for one beginning after another."""
+    if not delivery.is_recovery or delivery.kind in TRADE_KINDS or delivery.due_at > now:
+        return False
+    later = select(AlertDelivery.id).where(*_gathers_longer(channel, delivery))
+    return session.scalars(later.limit(1)).first() is not None
+
+
+def _gathers_longer(channel: AlertChannel, recovery: AlertDelivery) -> tuple[ColumnElement[bool], ...]:
+    """A beginning that would go after the recovery."""
+    return (
+        *_alike(channel, (recovery.kind, recovery.group_id, False)),
+        AlertDelivery.state == "pending",
+        AlertDelivery.attempts == 0,
+        AlertDelivery.due_at > recovery.due_at,
     )
-    if latest is not None:
-        recovery.due_at = max(recovery.due_at, latest)
 
 
 def _is_alone(delivery: AlertDelivery, event: AlertEvent) -> bool:
@@ -149,9 +172,11 @@ def _gather(
         .limit(1)
         .with_for_update(of=AlertDelivery)
     ).first()
-    delivery = newest if newest is not None and _is_gathering(newest) else None
-    if delivery is None:
+    if newest is not None and _is_gathering(newest) and not _is_full(session, channel, newest, now):
+        delivery = newest
+    else:
         delivery = _begin(session, channel, bundle, newest, min(now, events[0].at), now)
+    if delivery.is_recovery:
         _put_in_order(session, channel, delivery)
     delivery.event_count += len(events)
     room = SAMPLES - len(delivery.samples)
