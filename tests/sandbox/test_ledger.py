@@ -17,7 +17,7 @@ from sandbox.errors import (
     LegTakenError,
     UnknownAccountError,
 )
-from sandbox.ledger import Ledger, PostingOrder
+from sandbox.ledger import Ledger, PostingOrder, entry_row
 from sandbox.ledger_audit import audit_ledger
 from tests.databases import NewDatabase
 
@@ -73,6 +73,14 @@ def test_the_database_itself_refuses_a_second_live_leg(ledger: Ledger) -> None:
     row = {"VOUCHER_NO": "GA0", "LEG": "1", "TRD_NUM": "WD1", "LIVE": 1}
     with pytest.raises(IntegrityError), writing(ledger.engine) as connection:
         connection.execute(insert(ledger.tables.entry_leg).values(row))
+
+
+def test_the_database_itself_refuses_a_second_entry_under_a_key(ledger: Ledger) -> None:
+    ledger.post(WITHDRAWAL)
+    order = replace(WITHDRAWAL, trade_no="WD2")
+    with pytest.raises(IntegrityError), writing(ledger.engine) as connection:
+        connection.execute(insert(ledger.tables.entry).values(entry_row(order, "GA0", ledger.clock())))
+    assert entry_count(ledger) == 2
 
 
 def test_the_database_itself_refuses_an_overdrawn_customer(ledger: Ledger) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from agent.answers import Cancelled, Started
 from agent.protocol import Ack, Rejected
@@ -119,6 +119,23 @@ def test_a_page_of_repairs_takes_each_trades_next_fence(member: Member, clock: H
         TRADE: FIRST + 1,
         "TRD2": FIRST,
     }
+
+
+def test_a_page_leaves_out_a_trade_that_has_a_live_command(member: Member, clock: HandClock) -> None:
+    """Nobody looks first: the index decides, as between two servers."""
+    order(member, TRADE, clock())
+    with unit_of_work() as session:
+        issued = issuing.issue_many(
+            session,
+            type="Verify",
+            group_id=member.group_id,
+            orders=[issuing.TradeOrder(TRADE, {}), issuing.TradeOrder("TRD2", {})],
+            deadline=timedelta(minutes=1),
+            now=clock(),
+        )
+        of_trade = select(Command.type).where(Command.trade_no == TRADE)
+        assert session.scalars(of_trade).all() == ["Repair"]
+    assert issued.keys() == {"TRD2"}
 
 
 def test_the_states_follow_the_agents_messages(member: Member, clock: HandClock) -> None:
