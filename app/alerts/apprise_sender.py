@@ -9,13 +9,14 @@ import threading
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from apprise import AppriseAsset, NotifyBase, NotifyFormat
+from apprise import AppriseAsset, NotifyBase, NotifyFormat, NotifyType
 from apprise.exception import AppriseException
 from apprise.plugins.custom_json import NotifyJSON
 from apprise.plugins.email.base import NotifyEmail
 from apprise.plugins.lark import NotifyLark
 from apprise.plugins.slack import NotifySlack
 
+from app.alerts.events import Severity
 from app.alerts.robots import DingTalkRobot, FeishuRobot, WeComRobot
 from app.alerts.secrecy import without_secrets
 from app.alerts.sender import BadUrlError, Destination, SendError
@@ -67,7 +68,7 @@ class AppriseSender:
             return Destination(is_encrypted=plugin.secure_mode != "insecure")
         return Destination(is_encrypted=urlsplit(url.strip()).scheme.lower() not in _SCHEMES_IN_CLEAR)
 
-    def send(self, url: str, title: str, body: str) -> None:
+    def send(self, url: str, title: str, body: str, severity: Severity) -> None:
         """See Sender.send."""
         try:
             plugin = self._plugin(url)
@@ -76,7 +77,9 @@ class AppriseSender:
         plugin.socket_connect_timeout = plugin.socket_read_timeout = TIMEOUT_SECONDS
         self._ear.listen()
         try:
-            is_sent = plugin.notify(body=body, title=title, body_format=NotifyFormat.TEXT)
+            is_sent = plugin.notify(
+                body=body, title=title, notify_type=NotifyType(severity), body_format=NotifyFormat.TEXT
+            )
         except Exception as error:  # noqa: BLE001
             # Somebody else's code, and its text may show the URL: what kind of error it was must do.
             raise SendError(type(error).__name__) from None

@@ -15,6 +15,7 @@ from flask_babel import force_locale
 from sqlalchemy import delete, select
 
 from app.alerts import outbox, routing, texts, times_ahead, watching
+from app.alerts.events import severity_of
 from app.alerts.models import IS_UNDONE, AlertDelivery
 from app.alerts.outbox import Letter
 from app.alerts.sender import Sender, SendError
@@ -96,8 +97,9 @@ class Courier:
             return error
 
     def _send(self, letter: Letter, message: texts.Message) -> str:
+        severity = severity_of(letter.kind, is_recovery=letter.is_recovery)
         try:
-            self._sender.send(letter.url, message.title, message.body)
+            self._sender.send(letter.url, message.title, message.body, severity)
         except SendError as error:
             return str(error) or "refused"
         return ""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from app.alerts.events import Severity
+
 SCHEMES: Final = {
     "dingtalk": ("dingtalk",),
     "wecom": ("wecombot",),
@@ -52,6 +54,6 @@ class Sender(Protocol):
         """Look at a URL without sending. Raises BadUrlError."""
         ...
 
-    def send(self, url: str, title: str, body: str) -> None:
-        """Send, within seconds. Raises SendError."""
+    def send(self, url: str, title: str, body: str, severity: Severity) -> None:
+        """Send, within seconds; services show how grave it is, by a colour say. Raises SendError."""
         ...

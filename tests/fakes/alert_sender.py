@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from app.alerts.events import Severity
 from app.alerts.sender import Destination, SendError
 
 
@@ -11,6 +12,7 @@ class Sent(NamedTuple):
     url: str
     title: str
     body: str
+    severity: Severity
 
 
 class FakeSender:
@@ -32,10 +34,10 @@ class FakeSender:
         """See Sender.check; every URL can be sent to."""
         return Destination(is_encrypted=not url.startswith("json://"))
 
-    def send(self, url: str, title: str, body: str) -> None:
+    def send(self, url: str, title: str, body: str, severity: Severity) -> None:
         """See Sender.send."""
         if url in self.failing:
             raise SendError(self.failing[url])
-        self.sent.append(Sent(url, title, body))
+        self.sent.append(Sent(url, title, body, severity))
         if self.dies_after_sending:
             raise KeyboardInterrupt

@@ -3,10 +3,12 @@
 import io
 import logging
 import socket
+from typing import get_args
 
 import pytest
 
 from app.alerts.apprise_sender import PLUGINS, AppriseSender
+from app.alerts.events import Severity
 from app.alerts.robots import DingTalkRobot, WeComRobot
 from app.alerts.secrecy import masked, without_secrets
 from app.alerts.sender import SCHEMES, BadUrlError, SendError
@@ -115,16 +117,24 @@ def test_a_url_nothing_can_be_sent_to_is_refused(url: str, code: str, sender: Ap
 
 
 def test_a_webhook_gets_title_and_body(sender: AppriseSender, receiver: Receiver) -> None:
-    sender.send(f"json://{receiver.address}/hook?-token=secret", "Piculus · 待人工", "两笔\n- CO1")
+    sender.send(f"json://{receiver.address}/hook?-token=secret", "Piculus · 待人工", "两笔\n- CO1", "warning")
     (message,) = receiver.messages
     assert (message["title"], message["message"]) == ("Piculus · 待人工", "两笔\n- CO1")
     assert receiver.paths == ["/hook?token=secret"]
 
 
+@pytest.mark.parametrize("severity", get_args(Severity))
+def test_a_webhook_is_told_how_grave_it_is(
+    severity: Severity, sender: AppriseSender, receiver: Receiver
+) -> None:
+    sender.send(f"json://{receiver.address}/hook", "t", "b", severity)
+    assert [message["type"] for message in receiver.messages] == [severity]
+
+
 def test_a_refusal_is_an_error_without_secrets(sender: AppriseSender, receiver: Receiver) -> None:
     receiver.status = 503
     with pytest.raises(SendError, match="503") as refused:
-        sender.send(f"json://user:passw0rd@{receiver.address}/s3cretpath", "t", "b")
+        sender.send(f"json://user:passw0rd@{receiver.address}/s3cretpath", "t", "b", "warning")
     assert not {"passw0rd", "s3cretpath"} & set(str(refused.value).replace("/", " ").split())
 
 
@@ -133,14 +143,14 @@ def test_nobody_there_is_an_error_without_secrets(sender: AppriseSender) -> None
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with pytest.raises(SendError, match="Connection") as refused:
-        sender.send(f"json://127.0.0.1:{port}/s3cretpath?-key=s3cretkey", "t", "b")
+        sender.send(f"json://127.0.0.1:{port}/s3cretpath?-key=s3cretkey", "t", "b", "warning")
     assert "s3cret" not in str(refused.value)
 
 
 def test_a_redirect_is_not_followed(sender: AppriseSender, receiver: Receiver) -> None:
     receiver.status, receiver.location = 307, f"http://{receiver.address}/elsewhere"
     with pytest.raises(SendError, match="307"):
-        sender.send(f"json://{receiver.address}/hook", "t", "b")
+        sender.send(f"json://{receiver.address}/hook", "t", "b", "warning")
     assert receiver.paths == ["/hook"]
 
 
@@ -160,12 +170,12 @@ def test_a_robot_that_refuses_with_status_200_is_heard(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(robot, "notify_url", f"http://{receiver.address}/send?{query}")
-    sender.send(url, "Piculus", "body")
+    sender.send(url, "Piculus", "body", "warning")
     assert receiver.paths == ["/send?" + query.partition("{")[0] + "abcdef123456"]
     assert receiver.messages[0]["text"]["content"].split() == ["Piculus", "body"]
     receiver.answer = {"errcode": 310000, "errmsg": "keywords not in content abcdef123456"}
     with pytest.raises(SendError, match="310000") as refused:
-        sender.send(url, "Piculus", "body")
+        sender.send(url, "Piculus", "body", "warning")
     assert "123456" not in str(refused.value)
 
 
@@ -173,7 +183,7 @@ def test_a_dingtalk_signature_is_sent_once_encoded(
     sender: AppriseSender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DingTalkRobot, "notify_url", f"http://{receiver.address}/send?access_token={{token}}")
-    sender.send("dingtalk://SECabcdef@token123456", "t", "b")
+    sender.send("dingtalk://SECabcdef@token123456", "t", "b", "warning")
     assert "sign=" in receiver.paths[0]
     assert "%25" not in receiver.paths[0]
 
@@ -186,7 +196,7 @@ def test_nothing_of_it_is_logged(sender: AppriseSender, receiver: Receiver) -> N
     receiver.status = 500
     try:
         with pytest.raises(SendError):
-            sender.send(f"json://{receiver.address}/s3cretpath", "t", "b")
+            sender.send(f"json://{receiver.address}/s3cretpath", "t", "b", "warning")
         with pytest.raises(BadUrlError):
             sender.check("slack://s3cret!!")
         logging.getLogger("app").warning("what is said elsewhere is heard")
