@@ -36,6 +36,8 @@ from sandbox.world import World
 GROUP: Final = "PBAP"
 WORKERS: Final = 4
 """As agent.example.toml has it."""
+FEWER_WORKERS: Final = (1, 2)
+"""More than the interpreter and SQLite's one writer can use are in each other's way."""
 IN_FLIGHT: Final = 32
 """Repairs the server keeps with one agent at most."""
 WARM_UP: Final = 200
@@ -112,7 +114,7 @@ class _Timed:
 class Line:
     """The server's end of an agent's session: frames go in, messages are taken and acknowledged."""
 
-    def __init__(self, configuration: Configuration, watch: Watch) -> None:
+    def __init__(self, configuration: Configuration, watch: Watch, workers: int) -> None:
         self._ready = threading.Event()
         self._journal = watch.timed(Journal(configuration.journal), JOURNAL)
         self._outbox = Outbox(self._journal, self._ready.set)
@@ -122,7 +124,7 @@ class Line:
         work = ProductionWork(name, ports, repair_settings(configuration), fixers)
         is_live = threading.Event()
         is_live.set()
-        self._runner = Runner(self._journal, self._outbox, work, _sent, is_live, workers=WORKERS)
+        self._runner = Runner(self._journal, self._outbox, work, _sent, is_live, workers=workers)
         identity = Identity(name=name, boot_id=new_id(), version="0", host="bench")
         self._dispatcher = Dispatcher(
             identity, self._journal, self._outbox, self._runner, work.fixer_codes, _sent
@@ -163,6 +165,12 @@ def measure(folder: Path, sizes: Sizes) -> list[Figure]:
     """Repair so many trades of every kind of break with one agent, alone and among very many."""
     watch, took, cpu = _run(folder / "alone", sizes.repairs, 0)
     figures = _figures(watch, sizes.repairs, took, cpu)
+    for workers in FEWER_WORKERS:
+        _, took, cpu = _run(folder / f"by-{workers}", sizes.repairs, 0, workers)
+        per_repair = (
+            f"as above, {workers} of {WORKERS} workers; {cpu * 1000 / sizes.repairs:.2f} ms of processor each"
+        )
+        figures.append(Figure(f"repairs, workers: {workers}", sizes.repairs / took, "repairs/s", per_repair))
     _, few, few_cpu = _run(folder / "few", sizes.repairs_among, 0)
     _, many, many_cpu = _run(folder / "many", sizes.repairs_among, sizes.listed)
     conditions = (
@@ -176,12 +184,12 @@ def measure(folder: Path, sizes: Sizes) -> list[Figure]:
     ]
 
 
-def _run(folder: Path, count: int, others: int) -> tuple[Watch, float, float]:
+def _run(folder: Path, count: int, others: int, workers: int = WORKERS) -> tuple[Watch, float, float]:
     """Repair so many among ``others``; return the watch, the seconds taken and those of the processor."""
     watch, warm_up = Watch(), min(WARM_UP, count)
     folder.mkdir()
     with _beside_a_bank(folder, warm_up + count, others) as (world, configuration, planted):
-        line = Line(configuration, watch)
+        line = Line(configuration, watch, workers)
         try:
             frames = [_order(line.ports, trade_no, code) for trade_no, code in planted]
             results = line.repair(frames[:warm_up])
