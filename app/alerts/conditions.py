@@ -28,9 +28,11 @@ def stop_changed(session: WorkSession, stop: Stop, now: datetime) -> None:
     """Repairs were stopped, or may go on."""
     key = f"stop:{stop.id}"
     if stop.lifted_at is not None:
-        recover(session, STOP_SWITCH, group_id=stop.group_id, key=key, now=now)
+        lifted = {"lifted_by": stop.lifted_by, "lifted_at": stop.lifted_at.isoformat()}
+        recover(session, STOP_SWITCH, group_id=stop.group_id, key=key, params=lifted, now=now)
         return
     params = {"scope": stop.scope, "name": stop.name, "by": stop.set_by, "reason": stop.reason}
+    params["at"] = stop.set_at.isoformat()
     raise_(session, STOP_SWITCH, group_id=stop.group_id, key=key, params=params, now=now)
 
 
@@ -40,9 +42,11 @@ def local_stop_changed(session: WorkSession, agent: Agent, now: datetime) -> Non
     if agent.revoked_at is not None:
         forget_condition(session, identity_of(STOP_SWITCH, agent.group_id, key))
     elif agent.stopped_here is None:
-        recover(session, STOP_SWITCH, group_id=agent.group_id, key=key, now=now)
+        lifted = {"lifted_at": now.isoformat()}
+        recover(session, STOP_SWITCH, group_id=agent.group_id, key=key, params=lifted, now=now)
     else:
-        params = {"scope": "here", "name": agent.name, "reason": agent.stopped_here}
+        at = agent.stopped_here_at or now
+        params = {"scope": "here", "name": agent.name, "reason": agent.stopped_here, "at": at.isoformat()}
         raise_(session, STOP_SWITCH, group_id=agent.group_id, key=key, params=params, now=now)
 
 

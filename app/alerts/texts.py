@@ -5,9 +5,10 @@ a person typed as a reason is told with long numbers masked.
 
 Params by kind: trades ``trade_no, fixer_code, reason, amount_minor, currency``; agent_offline ``name,
 last_seen_at``; breaker ``name``, ``cause`` and its ``figures``; stop_switch ``scope`` (all, group, agent, or
-here: the agent's own), ``name``, ``by`` (but here) and ``reason``; bulk_paused ``name``, its ``code`` and
-``trade_no``, and ``in_name_of`` and ``cause`` where its person may go on no longer; order_waits ``trade_no,
-action, amount_minor, currency, by, reason, expires_at``, and how it ``ended``: confirmed, or its state.
+here: the agent's own), ``name``, ``by`` (but here), ``at`` and ``reason``, and its end ``lifted_by`` (but here)
+and ``lifted_at``; bulk_paused ``name``, its ``code`` and ``trade_no``, and ``in_name_of`` and ``cause`` where
+its person may go on no longer; order_waits ``trade_no, action, amount_minor, currency, by, reason, expires_at``,
+and how it ``ended``: confirmed, or its state.
 """
 
 import re
@@ -85,8 +86,8 @@ def _sentence(letter: Letter) -> str:
         (BREAKER, True): _("%(group)s 的熔断已复位，不再因它停下。"),
         (AGENT_OFFLINE, False): _("%(group)s 有 %(n)s 个客户端离线。"),
         (AGENT_OFFLINE, True): _("%(group)s 有 %(n)s 个客户端恢复在线。"),
-        (STOP_SWITCH, False): _("%(group)s 已按下紧急停止，不再开始新的修复。"),
-        (STOP_SWITCH, True): _("%(group)s 的紧急停止已解除。"),
+        (STOP_SWITCH, False): _("紧急停止（%(group)s）：不再开始新的修复。"),
+        (STOP_SWITCH, True): _("紧急停止（%(group)s）：已解除 %(n)s 处。"),
         (BULK_PAUSED, False): _("%(group)s 有 %(n)s 个批量修复自己暂停，等人继续或停止。"),
         (BULK_PAUSED, True): _("%(group)s 有 %(n)s 个批量修复已继续或停止。"),
         (ORDER_WAITS, False): _("%(group)s 有 %(n)s 笔再付或冲正等另一个人复核，到时没有人复核就失效。"),
@@ -113,18 +114,26 @@ def _line(letter: Letter, params: Mapping[str, Any]) -> str:
         return _bulk_line(params, letter.is_recovery)
     if letter.kind == ORDER_WAITS:
         return _order_line(params, letter)
+    if letter.kind == STOP_SWITCH:
+        return _stop_line(params, letter)
     code = params.get("fixer_code")
     parts = [str(params.get("name") or (fixer_name(code) if code else ""))]
     if letter.kind == AGENT_OFFLINE and not letter.is_recovery and params.get("last_seen_at"):
         parts.append(_("最后一次应答 %(at)s", at=_clock(params["last_seen_at"], letter.zone)))
-    if letter.kind == STOP_SWITCH:
-        parts.insert(0, word("alert_scope", params.get("scope", "all")))
-    if params.get("by"):
-        parts.append(str(params["by"]))
     if params.get("cause") and not letter.is_recovery:
         parts.append(cause_words(str(params["cause"]), params.get("figures") or {}))
-    if params.get("reason") and not letter.is_recovery:
-        parts.append(_without_numbers(reason_words(str(params["reason"])))[:REASON_CHARACTERS])
+    return " · ".join(part for part in parts if part)
+
+
+def _stop_line(params: Mapping[str, Any], letter: Letter) -> str:
+    parts = [word("alert_scope", params.get("scope", "all")), str(params.get("name") or "")]
+    who, at = ("lifted_by", "lifted_at") if letter.is_recovery else ("by", "at")
+    parts.append(str(params.get(who) or ""))
+    if params.get(at):
+        clock = _clock(params[at], letter.zone)
+        parts.append(_("解除于 %(at)s", at=clock) if letter.is_recovery else _("停止于 %(at)s", at=clock))
+    if not letter.is_recovery:
+        parts.append(_without_numbers(reason_words(str(params.get("reason") or "")))[:REASON_CHARACTERS])
     return " · ".join(part for part in parts if part)
 
 
@@ -166,7 +175,7 @@ def _trade_line(params: Mapping[str, Any]) -> str:
 
 
 def _clock(moment: str, zone: str) -> str:
-    return datetime.fromisoformat(moment).astimezone(ZoneInfo(zone)).strftime("%m-%d %H:%M:%S")
+    return datetime.fromisoformat(moment).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _without_numbers(text: str) -> str:

@@ -40,7 +40,12 @@ def test_an_agent_s_own_stop_is_told_when_it_stands_and_when_it_is_over(
         local_stops.keep(session, agent, reason, NOW)
     (event,) = session.scalars(select(AlertEvent))
     assert (event.group_id, event.key) == (agent.group_id, f"local:{agent.id}")
-    assert event.params == {"scope": "here", "name": "pbap-1", "reason": "changing disks"}
+    assert event.params == {
+        "scope": "here",
+        "name": "pbap-1",
+        "reason": "changing disks",
+        "at": NOW.isoformat(),
+    }
     local_stops.keep(session, agent, None, NOW)
     assert told(session) == [("stop_switch", False, "pbap-1"), ("stop_switch", True, "pbap-1")]
 

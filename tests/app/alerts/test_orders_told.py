@@ -117,9 +117,8 @@ def test_those_of_a_group_go_as_one_message_with_a_link_to_where_they_are_confir
     number = read_order(first).trade_no
     sentence, line, *_rest, link = begun.body.splitlines()
     assert sentence == "PBAP 有 2 笔再付或冲正等另一个人复核，到时没有人复核就失效。"
-    said = (
-        f"- {number} · 再付 · ¥123,456.00 · li.na 提交 · 复核截止 03-03 20:00:00 · 银行确认未付 6222****7890"
-    )
+    said = f"- {number} · 再付 · ¥123,456.00 · li.na 提交 · 复核截止 2026-03-03 20:00:00"
+    said += " · 银行确认未付 6222****7890"
     assert line == said
     assert link == "https://piculus.example.com/exceptions/orders?state=proposed&group=PBAP"
     assert ended.title == "Piculus · 已恢复：资金指令待复核 · PBAP"

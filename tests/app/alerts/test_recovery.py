@@ -74,8 +74,11 @@ def test_an_agent_s_own_stop_is_told_as_one_of_agents(rounds: Rounds, sender: Fa
     rounds.run(90)
     assert titles(sender) == ["Piculus · 紧急停止 · PBAP", "Piculus · 已恢复：紧急停止 · PBAP"]
     begun, ended = (one.body.splitlines()[:2] for one in sender.sent)
-    assert begun == ["PBAP 有 1 个客户端已停止，它们不再开始新的修复。", "- 客户端本地 · pbap-1 · 换磁盘"]
-    assert ended == ["PBAP 有 1 个客户端的停止已解除。", "- 客户端本地 · pbap-1"]
+    assert begun == [
+        "PBAP 有 1 个客户端已停止，它们不再开始新的修复。",
+        "- 客户端本地 · pbap-1 · 停止于 2026-03-02 20:00:00 · 换磁盘",
+    ]
+    assert ended == ["PBAP 有 1 个客户端的停止已解除。", "- 客户端本地 · pbap-1 · 解除于 2026-03-02 20:00:00"]
 
 
 def test_a_bulk_repair_that_paused_is_told_with_its_cause_and_its_trade(
@@ -255,7 +258,7 @@ def test_a_lost_agent_is_told_and_so_is_its_return(
     agent_id = add_lost_agent(add_group(), clock)
     rounds.run(180)
     assert titles(sender) == ["Piculus · 客户端离线 · PBAP"]
-    assert "pbap-1 · 最后一次应答 03-02 20:00:00" in sender.sent[0].body
+    assert "pbap-1 · 最后一次应答 2026-03-02 20:00:00" in sender.sent[0].body
     come_back(agent_id, clock)
     rounds.run(55)
     come_back(agent_id, clock)
