@@ -5,10 +5,10 @@ a person typed as a reason is told with long numbers masked.
 
 Params by kind: trades ``trade_no, fixer_code, reason, amount_minor, currency``; agent_offline ``name,
 last_seen_at``; breaker ``name``, ``cause`` and its ``figures``; stop_switch ``scope`` (all, group, agent, or
-here: the agent's own), ``name``, ``by`` (but here), ``at`` and ``reason``, and its end ``lifted_by`` (but here)
-and ``lifted_at``; bulk_paused ``name``, its ``code`` and ``trade_no``, and ``in_name_of`` and ``cause`` where
-its person may go on no longer; order_waits ``trade_no, action, amount_minor, currency, by, reason, expires_at``,
-and how it ``ended``: confirmed, or its state.
+here: the agent's own), ``name``, ``by`` (but here), ``at`` and ``reason``, and of its end ``lifted_by`` (but
+here) and ``lifted_at``; bulk_paused ``name``, its ``code`` and ``trade_no``, and ``in_name_of`` and ``cause``
+where its person may go on no longer; order_waits ``trade_no, action, amount_minor, currency, by, reason,
+expires_at``, and how it ``ended``: confirmed, or its state.
 """
 
 import re
