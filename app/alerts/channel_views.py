@@ -192,4 +192,5 @@ def _form_dialog(form: Form, channel: AlertChannel | None, status: int) -> Respo
         kind_choices=[(kind, words) for kind, words in choices("alert_kind") if kind in KINDS],
         schemes=[(kind, tuple(f"{scheme}://" for scheme in some)) for kind, some in SCHEMES.items()],
         zones=ZONES,
+        grouping=channels.GROUPING,
     )

@@ -26,6 +26,7 @@ from app.users.service import FormErrors
 NAME_LIMIT: Final = 80
 URL_LIMIT: Final = 2_000
 GROUPING: Final = (10, 3_600)
+"""The least and the most seconds that events gather at first."""
 LEVELS: Final = range(4)
 _hour: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 

@@ -48,6 +48,12 @@ def admin(app: Flask) -> Visitor:
     return visitor_of(app, "boss", "admin")
 
 
+def test_the_form_says_how_long_events_may_gather(app: Flask, admin: Visitor) -> None:
+    page = admin.get("/alerts/channels/new").text
+    assert "10 到 3600 秒；" in page
+    assert 'min="10" max="3600"' in page
+
+
 def test_a_channel_is_made_and_its_address_never_shown_again(app: Flask, admin: Visitor) -> None:
     assert admin.post("/alerts/channels/new", FORM).status_code == 303
     channel = only_channel()
