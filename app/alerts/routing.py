@@ -43,19 +43,35 @@ def route(session: WorkSession, now: datetime) -> int:
     events = list(session.scalars(oldest))
     if not events:
         return 0
-    bundles: dict[Bundle, list[AlertEvent]] = {}
     for event in events:
-        bundles.setdefault((event.kind, event.group_id, event.is_recovery), []).append(event)
         if event.kind in TRADE_KINDS and not event.is_recovery:
             open_condition(session, event.kind, group_id=event.group_id, key="", params={}, now=event.at)
     levels = _levels(session, events)
     channels = session.scalars(select(AlertChannel).where(AlertChannel.is_enabled)).unique().all()
+    bundles = _bundles(events)
     for channel in channels:
-        for bundle, alike in bundles.items():
+        for bundle, alike in bundles:
             _offer(session, channel, bundle, alike, levels, now)
     session.execute(delete(AlertEvent).where(AlertEvent.id.in_([event.id for event in events])))
     session.touch("alerts")
     return len(events)
+
+
+def _bundles(events: Iterable[AlertEvent]) -> list[tuple[Bundle, list[AlertEvent]]]:
+    """Put together what is alike and has nothing of the other sort, beginnings or ends, in between.
+
+    So each end finds its beginning gathered, and of a group of trades what came last is what is told.
+    """
+    bundles: list[tuple[Bundle, list[AlertEvent]]] = []
+    newest: dict[tuple[str, int | None], tuple[Bundle, list[AlertEvent]]] = {}
+    for event in events:
+        bundle = (event.kind, event.group_id, event.is_recovery)
+        of_kind = newest.get(bundle[:2])
+        if of_kind is None or of_kind[0] != bundle:
+            of_kind = newest[bundle[:2]] = (bundle, [])
+            bundles.append(of_kind)
+        of_kind[1].append(event)
+    return bundles
 
 
 def _offer(

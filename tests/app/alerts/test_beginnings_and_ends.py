@@ -187,3 +187,27 @@ def test_an_end_waits_for_a_beginning_that_is_sent_again(
     sender.failing.clear()
     rounds.run(200)
     assert told() == [(False, 1), (True, 1)]
+
+
+def test_what_begins_and_ends_before_anybody_looks_is_told_with_its_end(
+    rounds: Rounds, sender: FakeSender, clock: HandClock
+) -> None:
+    """The end of one that was told, and the whole of another, wait in the same batch."""
+    add_channel(kinds=["stop_switch"])
+
+    def tell(*, is_over: bool, key: str) -> None:
+        what = {"group_id": None, "key": key, "now": clock()}
+        with unit_of_work() as session:
+            if is_over:
+                service.recover(session, "stop_switch", **what)
+            else:
+                service.raise_(session, "stop_switch", params={"name": key}, **what)
+
+    tell(is_over=False, key="first")
+    rounds.run(60, step=20)
+    clock.advance(1)
+    tell(is_over=True, key="first")
+    tell(is_over=False, key="second")
+    tell(is_over=True, key="second")
+    rounds.run(300, step=20)
+    assert told() == [(False, 1), (False, 1), (True, 2)]
