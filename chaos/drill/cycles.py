@@ -1,4 +1,7 @@
-"""The drill itself: wait until something happens, kill what the seed says, start it again."""
+"""The drill itself: wait until something happens, kill what the seed says, start it again.
+
+Production works on some of the trades meanwhile.
+"""
 
 import random
 from collections import Counter
@@ -8,6 +11,7 @@ from typing import Final
 
 from chaos.drill.field import Field
 from chaos.drill.people import reset_tripped
+from chaos.drill.production import SHARE, touch_one
 from chaos.drill.terms import AGENTS
 from chaos.drill.watching import Watch
 from chaos.drill.waves import Planted, keep_busy, note_before
@@ -30,11 +34,15 @@ LONGEST_MOMENT_S: Final = 1.2
 
 @dataclass
 class Course:
-    """What the cycles have done. ``idle``: cycles in which nothing happened before the kill."""
+    """What the cycles have done. ``idle``: cycles in which nothing happened before the kill.
+
+    ``production``: what became of its own work on trades to be repaired.
+    """
 
     planted: Planted = field(default_factory=Planted)
     cycles: int = 0
     kills: Counter[str] = field(default_factory=Counter)
+    production: Counter[str] = field(default_factory=Counter)
     idle: int = 0
     ended_alone: list[str] = field(default_factory=list)
 
@@ -42,6 +50,7 @@ class Course:
 def run_cycles(at: Field, watch: Watch, told: Callable[[str], None]) -> Course:
     """Kill and start again as often as asked for."""
     course, chance = Course(), random.Random(f"{at.terms.seed}:cycles")
+    of_production = random.Random(f"{at.terms.seed}:production")
     note_before(at.world, course.planted)
     for number in range(at.terms.cycles):
         with at.app.app_context():
@@ -50,6 +59,9 @@ def run_cycles(at: Field, watch: Watch, told: Callable[[str], None]) -> Course:
         before = watch.progress()
         if not watch.wait_until(lambda seen=before: watch.progress() != seen, PROGRESS_SECONDS):  # type: ignore[misc]
             course.idle += 1
+        if of_production.random() < SHARE:
+            done = touch_one(at.world, course.planted, watch.open_repairs(), of_production)
+            course.production.update([done] if done else [])
         watch.pass_time(chance.random() * LONGEST_MOMENT_S)
         at.weigh()
         names = chance.choices([one for one, _ in VICTIMS], [weight for _, weight in VICTIMS])[0]

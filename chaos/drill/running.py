@@ -14,8 +14,8 @@ from chaos.drill.cycles import Course, run_cycles
 from chaos.drill.field import Field, laid_out
 from chaos.drill.money import judge_money, payouts_by_trade
 from chaos.drill.people import count_tripped
-from chaos.drill.server_rows import judge_server, repaired_trades
-from chaos.drill.settling import WITH_A_PERSON, settle
+from chaos.drill.server_rows import WITH_A_PERSON, judge_server, left_to_a_person, repaired_trades
+from chaos.drill.settling import settle
 from chaos.drill.table import Outcome
 from chaos.drill.terms import Terms
 from chaos.drill.violations import Violation
@@ -45,7 +45,8 @@ def judge(at: Field, course: Course) -> list[Violation]:
     """The verdict over books, rows and journals of a field whose processes have stopped."""
     with at.app.app_context():
         repaired = repaired_trades()
-        found = [*judge_money(at.world, course.planted, repaired), *judge_server(at)]
+        asked = left_to_a_person()
+        found = [*judge_money(at.world, course.planted, repaired, asked), *judge_server(at)]
     return [*found, *(Violation("I8", words.partition(" ")[0], words) for words in course.ended_alone)]
 
 
@@ -65,6 +66,7 @@ def _outcome(at: Field, watch: Watch, course: Course, violations: list[Violation
         states=states,
         reasons=reasons,
         breakers=breakers,
+        production=course.production,
         payouts=paid,
         peaks={part.name: part.peak_bytes for part in at.parts},
         resumed=watch.resumed,

@@ -2,7 +2,8 @@
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Final
 
 from sqlalchemy import func, select
 
@@ -14,6 +15,8 @@ from chaos.drill.field import Field
 from chaos.drill.terms import MAX_RETRIES, MOST_BYTES
 from chaos.drill.violations import Violation
 
+WITH_A_PERSON: Final = ("needs_human", "exhausted")
+
 
 def judge_server(at: Field) -> list[Violation]:
     """Every violation; all processes have stopped. Needs an application context."""
@@ -23,9 +26,18 @@ def judge_server(at: Field) -> list[Violation]:
 
 def repaired_trades() -> set[str]:
     """Numbers of trades whose newest anomaly was repaired or healed. Needs an application context."""
+    return _standing(("repaired", "healed"))
+
+
+def left_to_a_person() -> set[str]:
+    """Numbers of trades whose newest anomaly stands in a person's queue. Needs an application context."""
+    return _standing(WITH_A_PERSON)
+
+
+def _standing(states: Collection[str]) -> set[str]:
     rows = db.session.execute(select(Anomaly.trade_no, Anomaly.state).order_by(Anomaly.id))
     newest = {row.trade_no: row.state for row in rows}
-    return {trade_no for trade_no, state in newest.items() if state in ("repaired", "healed")}
+    return {trade_no for trade_no, state in newest.items() if state in states}
 
 
 def lost_results(at: Field) -> Iterator[Violation]:

@@ -14,14 +14,15 @@ from app.plans.models import Plan
 from app.unit_of_work import unit_of_work
 from chaos.drill.field import Field
 from chaos.drill.people import reset_tripped
+from chaos.drill.server_rows import WITH_A_PERSON, left_to_a_person
 from chaos.drill.violations import Violation
 from chaos.drill.watching import OPEN, Watch
 from chaos.drill.waves import Planted, collect, is_collecting
 from sandbox.database import reading
+from sandbox.world import World
 
 STUCK: Final = "I8"
 UNREPORTED: Final = "broken and never reported"
-WITH_A_PERSON: Final = ("needs_human", "exhausted")
 
 
 def settle(at: Field, watch: Watch, planted: Planted, told: Callable[[str], None]) -> list[Violation]:
@@ -33,8 +34,8 @@ def settle(at: Field, watch: Watch, planted: Planted, told: Callable[[str], None
     with at.app.app_context():
         watch.wait_until(lambda: not is_collecting(), at.terms.patience_s)
         collect()
-        watch.wait_until(lambda: _is_over(planted), at.terms.patience_s)
-        stuck = list(unended(planted))
+        watch.wait_until(lambda: _is_over(at.world, planted), at.terms.patience_s)
+        stuck = [*unended(planted), *untold(at.world, planted)]
         # Ticks would go on asking about what waits for its bank: only without them is there an end to see.
         _rest()
         watch.wait_until(lambda: _live_commands() == [], at.terms.patience_s)
@@ -48,14 +49,14 @@ def settle(at: Field, watch: Watch, planted: Planted, told: Callable[[str], None
     return [*stuck, *_unsent(at)]
 
 
-def _is_over(planted: Planted) -> bool:
+def _is_over(world: World, planted: Planted) -> bool:
     """Whether everything has ended; collects again while something broken was not reported.
 
-    A trade planted just before the last collection was too young for it. A breaker that the last faults have
-    tripped is reset by a person.
+    A trade planted or touched just before the last collection was too young for it. A breaker that the
+    last faults have tripped is reset by a person.
     """
     reset_tripped()
-    left = list(unended(planted))
+    left = list(unended(planted)) or list(untold(world, planted))
     if any(one.detail == UNREPORTED for one in left) and not is_collecting():
         collect()
     return not left
@@ -72,6 +73,13 @@ def unended(planted: Planted) -> Iterator[Violation]:
         if row.state in ("open", "repairing") or (row.state == "waiting" and not may_wait):
             yield Violation(STUCK, row.trade_no, f"still {row.state}: {row.reason}")
     for trade_no in sorted(planted.repairable - newest.keys()):
+        yield Violation(STUCK, trade_no, UNREPORTED)
+
+
+def untold(world: World, planted: Planted) -> Iterator[Violation]:
+    """What production touched that disagrees and that no person has. Needs an application context."""
+    disagreeing = {one.trade_no for one in world.report().disagreements} if planted.touched else set()
+    for trade_no in sorted((planted.touched & disagreeing) - left_to_a_person()):
         yield Violation(STUCK, trade_no, UNREPORTED)
 
 

@@ -32,6 +32,7 @@ class Outcome:
     states: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     breakers: int = 0
+    production: Counter[str] = field(default_factory=Counter)
     payouts: int = 0
     peaks: dict[str, int] = field(default_factory=dict)
     resumed: Resumed = field(default_factory=Resumed)
@@ -61,6 +62,7 @@ def as_json(outcome: Outcome) -> str:
         "kills": outcome.kills.total(),
         "trades": outcome.trades,
         "payouts": outcome.payouts,
+        "production_did": dict(outcome.production),
         "violations": {name: broken[name] for name in INVARIANTS},
         "resumed": len(steps),
         "resumed_p99_s": percentile(steps, 99),
@@ -79,6 +81,7 @@ def _lines(outcome: Outcome) -> Iterator[tuple[str, str]]:
         f"{outcome.trades}, broken ones in {outcome.waves} waves; {outcome.payouts} payouts succeeded",
     )
     yield "kills", _counted(outcome.kills)
+    yield "production meanwhile", _counted(outcome.production)
     for name, counts in outcome.wire_faults.items():
         yield f"faults, wire to {name}", _counted(counts)
     yield "repairable trades", _counted(outcome.states)

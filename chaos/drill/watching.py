@@ -95,6 +95,12 @@ class Watch:
         """Let a drawn time go by."""
         self.wait_until(lambda: False, seconds)
 
+    def open_repairs(self) -> set[str]:
+        """The trades whose repair is under way."""
+        cells = self.repair.c
+        with reading(self._engine) as connection:
+            return set(connection.execute(select(cells.trade_no).where(cells.state == OPEN)).scalars())
+
     # ---- resuming
 
     def in_hand(self, part: Part) -> list[InHand]:

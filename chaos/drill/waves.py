@@ -30,6 +30,7 @@ class Planted:
     """What the drill has put there. ``rows``, ``vouchers`` and ``payouts`` are of before any repair.
 
     ``rows`` by TRD_ID, the rest by trade number; ``expected`` is the loaders' own word by TRD_ID.
+    ``touched``: trades that production has worked on since.
     """
 
     cases: list[LoadedCase] = field(default_factory=list)
@@ -37,6 +38,7 @@ class Planted:
     expected: dict[int, str] = field(default_factory=dict)
     vouchers: dict[str, set[str]] = field(default_factory=dict)
     payouts: dict[str, int] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
     waves: int = 0
 
     @property

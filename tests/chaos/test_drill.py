@@ -27,6 +27,7 @@ def test_killed_at_random_over_bad_wires_nothing_breaks(tmp_path: Path) -> None:
     assert outcome.violations == []
     assert outcome.cycles == SHORT.cycles
     assert sum(outcome.kills.values()) >= SHORT.cycles
+    assert outcome.production.total() >= 1
     assert sum(outcome.states.values()) == (10 + SHORT.wave) * outcome.waves
     assert len(told) == SHORT.cycles + 1
     assert children_in(tmp_path) == []
@@ -43,6 +44,7 @@ def test_nothing_breaks_before_a_production_database_that_is_a_server(
     outcome = run_drill(terms, tmp_path, lambda _words: None)
     assert outcome.violations == []
     assert (outcome.cycles, sum(outcome.kills.values()) >= terms.cycles) == (terms.cycles, True)
+    assert outcome.production.total() >= 1
     assert sum(outcome.states.values()) == (10 + terms.wave) * outcome.waves
 
 

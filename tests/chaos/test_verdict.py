@@ -1,5 +1,6 @@
 """The drill's verdict finds each kind of harm, by invariant and trade."""
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete, insert, update
+from sqlalchemy import MetaData, delete, insert, update
 
 from app.anomalies.models import AnomalyEvent
 from app.executions.models import Attempt, Execution
@@ -43,9 +44,13 @@ def broken(tmp_path: Path) -> Iterator[Broken]:
     world.close()
 
 
-def violated(world: World, planted: Planted, *repaired: str) -> set[tuple[str, str]]:
-    """Invariant and trade of each violation, where the server calls these trades repaired."""
-    return names(judge_money(world, planted, set(repaired)))
+def violated(
+    world: World, planted: Planted, *repaired: str, asked: Iterable[str] = ()
+) -> set[tuple[str, str]]:
+    """Invariant and trade of each violation, where the server calls these trades repaired, and a person has
+    the others.
+    """
+    return names(judge_money(world, planted, set(repaired), set(asked)))
 
 
 def number_of(planted: Planted, expected: str) -> str:
@@ -61,6 +66,43 @@ def pay(world: World, request_no: str, status: str = SUCCESS) -> None:
     """The bank has paid this number, whoever asked."""
     at = world.clock()
     world.books.load([BankRecord(request_no, PAYOUT, status, None, 100, "CNY", "622848", at, at)])
+
+
+def write_row(world: World, trd_id: int, **cells: object) -> None:
+    """The trade row has these cells, whoever wrote them."""
+    trade = world.production(SYS_CODE).tables.trade
+    with writing(world.production(SYS_CODE).engine) as connection:
+        connection.execute(update(trade).where(trd_id == trade.c.TRD_ID).values(cells))
+
+
+def written_over(world: World, trade_no: str, decided: str, found: str) -> None:
+    """A repair decided upon one FAILED_MSG, and found another when it wrote the row."""
+    engine = world.production(SYS_CODE).engine
+    tables = MetaData()
+    tables.reflect(engine, only=["piculus_repair", "piculus_correction"])
+    who = {"trade_no": trade_no, "round": 1, "fence": 1, "agent": "a", "boot_id": "b", "fixer_code": "x"}
+    at = world.clock()
+    with writing(engine) as connection:
+        connection.execute(
+            insert(tables.tables["piculus_repair"]).values(
+                **who,
+                **dict.fromkeys(("target", "plan", "terms"), "x"),
+                state="done",
+                row_before=json.dumps({"FAILED_MSG": decided}),
+                started_at=at,
+                changed_at=at,
+            )
+        )
+        connection.execute(
+            insert(tables.tables["piculus_correction"]).values(
+                **who,
+                old_version=1,
+                trade_id=1,
+                old_row=json.dumps({"FAILED_MSG": found}),
+                new_row="{}",
+                written_at=at,
+            )
+        )
 
 
 def test_untouched_trades_violate_nothing(broken: Broken) -> None:
@@ -95,6 +137,35 @@ def test_a_trade_called_repaired_that_is_not_is_reported(broken: Broken) -> None
     assert ("I4", case.trade_no) in violated(world, planted, case.trade_no)
 
 
+def test_a_trade_that_production_touched_agrees_or_a_person_has_it(broken: Broken) -> None:
+    world, planted = broken
+    case = next(one for one in planted.cases if one.case.id == "S6")
+    planted.touched.add(case.trade_no)
+    assert violated(world, planted) == {("I4", case.trade_no)}
+    assert violated(world, planted, asked=[case.trade_no]) == set()
+    assert violated(world, planted, case.trade_no) == {("I4", case.trade_no)}
+    write_row(world, case.trd_id, TRD_STATUS=9)
+    assert violated(world, planted) == set()
+    assert violated(world, planted, case.trade_no) == set()
+
+
+def test_a_trade_that_production_did_not_touch_is_held_against_the_oracle(broken: Broken) -> None:
+    world, planted = broken
+    case = next(one for one in planted.cases if one.case.id == "S6")
+    write_row(world, case.trd_id, TRD_STATUS=9)
+    assert violated(world, planted, case.trade_no) == {("I4", case.trade_no)}
+
+
+@pytest.mark.parametrize(("message", "wrong"), [("looked at", True), ("as decided", False)])
+def test_a_row_written_over_though_production_had_changed_it_is_reported(
+    broken: Broken, message: str, wrong: bool
+) -> None:
+    world, planted = broken
+    case = planted.cases[0]
+    written_over(world, case.trade_no, decided="as decided", found=message)
+    assert (("I11", case.trade_no) in violated(world, planted)) is wrong
+
+
 def test_each_cell_of_the_oracle_is_held_against_the_row(broken: Broken) -> None:
     _, planted = broken
     case = next(one for one in planted.cases if one.case.id == "S9")
@@ -125,9 +196,7 @@ def test_a_row_written_that_no_fixer_may_mend_is_reported(
 ) -> None:
     world, planted = broken
     key = next(key for key, word in sorted(planted.expected.items()) if word == expected)
-    trade = world.production(SYS_CODE).tables.trade
-    with writing(world.production(SYS_CODE).engine) as connection:
-        connection.execute(update(trade).where(key == trade.c.TRD_ID).values(FAILED_MSG="修复"))
+    write_row(world, key, FAILED_MSG="修复")
     assert (invariant, planted.rows[key]["TRD_NUM"]) in violated(world, planted)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import insert, update
 from app.unit_of_work import unit_of_work
 from chaos.drill.field import Field, create_repair_tables
 from chaos.drill.parts import Part
-from chaos.drill.settling import UNREPORTED, unended
+from chaos.drill.settling import UNREPORTED, unended, untold
 from chaos.drill.terms import SYS_CODE, Terms
 from chaos.drill.watching import Watch
 from chaos.drill.waves import Planted
@@ -145,6 +145,28 @@ def test_what_has_not_ended_is_named(app: Flask, state: str | None, expected: st
         with unit_of_work() as session:
             make_anomaly(session, make_group(session), trade_no="WD1", state=state, reason="why")
     assert [(one.subject, one.detail) for one in unended(planted)] == ([("WD1", words)] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("state", "is_touched", "is_told"),
+    [("needs_human", True, True), ("repaired", True, False), (None, True, False), ("repaired", False, True)],
+)
+def test_what_production_touched_and_no_person_has_is_named(
+    field: Field, state: str | None, is_touched: bool, is_told: bool
+) -> None:
+    case = field.world.load_case("S6", group=SYS_CODE)
+    planted = Planted(touched={case.trade_no} if is_touched else set())
+    if state is not None:
+        with unit_of_work() as session:
+            make_anomaly(session, make_group(session), trade_no=case.trade_no, state=state)
+    assert [one.subject for one in untold(field.world, planted)] == ([] if is_told else [case.trade_no])
+
+
+def test_what_is_under_repair_is_open(field: Field) -> None:
+    watch = Watch(field)
+    hold(field, watch, "WD1")
+    hold(field, watch, "WD2", state="done")
+    assert watch.open_repairs() == {"WD1"}
 
 
 def test_a_process_that_ended_by_itself_is_started_again_and_tells_its_code(field: Field) -> None:
