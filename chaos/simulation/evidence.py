@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.decision import REPAIRED_MESSAGE, REVERSED_MESSAGE, RowCodes
 from chaos.simulation.workshop import GROUP, MAX_RETRIES
+from sandbox.bank.records import SUCCESS
 
 if TYPE_CHECKING:
     from chaos.simulation.schedule import Schedule
@@ -35,6 +36,7 @@ def contradictions(schedule: "Schedule", server: sqlite3.Connection) -> Iterator
         yield from _overwritten(production)
         yield from _unrecorded(schedule, production)
         yield from _written_off(schedule, production)
+        yield from _confirmed_unmoved(schedule, production)
     production.close()
 
 
@@ -164,3 +166,15 @@ def _written_off(schedule: "Schedule", production: sqlite3.Connection) -> Iterat
         closes_at = calendar.next_day(calendar.day_of(created_at)).closes_at
         if datetime.fromisoformat(row["written_at"]) < closes_at:
             yield "I9", f"{row['trade_no']} was written failed while its payout might still come"
+
+
+def _confirmed_unmoved(schedule: "Schedule", production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """A row is written as a success only when the bank has moved the money."""
+    for row in production.execute("SELECT trade_no, new_row, written_at FROM piculus_correction"):
+        if json.loads(row["new_row"])["TRD_STATUS"] != RowCodes().success:
+            continue
+        written_at = datetime.fromisoformat(row["written_at"])
+        records = schedule.world.books.of_trade(row["trade_no"])
+        moved = [one.completed_at for one in records if one.status == SUCCESS and one.completed_at]
+        if not moved or min(moved) > written_at:
+            yield "I9", f"{row['trade_no']} was written a success, the bank had moved no money"

@@ -13,7 +13,8 @@ I10 memory stays bounded
 I11 no row that the decision table calls consistent is ever written
 I12 the audit and state history has no gap
 
-I3 and I9 are watched at the very moment the bank takes a payout in (Teller); the rest is read at the end.
+I3 and I9 are watched at the very moment the bank takes a payout in (Teller) and the ledger a posting
+(PostingWatch); the rest is read at the end.
 """
 
 import re
@@ -25,8 +26,9 @@ from typing import TYPE_CHECKING, Any, Final
 from chaos.simulation.audited import gaps, unclicked
 from chaos.simulation.evidence import contradictions
 from chaos.simulation.loom import FOREVER, START
+from chaos.simulation.postings import has_surely_failed
 from chaos.simulation.workshop import MAX_RETRIES
-from sandbox.bank.records import ACCEPTED, EXPLICIT_FAILURES, FAILED, SUCCESS, BankRecord
+from sandbox.bank.records import ACCEPTED, SUCCESS
 from sandbox.cases import LoadedCase
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def violations(schedule: "Schedule") -> list[Violation]:
         server.row_factory = sqlite3.Row
         found = [
             *schedule.teller.violations,
+            *schedule.postings.violations,
             *schedule.patience.violations,
             *_money(schedule, server),
             *_repaired(schedule, server),
@@ -109,15 +112,10 @@ class Teller:
             record = held.get(other)
             if record is None:
                 yield "I9", f"{request_no} while {other} may still arrive"
-            elif not _has_surely_failed(record):
+            elif not has_surely_failed(record):
                 yield "I9", f"{request_no} while {other} is {record.status}"
         if written.get(request_no) == 0 and not self._schedule.drawn.deduplicates:
             yield "I1", f"{request_no}, which production has asked for already"
-
-
-def _has_surely_failed(record: BankRecord) -> bool:
-    is_final = record.due_status is None
-    return record.status == FAILED and record.code in EXPLICIT_FAILURES and is_final
 
 
 def live_legs(entries: list[dict[str, Any]]) -> set[str]:

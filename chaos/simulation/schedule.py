@@ -16,7 +16,6 @@ import time_machine
 from sqlalchemy import exists, or_, select
 
 from agent import failpoints
-from agent.adapters.bank_http import HttpBank
 from agent.adapters.names import BankNames
 from agent.ports import Ports
 from app.agents.models import IS_LIVE, Command
@@ -31,6 +30,7 @@ from chaos.simulation.invariants import Teller, violations
 from chaos.simulation.loom import START, Loom, StandstillError
 from chaos.simulation.network import Network, Weather
 from chaos.simulation.patience import Patience
+from chaos.simulation.postings import HeardBank, PostingWatch, WatchedLedger
 from chaos.simulation.processes import BankProcess, Process
 from chaos.simulation.server_process import ServerProcess
 from chaos.simulation.troubles import make_trouble
@@ -111,6 +111,7 @@ class Schedule:
         self.standstill = ""
         self._closing: list[Callable[[], None]] = []
         self.teller = Teller(self)
+        self.postings = PostingWatch(self)
         self.patience = Patience(self)
 
     # ---- from beginning to end
@@ -271,9 +272,9 @@ class Schedule:
     def _agent(self, name: str) -> AgentProcess:
         trades, ledger = self.workshop.databases[name]
         names = BankNames(deduplicates=self.drawn.deduplicates)
-        bank = HttpBank("http://bank", "token", names, transport=self.line)
+        bank = HeardBank(names, self.line, self.postings)
         self._closing.append(bank.close)
-        ports = Ports(trades, ledger, bank)
+        ports = Ports(trades, WatchedLedger(ledger, self.postings), bank)
         journal = self.workshop.run / f"{name}.journal.db"
         life = AgentLife(ports, journal, self.workshop.tokens[name], self.drawn.workers)
         return AgentProcess(self.loom, name, self.failer, self.network, life)

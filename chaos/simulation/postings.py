@@ -1,0 +1,157 @@
+"""Watches each new posting of ours at the ledger: was it what the bank had said, and what it truly held?
+
+Two things are held against it: what the bank's own books say at that moment, and what the strand that posts
+was last told of each number. A posting that was made before, under the same key, moves nothing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.adapters.bank_http import HttpBank
+from agent.adapters.ledger_db import SqlLedger
+from agent.adapters.names import BankNames
+from agent.decision import RowCodes
+from agent.facts import BankFact, BankState, Kind, Leg, LegFact
+from agent.records import BankRequest, Posting, Reversal, Trade
+from sandbox.bank.records import EXPLICIT_FAILURES, FAILED, SUCCESS, BankRecord
+
+if TYPE_CHECKING:
+    from chaos.simulation.bank import BankLine
+    from chaos.simulation.schedule import Schedule
+
+CODES: Final = RowCodes()
+
+
+def has_surely_failed(record: BankRecord) -> bool:
+    """Whether the bank has failed it for good, in words that say so."""
+    return record.status == FAILED and record.code in EXPLICIT_FAILURES and record.due_status is None
+
+
+class PostingWatch:
+    """What every agent's worker was last told of each number, and what it then posted."""
+
+    def __init__(self, schedule: "Schedule") -> None:
+        self._schedule = schedule
+        self._heard: dict[tuple[str, str, str], BankState] = {}
+        self.violations: list[tuple[str, str]] = []
+
+    def hear(self, told: Mapping[str, BankFact]) -> None:
+        """The bank's word, as the adapter reads it, has come to the strand at work."""
+        for fact in told.values():
+            for each in fact.requests:
+                self._heard[(*self._strand(), each.request_no)] = each.verdict
+
+    def doubts(self, posting: Posting) -> list[str]:
+        """What speaks against a posting at this moment; none for one that stands already under its key."""
+        return [] if self.is_posted(posting) else list(self._doubts(posting))
+
+    def is_posted(self, posting: Posting) -> bool:
+        """Whether the ledger holds an entry of this key."""
+        entries = self._schedule.world.entries(posting.trade_no)
+        return any(entry["IDEM_KEY"] == posting.key for entry in entries)
+
+    def made(self, posting: Posting, doubts: Sequence[str]) -> None:
+        """It has been posted in spite of that."""
+        self.violations += [
+            ("I9", f"leg {posting.leg.value} of {posting.trade_no} was posted {doubt}") for doubt in doubts
+        ]
+
+    def _doubts(self, posting: Posting) -> Iterator[str]:
+        world = self._schedule.world
+        status = world.row(posting.trade_no)["TRD_STATUS"]
+        lines = world.requests(posting.trade_no)
+        told = {str(line["REQUEST_NO"]): self._told(str(line["REQUEST_NO"])) for line in lines}
+        held = world.books.of_trade(posting.trade_no)
+        is_success = any(record.status == SUCCESS for record in held)
+        if posting.kind is Kind.RECHARGE or posting.leg is Leg.SECOND:
+            if not is_success:
+                yield "though the bank has not moved the money"
+            if posting.kind is Kind.RECHARGE and BankState.SUCCESS not in told.values():
+                yield f"though the bank had told {_words(told)}"
+        elif status == CODES.failed:
+            yield "though a failed withdrawal is never debited"
+        elif status == CODES.success:
+            yield from self._against_failure(posting.trade_no, held, lines)
+            if any(verdict is not BankState.FAIL for verdict in told.values()):
+                yield f"though the bank had told {_words(told)}"
+        else:
+            if not is_success:
+                yield "though the bank has not paid"
+            if BankState.SUCCESS not in told.values():
+                yield f"though the bank had told {_words(told)}"
+
+    def _against_failure(
+        self, trade_no: str, held: Sequence[BankRecord], lines: Sequence[Mapping[str, Any]]
+    ) -> Iterator[str]:
+        """A debit that is to be paid out follows the sure failure of every number before."""
+        if trade_no in self._schedule.paid_late:
+            return
+        for record in held:
+            if not has_surely_failed(record):
+                yield f"though {record.request_no} is {record.status}"
+        calendar, known = self._schedule.world.calendar, {record.request_no for record in held}
+        for line in lines:
+            closes_at = calendar.next_day(calendar.day_of(line["CREATED_AT"])).closes_at
+            if line["REQUEST_NO"] not in known and closes_at > self._schedule.world.clock():
+                yield f"though {line['REQUEST_NO']} may still arrive"
+
+    def _told(self, request_no: str) -> BankState | None:
+        return self._heard.get((*self._strand(), request_no))
+
+    def _strand(self) -> tuple[str, str]:
+        strand = self._schedule.loom.current
+        return ("", "") if strand is None else (strand.owner.name, strand.name)
+
+
+def _words(told: Mapping[str, BankState | None]) -> str:
+    return ", ".join(f"{number} {verdict or 'nothing'}" for number, verdict in told.items()) or "nothing"
+
+
+class HeardBank(HttpBank):
+    """The bank as an agent's adapter asks it; what it makes of the answers is heard."""
+
+    def __init__(self, names: BankNames, line: "BankLine", watch: PostingWatch) -> None:
+        super().__init__("http://bank", "token", names, transport=line)
+        self._watch = watch
+
+    def facts(
+        self, trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]
+    ) -> Mapping[str, BankFact]:
+        """Ask, and have the answer heard."""
+        told = super().facts(trades, requests)
+        self._watch.hear(told)
+        return told
+
+
+class WatchedLedger:
+    """An agent's ledger; what it posts is watched."""
+
+    def __init__(self, ledger: SqlLedger, watch: PostingWatch) -> None:
+        self._ledger = ledger
+        self._watch = watch
+
+    def now(self) -> datetime:
+        """The ledger's clock."""
+        return self._ledger.now()
+
+    def legs(self, trades: Sequence[Trade]) -> Mapping[str, tuple[LegFact, LegFact | None]]:
+        """Both legs of each trade."""
+        return self._ledger.legs(trades)
+
+    def post(self, posting: Posting) -> str:
+        """Post, and hold what was posted against what spoke against it; one that is refused moved nothing."""
+        doubts = self._watch.doubts(posting)
+        try:
+            return self._ledger.post(posting)
+        finally:
+            if doubts and self._watch.is_posted(posting):
+                self._watch.made(posting, doubts)
+
+    def reverse_entry(self, reversal: Reversal) -> str:
+        """Take an entry back."""
+        return self._ledger.reverse_entry(reversal)
+
+    def check(self) -> str:
+        """Say what was found."""
+        return self._ledger.check()
