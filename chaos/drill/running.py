@@ -45,7 +45,7 @@ def judge(at: Field, course: Course) -> list[Violation]:
     """The verdict over books, rows and journals of a field whose processes have stopped."""
     with at.app.app_context():
         repaired = repaired_trades()
-        asked = left_to_a_person()
+        asked = left_to_a_person() | course.planted.held_back
         found = [*judge_money(at.world, course.planted, repaired, asked), *judge_server(at)]
     return [*found, *(Violation("I8", words.partition(" ")[0], words) for words in course.ended_alone)]
 

@@ -34,6 +34,11 @@ def left_to_a_person() -> set[str]:
     return _standing(WITH_A_PERSON)
 
 
+def waiting_trades() -> set[str]:
+    """Numbers of trades whose newest anomaly waits. Needs an application context."""
+    return _standing(("waiting",))
+
+
 def _standing(states: Collection[str]) -> set[str]:
     rows = db.session.execute(select(Anomaly.trade_no, Anomaly.state).order_by(Anomaly.id))
     newest = {row.trade_no: row.state for row in rows}

@@ -14,7 +14,7 @@ from app.plans.models import Plan
 from app.unit_of_work import unit_of_work
 from chaos.drill.field import Field
 from chaos.drill.people import reset_tripped
-from chaos.drill.server_rows import WITH_A_PERSON, left_to_a_person
+from chaos.drill.server_rows import WITH_A_PERSON, left_to_a_person, waiting_trades
 from chaos.drill.violations import Violation
 from chaos.drill.watching import OPEN, Watch
 from chaos.drill.waves import Planted, collect, is_collecting
@@ -34,8 +34,8 @@ def settle(at: Field, watch: Watch, planted: Planted, told: Callable[[str], None
     with at.app.app_context():
         watch.wait_until(lambda: not is_collecting(), at.terms.patience_s)
         collect()
-        watch.wait_until(lambda: _is_over(at.world, planted), at.terms.patience_s)
-        stuck = [*unended(planted), *untold(at.world, planted)]
+        is_over = watch.wait_until(lambda: not _left(at.world, watch, planted), at.terms.patience_s)
+        stuck = [] if is_over else _left(at.world, watch, planted)
         # Ticks would go on asking about what waits for its bank: only without them is there an end to see.
         _rest()
         watch.wait_until(lambda: _live_commands() == [], at.terms.patience_s)
@@ -43,23 +43,33 @@ def settle(at: Field, watch: Watch, planted: Planted, told: Callable[[str], None
         stuck += [
             Violation(STUCK, each, "a repair half done that nobody waits for")
             for each in _half_done(at, watch)
+            if each not in planted.held_back
         ]
     at.weigh()
     _stop(at)
     return [*stuck, *_unsent(at)]
 
 
-def _is_over(world: World, planted: Planted) -> bool:
-    """Whether everything has ended; collects again while something broken was not reported.
+def _left(world: World, watch: Watch, planted: Planted) -> list[Violation]:
+    """What has not ended. Notes what is held back; collects again while something broken was not reported.
 
     A trade planted or touched just before the last collection was too young for it. A breaker that the
     last faults have tripped is reset by a person.
     """
     reset_tripped()
-    left = list(unended(planted)) or list(untold(world, planted))
+    planted.held_back = are_held_back(watch, planted)
+    left = [*unended(planted)] or [*untold(world, planted)]
     if any(one.detail == UNREPORTED for one in left) and not is_collecting():
         collect()
-    return not left
+    return left
+
+
+def are_held_back(watch: Watch, planted: Planted) -> set[str]:
+    """The trades that production touched between the writing down of a payout or posting and its sending:
+    a person has them once it can surely not be sent any more. Needs an application context.
+    """
+    coming = planted.touched & watch.may_still_come() if planted.touched else set()
+    return coming & waiting_trades()
 
 
 def unended(planted: Planted) -> Iterator[Violation]:
@@ -69,7 +79,7 @@ def unended(planted: Planted) -> Iterator[Violation]:
     rows = db.session.execute(select(Anomaly.trade_no, Anomaly.state, Anomaly.reason, Anomaly.id)).all()
     newest = {row.trade_no: row for row in sorted(rows, key=lambda row: row.id)}
     for row in newest.values():
-        may_wait = expected.get(row.trade_no) == "wait"
+        may_wait = expected.get(row.trade_no) == "wait" or row.trade_no in planted.held_back
         if row.state in ("open", "repairing") or (row.state == "waiting" and not may_wait):
             yield Violation(STUCK, row.trade_no, f"still {row.state}: {row.reason}")
     for trade_no in sorted(planted.repairable - newest.keys()):
@@ -79,7 +89,7 @@ def unended(planted: Planted) -> Iterator[Violation]:
 def untold(world: World, planted: Planted) -> Iterator[Violation]:
     """What production touched that disagrees and that no person has. Needs an application context."""
     disagreeing = {one.trade_no for one in world.report().disagreements} if planted.touched else set()
-    for trade_no in sorted((planted.touched & disagreeing) - left_to_a_person()):
+    for trade_no in sorted((planted.touched & disagreeing) - left_to_a_person() - planted.held_back):
         yield Violation(STUCK, trade_no, UNREPORTED)
 
 

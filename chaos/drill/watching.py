@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,10 @@ from sandbox.database import reading
 
 LOOK_EVERY_S: Final = 0.03
 OPEN: Final = "open"
+INTENDED: Final = "intended"
+MAY_STILL_COME: Final = timedelta(minutes=20)
+"""So long an agent thought dead may yet send a payout or posting that it has written down; a repair whose row
+was changed meanwhile is held back until then."""
 
 
 @dataclass
@@ -100,6 +105,18 @@ class Watch:
         cells = self.repair.c
         with reading(self._engine) as connection:
             return set(connection.execute(select(cells.trade_no).where(cells.state == OPEN)).scalars())
+
+    def may_still_come(self) -> set[str]:
+        """The trades under repair of which a payout or posting was written down lately and not made yet."""
+        cells, steps = self.repair.c, self.step.c
+        written = (
+            select(cells.trade_no)
+            .join(self.step, (steps.trade_no == cells.trade_no) & (steps.round == cells.round))
+            .where(cells.state == OPEN, steps.moves_money == 1, steps.state == INTENDED)
+            .where(steps.started_at > self._field.world.clock() - MAY_STILL_COME)
+        )
+        with reading(self._engine) as connection:
+            return set(connection.execute(written).scalars())
 
     # ---- resuming
 

@@ -30,7 +30,8 @@ class Planted:
     """What the drill has put there. ``rows``, ``vouchers`` and ``payouts`` are of before any repair.
 
     ``rows`` by TRD_ID, the rest by trade number; ``expected`` is the loaders' own word by TRD_ID.
-    ``touched``: trades that production has worked on since.
+    ``touched``: trades that production has worked on since; ``held_back``: those of them that wait in the end
+    until what was written down can surely not be sent any more.
     """
 
     cases: list[LoadedCase] = field(default_factory=list)
@@ -39,6 +40,7 @@ class Planted:
     vouchers: dict[str, set[str]] = field(default_factory=dict)
     payouts: dict[str, int] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
+    held_back: set[str] = field(default_factory=set)
     waves: int = 0
 
     @property

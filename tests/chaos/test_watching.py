@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -10,10 +10,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import insert, update
 
+from app.anomalies.models import Anomaly
 from app.unit_of_work import unit_of_work
 from chaos.drill.field import Field, create_repair_tables
 from chaos.drill.parts import Part
-from chaos.drill.settling import UNREPORTED, unended, untold
+from chaos.drill.settling import UNREPORTED, are_held_back, unended, untold
 from chaos.drill.terms import SYS_CODE, Terms
 from chaos.drill.watching import Watch
 from chaos.drill.waves import Planted
@@ -68,15 +69,16 @@ def change(field: Field, watch: Watch, trade_no: str, **values: object) -> None:
         connection.execute(mine.values(changed_at=LATER, **values))
 
 
-def step(field: Field, watch: Watch, trade_no: str) -> None:
+def step(field: Field, watch: Watch, trade_no: str, state: str = "done", at: datetime = LATER) -> None:
     with writing(field.world.production(SYS_CODE).engine) as connection:
         connection.execute(
             insert(watch.step).values(
-                **dict.fromkeys(("name", "state", "result", "agent", "boot_id"), "x"),
+                **dict.fromkeys(("name", "result", "agent", "boot_id"), "x"),
+                state=state,
                 step_key=f"key-{trade_no}",
                 trade_no=trade_no,
                 **dict.fromkeys(("round", "seq", "moves_money", "fence"), 1),
-                started_at=LATER,
+                started_at=at,
             )
         )
 
@@ -160,6 +162,32 @@ def test_what_production_touched_and_no_person_has_is_named(
         with unit_of_work() as session:
             make_anomaly(session, make_group(session), trade_no=case.trade_no, state=state)
     assert [one.subject for one in untold(field.world, planted)] == ([] if is_told else [case.trade_no])
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "is_touched", "held"),
+    [
+        ("intended", timedelta(minutes=19), True, True),
+        ("intended", timedelta(minutes=21), True, False),
+        ("intended", timedelta(minutes=19), False, False),
+        ("done", timedelta(minutes=19), True, False),
+    ],
+)
+def test_what_was_touched_behind_a_payout_just_written_down_may_wait(
+    field: Field, state: str, age: timedelta, is_touched: bool, held: bool
+) -> None:
+    watch = Watch(field)
+    hold(field, watch, "WD1")
+    step(field, watch, "WD1", state=state, at=field.world.clock() - age)
+    planted = Planted(touched={"WD1"} if is_touched else set())
+    with unit_of_work() as session:
+        anomaly = make_anomaly(session, make_group(session), trade_no="WD1", state="waiting")
+    assert are_held_back(watch, planted) == ({"WD1"} if held else set())
+    planted.held_back = are_held_back(watch, planted)
+    assert [one.subject for one in unended(planted)] == ([] if held else ["WD1"])
+    with unit_of_work() as session:
+        session.get_one(Anomaly, anomaly.id).state = "open"
+    assert are_held_back(watch, planted) == set()
 
 
 def test_what_is_under_repair_is_open(field: Field) -> None:
