@@ -69,7 +69,8 @@ chaos: $(VENV)/.dev $(COMPILED)
 # Kill agents, server and bank at random over bad wires; then the books must be whole (docs/drill.md).
 drill: $(VENV)/.dev $(COMPILED)
 	@$(BIN)/python -m chaos.drill --cycles $(or $(N),200) $(if $(SEED),--seed $(SEED)) \
-	  --production $(or $(PRODUCTION),sqlite) --isolation "$(or $(ISOLATION),READ COMMITTED)"
+	  --production $(or $(PRODUCTION),sqlite) --isolation "$(or $(ISOLATION),READ COMMITTED)" \
+	  $(if $(NO_DEDUP),--no-dedup)
 
 # Every mutant of chaos/mutants, or some: make mutants NAMES="fence cancel"
 mutants: $(VENV)/.dev $(COMPILED)

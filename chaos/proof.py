@@ -1,6 +1,7 @@
 """``python -m chaos.proof [PART…]``: every figure the safety document claims, by one command.
 
-Schedules and failpoint cells, mutants, a drill for each production database and isolation, two benchmarks:
+Schedules and failpoint cells, mutants, a drill for each production database and isolation and for a bank
+that does not de-duplicate, two benchmarks:
 each a program of its own, which prints what it finds and writes it down. At the end stands one table of what
 is to be reached and what was. Exit code 1 when an invariant was violated, a mutant is at large or a part
 could not be run; a time that was missed is only told, for it is the machine's as well.
@@ -91,6 +92,7 @@ def drill_lines(report: Json) -> Iterator[Line]:
     """Real processes, killed over one production database."""
     engine = report["production"]
     at = engine if engine == "sqlite" else f"{engine}, {report['isolation']}"
+    at += "" if report["deduplicates"] else ", bank without de-duplication"
     broken = sum(report["violations"].values())
     yield _none_of(f"{at}: violations in {report['cycles']} cycles, {report['kills']} kills", broken)
     p99 = report["resumed_p99_s"]
@@ -137,6 +139,7 @@ def all_parts(schedules: int, seed: int, cycles: int, *, quick: bool) -> tuple[P
         ),
         Part("mutants", ("chaos.mutating",), mutant_lines),
         *(_drill(engine, isolation, seed, cycles) for engine, isolation in DRILLS),
+        _drill(*DRILLS[0], seed, cycles, "--no-dedup"),
         Part(
             "bench",
             ("bench", *(("--quick",) if quick else ()), "repairs", "open anomalies"),
@@ -146,8 +149,8 @@ def all_parts(schedules: int, seed: int, cycles: int, *, quick: bool) -> tuple[P
     )
 
 
-def _drill(engine: str, isolation: str, seed: int, cycles: int) -> Part:
-    over = ("--production", engine, "--isolation", isolation)
+def _drill(engine: str, isolation: str, seed: int, cycles: int, *manner: str) -> Part:
+    over = ("--production", engine, "--isolation", isolation, *manner)
     course = ("--cycles", str(cycles), "--seed", str(seed), "--quiet")
     return Part("drill", ("chaos.drill", *over, *course), drill_lines)
 

@@ -158,11 +158,17 @@ def demo(settings: Settings, healthy: int) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="Default: $PICULUS_SANDBOX_BANK_PORT, else 5010.")
 @click.option("--day-seconds", type=int, default=BANK_DAY_SECONDS, show_default=True, help="A bank day.")
 @click.option("--processing-seconds", type=float, default=0.0, help="How long a payout stays accepted.")
+@click.option("--dedup/--no-dedup", default=True, show_default=True, help="Pay once a request number.")
 @click.option("--notify-url", help="Where arrival notices go.  [default: the traffic process]")
 @click.pass_obj
 @_plain_errors
 def bank(
-    settings: Settings, port: int | None, day_seconds: int, processing_seconds: float, notify_url: str | None
+    settings: Settings,
+    port: int | None,
+    day_seconds: int,
+    processing_seconds: float,
+    dedup: bool,
+    notify_url: str | None,
 ) -> None:
     """Run the bank until SIGTERM or Ctrl-C."""
     stopping = _until_told()
@@ -172,6 +178,7 @@ def bank(
         port=settings.bank_port if port is None else port,
         day_seconds=day_seconds,
         processing_seconds=processing_seconds,
+        deduplicates=dedup,
         notify_url=notify_url or f"http://127.0.0.1:{settings.notice_port}/notices",
     ) as running:
         settings.bank_port_file.write_text(f"{urlsplit(running.url).port}\n")

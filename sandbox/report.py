@@ -93,6 +93,11 @@ def consistency_report(productions: Sequence[Production], books: BankBooks) -> R
     for production in productions:
         claimed |= _GroupCheck(production, books, records, report).run()
     report.violations.extend(
+        Violation("bank", "asked_again", number, f"asked for {times} times of a bank that pays each time")
+        for number, times in books.askings().items()
+        if times > 1
+    )
+    report.violations.extend(
         Violation("bank", "unwritten_request", number, "at the bank, in no group's table of bank requests")
         for number in records
         if number not in claimed

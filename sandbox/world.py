@@ -175,7 +175,12 @@ class World:
 
     @contextmanager
     def bank(
-        self, *, port: int = 0, processing_seconds: float = 0.0, notify_url: str | None = None
+        self,
+        *,
+        port: int = 0,
+        processing_seconds: float = 0.0,
+        deduplicates: bool = True,
+        notify_url: str | None = None,
     ) -> Iterator[RunningBank]:
         """The bank's server in a thread of this process, on a free port unless told."""
         with running_bank(
@@ -184,6 +189,7 @@ class World:
             port=port,
             day_seconds=int(self.calendar.length.total_seconds()),
             processing_seconds=processing_seconds,
+            deduplicates=deduplicates,
             notify_url=notify_url,
             clock=self.clock,
         ) as bank:

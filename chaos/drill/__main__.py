@@ -35,6 +35,13 @@ from chaos.drill.terms import Terms
     help="Of the agents' transactions; SQLite has but one.",
 )
 @click.option(
+    "--dedup/--no-dedup",
+    "deduplicates",
+    default=True,
+    show_default=True,
+    help="Whether the bank pays once a request number, or each time it is asked.",
+)
+@click.option(
     "--wave", type=click.IntRange(min=1), default=72, show_default=True, help="Broken trades at once."
 )
 @click.option("--patience", type=float, default=300.0, show_default=True, help="Seconds for the end (I8).")
@@ -46,6 +53,7 @@ def main(
     seed: int | None,
     engine: str,
     isolation: str,
+    deduplicates: bool,
     wave: int,
     patience: float,
     keep: bool,
@@ -57,7 +65,7 @@ def main(
     """
     _end_in_order_on_sigterm()
     drawn = random.SystemRandom().randrange(10**6) if seed is None else seed
-    terms = Terms(cycles, drawn, engine, isolation, wave=wave, patience_s=patience)
+    terms = Terms(cycles, drawn, engine, isolation, wave=wave, patience_s=patience, deduplicates=deduplicates)
     folder = Path(tempfile.mkdtemp(prefix="piculus-drill-"))
     is_clean = False
     try:

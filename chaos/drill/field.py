@@ -107,7 +107,7 @@ def laid_out(asked: Terms, folder: Path) -> Iterator[Field]:
         server_port, bank_port = free_port(), free_port()
         wires = (
             Proxy("server", server_port, seeded(f"{asked.seed}:server", terms.SOCKET_MIX)),
-            Proxy("bank", bank_port, seeded(f"{asked.seed}:bank", terms.BANK_MIX)),
+            Proxy("bank", bank_port, seeded(f"{asked.seed}:bank", asked.bank_mix)),
         )
         for wire in wires:
             stack.callback(wire.close)
@@ -174,12 +174,14 @@ def create_repair_tables(world: World) -> None:
 
 
 def _parts(folder: Path, asked: Terms, server_port: int, bank_port: int) -> tuple[Part, ...]:
-    isolation = {
+    told = {
         "PICULUS_AGENT_TRADES__NAMES__ISOLATION": asked.isolation,
         "PICULUS_AGENT_LEDGER__NAMES__ISOLATION": asked.isolation,
+        "PICULUS_AGENT_BANK__NAMES__DEDUPLICATES": str(asked.deduplicates).lower(),
     }
     days = ("--day-seconds", str(terms.BANK_DAY_S), "--processing-seconds", str(terms.PROCESSING_S))
-    bank = ("sandbox", "--instance", str(folder), "bank", "--port", str(bank_port), *days)
+    manner = () if asked.deduplicates else ("--no-dedup",)
+    bank = ("sandbox", "--instance", str(folder), "bank", "--port", str(bank_port), *days, *manner)
     gunicorn = ("gunicorn", "-c", "deploy/gunicorn.conf.py", "-b", f"127.0.0.1:{server_port}", "wsgi:app")
     server = {"PICULUS_INSTANCE": str(folder / "server"), **terms.SERVER_ENVIRONMENT}
     agents = (
@@ -187,7 +189,7 @@ def _parts(folder: Path, asked: Terms, server_port: int, bank_port: int) -> tupl
             name,
             "agent",
             ("agent", "--config", str(folder / "agents" / f"{name}.toml")),
-            {**terms.AGENT_ENVIRONMENT, **isolation},
+            {**terms.AGENT_ENVIRONMENT, **told},
             folder / "logs" / f"{name}.log",
         )
         for name in AGENTS

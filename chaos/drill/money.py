@@ -20,6 +20,7 @@ from sandbox.world import Row, World
 RULES: Final = {
     "paid_twice": "I1",
     "unwritten_request": "I1",
+    "asked_again": "I1",
     "paid_not_debited": "I3",
     "voucher_not_in_ledger": "I4",
     "voucher_amount": "I4",
@@ -42,7 +43,7 @@ CELLS_OF_A_REPAIR: Final = frozenset(
 
 def judge_money(world: World, planted: Planted, repaired: set[str], asked: set[str]) -> list[Violation]:
     """Every violation of money or rows; ``repaired`` are the trades the server calls repaired or healed,
-    ``asked`` those a person has.
+    ``asked`` those a person has, or is yet to have.
     """
     report = world.report()
     found = [
@@ -63,6 +64,7 @@ def judge_money(world: World, planted: Planted, repaired: set[str], asked: set[s
     found += _payouts_twice(payouts)
     found += _debits(world, rows, payouts, repaired & planted.repairable)
     found += _numbers_in_doubt(world, payouts)
+    found += _originals_asked(world)
     for case in planted.cases:
         if case.trade_no in repaired - planted.touched:
             found += judge_case(case, planted.rows[case.trd_id], rows[case.trd_id])
@@ -139,6 +141,16 @@ def _numbers_in_doubt(world: World, payouts: Mapping[str, list[BankRecord]]) -> 
         for number in asked[:-1]:
             if held.get(number) != FAILED:
                 yield Violation("I9", trade_no, f"{asked[-1]} was opened while {number} had not failed")
+
+
+def _originals_asked(world: World) -> Iterator[Violation]:
+    """At a bank that does not de-duplicate nobody asks for a number that production has asked for."""
+    request = world.production(SYS_CODE).tables.bank_request
+    first = select(request.c.REQUEST_NO, request.c.TRD_NUM).where(request.c.SEQ.in_([0]))
+    with reading(world.production(SYS_CODE).engine) as connection:
+        originals = {row.REQUEST_NO: row.TRD_NUM for row in connection.execute(first)}
+    for number in sorted(world.books.askings().keys() & originals.keys()):
+        yield Violation("I1", originals[number], f"{number}, which production has asked for already")
 
 
 def judge_case(case: LoadedCase, old: Row, new: Row) -> Iterator[Violation]:

@@ -34,8 +34,8 @@ def settle(at: Field, watch: Watch, planted: Planted, told: Callable[[str], None
     with at.app.app_context():
         watch.wait_until(lambda: not is_collecting(), at.terms.patience_s)
         collect()
-        is_over = watch.wait_until(lambda: not _left(at.world, watch, planted), at.terms.patience_s)
-        stuck = [] if is_over else _left(at.world, watch, planted)
+        is_over = watch.wait_until(lambda: not _left(at, watch, planted), at.terms.patience_s)
+        stuck = [] if is_over else _left(at, watch, planted)
         # Ticks would go on asking about what waits for its bank: only without them is there an end to see.
         _rest()
         watch.wait_until(lambda: _live_commands() == [], at.terms.patience_s)
@@ -50,26 +50,28 @@ def settle(at: Field, watch: Watch, planted: Planted, told: Callable[[str], None
     return [*stuck, *_unsent(at)]
 
 
-def _left(world: World, watch: Watch, planted: Planted) -> list[Violation]:
+def _left(at: Field, watch: Watch, planted: Planted) -> list[Violation]:
     """What has not ended. Notes what is held back; collects again while something broken was not reported.
 
     A trade planted or touched just before the last collection was too young for it. A breaker that the
     last faults have tripped is reset by a person.
     """
     reset_tripped()
-    planted.held_back = are_held_back(watch, planted)
-    left = [*unended(planted)] or [*untold(world, planted)]
+    planted.held_back = are_held_back(at, watch, planted)
+    left = [*unended(planted)] or [*untold(at.world, planted)]
     if any(one.detail == UNREPORTED for one in left) and not is_collecting():
         collect()
     return left
 
 
-def are_held_back(watch: Watch, planted: Planted) -> set[str]:
+def are_held_back(at: Field, watch: Watch, planted: Planted) -> set[str]:
     """The trades that production touched between the writing down of a payout or posting and its sending:
     a person has them once it can surely not be sent any more. Needs an application context.
+
+    At a bank that does not de-duplicate every such trade: what may have been sent is not sent again.
     """
-    coming = planted.touched & watch.may_still_come() if planted.touched else set()
-    return coming & waiting_trades()
+    may_wait = planted.touched if at.terms.deduplicates else waiting_trades()
+    return may_wait & watch.may_still_come() & waiting_trades() if may_wait else set()
 
 
 def unended(planted: Planted) -> Iterator[Violation]:

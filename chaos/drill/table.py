@@ -57,6 +57,7 @@ def as_json(outcome: Outcome) -> str:
     content = {
         "production": terms.engine,
         "isolation": terms.isolation,
+        "deduplicates": terms.deduplicates,
         "seed": terms.seed,
         "cycles": outcome.cycles,
         "kills": outcome.kills.total(),
@@ -75,6 +76,7 @@ def _lines(outcome: Outcome) -> Iterator[tuple[str, str]]:
     terms = outcome.terms
     yield "seed", f"{terms.seed}"
     yield "production", f"{terms.engine}, {terms.isolation}" if terms.engine != "sqlite" else terms.engine
+    yield "bank", "pays once a number" if terms.deduplicates else "pays each time it is asked"
     yield "cycles", f"{outcome.cycles} in {outcome.seconds:.0f} s ({outcome.idle} met nothing in hand)"
     yield (
         "trades",

@@ -1,6 +1,6 @@
 """What a drill is asked for, and the times it sets for the processes it kills."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from chaos.drill.wire_faults import Kind, Mix
@@ -59,7 +59,10 @@ BANK_MIX: Final = Mix(
 
 @dataclass(frozen=True)
 class Terms:
-    """One drill. ``patience_s``: how long the end may take once every fault is healed (I8)."""
+    """One drill. ``patience_s``: how long the end may take once every fault is healed (I8).
+
+    ``deduplicates``: whether the bank pays once a number, or each time it is asked, as its agents are told.
+    """
 
     cycles: int
     seed: int
@@ -68,3 +71,16 @@ class Terms:
     healthy: int = 200
     wave: int = 72
     patience_s: float = 300.0
+    deduplicates: bool = True
+
+    @property
+    def bank_mix(self) -> Mix:
+        """What befalls the wire to the bank. What it repeats is paid twice by a bank that does not
+        de-duplicate, and no agent could hold that back: there nothing is repeated.
+        """
+        if self.deduplicates:
+            return BANK_MIX
+        chunks: dict[Kind, float] = {
+            kind: odds for kind, odds in BANK_MIX.chunks.items() if kind is not Kind.DUPLICATE
+        }
+        return replace(BANK_MIX, chunks=chunks)

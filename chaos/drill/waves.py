@@ -30,7 +30,7 @@ class Planted:
     """What the drill has put there. ``rows``, ``vouchers`` and ``payouts`` are of before any repair.
 
     ``rows`` by TRD_ID, the rest by trade number; ``expected`` is the loaders' own word by TRD_ID.
-    ``touched``: trades that production has worked on since; ``held_back``: those of them that wait in the end
+    ``touched``: trades that production has worked on since; ``held_back``: those that wait in the end
     until what was written down can surely not be sent any more.
     """
 

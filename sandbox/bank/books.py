@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -31,6 +32,7 @@ CREATE TABLE IF NOT EXISTS bank_record (
     accepted_at TEXT NOT NULL, completed_at TEXT, due_at TEXT, due_status TEXT, is_announced INTEGER NOT NULL,
     asked_minor INTEGER
 );
+CREATE TABLE IF NOT EXISTS bank_asking (request_no TEXT NOT NULL, asked_at TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS ix_bank_record_accepted ON bank_record (accepted_at);
 CREATE INDEX IF NOT EXISTS ix_bank_record_due ON bank_record (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS ix_bank_record_unannounced ON bank_record (accepted_at) WHERE is_announced = 0;
@@ -116,6 +118,17 @@ class BankBooks:
         _refuse_conflict(known, asked)
         return known.at(now), False
 
+    def hear(self, request_no: str) -> None:
+        """Note that this number was asked for, once more maybe, whatever becomes of it."""
+        with self._writing() as connection:
+            connection.execute("INSERT INTO bank_asking VALUES (?, ?)", (request_no, iso(self.clock())))
+
+    def askings(self) -> Counter[str]:
+        """How often each number was asked for that a bank has heard which does not de-duplicate."""
+        with self._lock:
+            query = "SELECT request_no, count(*) FROM bank_asking GROUP BY request_no"
+            return Counter(dict(self._connection.execute(query).fetchall()))
+
     def find(self, request_nos: Sequence[str]) -> dict[str, BankRecord]:
         """Those of the numbers the bank knows, as they stand now."""
         now, found = self.clock(), {}
@@ -172,7 +185,7 @@ class BankBooks:
     def clear(self) -> None:
         """Forgets every record."""
         with self._lock:
-            self._connection.execute("DELETE FROM bank_record")
+            self._connection.executescript("DELETE FROM bank_record; DELETE FROM bank_asking")
 
     def complete_due(self) -> int:
         """Writes down what has fallen due; each is then announced. Returns how many."""

@@ -47,19 +47,30 @@ class BadRequestError(BankError):
 
 
 class Desk:
-    """Answers every operation; ``closing`` ends every wait at once when the bank stops."""
+    """Answers every operation; ``closing`` ends every wait at once when the bank stops.
+
+    One that does not de-duplicate keeps each asking for a payout, of which such a bank pays every one.
+    """
 
     def __init__(
-        self, books: BankBooks, board: FaultBoard, closing: Event, processing_seconds: float = 0.0
+        self,
+        books: BankBooks,
+        board: FaultBoard,
+        closing: Event,
+        processing_seconds: float = 0.0,
+        deduplicates: bool = True,
     ) -> None:
         self.books = books
         self.board = board
         self._closing = closing
         self._processing_seconds = processing_seconds
+        self._deduplicates = deduplicates
 
     def submit(self, kind: str, wanted: object) -> Answer:
         """POST /payouts and /receipts."""
         asked = _submission(kind, wanted)
+        if kind == PAYOUT and not self._deduplicates:
+            self.books.hear(asked.request_no)
         fault = self.board.strike(kind, (asked.request_no,))
         before = self._before(fault)
         if before is not None and not (fault is not None and fault.accept):

@@ -213,6 +213,7 @@ def running_bank(
     port: int = 0,
     day_seconds: int = 60,
     processing_seconds: float = 0.0,
+    deduplicates: bool = True,
     notify_url: str | None = None,
     clock: Clock = utc_now,
 ) -> Iterator[RunningBank]:
@@ -221,7 +222,8 @@ def running_bank(
     books = BankBooks(path, BankCalendar(day_seconds), clock)
     board = FaultBoard()
     try:
-        server = BankHTTPServer(port, Desk(books, board, closing, processing_seconds), token)
+        desk = Desk(books, board, closing, processing_seconds, deduplicates)
+        server = BankHTTPServer(port, desk, token)
     except OSError:
         books.close()
         raise

@@ -19,6 +19,8 @@ from tests.databases import server_answers
 SHORT = Terms(cycles=4, seed=3, healthy=20, wave=22)
 SHORTEST = replace(SHORT, cycles=2)
 LONGEST_S = 120.0
+MAY_STILL_ARRIVE = "the request may still reach the bank, which does not de-duplicate"
+"""Why a person has a trade that a bank that de-duplicates is asked for again."""
 
 
 def test_killed_at_random_over_bad_wires_nothing_breaks(tmp_path: Path) -> None:
@@ -30,6 +32,15 @@ def test_killed_at_random_over_bad_wires_nothing_breaks(tmp_path: Path) -> None:
     assert outcome.production.total() >= 1
     assert sum(outcome.states.values()) == (10 + SHORT.wave) * outcome.waves
     assert len(told) == SHORT.cycles + 1
+    assert children_in(tmp_path) == []
+
+
+def test_a_bank_that_does_not_deduplicate_is_asked_once_for_each_number(tmp_path: Path) -> None:
+    outcome = run_drill(replace(SHORT, deduplicates=False), tmp_path, lambda _words: None)
+    assert outcome.violations == []
+    assert (outcome.cycles, outcome.production.total() >= 1) == (SHORT.cycles, True)
+    assert sum(outcome.states.values()) == (10 + SHORT.wave) * outcome.waves
+    assert outcome.reasons[MAY_STILL_ARRIVE] >= 1
     assert children_in(tmp_path) == []
 
 

@@ -55,6 +55,12 @@ def test_a_drill_is_held_against_no_violation_and_five_seconds() -> None:
     assert all(line.figure.startswith("mariadb, READ COMMITTED") for line in lines)
 
 
+def test_a_drill_before_a_bank_that_pays_twice_is_told_apart() -> None:
+    drill = Drill(Terms(cycles=3, seed=42, deduplicates=False), cycles=3)
+    figures = [line.figure for line in proof.drill_lines(json.loads(as_json(drill)))]
+    assert all(figure.startswith("sqlite, bank without de-duplication: ") for figure in figures)
+
+
 def test_the_benchmarks_are_held_against_their_figures() -> None:
     report = {
         "repairs": [
@@ -79,7 +85,7 @@ def test_a_figure_that_was_not_measured_is_missed_and_said_so() -> None:
     ] * 4
 
 
-def test_every_production_database_is_drilled_at_each_isolation() -> None:
+def test_every_production_database_is_drilled_at_each_isolation_and_either_kind_of_bank() -> None:
     drills = [" ".join(part.arguments) for part in all_parts(1, 1, 1, quick=True) if part.name == "drill"]
     assert [words.split(" --cycles")[0].partition("--production ")[2] for words in drills] == [
         "sqlite --isolation READ COMMITTED",
@@ -87,6 +93,7 @@ def test_every_production_database_is_drilled_at_each_isolation() -> None:
         "postgresql --isolation REPEATABLE READ",
         "mariadb --isolation READ COMMITTED",
         "mariadb --isolation REPEATABLE READ",
+        "sqlite --isolation READ COMMITTED --no-dedup",
     ]
 
 

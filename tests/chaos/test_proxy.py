@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chaos.drill.proxy import Proxy
+from chaos.drill.terms import BANK_MIX, Terms
 from chaos.drill.wire_faults import Fates, FatesOf, Kind, Mix, WireFault, seeded
 
 LONGEST_S = 30.0
@@ -222,3 +223,9 @@ def test_what_is_dealt_follows_the_mix() -> None:
     assert sum(one.is_refused for one in fates) / 500 == pytest.approx(0.2, abs=0.06)
     for kind in Kind:
         assert shares[kind] == pytest.approx(MIX.chunks.get(kind, 0.0), abs=0.06)
+
+
+def test_nothing_is_repeated_on_the_wire_to_a_bank_that_pays_each_time() -> None:
+    mix = Terms(cycles=1, seed=1, deduplicates=False).bank_mix
+    assert {*BANK_MIX.chunks} - {*mix.chunks} == {Kind.DUPLICATE}
+    assert Terms(cycles=1, seed=1).bank_mix == BANK_MIX

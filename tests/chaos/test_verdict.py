@@ -118,6 +118,21 @@ def test_a_second_payout_in_the_books_is_reported(broken: Broken) -> None:
     assert ("I1", trade_no) in violated(world, planted)
 
 
+def test_a_number_asked_for_again_of_a_bank_that_pays_each_time_is_reported(broken: Broken) -> None:
+    world, planted = broken
+    world.books.hear("WD9-P1")
+    assert violated(world, planted) == set()
+    world.books.hear("WD9-P1")
+    assert violated(world, planted) == {("I1", "WD9-P1")}
+
+
+def test_a_number_of_productions_asked_for_of_such_a_bank_is_reported(broken: Broken) -> None:
+    world, planted = broken
+    trade_no = number_of(planted, "repair:interWithdrawFix")
+    world.books.hear(f"{trade_no}-0")
+    assert violated(world, planted) == {("I1", trade_no)}
+
+
 def test_a_payout_nobody_wrote_down_is_reported(broken: Broken) -> None:
     world, planted = broken
     pay(world, "WD260101000000199999-0")

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -182,12 +183,22 @@ def test_what_was_touched_behind_a_payout_just_written_down_may_wait(
     planted = Planted(touched={"WD1"} if is_touched else set())
     with unit_of_work() as session:
         anomaly = make_anomaly(session, make_group(session), trade_no="WD1", state="waiting")
-    assert are_held_back(watch, planted) == ({"WD1"} if held else set())
-    planted.held_back = are_held_back(watch, planted)
+    assert are_held_back(field, watch, planted) == ({"WD1"} if held else set())
+    planted.held_back = are_held_back(field, watch, planted)
     assert [one.subject for one in unended(planted)] == ([] if held else ["WD1"])
     with unit_of_work() as session:
         session.get_one(Anomaly, anomaly.id).state = "open"
-    assert are_held_back(watch, planted) == set()
+    assert are_held_back(field, watch, planted) == set()
+
+
+def test_at_a_bank_that_does_not_deduplicate_any_payout_just_written_down_may_wait(field: Field) -> None:
+    at = replace(field, terms=replace(field.terms, deduplicates=False))
+    watch = Watch(at)
+    hold(at, watch, "WD1")
+    step(at, watch, "WD1", state="intended", at=at.world.clock())
+    with unit_of_work() as session:
+        make_anomaly(session, make_group(session), trade_no="WD1", state="waiting")
+    assert are_held_back(at, watch, Planted()) == {"WD1"}
 
 
 def test_what_is_under_repair_is_open(field: Field) -> None:

@@ -50,6 +50,26 @@ def test_a_payout_is_made_once_however_often_it_is_asked(client: BankClient, wor
     assert [record.amount_minor for record in world.payouts("WD1")] == [500]
 
 
+def test_a_bank_that_does_not_deduplicate_keeps_each_asking_for_a_payout(world: World) -> None:
+    with world.bank(deduplicates=False) as bank:
+        client = BankClient(bank.url, bank.token)
+        pay(client)
+        assert "asked_again" not in {one.rule for one in world.report().violations}
+        bank.faults.set({"kind": "server_error", "next_calls": 1})
+        with pytest.raises(BankError):
+            pay(client)
+        client.close()
+    assert world.books.askings() == {"WD1-0": 2}
+    again = [one for one in world.report().violations if one.rule == "asked_again"]
+    assert [one.subject for one in again] == ["WD1-0"]
+
+
+def test_a_bank_that_deduplicates_keeps_no_asking(client: BankClient, world: World) -> None:
+    pay(client)
+    pay(client)
+    assert world.books.askings() == {}
+
+
 @pytest.mark.parametrize("change", [{"amount_minor": 501}, {"account": CARD[:-1] + "4"}])
 def test_a_known_number_with_other_content_is_a_conflict(
     client: BankClient, world: World, change: dict[str, object]
