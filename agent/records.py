@@ -107,7 +107,7 @@ class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A bank request that may be asked for now.
+    """A bank request that may be asked for at once.
 
     ``is_new``: this very call wrote its line; ``at``: production's clock then.
     """

@@ -65,7 +65,7 @@ def choose_again(attempt: Attempt, step: StepRow, bank: BankFact) -> None:
 
     The claim keeps out whoever wrote it down; the step would say so if the bank had been asked.
     Raises AttemptEnded unless it is still the number to pay under, of a bank that may be asked twice: should
-    the table have lost that it was asked, another would pay again. There it is closed, and not asked for now.
+    the table have lost that it was asked, another would pay again. There it is closed, and not asked for.
     """
     try:
         number = require_number(attempt, bank)

@@ -74,10 +74,7 @@ def list_exceptions() -> ResponseReturnValue:
     wanted = exceptions.tab_filter(db.session, _read(form), tab)
     is_queue = tab == exceptions.HUMAN
     sort = anomaly_filters.read_sort(form, exceptions.DEFAULT_SORTS[tab])
-    cut = Cut(
-        after=request.args.get("after"), before=request.args.get("before"), size=exceptions.PAGE_SIZES[tab]
-    )
-    page = exceptions.list_exceptions(db.session, wanted, cut, sort)
+    page = exceptions.list_exceptions(db.session, wanted, _cut(tab), sort)
     plans = plans_of_rows(page.rows)
     going = wanted if is_queue else held_back.without_stopped(db.session, wanted, current_time())
     count = queries.count_anomalies(db.session, wanted)
@@ -119,6 +116,11 @@ def list_exceptions() -> ResponseReturnValue:
         state_choices=[(state, word("anomaly", state)) for state in queries.TAB_STATES["executable"]],
         **filter_choices(form),
     )
+
+
+def _cut(tab: str) -> Cut:
+    asked = request.args
+    return Cut(after=asked.get("after"), before=asked.get("before"), size=exceptions.PAGE_SIZES[tab])
 
 
 def _beside_tabs(
