@@ -97,7 +97,7 @@ class Courier:
             return error
 
     def _send(self, letter: Letter, message: texts.Message) -> str:
-        severity = severity_of(letter.kind, is_recovery=letter.is_recovery)
+        severity = severity_of(letter.kind, is_recovery=letter.is_recovery and not letter.standing_count)
         try:
             self._sender.send(letter.url, message.title, message.body, severity)
         except SendError as error:

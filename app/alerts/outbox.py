@@ -9,13 +9,19 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, exists, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, exists, func, literal_column, or_, select, true, update
 from sqlalchemy.orm import aliased
 
-from app.alerts.models import IS_UNDONE, UNDONE_SQL, AlertChannel, AlertDelivery, AlertSilence
+from app.alerts.models import (
+    IS_UNDONE,
+    UNDONE_SQL,
+    AlertChannel,
+    AlertCondition,
+    AlertDelivery,
+    AlertSilence,
+)
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
-from app.users.models import SystemGroup
 
 MOST_ATTEMPTS: Final = 6
 FIRST_PAUSE: Final = timedelta(seconds=30)
@@ -24,11 +30,15 @@ CLAIM_LASTS: Final = timedelta(minutes=2)
 PACE: Final = timedelta(seconds=6)
 """Between two messages of a channel: the robots of DingTalk and WeCom refuse more than twenty a minute."""
 SILENCED_AT_ONCE: Final = 50
+STANDING_TOLD: Final = 5
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A claimed delivery, by value: all that composing and sending it takes."""
+    """A claimed delivery, by value: all that composing and sending it takes.
+
+    ``standing``: the params of the first conditions that a recovery leaves, of ``standing_count``.
+    """
 
     delivery_id: int
     attempt: int
@@ -41,6 +51,8 @@ class Letter:
     is_test: bool
     event_count: int
     samples: tuple[dict[str, Any], ...]
+    standing_count: int = 0
+    standing: tuple[dict[str, Any], ...] = ()
 
 
 def has_work(session: ReadSession, now: datetime) -> bool:
@@ -61,7 +73,7 @@ def claim(session: WorkSession, now: datetime) -> list[Letter]:
     for channel in _ready(session, now):
         delivery = _next(session, channel, quiet, now)
         if delivery is not None:
-            letters.append(_claimed(channel, delivery, now))
+            letters.append(_claimed(session, channel, delivery, now))
     return letters
 
 
@@ -84,7 +96,7 @@ def claim_test(session: WorkSession, channel: AlertChannel, now: datetime) -> Le
     session.add(delivery)
     session.flush()
     session.touch("alerts")
-    return _claimed(channel, delivery, now)
+    return _claimed(session, channel, delivery, now)
 
 
 def settle(
@@ -179,23 +191,29 @@ def _next(
     return None
 
 
-def _claimed(channel: AlertChannel, delivery: AlertDelivery, now: datetime) -> Letter:
+def _claimed(session: ReadSession, channel: AlertChannel, delivery: AlertDelivery, now: datetime) -> Letter:
     delivery.state, delivery.claimed_at = "sending", now
     delivery.attempts += 1
     channel.rests_until = now + PACE
     return letter_of(
-        delivery,
-        channel.group if delivery.is_test else delivery.group,
-        url=channel.url,
-        language=channel.language,
-        zone=channel.zone,
+        session, delivery, channel, url=channel.url, language=channel.language, zone=channel.zone
     )
 
 
 def letter_of(
-    delivery: AlertDelivery, group: SystemGroup | None, *, url: str, language: str, zone: str
+    session: ReadSession,
+    delivery: AlertDelivery,
+    channel: AlertChannel | None,
+    *,
+    url: str,
+    language: str,
+    zone: str,
 ) -> Letter:
-    """Return a delivery by value."""
+    """Return a delivery by value. ``channel`` None: it has been deleted."""
+    group = delivery.group
+    if delivery.is_test and channel is not None:
+        group = channel.group
+    count, standing = _standing(session, delivery, channel) if delivery.is_recovery else (0, ())
     return Letter(
         delivery_id=delivery.id,
         attempt=delivery.attempts,
@@ -208,7 +226,27 @@ def letter_of(
         is_test=delivery.is_test,
         event_count=delivery.event_count,
         samples=tuple(delivery.samples),
+        standing_count=count,
+        standing=standing,
     )
+
+
+def _standing(
+    session: ReadSession, recovery: AlertDelivery, channel: AlertChannel | None
+) -> tuple[int, tuple[dict[str, Any], ...]]:
+    """Return how many conditions of a recovery's kind still hold where it tells of, and the first of them.
+
+    What concerns every group stands in each; where all groups may go on, what still stands in one of them
+    is told, too, to a channel of them all.
+    """
+    group_id = recovery.group_id
+    if group_id is None and channel is not None:
+        group_id = channel.group_id
+    is_here = AlertCondition.group_id.is_(None) | (AlertCondition.group_id == group_id)
+    holds = (AlertCondition.kind == recovery.kind, true() if group_id is None else is_here)
+    count = session.scalar(select(func.count()).select_from(AlertCondition).where(*holds)) or 0
+    first = select(AlertCondition.params).where(*holds).order_by(AlertCondition.since).limit(STANDING_TOLD)
+    return count, tuple(session.scalars(first)) if count else ()
 
 
 def _note(channel: AlertChannel, error: str, now: datetime) -> None:

@@ -12,7 +12,8 @@ expires_at``, and how it ``ended``: confirmed, or its state.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -53,18 +54,26 @@ def compose(letter: Letter, public_url: str, environment: str = "") -> Message:
         return Message(_("%(name)s · 测试消息", name=name), said)
     lines = [_sentence(letter)]
     if not (letter.kind in TRADE_KINDS and letter.is_recovery):
-        lines += [f"- {_line(letter, params)}" for params in letter.samples]
-        left = letter.event_count - len(letter.samples)
-        if left > 0:
-            lines.append(_("…另有 %(n)s 条", n=f"{left:,}"))
+        lines += _listed(letter, letter.samples, letter.event_count)
+    if letter.standing_count:
+        lines.append(_("仍未恢复 %(n)s 处：", n=f"{letter.standing_count:,}"))
+        lines += _listed(replace(letter, is_recovery=False), letter.standing, letter.standing_count)
     if public_url:
         lines.append(public_url.rstrip("/") + _path(letter))
     return Message(f"{name} · {_title(letter)}", "\n".join(lines))
 
 
+def _listed(letter: Letter, samples: Sequence[Mapping[str, Any]], count: int) -> Iterator[str]:
+    yield from (f"- {_line(letter, params)}" for params in samples)
+    if count > len(samples):
+        yield _("…另有 %(n)s 条", n=f"{count - len(samples):,}")
+
+
 def _title(letter: Letter) -> str:
     what = word("alert_kind", letter.kind)
-    if letter.is_recovery:
+    if letter.standing_count:
+        what = _("部分恢复：%(what)s", what=what)
+    elif letter.is_recovery:
         what = _("已恢复：%(what)s", what=what)
     elif letter.event_count > 1:
         what = _("%(what)s × %(n)s", what=what, n=f"{letter.event_count:,}")

@@ -8,7 +8,7 @@ from flask_login import current_user
 
 from app import filters
 from app.alerts import channels, queries, resending, silences
-from app.alerts.models import AlertDelivery
+from app.alerts.models import AlertChannel, AlertDelivery
 from app.alerts.outbox import letter_of
 from app.alerts.queries import DeliveryFilter
 from app.alerts.texts import Message, compose
@@ -90,7 +90,8 @@ def _send_dialog(form: Form, delivery_id: int, status: int) -> ResponseReturnVal
 
 def _foretold(delivery: AlertDelivery) -> Message:
     """Return what would be sent, in the words and at the clock of the reader of this page."""
-    letter = letter_of(delivery, delivery.group, url="", language=language(), zone=choose_zone())
+    channel = db.session.get(AlertChannel, delivery.channel_id) if delivery.channel_id else None
+    letter = letter_of(db.session, delivery, channel, url="", language=language(), zone=choose_zone())
     return compose(letter, "", current_app.extensions["settings"].environment_name)
 
 

@@ -120,6 +120,43 @@ def test_a_stop_lifted_at_once_is_told_before_its_end(
     ]
 
 
+def test_an_end_tells_what_still_stands(
+    app: Flask, rounds: Rounds, sender: FakeSender, clock: HandClock
+) -> None:
+    """A stop set, lifted and set again at once ends with word of the end: not as if all could go on."""
+    add_channel(kinds=["stop_switch"])
+    group_id = add_group().id
+
+    def press(target: Target) -> int:
+        with unit_of_work() as session:
+            return stops.set_stop(
+                session, target, reason="drill", actor=PERSON, group_ids=None, now=clock()
+            ).id
+
+    def lift(stop_id: int) -> None:
+        with unit_of_work() as session:
+            stops.lift(
+                session, stop_id, reason="over", actor=PERSON, group_ids=None, is_admin=True, now=clock()
+            )
+
+    first = press(Target())
+    rounds.run(5)
+    lift(first)
+    second = press(Target())
+    press(Target(group_id=group_id))
+    rounds.run(200)
+    assert [one.title for one in sender.sent][-1] == "Piculus · 部分恢复：紧急停止 · 全部系统组别"
+    assert [one.severity for one in sender.sent][-1] == "failure"
+    assert sender.sent[-1].body.splitlines()[2:] == [
+        "仍未恢复 2 处：",
+        f"- 全部 · {PERSON.name} · 停止于 2026-03-02 20:00:05 · drill",
+        f"- 系统组别 · PBAP · {PERSON.name} · 停止于 2026-03-02 20:00:05 · drill",
+    ]
+    lift(second)
+    rounds.run(HOUR)
+    assert sender.sent[-1].title == "Piculus · 部分恢复：紧急停止 · 全部系统组别"
+
+
 def test_of_what_flaps_no_end_is_told_before_its_beginning_and_the_messages_stay_few(
     rounds: Rounds, sender: FakeSender, clock: HandClock
 ) -> None:
@@ -168,7 +205,8 @@ def test_an_agent_lost_again_beside_another_is_told_before_it_is_told_to_be_back
     rounds.run(50)
     see("pbap-1", clock)
     rounds.run(50)
-    assert titles(sender)[1:] == ["客户端离线 × 2 · PBAP", "已恢复：客户端离线 · PBAP"]
+    # pbap-2 is lost still.
+    assert titles(sender)[1:] == ["客户端离线 × 2 · PBAP", "部分恢复：客户端离线 · PBAP"]
     assert told()[-1] == (True, 2)
 
 

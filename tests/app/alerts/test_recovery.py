@@ -97,14 +97,19 @@ def test_a_bulk_repair_that_paused_is_told_with_its_cause_and_its_trade(
     with unit_of_work() as session:
         service.recover(session, "bulk_paused", group_id=group_id, key="#7", now=NOW)
     rounds.run(90)
-    assert titles(sender) == ["Piculus · 批量修复暂停 × 2 · PBAP", "Piculus · 已恢复：批量修复暂停 · PBAP"]
+    assert titles(sender) == ["Piculus · 批量修复暂停 × 2 · PBAP", "Piculus · 部分恢复：批量修复暂停 · PBAP"]
     begun, ended = (one.body.splitlines() for one in sender.sent)
     assert begun[:3] == [
         "PBAP 有 2 个批量修复自己暂停，等人继续或停止。",
         "- #7 · 待人工 · CO160724154936100036",
         "- #8 · li.na 已停用",
     ]
-    assert ended[:2] == ["PBAP 有 1 个批量修复已继续或停止。", "- #7"]
+    assert ended[:4] == [
+        "PBAP 有 1 个批量修复已继续或停止。",
+        "- #7",
+        "仍未恢复 1 处：",
+        "- #8 · li.na 已停用",
+    ]
 
 
 def test_its_end_is_told_once(rounds: Rounds, sender: FakeSender, clock: HandClock) -> None:
