@@ -176,12 +176,11 @@ class Hub:
         """Queue a message of the session for the workers."""
         with self._lock:
             session.inbox.append(text)
-            must_pause = len(session.inbox) >= INBOX_LIMIT and not session.is_paused
-            session.is_paused = session.is_paused or must_pause
+            if len(session.inbox) >= INBOX_LIMIT and not session.is_paused:
+                session.is_paused = True
+                _tell_to_read(session)
             must_schedule = not session.is_scheduled
             session.is_scheduled = True
-        if must_pause and session.peer is not None:
-            session.peer.pause()
         if must_schedule:
             self._ready.put(session)
 
@@ -221,9 +220,20 @@ class Hub:
         with self._lock:
             has_more = bool(session.inbox)
             session.is_scheduled = has_more
-            may_resume = session.is_paused and len(session.inbox) < INBOX_LIMIT // 2
-            session.is_paused = session.is_paused and not may_resume
-        if may_resume and session.peer is not None:
-            session.peer.resume()
+            if session.is_paused and len(session.inbox) < INBOX_LIMIT // 2:
+                session.is_paused = False
+                _tell_to_read(session)
         if has_more:
             self._ready.put(session)
+
+
+def _tell_to_read(session: AgentSession) -> None:
+    """Have the socket read, or read no more, as was decided. Under the lock of the decision: told in another
+    order, a socket that is to be read would never be, and never be missed, or one that is not be read on.
+    """
+    if session.peer is None:
+        return
+    if session.is_paused:
+        session.peer.pause()
+    else:
+        session.peer.resume()
