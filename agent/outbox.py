@@ -17,7 +17,8 @@ log: Final = logging.getLogger("agent.outbox")
 LONGEST_PAUSE: Final = 64
 """Calls of ``retry`` between two sendings of a message over which the server fails again and again."""
 QUIET_RETRIES: Final = 6
-"""Calls of ``retry`` without an Ack after which everything is sent again: a frame may have been lost."""
+"""Calls of ``retry`` with the same oldest message after which everything is sent again: a frame may have been
+lost."""
 POLL_SECONDS: Final = 0.5
 """How long a producer waiting for room sleeps at most before it looks whether it was stopped."""
 
@@ -37,6 +38,7 @@ class Outbox:
         self._open_by_command: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._repeat_in = 0
+        self._oldest = 0
         self._quiet = 0
         self._held: list[tuple[Key, Message]] = []
 
@@ -91,8 +93,13 @@ class Outbox:
         return not self._held
 
     def _repeat_unanswered(self) -> None:
-        """A frame can be lost on a connection that stands: what no Ack comes for is sent again."""
-        is_unanswered = not self._repeat_in and self._journal.outbox_length() > 0
+        """A frame can be lost on a connection that stands: what no Ack comes for is sent again, whatever else
+        is acknowledged meanwhile.
+        """
+        oldest = next((unsent.seq for unsent in self._journal.unsent(0, 1)), 0)
+        if oldest != self._oldest:
+            self._oldest, self._quiet = oldest, 0
+        is_unanswered = oldest > 0 and not self._repeat_in
         self._quiet = self._quiet + 1 if is_unanswered else 0
         if self._quiet >= QUIET_RETRIES:
             self._quiet = 0
@@ -112,7 +119,6 @@ class Outbox:
 
     def acknowledge(self, message_id: str) -> None:
         """Forget a message the server holds, or will never take; an unknown id is ignored."""
-        self._quiet = 0
         self._journal.forget(message_id)
         self._failures.pop(message_id, None)
         with self._changed:

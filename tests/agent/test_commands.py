@@ -1126,3 +1126,16 @@ def test_what_no_ack_comes_for_is_sent_again_on_the_same_connection(desk: Desk) 
     for _ in range(QUIET_RETRIES):
         desk.dispatcher.heartbeat()
     assert desk.outbox.next(10) == []
+
+
+def test_what_no_ack_comes_for_is_sent_again_though_others_are_acknowledged(desk: Desk) -> None:
+    """A server that is kept busy answers something at every moment: that hides no message which it lost."""
+    for number in range(QUIET_RETRIES):
+        desk.outbox.put(Log(id=f"log-{number}", level="info", text=""))
+        for unsent in desk.outbox.next(10):
+            desk.outbox.sent(unsent)
+            if unsent.message_id != "log-0":
+                desk.dispatcher.handle(Ack(id="a", of=unsent.message_id))
+        assert desk.outbox.next(10) == []
+        desk.dispatcher.heartbeat()
+    assert [unsent.message_id for unsent in desk.outbox.next(10)] == ["log-0"]
