@@ -51,6 +51,8 @@ log = logging.getLogger(__name__)
 DURABLE: Final = (AnomaliesReported, CollectFinished, FactsRead, RepairFinished, Cancelled)
 ID_CHARACTERS: Final = 40
 REASON_CHARACTERS: Final = 500
+SERVER_ERROR: Final = 1011
+"""The close code at which an agent dials again, for the server has failed over its beginning."""
 
 Handler = Callable[[WorkSession, Agent, Any, datetime], None]
 """A feature's answer to one message type. Raises an error of refusals.FINAL to have it Rejected for good."""
@@ -143,8 +145,7 @@ class Inbox:
     def _give_up(self, session: AgentSession) -> Callable[[Exception], None]:
         def close(error: Exception) -> None:
             log.error("agent %d could not be welcomed: %s", session.agent_id, error)
-            if session.peer is not None:
-                session.peer.close(1011, "internal error")
+            _close_failed(session)
 
         return close
 
@@ -192,6 +193,9 @@ class Inbox:
             elif isinstance(message, DURABLE):
                 log.warning("%s of agent %d is refused for good: %s", name, session.agent_id, error)
             self._refuse(session, message, *refusal_of(error))
+            if isinstance(message, Hello):
+                # Its only one: on this socket nothing would ever be sent to it.
+                _close_failed(session)
 
         def frame(error: Exception | None) -> dict[str, Any]:
             if error is None:
@@ -275,6 +279,11 @@ class Inbox:
             self._hub.send(session, message)
         except ProtocolError as error:
             log.error("an answer to agent %d is too large: %s", session.agent_id, error)
+
+
+def _close_failed(session: AgentSession) -> None:
+    if session.peer is not None:
+        session.peer.close(SERVER_ERROR, "internal error")
 
 
 def _agent(work: WorkSession, agent_id: int) -> Agent:

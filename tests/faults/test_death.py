@@ -59,6 +59,29 @@ def test_a_result_the_server_cannot_apply_stays_with_its_agent(
     assert (scene.state_of(trade_no), agent.outbox) == ("repaired", {})
 
 
+def test_an_agent_whose_hello_the_server_fails_over_dials_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On this socket it would be there, and be sent nothing, for ever."""
+    agent, other = scene.agents
+    for one in scene.agents:
+        one.hang_up()
+
+    def stumble(*_greeting: object) -> None:
+        raise ConflictError("state")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("app.agents.recovery.reconcile", stumble)
+        agent.connect()
+    assert not agent.is_there
+    agent.come_back()
+    scene.break_trade()
+    scene.stage.tick()
+    scene.go_on()
+    assert [one for one, _ in scene.held()] == [agent]
+    assert not other.is_there
+
+
 Ordered = Callable[[Pretender, str], None]
 
 
