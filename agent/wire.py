@@ -76,7 +76,7 @@ class Wire:
 
     def __init__(self, connection: websocket.WebSocket) -> None:
         self._connection = connection
-        self._fragments: list[bytes] | None = None
+        self._fragments: bytearray | None = None
 
     @classmethod
     def connect(cls, url: str, token: str, timeout: float, ca_file: str | None = None) -> "Wire":
@@ -153,7 +153,7 @@ class Wire:
         elif opcode == ABNF.OPCODE_CLOSE:
             raise self._closed(payload)
         elif opcode == ABNF.OPCODE_TEXT and self._fragments is None:
-            return self._append([], payload, is_final)
+            return self._append(bytearray(), payload, is_final)
         elif opcode == ABNF.OPCODE_CONT and self._fragments is not None:
             return self._append(self._fragments, payload, is_final)
         elif opcode != ABNF.OPCODE_PONG:
@@ -161,12 +161,12 @@ class Wire:
             raise WireError(f"the server sent a frame of kind {opcode} out of order")
         return None
 
-    def _append(self, fragments: list[bytes], payload: bytes, is_final: bool) -> bytes | None:
-        fragments.append(payload)
-        if sum(map(len, fragments)) > MAX_FRAME_BYTES:
+    def _append(self, fragments: bytearray, payload: bytes, is_final: bool) -> bytes | None:
+        fragments += payload
+        if len(fragments) > MAX_FRAME_BYTES:
             raise _TooBigError(f"a message in fragments of more than {MAX_FRAME_BYTES} bytes")
         self._fragments = None if is_final else fragments
-        return self._whole(b"".join(fragments)) if is_final else None
+        return self._whole(bytes(fragments)) if is_final else None
 
     def _whole(self, message: bytes) -> bytes:
         try:

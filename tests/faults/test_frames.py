@@ -4,6 +4,7 @@ import os
 import random
 import socket
 import struct
+import sys
 import threading
 import zlib
 from collections import Counter
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import websocket
+from websocket import ABNF
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
@@ -43,6 +46,7 @@ from tests.fakes.fake_server import FakeServer
 GIGABYTE: Final = 1024**3
 TEXT: Final = 0x01
 TEXT_FRAME: Final = 0x80 | TEXT
+CONTINUED: Final = 0x00
 LAST_FRAGMENT: Final = 0x80
 PING: Final = 0x09
 COMPRESSED: Final = 0x40
@@ -72,7 +76,14 @@ def bomb() -> bytes:
     return frame_of(TEXT_FRAME | COMPRESSED, zeros.removesuffix(b"\x00\x00\xff\xff"))
 
 
+def in_fragments() -> bytes:
+    """The beginning of a message whose end never comes; no header tells more than 64 KB."""
+    begun, more = frame_of(TEXT, b" " * 65_535), frame_of(CONTINUED, b" " * 65_535)
+    return begun + more * 7
+
+
 FRAMES: Final = {
+    "a gigabyte in fragments": (in_fragments(), CLOSE_TOO_BIG),
     "a gigabyte announced": (frame_of(TEXT_FRAME, b" " * 300_000, GIGABYTE), CLOSE_TOO_BIG),
     "a compressed bomb": (bomb(), CLOSE_PROTOCOL),
     "invalid UTF-8": (frame_of(TEXT_FRAME, NO_UTF_8), CLOSE_BAD_DATA),
@@ -266,6 +277,16 @@ def test_a_hostile_server_is_left_by_the_agent_with_the_right_code(tmp_path: Pat
         assert heard.wait(PATIENCE)
         agent.stop()
         assert [type(message) for message in agent.listener.handled] == [Verify]
+
+
+def test_fragments_without_a_byte_cost_an_agent_nothing() -> None:
+    """However many of them a server sends, what waits of a message is no larger (I10)."""
+    wire = Wire(websocket.WebSocket())
+    assert wire._accept(ABNF.OPCODE_TEXT, False, b"{") is None
+    for _ in range(10_000):
+        assert wire._accept(ABNF.OPCODE_CONT, False, b"") is None
+    assert sys.getsizeof(wire._fragments) < 1_000
+    assert wire._accept(ABNF.OPCODE_CONT, True, b"}") == b"{}"
 
 
 WRITE_SECONDS: Final = 0.5
