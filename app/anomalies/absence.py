@@ -19,16 +19,22 @@ VERIFIED_STATES: Final = ("open", "waiting", "exhausted", "needs_human")
 
 
 def verify_page(session: WorkSession, run: CollectionRun, now: datetime) -> bool:
-    """Order a Verify for up to PAGE anomalies the run should have reported but did not; True: none is left.
+    """Order a Verify for about PAGE anomalies the run should have reported but did not; True: none is left.
 
     What was ordered already is told by the Verify commands themselves, so a server that stops here goes on.
+    Nobody can be asked about a row without a number of its own: those are passed over, however many they are.
     """
-    absent = session.scalars(
-        select(Anomaly).where(*_absent_from(session, run, now)).order_by(Anomaly.id).limit(PAGE)
-    ).unique()
-    anomalies = list(absent)
-    run.verifying += order_verifies(session, anomalies, now)
-    return len(anomalies) < PAGE
+    absent = select(Anomaly).where(*_absent_from(session, run, now)).order_by(Anomaly.id).limit(PAGE)
+    ordered, last_id = 0, 0
+    while ordered < PAGE:
+        anomalies = list(session.scalars(absent.where(Anomaly.id > last_id)).unique())
+        ordered += order_verifies(session, anomalies, now)
+        if len(anomalies) < PAGE:
+            run.verifying += ordered
+            return True
+        last_id = anomalies[-1].id
+    run.verifying += ordered
+    return False
 
 
 def _absent_from(session: WorkSession, run: CollectionRun, now: datetime) -> list[ColumnElement[bool]]:

@@ -216,6 +216,19 @@ def test_absences_are_verified_page_by_page(
     assert session.execute(verifies).scalar_one() == 7
 
 
+def test_absences_that_nobody_can_be_asked_about_hold_up_no_run(
+    session: WorkSession, group: SystemGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows without a number, mended since by hand: more of them than a page, before one that has a number."""
+    monkeypatch.setattr(absence, "PAGE", 2)
+    for number in range(5):
+        make_anomaly(session, group, trade_no=f"TRD_ID {number}", row={"TRD_ID": number, "TRD_NUM": None})
+    make_anomaly(session, group, trade_no="ABSENT")
+    agent, task = running_task(session, group)
+    collecting.record_finished(session, agent, trailer(task), LATER)
+    assert (task.run.state, task.run.verifying) == ("finished", 1)
+
+
 def test_a_lost_agents_shard_goes_whole_to_another(session: WorkSession, group: SystemGroup) -> None:
     agent, task = running_task(session, group)
     other = make_agent(session, group, seen_at=LATER)
