@@ -5,8 +5,9 @@ from typing import Final
 
 from agent.decision import decide
 from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, RowChangedError
-from agent.facts import Leg, LegState
+from agent.facts import Facts, Leg, LegState, Status
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
+from agent.fixers.lost_lines import LINE_LOST, find_lost_line
 from agent.fixers.payout import pay
 from agent.fixers.plan import (
     LEG_OF,
@@ -27,7 +28,7 @@ from agent.fixers.reading import (
 from agent.fixers.result import StepResult
 from agent.fixers.row import is_as_wanted, wanted_row, write_row
 from agent.money import Money
-from agent.records import Posting, StepRow
+from agent.records import Posting, StepRow, Trade
 
 NOT_AS_WRITTEN: Final = "the row is not as it was written"
 MOVED_SINCE: Final = "the ledger or the bank has changed meanwhile"
@@ -123,12 +124,26 @@ def read_back(attempt: Attempt) -> None:
         raise AttemptEnded("needs_human", f"read back: {changed}")
     if decision.outcome != "consistent":
         raise AttemptEnded("unknown", f"read back: {decision.reason}")
+    if attempt.held.target is Status.FAILED:
+        _require_nothing_lost(attempt, trade, attempt.facts_after)
     written = attempt.find_step(WRITE_ROW)
     is_ours = written is not None and written.state == DONE
     if not is_as_wanted(attempt, trade.row) or (is_ours and trade.row != wanted_row(attempt)):
         _close(attempt, attempt.conclude(step, FAILED, StepResult(detail=NOT_AS_WRITTEN)))
         raise AttemptEnded("needs_human", f"read back: {NOT_AS_WRITTEN}")
     _close(attempt, attempt.conclude(step, DONE, StepResult()))
+
+
+def _require_nothing_lost(attempt: Attempt, trade: Trade, facts: Facts) -> None:
+    """Without its line a number shows in no fact: the bank may have moved what is told as failed.
+
+    Raises AttemptEnded unless the bank knows of none such; the repair stays open.
+    """
+    lost = find_lost_line(trade, facts, attempt.ports)
+    if lost == LINE_LOST:
+        raise AttemptEnded("needs_human", LINE_LOST)
+    if lost is not None:
+        raise AttemptEnded("unknown", f"read back: {lost}")
 
 
 def _close(attempt: Attempt, last: StepRow) -> None:

@@ -13,6 +13,7 @@ from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID
 from agent.fixers.payout_unasked import KNOWN_ALREADY
 from agent.fixers.reading import TOO_OLD
+from agent.fixers.steps import MOVED_SINCE
 from agent.money import Money
 from agent.records import BankRequest, Trade
 from tests.agent.test_fixers_last_look import after_the_claim
@@ -317,6 +318,46 @@ def test_nor_is_one_paid_under_a_later_number_that_was_lost(status: str | None) 
     trade_no, code = unfinished(desk, Kind.WITHDRAW, status)
     pays(desk, trade_no)
     assert is_told_as_lost(desk, trade_no, code)
+
+
+def is_moved_and_lost(desk: Desk, trade_no: str) -> None:
+    """The bank carries production's own request out after all, and production's table loses its line."""
+    requests = desk.production.trades.requests
+    requests.clear()
+    desk.production.request(trade_no, "success")
+    requests.clear()
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"), [(Kind.RECHARGE, MOVED_SINCE), (Kind.WITHDRAW, "failed but bank paid")]
+)
+def test_nor_is_one_whose_line_is_lost_once_it_is_claimed(kind: Kind, why: str) -> None:
+    """What is read back tells nothing of it, however often."""
+    desk = Desk()
+    trade_no, code = unfinished(desk, kind, None)
+    after_the_claim(desk, lambda: is_moved_and_lost(desk, trade_no))
+    for _ in range(2):
+        report = desk.attempt(trade_no, code)
+        assert (*end_of(report), report.is_confirmed_failed) == (*NONE_MOVED, False)
+    assert desk.production.trades.repairs[trade_no].state == "open"
+    desk.production.request(trade_no, "success")
+    assert desk.attempt(trade_no, code).reason == f"read back: {why}"
+
+
+def test_nor_is_a_reversal_told_as_made_whose_line_is_lost_behind_it() -> None:
+    desk, trade_no, code = unpaid("processing", deduplicates=True)
+    desk.production.faults.on("trades.write_row", lambda: is_moved_and_lost(desk, trade_no))
+    assert end_of(desk.order(trade_no, code, "reverse")) == ("needs_human", LINE_LOST, True)
+
+
+def test_a_bank_that_cannot_say_is_waited_for_before_a_failure_is_told() -> None:
+    desk = Desk()
+    trade_no, code = unfinished(desk, Kind.WITHDRAW, None)
+    tells_again: list[Callable[[], None]] = []
+    after_the_claim(desk, lambda: tells_again.append(silent_of(desk, f"{trade_no}-P1")))
+    assert end_of(desk.attempt(trade_no, code)) == ("unknown", "read back: bank", False)
+    tells_again[0]()
+    assert desk.attempt(trade_no, code).outcome == "repaired"
 
 
 @pytest.mark.parametrize("kind", Kind)
