@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from agent.decision import corrected_row, decide, predict, reversed_row
+from agent.decision import Decision, corrected_row, decide, predict, reversed_row
 from agent.errors import FencedError, PortError, StoodStillError
 from agent.facts import Facts, Status
 from agent.fixers import FIXERS, Fixer
@@ -17,7 +17,13 @@ from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded
 from agent.fixers.claiming import claim, claim_of
 from agent.fixers.half_done import find_own_failure, is_half_done, judge_half_done
 from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
-from agent.fixers.lost_lines import LINE_LOST, choose_payable, find_lost_line, require_no_lost_line
+from agent.fixers.lost_lines import (
+    LINE_LOST,
+    choose_payable,
+    find_lost_line,
+    is_failure_told,
+    require_no_lost_line,
+)
 from agent.fixers.nonsense import find_nonsense, repeated_number
 from agent.fixers.order import FactsReport, RepairOrder, RepairReport, RepairSettings, VerifyOutcome
 from agent.fixers.ordering import begin_ordered
@@ -124,7 +130,10 @@ def _begin(attempt: Attempt, standing: RepairRow | None, fixers: Mapping[str, Fi
     require_as_judged(attempt, trade)
     facts = read_facts(trade, ports)
     attempt.know(facts)
-    target = target_of(fixer.diagnose(facts), order.fixer_code)
+    decision = fixer.diagnose(facts)
+    if decision.outcome == "consistent" and is_failure_told(decision, facts):
+        require_no_lost_line(attempt)
+    target = target_of(decision, order.fixer_code)
     require_allowed(attempt, trade)
     plan = fixer.steps(facts)
     if PAY in plan:
@@ -176,7 +185,7 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping
         return msgspec.structs.replace(seen, outcome=outcome, reason=reason, fixer_code=standing.fixer_code)
     decision = decide(facts)
     steps = _steps_of(decision.fixer_code, facts, fixers)
-    obstacle, why = _find_obstacle(trade, facts, decision.target, steps, ports)
+    obstacle, why = _find_obstacle(trade, facts, decision, steps, ports)
     if obstacle == "human":
         return msgspec.structs.replace(seen, outcome=obstacle, reason=why)
     seen = msgspec.structs.replace(
@@ -196,10 +205,13 @@ def _look(trade_no: str, ports: Ports, settings: RepairSettings, fixers: Mapping
 
 
 def _find_obstacle(
-    trade: Trade, facts: Facts, target: Status | None, steps: Sequence[str], ports: Ports
+    trade: Trade, facts: Facts, decision: Decision, steps: Sequence[str], ports: Ports
 ) -> tuple[Literal["human", "wait"] | None, str]:
-    """What would keep an attempt at these steps from beginning, though the facts call for a repair."""
-    if target is Status.FAILED and (lost := find_lost_line(trade, facts, ports)) is not None:
+    """What would keep an attempt at these steps from beginning, though the facts call for a repair; or a
+    failed trade from being whole, though they agree.
+    """
+    lost = find_lost_line(trade, facts, ports) if is_failure_told(decision, facts) else None
+    if lost is not None:
         return "human" if lost == LINE_LOST else "wait", lost
     if PAY in steps:
         try:

@@ -5,7 +5,8 @@ before their lines were copied. What was paid under such a number shows in no fa
 from collections.abc import Sequence
 from typing import Final
 
-from agent.facts import Facts, Kind
+from agent.decision import Decision
+from agent.facts import Facts, Kind, Status
 from agent.fixers.attempt import Attempt, AttemptEnded
 from agent.fixers.payout_number import (
     PayoutNumber,
@@ -80,6 +81,12 @@ def require_no_lost_line(attempt: Attempt) -> None:
         raise AttemptEnded("needs_human", LINE_LOST, is_void=not attempt.money_moved)
     if found is not None:
         raise AttemptEnded("wait", found, is_void=not attempt.money_moved)
+
+
+def is_failure_told(decision: Decision, facts: Facts) -> bool:
+    """Whether a decision says that nothing was moved: it confirms a failure, or calls a failed one whole."""
+    is_whole = decision.outcome == "consistent"
+    return decision.target is Status.FAILED or (is_whole and facts.status is Status.FAILED)
 
 
 def choose_payable(trade: Trade, facts: Facts, ports: Ports) -> PayoutNumber:

@@ -361,6 +361,21 @@ def test_a_bank_that_cannot_say_is_waited_for_before_a_failure_is_told() -> None
 
 
 @pytest.mark.parametrize("kind", Kind)
+def test_nor_is_one_called_whole_that_production_itself_calls_failed(kind: Kind) -> None:
+    """Its row and the ledger agree, and so would the bank, of which nobody can ask by any line."""
+    desk = Desk()
+    trade_no, code = unfinished(desk, kind, "success")
+    desk.production.trades.requests.clear()
+    desk.production.trades.change(trade_no, TRD_STATUS=9)
+    desk.production.clock.advance(hours=1)
+    assert is_told_as_lost(desk, trade_no, code)
+    silent_of(desk, f"{trade_no}-0")
+    seen = verify(trade_no, desk.production.ports, desk.settings)
+    assert (seen.outcome, seen.reason) == ("wait", "bank")
+    assert end_of(desk.attempt(trade_no, code)) == ("wait", "bank", False)
+
+
+@pytest.mark.parametrize("kind", Kind)
 def test_a_trade_that_never_asked_the_bank_is_confirmed_as_failed(kind: Kind) -> None:
     desk = Desk()
     trade_no, code = unfinished(desk, kind, None)
