@@ -28,6 +28,7 @@ from app.executions.attempts import find_running
 from app.executions.case_file import CaseFile, predicted_row, read_case, select_statement
 from app.executions.order_box import box_of
 from app.executions.order_guard import ORDER_STANDS
+from app.executions.order_people import refused_seconds
 from app.executions.standing_refusals import find_repair_refusal
 from app.executions.starting import Order
 from app.extensions import db
@@ -101,6 +102,8 @@ def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
     anomaly = case.anomaly
     is_open = anomaly.state in OPEN_STATES and anomaly.state != "repairing"
     plans = {} if case.plan is None else {(case.plan.group_id, case.plan.fixer_code): case.plan}
+    box = box_of(db.session, anomaly, current_time())
+    orders = [] if box.order is None else [box.order]
     return render_detail(
         "anomalies/detail.html",
         case=case,
@@ -109,7 +112,8 @@ def show_anomaly(anomaly_id: int) -> ResponseReturnValue:
         statement=select_statement(anomaly),
         prediction=find_telling(db.session, anomaly_id),
         can_try=case.command is None and dry_run_refusal(anomaly) is None,
-        box=box_of(db.session, anomaly, current_time()),
+        box=box,
+        second_refusals=refused_seconds(db.session, orders, current_actor().id, current_time()),
         marks=held_back.marks_of(db.session, [anomaly], plans).get(anomaly.id, []),
         proposal=human_queue.propose_for(db.session, anomaly, case.plan, current_time()) if is_open else None,
         doubts=doubts,

@@ -29,6 +29,7 @@ from app.executions import (
 )
 from app.executions.anomaly_views import filter_choices, plans_of_rows
 from app.executions.order_guard import find_holds
+from app.executions.order_people import refused_seconds
 from app.executions.order_queries import count_waiting
 from app.executions.starting import Order
 from app.extensions import db
@@ -80,6 +81,8 @@ def list_exceptions() -> ResponseReturnValue:
     count = queries.count_anomalies(db.session, wanted)
     counts = exceptions.count_tabs(db.session, allowed)
     marks = {} if is_queue else held_back.marks_of(db.session, page.rows, plans)
+    cases = human_queue.read_cases(db.session, page.rows, plans, current_time()) if is_queue else []
+    orders = [case.order for case in cases if case.order is not None]
     return render_list(
         "exceptions/index.html",
         "exceptions/_table.html",
@@ -96,7 +99,8 @@ def list_exceptions() -> ResponseReturnValue:
         repairing=counts.repairing,
         tab_counts=_beside_tabs(form, tab, count, counts),
         plans=plans,
-        cases=human_queue.read_cases(db.session, page.rows, plans, current_time()) if is_queue else [],
+        cases=cases,
+        second_refusals=refused_seconds(db.session, orders, current_actor().id, current_time()),
         reason_counts=human_queue.count_reasons(db.session, replace(wanted, reason="")) if is_queue else [],
         doubts=doubts,
         holds={} if is_queue else find_holds(db.session, page.rows, by_person=True),

@@ -17,7 +17,7 @@ from app.executions import money_orders, order_limits, order_queries, shown
 from app.executions.order_box import Box, box_of
 from app.executions.order_guard import facts_of
 from app.executions.order_models import MoneyOrder
-from app.executions.order_people import person_of, require_another
+from app.executions.order_people import person_of, refused_seconds, require_another
 from app.extensions import db
 from app.forms import Form
 from app.i18n import translate as _
@@ -44,11 +44,13 @@ def list_orders() -> ResponseReturnValue:
         trade_no=form.text("trade_no"),
     )
     cut = Cut(after=request.args.get("after"), before=request.args.get("before"))
+    page = order_queries.list_orders(db.session, wanted, cut)
     return render_list(
         "executions/money_orders.html",
         "executions/_money_order_table.html",
         400 if form.errors else 200,
-        page=order_queries.list_orders(db.session, wanted, cut),
+        page=page,
+        second_refusals=refused_seconds(db.session, page.rows, current_actor().id, current_time()),
         count=order_queries.count_orders(db.session, wanted),
         form=form,
         group_choices=group_choices(db.session, allowed),

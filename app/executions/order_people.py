@@ -1,7 +1,7 @@
 """Who may order that money moves, and who is another person than the one who asked."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -43,7 +43,8 @@ def is_surely_another(session: ReadSession, person_id: int, other_id: int, now: 
     one, other = session.get(User, person_id), session.get(User, other_id)
     if one is None or other is None or one.id == other.id or _names(one) & _names(other):
         return False
-    return not _who_may_be_both(session, one, other, now)
+    makers = _makers(session, now)
+    return not _behind(one.id, makers) & _behind(other.id, makers)
 
 
 def require_another(session: ReadSession, order: MoneyOrder, person: User, now: datetime) -> None:
@@ -53,17 +54,41 @@ def require_another(session: ReadSession, order: MoneyOrder, person: User, now: 
     of the two or a third one, could have used both, through accounts made, let in again, raised, or given a
     new password lately.
     """
+    refusal = _why_the_same(session, order, person, _makers(session, now))
+    if refusal is not None:
+        raise refusal
+
+
+def refused_seconds(
+    session: ReadSession, orders: Iterable[MoneyOrder], person_id: int | None, now: datetime
+) -> dict[int, ConflictError]:
+    """Return by order why this person may not confirm it, as require_another says; their own are left out,
+    since those they withdraw.
+    """
+    person = None if person_id is None else session.get(User, person_id)
+    others = [one for one in orders if one.state == "proposed" and one.proposed_by_id != person_id]
+    if person is None or not others:
+        return {}
+    makers = _makers(session, now)
+    refusals = {one.id: _why_the_same(session, one, person, makers) for one in others}
+    return {order_id: refusal for order_id, refusal in refusals.items() if refusal is not None}
+
+
+def _why_the_same(
+    session: ReadSession, order: MoneyOrder, person: User, makers: Mapping[int, Collection[int]]
+) -> ConflictError | None:
     proposer = session.get(User, order.proposed_by_id)
     if proposer is None or person.id == proposer.id or _names(person) & _names(proposer):
-        raise ConflictError("order_own")
-    both = _who_may_be_both(session, proposer, person, now)
-    if both:
-        names = session.scalars(select(User.username).where(User.id.in_(both)).order_by(User.id))
-        raise ConflictError("order_own_account", days=ACCOUNT_IS_NEW_FOR.days, who=", ".join(names))
+        return ConflictError("order_own")
+    both = _behind(proposer.id, makers) & _behind(person.id, makers)
+    if not both:
+        return None
+    names = session.scalars(select(User.username).where(User.id.in_(both)).order_by(User.id))
+    return ConflictError("order_own_account", days=ACCOUNT_IS_NEW_FOR.days, who=", ".join(names))
 
 
-def _who_may_be_both(session: ReadSession, one: User, other: User, now: datetime) -> set[int]:
-    """Return the ids of the accounts whose holder may be behind both, however many accounts lie between."""
+def _makers(session: ReadSession, now: datetime) -> dict[int, set[int]]:
+    """Return by account the accounts whose holders could have used it lately: one step back."""
     makers: dict[int, set[int]] = defaultdict(set)
     links = select(AuditEntry).where(
         AuditEntry.action.in_(LINKS),
@@ -74,7 +99,7 @@ def _who_may_be_both(session: ReadSession, one: User, other: User, now: datetime
     for entry in session.scalars(links):
         if entry.actor_id is not None and (entry.action != "user.update" or _is_raise(entry.detail)):
             makers[int(entry.object_id)].add(entry.actor_id)
-    return _behind(one.id, makers) & _behind(other.id, makers)
+    return makers
 
 
 def _behind(account_id: int, makers: Mapping[int, Collection[int]]) -> set[int]:

@@ -16,6 +16,7 @@ from app.agents import stops
 from app.agents.models import Agent
 from app.agents.stops import Target
 from app.audit.models import AuditEntry
+from app.clock import current_time
 from app.doubts import NEXT_STEPS
 from app.executions import order_limits
 from app.executions.order_models import MoneyOrder, MoneyOrderLimit
@@ -223,6 +224,27 @@ def test_above_the_limit_another_person_confirms(li_na: Visitor, wang: Visitor, 
     assert wang.send(confirm, {"reason": "独立核对过"}).status_code == 303
     assert (read_order(order_id).state, read_order(order_id).confirmed_by) == ("issued", "wang.qiang")
     assert wang.send(confirm, {"reason": "again"}).status_code == 409
+
+
+def test_who_may_not_confirm_is_told_why_before_and_offered_no_form(
+    li_na: Visitor, wang: Visitor, group: SystemGroup
+) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    order_id = propose(li_na, anomaly_id)
+    with unit_of_work() as session:
+        ids = {one.username: one.id for one in session.scalars(select(User))}
+        made = {"action": "user.create", "object_type": "user", "object_id": str(ids["wang.qiang"])}
+        session.add(AuditEntry(at=current_time(), actor_id=ids["li.na"], actor_name="li.na", **made))
+    url = f"/exceptions/orders/{order_id}"
+    for page in (f"/anomalies/{anomaly_id}", "/exceptions?tab=human", "/exceptions/orders"):
+        text = wang.get(page).text
+        assert "您不能复核：li.na 在 7 天内新建" in text
+        assert f"{url}/confirm" not in text
+        mine = li_na.get(page).text
+        assert "您不能复核" not in mine
+        assert f"{url}/withdraw" in mine
+    assert f"{url}/reject" in wang.get(f"/anomalies/{anomaly_id}").text
+    assert wang.send(f"{url}/confirm", {"reason": "独立核对过"}).status_code == 409
 
 
 def test_an_order_shows_what_each_of_its_two_people_said_and_when(
