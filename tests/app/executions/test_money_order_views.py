@@ -15,6 +15,7 @@ from agent.facts import BankFact, BankState, Bookkeeping, LegFact, LegState, Req
 from app.agents import stops
 from app.agents.models import Agent
 from app.agents.stops import Target
+from app.anomalies.states import RESOLUTION_CONFIRMED_FAILED, RESOLUTION_SUCCESS
 from app.audit.models import AuditEntry
 from app.clock import current_time
 from app.doubts import NEXT_STEPS
@@ -264,6 +265,27 @@ def test_an_order_shows_what_each_of_its_two_people_said_and_when(
         assert told in proposed
     for told in ("wang.qiang · 2026-03-02 23:00", "回单已看"):
         assert told in confirmed
+
+
+@pytest.mark.parametrize(
+    ("action", "resolution", "told"),
+    [
+        ("reverse", RESOLUTION_CONFIRMED_FAILED, "账务已冲回，钱已退回客户账户，交易确认失败。"),
+        ("pay_again", RESOLUTION_SUCCESS, "银行已付出，交易修复为成功。"),
+    ],
+)
+def test_a_trade_whole_again_by_an_order_says_by_which(
+    li_na: Visitor, wang: Visitor, group: SystemGroup, action: str, resolution: str, told: str
+) -> None:
+    anomaly_id = plant(group, amount=LARGE)
+    order_id = propose(li_na, anomaly_id, action)
+    wang.send(f"/exceptions/orders/{order_id}/confirm", {"reason": "回单已看"})
+    assert told not in li_na.get(f"/anomalies/{anomaly_id}").text
+    change(anomaly_id, state="repaired", resolution=resolution, closed_at=NOW)
+    with unit_of_work() as session:
+        order = session.get_one(MoneyOrder, order_id)
+        order.state, order.outcome = "done", "repaired"
+    assert f"{told}修复后回读：记录、账务、银行一致。" in li_na.get(f"/anomalies/{anomaly_id}").text
 
 
 def order_box(visitor: Visitor, anomaly_id: int) -> str:
