@@ -103,6 +103,19 @@ def test_a_dialog_keeps_what_was_typed_and_says_what_is_wrong(page: Page) -> Non
     expect(page.locator("#users-table")).to_contain_text("chen.zhuo")
 
 
+def test_a_wrong_form_keeps_the_secret_that_was_typed_but_no_other_does(page: Page) -> None:
+    page.goto("/alerts/channels")
+    page.click("a[href='/alerts/channels/new'] >> nth=0")
+    page.select_option("dialog #channel_kind", "webhook")
+    page.fill("dialog #url", "jsons://hooks.example.com/token")
+    page.click("dialog .button.primary")
+    expect(page.locator("dialog #name-error")).to_be_visible()
+    expect(page.locator("dialog #url")).to_have_value("jsons://hooks.example.com/token")
+    page.click("dialog [data-dialog-close] >> nth=0")
+    page.click("a[href='/alerts/channels/new'] >> nth=0")
+    expect(page.locator("dialog #url")).to_have_value("")
+
+
 def test_a_form_with_errors_shows_the_first_of_them(page: Page, server: LiveServer) -> None:
     with server.app.app_context(), unit_of_work() as session:
         make_group(session, "PBAP")

@@ -55,8 +55,21 @@ document.addEventListener("htmx:afterSettle", (event) => {
   if (!showWrong(dialog)) dialog.querySelector("[autofocus]")?.focus();
 });
 
+// A secret never comes back from the server: what was typed goes on from a wrong form to the same one anew.
+const SECRETS = "input[data-kept-typed]";
+let typed = new Map();
+
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.detail.target === dialog) delete dialog.dataset.settled;
+  if (event.detail.target !== dialog) return;
+  delete dialog.dataset.settled;
+  const isWrong = event.detail.xhr.status >= 400;
+  typed = new Map([...dialog.querySelectorAll(SECRETS)].map((one) => [one.name, isWrong ? one.value : ""]));
+});
+
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target !== dialog) return;
+  for (const one of dialog.querySelectorAll(SECRETS)) one.value ||= typed.get(one.name) || "";
+  typed.clear();
 });
 
 document.body.addEventListener("closeDialog", () => dialog && dialog.close());
