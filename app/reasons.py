@@ -168,6 +168,8 @@ REASONS: Mapping[str, Any] = {
     "the agent stopped answering": _("客户端没有应答"),
     "the agent stopped answering while it was cancelled": _("取消期间客户端没有应答"),
     "superseded": _("已被取代"),
+    # told without its detail, by an alert and where reasons are counted
+    "older than what is repaired without a person, in days": _("交易太旧，只能由人执行"),
     # parts of the reasons above, before a detail
     "read back": _("修复后回读"),
     "payout failed": _("银行出款失败"),

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from flask_babel import force_locale
 
+from app.executions.proposals import head_of
 from app.told import told_words
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +68,11 @@ def test_the_reasons_are_found_in_the_source() -> None:
     }
 
 
-@pytest.mark.parametrize("reason", [*reasons(), "the wait is over", "demo", "its token file is lost"])
+HEADS = sorted({head_of(one) for one in reasons()} - {*reasons()})
+"""What an alert tells, and by which the queue counts: reasons without what production said."""
+
+
+@pytest.mark.parametrize("reason", [*reasons(), *HEADS, "the wait is over", "demo", "its token file is lost"])
 def test_every_reason_has_words_in_both_languages(app: Flask, reason: str) -> None:
     with force_locale("zh"):
         chinese = told_words(reason)
