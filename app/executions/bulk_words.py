@@ -132,6 +132,7 @@ def _by_stop(entry: AuditEntry) -> str:
 def _cause(code: str, sys_code: str) -> str:
     own = {
         "": "",
+        "wait": _("等待银行"),
         "not_consistent": _("修复后核实，三方不一致"),
         "not_verified": _("修复后半小时内没能核实"),
         "trade_busy": _("正有命令在执行。"),

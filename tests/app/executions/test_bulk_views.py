@@ -140,6 +140,19 @@ def test_a_paused_one_says_why_and_offers_to_go_on(operator: Visitor, group: Sys
     assert f"{PAGE}/{identity}/pause" not in text
 
 
+def test_one_paused_for_a_trade_that_waits_for_the_bank_says_so(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    identity = plant(group)
+    with unit_of_work() as session:
+        one = session.get_one(BulkRepair, identity)
+        change(session, one, "paused", SYSTEM, "", NOW, code="wait", detail="bank", trade_no="CO1")
+    assert "已暂停：等待银行" in operator.get(f"{PAGE}/{identity}").text
+    dialog = operator.get(f"{PAGE}/{identity}/resume", target="dialog").text
+    for words in ("已暂停：等待银行", "CO1", "银行尚未给出确定结果"):
+        assert words in dialog
+
+
 def test_a_person_pauses_resumes_and_stops_for_a_reason(operator: Visitor, group: SystemGroup) -> None:
     identity = plant(group)
     refused = operator.post(f"{PAGE}/{identity}/pause", {"reason": ""})
@@ -147,7 +160,7 @@ def test_a_person_pauses_resumes_and_stops_for_a_reason(operator: Visitor, group
     assert stored(identity).state == "running"
     for action, state in (("pause", "paused"), ("resume", "running"), ("stop", "stopped")):
         dialog = operator.get(f"{PAGE}/{identity}/{action}", target="dialog").text
-        assert ("暂停原因" in dialog) == (action == "resume")
+        assert ("已暂停：由 li.na 暂停" in dialog) == (action == "resume")
         answer = operator.send(f"{PAGE}/{identity}/{action}", {"reason": "先看一看"}, target="dialog")
         assert (answer.status_code, stored(identity).state) == (204, state)
     late = operator.post(f"{PAGE}/{identity}/resume", {"reason": "先看一看"}, target="dialog")
