@@ -24,11 +24,12 @@ from app.anomalies.service import (
 )
 from app.anomalies.states import change_state, note
 from app.audit import service as audit
-from app.audit.reasons import required_reason
+from app.audit.reasons import reason_errors
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError, InvalidError
 from app.keyset import ReadSession
 from app.unit_of_work import WorkSession
+from app.users.service import FormErrors
 
 MAX_REFERENCE: Final = 120
 REFUTED: Final = "claim_refuted"
@@ -49,11 +50,14 @@ def claim_healed(
 ) -> OutsideClaim:
     """Take a person's word that the trade was healed outside, and order the Verify that must bear it out.
 
-    ``reference`` is where that is written down, a ticket for one. Raises NotFoundError, InvalidError
+    ``reference`` is where that is written down, a ticket for one. Raises NotFoundError, FormErrors
     (reference_required, too_long, and for the reason), ConflictError: closed, repairing, group_disabled,
     no_trade_number, trade_busy.
     """
-    reason, reference = required_reason(reason), _reference(reference)
+    wrong = [*_reference_errors(reference), *reason_errors(reason, is_required=True)]
+    if wrong:
+        raise FormErrors(wrong)
+    reason, reference = reason.strip(), reference.strip()
     anomaly = get_anomaly(session, anomaly_id, group_ids)
     if anomaly.state in TERMINAL_STATES:
         raise ConflictError("closed")
@@ -196,10 +200,10 @@ def _sentence(claim: OutsideClaim) -> str:
     return f"{claim.reference} · {claim.reason}"[:500]
 
 
-def _reference(text: str) -> str:
+def _reference_errors(text: str) -> list[InvalidError]:
     text = text.strip()
     if not text:
-        raise InvalidError("reference_required", field="reference")
+        return [InvalidError("reference_required", field="reference")]
     if len(text) > MAX_REFERENCE:
-        raise InvalidError("too_long", field="reference", limit=MAX_REFERENCE)
-    return text
+        return [InvalidError("too_long", field="reference", limit=MAX_REFERENCE)]
+    return []

@@ -14,6 +14,7 @@ from app.errors import ConflictError, InvalidError
 from app.executions import verifications
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
+from app.users.service import FormErrors
 from tests.factories import (
     NOW,
     PERSON,
@@ -216,6 +217,12 @@ def test_a_claim_says_why_and_where_it_is_written_down(
 ) -> None:
     with pytest.raises(InvalidError, match=code):
         claim(session, anomaly, **values)
+
+
+def test_all_that_a_claim_lacks_is_told_at_once(session: WorkSession, anomaly: Anomaly) -> None:
+    with pytest.raises(FormErrors) as wrong:
+        claim(session, anomaly, reason=" ", reference=" ")
+    assert [one.field for one in wrong.value.errors] == ["reference", "reason"]
 
 
 def test_an_answer_read_before_an_attempt_of_unknown_outcome_bears_no_claim_out(
