@@ -85,6 +85,11 @@ class User(UserMixin, Base):  # type: ignore[misc]  # Flask-Login has no types
         """Return the session key: the id and the session version, so that a reset ends old sessions."""
         return f"{self.id}:{self.session_version}"
 
+    @property
+    def sees_no_group(self) -> bool:
+        """Whether this person was given no group yet, so that every list is empty to them."""
+        return not (self.sees_all_groups or self.groups or self.may("admin"))
+
     def may(self, role: str) -> bool:
         """Return whether this person's role includes ``role``."""
         return ROLES.index(self.role) >= ROLES.index(role)

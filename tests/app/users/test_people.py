@@ -240,3 +240,19 @@ def test_who_sees_which_groups(session: WorkSession) -> None:
     )
     assert service.visible_group_ids(one) == [group.id]
     assert service.visible_group_ids(every) is None
+
+
+def test_who_was_given_no_group_is_told_so_and_not_that_all_is_well(app: Flask, groups: None) -> None:
+    told, step = "您还没有可以查看的系统组别", "开始使用"
+    newcomer = visitor_of(app, "chen.zhuo", "operator")
+    for page in ("/", "/exceptions", "/alerts"):
+        assert told in newcomer.get(page).text
+    assert step not in newcomer.get("/").text
+    seeing = [
+        visitor_of(app, "li.na", "operator", groups=["PBAP"]),
+        visitor_of(app, "boss", "admin"),
+        visitor_of(app, "auditor", "viewer", sees_all_groups=True),
+    ]
+    for one in seeing:
+        assert told not in one.get("/").text
+    assert [step in one.get("/").text for one in seeing] == [True, True, False]
