@@ -21,6 +21,7 @@ SCROLLBAR = "document.body.style.paddingRight = '15px'"
 """The room of the page's own scrollbar, which a headless browser does not draw."""
 HIDDEN = "element => [element.scrollWidth - element.clientWidth, element.scrollHeight - element.clientHeight]"
 """By how much a list is wider and higher than what is seen of it."""
+REASON = "核对过回单，银行对账文件与账务一致，恢复之前先停下"
 IN_SHADOW = "rechargeTimeoutFixServiceImpl"
 LISTS = ("/exceptions", "/exceptions?tab=human", "/anomalies", "/users", "/agents", "/plans")
 
@@ -55,7 +56,9 @@ def page(live_server: LiveServer, browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def test_no_list_is_larger_than_what_is_seen_of_it(page: Page) -> None:
+@pytest.mark.parametrize("width", [1440, 1280])
+def test_no_list_is_larger_than_what_is_seen_of_it(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
     larger = {}
     for path in LISTS:
         page.goto(path)
@@ -96,6 +99,24 @@ def test_a_row_with_several_marks_keeps_them_and_its_button_in_sight(
     page.goto("/exceptions")
     page.evaluate(SCROLLBAR)
     assert page.locator("td.tags .state").count() > 1
+    assert page.locator(".table-wrap").first.evaluate(HIDDEN) == [0, 0]
+
+
+@pytest.mark.parametrize("locale", ["zh", "en"])
+def test_stops_are_seen_whole_on_a_screen_of_1280(page: Page, live_server: LiveServer, locale: str) -> None:
+    speak(live_server, locale)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    with live_server.app.app_context():
+        with unit_of_work() as session:
+            group = session.scalars(select(SystemGroup)).one()
+            agent = make_agent(session, group, name="pbap-2")
+            agent.stopped_here, agent.stopped_here_at = "对账，暂停这一台", NOW
+            for target in (Target(agent_id=agent.id), Target(group_id=group.id)):
+                stop = stops.set_stop(session, target, reason=REASON, actor=PERSON, group_ids=None, now=NOW)
+            stops.lift(session, stop.id, reason=REASON, actor=PERSON, group_ids=None, is_admin=True, now=NOW)
+        db.session.remove()
+    page.goto("/stops")
+    page.evaluate(SCROLLBAR)
     assert page.locator(".table-wrap").first.evaluate(HIDDEN) == [0, 0]
 
 
