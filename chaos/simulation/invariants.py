@@ -144,7 +144,7 @@ def _money(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Violati
         if len(alive) > 1:
             yield "I1", f"{loaded.trade_no}: {', '.join(one.request_no for one in alive)}"
     for found in schedule.world.report().violations:
-        if found.rule == "paid_not_debited" and found.subject in schedule.paid_late:
+        if found.rule == "paid_not_debited" and found.subject in schedule.paid_late - _given_back(schedule):
             continue  # by production's own request, which nobody could hold back
         if found.rule == "voucher_not_in_ledger" and found.subject in asked & _posted_anew(schedule):
             continue  # production posted behind our reversal, before the row was written: a person is told
@@ -152,18 +152,28 @@ def _money(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Violati
         yield invariant or "I2", f"{found.rule} {found.subject}: {found.detail}"
 
 
+def _given_back(schedule: "Schedule") -> set[str]:
+    """The trades of which we have taken an entry back."""
+    entries = ((one.trade_no, schedule.world.entries(one.trade_no)) for one in schedule.loaded)
+    return {trade_no for trade_no, held in entries if _legs_given_back(held)}
+
+
+def _legs_given_back(entries: list[dict[str, Any]]) -> set[str]:
+    """The legs of the entries that a reversal of ours has taken back."""
+    return {
+        str(each["LEG"])
+        for each in entries
+        if str(each["IDEM_KEY"]).startswith("PCL:PBAP:") and each["REVERSES"]
+    }
+
+
 def _posted_anew(schedule: "Schedule") -> set[str]:
     """The trades of which production posted a leg anew that a reversal of ours had taken back."""
     found = set()
     for loaded in schedule.loaded:
         entries = schedule.world.entries(loaded.trade_no)
-        given_back = {
-            each["LEG"]
-            for each in entries
-            if str(each["IDEM_KEY"]).startswith("PCL:PBAP:") and each["REVERSES"]
-        }
-        anew = {each["LEG"] for each in _standing(entries) if str(each["IDEM_KEY"]).startswith("PROD:")}
-        found |= {loaded.trade_no} if given_back & anew else set()
+        anew = {str(each["LEG"]) for each in _standing(entries) if str(each["IDEM_KEY"]).startswith("PROD:")}
+        found |= {loaded.trade_no} if _legs_given_back(entries) & anew else set()
     return found
 
 

@@ -1,10 +1,12 @@
-"""Watches each new posting of ours at the ledger: was it what the bank had said, and what it truly held?
+"""Watches each new posting of ours at the ledger, and each entry that we take back: was it what the bank had
+said, and what it truly held?
 
 Two things are held against it: what the bank's own books say at that moment, and what the strand that posts
 was last told of each number. A posting that was made before, under the same key, moves nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,20 +44,22 @@ class PostingWatch:
             for each in fact.requests:
                 self._heard[(*self._strand(), each.request_no)] = each.verdict
 
-    def doubts(self, posting: Posting) -> list[str]:
-        """What speaks against a posting at this moment; none for one that stands already under its key."""
-        return [] if self.is_posted(posting) else list(self._doubts(posting))
+    def doubts(self, asked: Posting | Reversal) -> list[str]:
+        """What speaks against it at this moment; nothing where it stands already under its key."""
+        if self.is_posted(asked):
+            return []
+        return list(self._doubts(asked) if isinstance(asked, Posting) else self._against_giving_back(asked))
 
-    def is_posted(self, posting: Posting) -> bool:
+    def is_posted(self, asked: Posting | Reversal) -> bool:
         """Whether the ledger holds an entry of this key."""
-        entries = self._schedule.world.entries(posting.trade_no)
-        return any(entry["IDEM_KEY"] == posting.key for entry in entries)
+        entries = self._schedule.world.entries(asked.trade_no)
+        return any(entry["IDEM_KEY"] == asked.key for entry in entries)
 
-    def made(self, posting: Posting, doubts: Sequence[str]) -> None:
+    def made(self, asked: Posting | Reversal, doubts: Sequence[str]) -> None:
         """It has been posted in spite of that."""
-        self.violations += [
-            ("I9", f"leg {posting.leg.value} of {posting.trade_no} was posted {doubt}") for doubt in doubts
-        ]
+        what = f"leg {asked.leg.value}" if isinstance(asked, Posting) else asked.voucher_no
+        done = "posted" if isinstance(asked, Posting) else "taken back"
+        self.violations += [("I9", f"{what} of {asked.trade_no} was {done} {doubt}") for doubt in doubts]
 
     def _doubts(self, posting: Posting) -> Iterator[str]:
         world = self._schedule.world
@@ -80,6 +84,20 @@ class PostingWatch:
                 yield "though the bank has not paid"
             if BankState.SUCCESS not in told.values():
                 yield f"though the bank had told {_words(told)}"
+
+    def _against_giving_back(self, reversal: Reversal) -> Iterator[str]:
+        """A debit is given back only once the bank has refused every number in words that say so."""
+        world = self._schedule.world
+        held = {record.request_no: record for record in world.books.of_trade(reversal.trade_no)}
+        lines = {str(line["REQUEST_NO"]) for line in world.requests(reversal.trade_no)}
+        for number in sorted({*held, *lines}):
+            record, told = held.get(number), self._told(number)
+            if record is None:
+                yield f"though {number} may still arrive"
+            elif not has_surely_failed(record):
+                yield f"though {number} is {record.status}"
+            if number in lines and told is not BankState.FAIL:
+                yield f"though the bank had told {_words({number: told})}"
 
     def _against_failure(
         self, trade_no: str, held: Sequence[BankRecord], lines: Sequence[Mapping[str, Any]]
@@ -125,7 +143,7 @@ class HeardBank(HttpBank):
 
 
 class WatchedLedger:
-    """An agent's ledger; what it posts is watched."""
+    """An agent's ledger; what it posts and takes back is watched."""
 
     def __init__(self, ledger: SqlLedger, watch: PostingWatch) -> None:
         self._ledger = ledger
@@ -141,16 +159,22 @@ class WatchedLedger:
 
     def post(self, posting: Posting) -> str:
         """Post, and hold what was posted against what spoke against it; one that is refused moved nothing."""
-        doubts = self._watch.doubts(posting)
-        try:
+        with self._watched(posting):
             return self._ledger.post(posting)
-        finally:
-            if doubts and self._watch.is_posted(posting):
-                self._watch.made(posting, doubts)
 
     def reverse_entry(self, reversal: Reversal) -> str:
-        """Take an entry back."""
-        return self._ledger.reverse_entry(reversal)
+        """Take an entry back, or only ask whether this was done, and hold it likewise."""
+        with self._watched(reversal):
+            return self._ledger.reverse_entry(reversal)
+
+    @contextmanager
+    def _watched(self, asked: Posting | Reversal) -> Iterator[None]:
+        doubts = self._watch.doubts(asked)
+        try:
+            yield
+        finally:
+            if doubts and self._watch.is_posted(asked):
+                self._watch.made(asked, doubts)
 
     def check(self) -> str:
         """Say what was found."""

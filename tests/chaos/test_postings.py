@@ -1,4 +1,4 @@
-"""A posting that doubt should have held back is found at the ledger, though all may look well in the end."""
+"""What doubt should have held back is found at the ledger: a posting, or an entry taken back."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +9,9 @@ import pytest
 from agent import decision
 from agent.decision import Decision
 from agent.facts import BankState, Facts
+from agent.fixers import reversing
+from agent.fixers.attempt import Attempt
+from chaos.simulation.bank import PAYOUTS, BankLine
 from chaos.simulation.draws import Draw
 from chaos.simulation.schedule import Schedule
 from chaos.simulation.workshop import Workshop
@@ -64,3 +67,50 @@ def test_a_posting_made_in_doubt_is_found(
     assert violations_of(workshop, case_id, seed) == []
     take_doubt_for_success(monkeypatch)
     assert any(name == "I9" and why in text for name, text in violations_of(workshop, case_id, seed))
+
+
+UNPAID = Draw(
+    cases=("S2",),
+    is_collected=True,
+    is_unpaid=True,
+    rough_seconds=150.0,
+    troubles=("reversed",),
+    bank_rate=0.2,
+)
+"""The bank refuses the payout for good, and people have the debit taken back."""
+
+
+def lose_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the bank not answer when it is asked just before an entry is taken back."""
+    looking: list[str] = []
+
+    def look_again(attempt: Attempt, as_it_is: Callable[[Attempt], None] = reversing._look_again) -> None:
+        looking.append(attempt.order.trade_no)
+        try:
+            as_it_is(attempt)
+        finally:
+            looking.clear()
+
+    def lose(line: BankLine, url: str) -> str:
+        return "lost before" if looking and url != PAYOUTS else ""
+
+    monkeypatch.setattr(reversing, "_look_again", look_again)
+    monkeypatch.setattr(BankLine, "_fault", lose)
+
+
+def test_an_entry_taken_back_in_doubt_is_found(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose_the_last_look(monkeypatch)
+    assert given_back(workshop) == (0, [])
+    monkeypatch.setattr(reversing, "_require_unpaid", lambda attempt: None)
+    times, found = given_back(workshop)
+    assert times == 1
+    assert [(name, "though the bank had told" in text) for name, text in found] == [("I9", True)]
+
+
+def given_back(workshop: Workshop) -> tuple[int, list[tuple[str, str]]]:
+    """How many entries were taken back in a schedule of an unpaid trade, and what it violates."""
+    schedule = Schedule(workshop, 1, UNPAID)
+    with schedule.running():
+        [loaded] = schedule.loaded
+        entries = schedule.world.entries(loaded.trade_no)
+        return sum(bool(each["REVERSES"]) for each in entries), schedule.outcome().violations
