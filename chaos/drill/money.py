@@ -8,9 +8,10 @@ from typing import Final
 
 from sqlalchemy import MetaData, select
 
-from chaos.drill.terms import SYS_CODE
+from chaos.drill.terms import QUIET_FOR, STUCK_AFTER, SYS_CODE
 from chaos.drill.violations import Violation
 from chaos.drill.waves import Planted
+from chaos.in_flight import was_in_flight
 from sandbox.bank.records import ACCEPTED, FAILED, PAYOUT, SUCCESS, BankRecord
 from sandbox.cases import LoadedCase
 from sandbox.database import reading
@@ -63,6 +64,8 @@ def judge_money(world: World, planted: Planted, repaired: set[str], asked: set[s
     payouts = payouts_by_trade(world)
     found += _payouts_twice(payouts)
     found += _debits(world, rows, payouts, repaired & planted.repairable)
+    found += _payouts_otherwise(planted, payouts)
+    found += _entries_otherwise(world, planted)
     found += _numbers_in_doubt(world, payouts)
     found += _originals_asked(world)
     for case in planted.cases:
@@ -71,7 +74,7 @@ def judge_money(world: World, planted: Planted, repaired: set[str], asked: set[s
             found += _case_world(world, case, planted, payouts)
     found += _untouched(world, planted, rows, payouts)
     found += _corrections(world, planted)
-    found += _overwritten(world)
+    found += _written_over(world)
     return found
 
 
@@ -126,6 +129,41 @@ def customer_debits(production: Production) -> dict[str, int]:
         for trade_no, amount in connection.execute(query):
             debits[trade_no] -= int(amount)
     return debits
+
+
+def _payouts_otherwise(planted: Planted, payouts: Mapping[str, list[BankRecord]]) -> Iterator[Violation]:
+    """What the bank was asked for of a trade that may be mended: its own amount, to its own payee."""
+    rows = {row["TRD_NUM"]: row for row in planted.rows.values()}
+    for trade_no in sorted(planted.repairable & payouts.keys()):
+        wanted = (int(rows[trade_no]["AMOUNT"]), rows[trade_no]["BANK_ACC_NO"])
+        for one in payouts[trade_no]:
+            amount = one.amount_minor if one.asked_minor is None else one.asked_minor
+            if (amount, one.account) != wanted:
+                yield Violation("I3", trade_no, f"{one.request_no} was over {amount} to {one.account}")
+
+
+def _entries_otherwise(world: World, planted: Planted) -> Iterator[Violation]:
+    """What was posted since of such a trade: its own amount, of its own customer."""
+    ledger = world.production(SYS_CODE).ledger
+    entry, posting, account = ledger.tables.entry, ledger.tables.posting, ledger.tables.account
+    of_customers = (
+        select(posting.c.VOUCHER_NO, posting.c.ACC_NO)
+        .join(account, account.c.ACC_NO == posting.c.ACC_NO)
+        .where(account.c.KIND == "customer")
+    )
+    with reading(ledger.engine) as connection:
+        entries = list(connection.execute(select(entry.c.TRD_NUM, entry.c.VOUCHER_NO, entry.c.AMOUNT)))
+        customers: dict[str, set[str]] = defaultdict(set)
+        for voucher, account_no in connection.execute(of_customers):
+            customers[voucher].add(account_no)
+    rows = {row["TRD_NUM"]: row for row in planted.rows.values()}
+    for trade_no, voucher, amount in entries:
+        if trade_no not in planted.repairable or voucher in planted.vouchers.get(trade_no, ()):
+            continue
+        row = rows[trade_no]
+        if int(amount) != int(row["AMOUNT"]) or not customers[voucher] <= {row["ACC_NO"]}:
+            names = ", ".join(sorted(customers[voucher]))
+            yield Violation("I2", trade_no, f"{voucher} moved {amount} of {names}")
 
 
 def _numbers_in_doubt(world: World, payouts: Mapping[str, list[BankRecord]]) -> Iterator[Violation]:
@@ -229,19 +267,23 @@ def _corrections(world: World, planted: Planted) -> Iterator[Violation]:
         yield Violation("I11", trade_no, "its row was corrected")
 
 
-def _overwritten(world: World) -> Iterator[Violation]:
-    """The row a repair wrote over is the row it had decided upon: no edit of production's is lost unseen."""
+def _written_over(world: World) -> Iterator[Violation]:
+    """The row a repair wrote over is the row it had decided upon: no edit of production's is lost unseen. And
+    production had left it alone for a while when the repair began.
+    """
     engine = world.production(SYS_CODE).engine
     found = MetaData()
     found.reflect(engine, only=["piculus_repair", "piculus_correction"])
     repair, written = found.tables["piculus_repair"], found.tables["piculus_correction"]
     of_one = (repair.c.trade_no == written.c.trade_no) & (repair.c.round == written.c.round)
-    both = select(written.c.trade_no, repair.c.row_before, written.c.old_row).join(repair, of_one)
+    both = select(written.c.trade_no, repair.c.row_before, written.c.old_row, repair.c.started_at)
     with reading(engine) as connection:
-        for trade_no, row_before, old_row in connection.execute(both):
+        for trade_no, row_before, old_row, began_at in connection.execute(both.join(repair, of_one)):
             decided, old = json.loads(row_before), json.loads(old_row)
             changed = sorted(name for name in decided if name in old and decided[name] != old[name])
             if changed:
                 yield Violation(
                     "I11", trade_no, f"was written over although {', '.join(changed)} had changed"
                 )
+            if was_in_flight(old, began_at, quiet_for=QUIET_FOR, stuck_after=STUCK_AFTER):
+                yield Violation("I9", trade_no, f"its repair began at {began_at}, in flight")

@@ -1,6 +1,7 @@
 """What a drill is asked for, and the times it sets for the processes it kills."""
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from chaos.drill.wire_faults import Kind, Mix
@@ -15,6 +16,10 @@ PROCESSING_S: Final = 1.0
 MOST_BYTES: Final = 512 * 1024 * 1024
 """No process may ever be larger (I10)."""
 
+STUCK_AFTER: Final = timedelta(seconds=10)
+QUIET_FOR: Final = timedelta(seconds=3)
+"""So long production may still be at work on a trade in processing, or on any that has changed."""
+
 SERVER_ENVIRONMENT: Final = {
     "PICULUS_HEARTBEAT_SECONDS": "1",
     "PICULUS_LEASE_SECONDS": "5",
@@ -22,8 +27,8 @@ SERVER_ENVIRONMENT: Final = {
 }
 AGENT_ENVIRONMENT: Final = {
     "PICULUS_AGENT_AGENT__WORKERS": "2",
-    "PICULUS_AGENT_GUARD__STUCK_AFTER": "10",
-    "PICULUS_AGENT_GUARD__QUIET_FOR": "3",
+    "PICULUS_AGENT_GUARD__STUCK_AFTER": f"{STUCK_AFTER.total_seconds():g}",
+    "PICULUS_AGENT_GUARD__QUIET_FOR": f"{QUIET_FOR.total_seconds():g}",
     "PICULUS_AGENT_BANK__NAMES__TIMEOUT_S": "2",
     "PICULUS_AGENT_BANK__NAMES__CONNECT_TIMEOUT_S": "2",
     "PICULUS_AGENT_BANK__NAMES__FAILURE_SETTLES_S": "8",

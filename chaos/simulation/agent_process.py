@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from agent.answers import RepairFinished
 from agent.commands import Dispatcher, Identity
 from agent.connection import Link, LinkSettings
 from agent.fixers import FIXERS
@@ -78,11 +79,16 @@ class Most:
     kept: int = 0
 
 
-class SimJournal(Journal):
-    """The journal, weighed whenever it has grown."""
+Results = dict[str, RepairFinished]
+"""How repairs ended, by the ids of the messages that tell it."""
 
-    def __init__(self, path: Path, most: Most) -> None:
+
+class SimJournal(Journal):
+    """The journal, weighed whenever it has grown; what it has taken of results is noted outside of it."""
+
+    def __init__(self, path: Path, most: Most, results: Results) -> None:
         self._most = most
+        self._results = results
         super().__init__(path)
 
     def receive_all(self, commands: Sequence[Command], boot_id: str) -> list[Entry]:
@@ -94,6 +100,8 @@ class SimJournal(Journal):
     def finish(self, key: Key, result: Message) -> None:
         """Keep a result."""
         super().finish(key, result)
+        if isinstance(result, RepairFinished):
+            self._results[result.id] = result
         self._weigh()
 
     def put(self, message: Message, frame: bytes) -> None:
@@ -129,6 +137,7 @@ class AgentProcess(Process):
         self._life = life
         self.journal: Journal | None = None
         self.most = Most()
+        self.results: Results = {}
         self._paused = 0.0
 
     def pause(self, seconds: float) -> None:
@@ -145,7 +154,7 @@ class AgentProcess(Process):
             sys_code="PBAP", stuck_after=timedelta(minutes=30), monotonic=self._monotonic
         )
         work = ProductionWork(self.name, self._life.ports, settings, FIXERS)
-        self.journal = journal = SimJournal(self._life.journal, self.most)
+        self.journal = journal = SimJournal(self._life.journal, self.most, self.results)
         waker = Signal(loom)
         outbox = Outbox(journal, waker.set)
         link = Link(

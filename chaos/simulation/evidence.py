@@ -7,16 +7,21 @@ themselves because another line of defence stands behind the one that is broken.
 import json
 import sqlite3
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from agent.decision import REPAIRED_MESSAGE, REVERSED_MESSAGE, RowCodes
+from chaos.in_flight import was_in_flight
 from chaos.simulation.workshop import GROUP, MAX_RETRIES
 from sandbox.bank.records import SUCCESS
+from sandbox.ledger import BANK, CLEARING
 
 if TYPE_CHECKING:
     from chaos.simulation.schedule import Schedule
 
+QUIET_FOR: Final = timedelta(minutes=10)
+STUCK_AFTER: Final = timedelta(minutes=30)
+"""As agents have it unless told otherwise."""
 _MESSAGES: Final = frozenset({*REPAIRED_MESSAGE.values(), REVERSED_MESSAGE})
 
 
@@ -28,6 +33,8 @@ def contradictions(schedule: "Schedule", server: sqlite3.Connection) -> Iterator
     yield from _miscalled(server)
     yield from _behind_a_breaker(server)
     yield from _miskeyed(schedule)
+    yield from _mismeasured(schedule)
+    yield from _left_unapplied(schedule, server)
     path = schedule.world.production(GROUP).engine.url.database or ""
     with sqlite3.connect(path) as production:
         production.row_factory = sqlite3.Row
@@ -37,6 +44,10 @@ def contradictions(schedule: "Schedule", server: sqlite3.Connection) -> Iterator
         yield from _unrecorded(schedule, production)
         yield from _written_off(schedule, production)
         yield from _confirmed_unmoved(schedule, production)
+        yield from _failed_though_moved(schedule, production)
+        yield from _written_twice(schedule, production)
+        yield from _left_open(server, production)
+        yield from _hurried(production)
     production.close()
 
 
@@ -112,6 +123,39 @@ def _miskeyed(schedule: "Schedule") -> Iterator[tuple[str, str]]:
                 yield "I2", f"{entry['VOUCHER_NO']} was posted under {entry['IDEM_KEY']}"
 
 
+def _mismeasured(schedule: "Schedule") -> Iterator[tuple[str, str]]:
+    """What we post and ask the bank for is the trade's own amount, between the trade's own accounts."""
+    for loaded in schedule.loaded:
+        for entry in schedule.world.entries(loaded.trade_no):
+            lines = schedule.world.postings(str(entry["VOUCHER_NO"]))
+            customers = {str(line["ACC_NO"]) for line in lines} - {BANK, CLEARING}
+            is_its_own = customers <= {loaded.account_no} and entry["AMOUNT"] == loaded.amount_minor
+            if entry["POSTED_BY"] == "piculus" and not is_its_own:
+                yield "I2", f"{entry['VOUCHER_NO']} moved {entry['AMOUNT']} of {', '.join(sorted(customers))}"
+        for paid in schedule.world.payouts(loaded.trade_no):
+            amount = paid.amount_minor if paid.asked_minor is None else paid.asked_minor
+            if (amount, paid.account) != (loaded.amount_minor, loaded.bank_account_no):
+                yield "I3", f"{paid.request_no} was asked for over {amount} to {paid.account}"
+
+
+def _left_unapplied(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """A result that the server has taken is how the attempt ended, or stands beside it as evidence."""
+    taken = {row[0] for row in server.execute("SELECT message_id FROM received_message")}
+    query = """
+        SELECT attempt.outcome = :outcome OR EXISTS (
+            SELECT 1 FROM anomaly_event AS event
+            WHERE event.command_id = attempt.command_id AND event.code = 'late_result'
+            AND (event.reason LIKE :outcome || ':%' OR event.reason LIKE :told || ':%')) AS is_told
+        FROM attempt WHERE command_id = :command_id"""
+    for agent in schedule.agents:
+        for message_id, result in agent.results.items():
+            told = f"fence {result.fence}, {result.outcome}"
+            asked = {"outcome": result.outcome, "told": told, "command_id": result.command_id}
+            found = server.execute(query, asked).fetchone() if message_id in taken else None
+            if found is not None and not found["is_told"]:
+                yield "I5", f"that {result.command_id} ended {told}, was taken and is told nowhere"
+
+
 def _intruded(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     """Only the attempt that holds a repair writes its steps, and an older one never takes it over."""
     for row in production.execute("SELECT what FROM intrusion ORDER BY seq"):
@@ -178,3 +222,46 @@ def _confirmed_unmoved(schedule: "Schedule", production: sqlite3.Connection) -> 
         moved = [one.completed_at for one in records if one.status == SUCCESS and one.completed_at]
         if not moved or min(moved) > written_at:
             yield "I9", f"{row['trade_no']} was written a success, the bank had moved no money"
+
+
+def _failed_though_moved(schedule: "Schedule", production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """A row is written as failed only where the bank has moved no money; what comes late nobody can know."""
+    for row in production.execute("SELECT trade_no, new_row, written_at FROM piculus_correction"):
+        is_failed = json.loads(row["new_row"])["TRD_STATUS"] == RowCodes().failed
+        if not is_failed or row["trade_no"] in schedule.paid_late:
+            continue
+        written_at = datetime.fromisoformat(row["written_at"])
+        for record in schedule.world.books.of_trade(row["trade_no"]):
+            if record.status == SUCCESS and record.completed_at and record.completed_at <= written_at:
+                yield "I9", f"{row['trade_no']} was written failed, {record.request_no} had moved the money"
+
+
+def _written_twice(schedule: "Schedule", production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """A trade that nobody else touches is mended once: a second time its row was consistent, or the first
+    time it was called so and was not.
+    """
+    query = "SELECT trade_no, count(*) AS times FROM piculus_correction GROUP BY trade_no HAVING times > 1"
+    for row in production.execute(query):
+        if row["trade_no"] not in schedule.touched:
+            yield "I11", f"the row of {row['trade_no']} was written {row['times']} times"
+
+
+def _left_open(server: sqlite3.Connection, production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Of a trade called repaired no repair stands open, to be gone on with some day."""
+    states = dict(server.execute("SELECT trade_no, state FROM anomaly ORDER BY id").fetchall())
+    for row in production.execute("SELECT trade_no FROM piculus_repair WHERE state = 'open'"):
+        if states.get(row["trade_no"]) == "repaired":
+            yield "I8", f"the repair of {row['trade_no']} stands open, though it is told as repaired"
+
+
+def _hurried(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """No repair begins of a trade that production may be at work on."""
+    query = """
+        SELECT written.trade_no, written.old_row, repair.started_at FROM piculus_correction AS written
+        JOIN piculus_repair AS repair ON repair.trade_no = written.trade_no
+            AND repair.round = written.round"""
+    for row in production.execute(query):
+        began_at = datetime.fromisoformat(row["started_at"])
+        old = json.loads(row["old_row"])
+        if was_in_flight(old, began_at, quiet_for=QUIET_FOR, stuck_after=STUCK_AFTER):
+            yield "I9", f"the repair of {row['trade_no']} began at {began_at}, in flight: {old['UPDATED_AT']}"

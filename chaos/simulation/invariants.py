@@ -260,7 +260,10 @@ def _delivered(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Vio
         kept = agent.journal._file.rows(
             "SELECT id, result_id FROM command WHERE state = 'finished' AND result_id IS NOT NULL"
         )
-        for command_id, result_id in kept:
+        results = {result_id: command_id for command_id, result_id in kept}
+        # What the journal has forgotten since was journaled all the same.
+        results |= {message_id: result.command_id for message_id, result in agent.results.items()}
+        for result_id, command_id in results.items():
             if result_id not in received:
                 yield "I5", f"the result of {command_id} never came"
 

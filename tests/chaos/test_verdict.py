@@ -4,11 +4,12 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import MetaData, delete, insert, update
+from sqlalchemy import MetaData, delete, insert, select, update
 
 from app.anomalies.models import AnomalyEvent
 from app.executions.models import Attempt, Execution
@@ -17,10 +18,11 @@ from chaos.drill import server_rows
 from chaos.drill.field import create_repair_tables
 from chaos.drill.money import judge_case, judge_money
 from chaos.drill.table import Outcome, as_table, percentile
-from chaos.drill.terms import MAX_RETRIES, SYS_CODE, Terms
+from chaos.drill.terms import MAX_RETRIES, QUIET_FOR, STUCK_AFTER, SYS_CODE, Terms
 from chaos.drill.violations import INVARIANTS, Violation
 from chaos.drill.watching import unfinished_repairs
 from chaos.drill.waves import Planted, note_before, plant_wave
+from chaos.in_flight import was_in_flight
 from sandbox.bank.records import FAILED, PAYOUT, SUCCESS, BankRecord
 from sandbox.database import writing
 from sandbox.ledger import PostingOrder
@@ -68,6 +70,16 @@ def pay(world: World, request_no: str, status: str = SUCCESS) -> None:
     world.books.load([BankRecord(request_no, PAYOUT, status, None, 100, "CNY", "622848", at, at)])
 
 
+def ask(world: World, request_no: str, **cells: object) -> None:
+    """The bank was asked for this number, and has failed it: over the trade's amount, or what is told."""
+    row = world.row(request_no.rpartition("-")[0], SYS_CODE)
+    at = world.clock()
+    record = BankRecord(
+        request_no, PAYOUT, FAILED, "E1003", int(row["AMOUNT"]), "CNY", row["BANK_ACC_NO"], at, at
+    )
+    world.books.load([replace(record, **cells)])  # type: ignore[arg-type]  # of whatever field
+
+
 def write_row(world: World, trd_id: int, **cells: object) -> None:
     """The trade row has these cells, whoever wrote them."""
     trade = world.production(SYS_CODE).tables.trade
@@ -75,8 +87,12 @@ def write_row(world: World, trd_id: int, **cells: object) -> None:
         connection.execute(update(trade).where(trd_id == trade.c.TRD_ID).values(cells))
 
 
-def written_over(world: World, trade_no: str, decided: str, found: str) -> None:
-    """A repair decided upon one FAILED_MSG, and found another when it wrote the row."""
+def written_over(
+    world: World, trade_no: str, decided: str, found: str, quiet_for: timedelta = timedelta(hours=1)
+) -> None:
+    """A repair decided upon one FAILED_MSG, and found another when it wrote the row, which nobody had touched
+    for so long when it began.
+    """
     engine = world.production(SYS_CODE).engine
     tables = MetaData()
     tables.reflect(engine, only=["piculus_repair", "piculus_correction"])
@@ -98,7 +114,9 @@ def written_over(world: World, trade_no: str, decided: str, found: str) -> None:
                 **who,
                 old_version=1,
                 trade_id=1,
-                old_row=json.dumps({"FAILED_MSG": found}),
+                old_row=json.dumps(
+                    {"FAILED_MSG": found, "UPDATED_AT": (at - quiet_for).isoformat(), "TRD_STATUS": 8}
+                ),
                 new_row="{}",
                 written_at=at,
             )
@@ -146,6 +164,47 @@ def test_a_trade_paid_and_not_debited_is_reported_once_it_is_called_repaired(bro
     assert ("I3", trade_no) in violated(world, planted, trade_no)
 
 
+@pytest.mark.parametrize(
+    ("cells", "wrong"),
+    [
+        ({}, False),
+        ({"amount_minor": 7}, True),
+        ({"account": "another's"}, True),
+        ({"amount_minor": 7, "asked_minor": 8}, True),
+    ],
+)
+def test_a_payout_of_another_amount_or_to_another_payee_is_reported(
+    broken: Broken, cells: dict[str, object], wrong: bool
+) -> None:
+    world, planted = broken
+    case = next(one for one in planted.cases if one.case.id == "S2")  # never received by the bank
+    ask(world, f"{case.trade_no}-0", **cells)
+    assert (("I3", case.trade_no) in violated(world, planted)) is wrong
+
+
+def test_what_the_bank_itself_paid_otherwise_is_not_laid_at_an_agents_door(broken: Broken) -> None:
+    world, planted = broken
+    case = next(one for one in planted.cases if one.case.id == "S2")
+    ask(world, f"{case.trade_no}-0", amount_minor=1, asked_minor=case.amount_minor)
+    assert violated(world, planted) == set()
+
+
+@pytest.mark.parametrize(
+    ("times", "is_another", "wrong"), [(1, False, False), (100, False, True), (1, True, True)]
+)
+def test_an_entry_of_another_amount_or_customer_is_reported(
+    broken: Broken, times: int, is_another: bool, wrong: bool
+) -> None:
+    world, planted = broken
+    case = next(one for one in planted.cases if one.case.id == "S1")
+    ledger = world.production(SYS_CODE).ledger
+    ledger.open_account("another", 1)
+    account_no = "another" if is_another else case.account_no
+    amount = case.amount_minor * times
+    ledger.post(PostingOrder(case.trade_no, "recharge", "1", amount, account_no, "PCL:1", "piculus"))
+    assert (("I2", case.trade_no) in violated(world, planted)) is wrong
+
+
 def test_a_trade_called_repaired_that_is_not_is_reported(broken: Broken) -> None:
     world, planted = broken
     case = planted.cases[0]
@@ -179,6 +238,26 @@ def test_a_row_written_over_though_production_had_changed_it_is_reported(
     case = planted.cases[0]
     written_over(world, case.trade_no, decided="as decided", found=message)
     assert (("I11", case.trade_no) in violated(world, planted)) is wrong
+
+
+@pytest.mark.parametrize(("seconds", "wrong"), [(1, True), (3, False), (-1, False)])
+def test_a_repair_of_a_trade_that_production_may_be_at_work_on_is_reported(
+    broken: Broken, seconds: int, wrong: bool
+) -> None:
+    world, planted = broken
+    case = planted.cases[0]
+    written_over(world, case.trade_no, "as decided", "as decided", timedelta(seconds=seconds))
+    assert (("I9", case.trade_no) in violated(world, planted)) is wrong
+
+
+@pytest.mark.parametrize(("status", "seconds", "wrong"), [(0, 5, True), (0, 10, False), (9, 5, False)])
+def test_a_young_trade_in_processing_is_in_flight(status: int, seconds: int, wrong: bool) -> None:
+    row = {
+        "TRD_STATUS": status,
+        "CREATED_AT": (NOW - timedelta(seconds=seconds)).isoformat(),
+        "UPDATED_AT": (NOW - timedelta(seconds=4)).isoformat(),
+    }
+    assert was_in_flight(row, NOW, quiet_for=QUIET_FOR, stuck_after=STUCK_AFTER) is wrong
 
 
 def test_each_cell_of_the_oracle_is_held_against_the_row(broken: Broken) -> None:
