@@ -14,6 +14,7 @@ from app.extensions import db
 from chaos.drill.field import Field
 from chaos.drill.terms import MAX_RETRIES, MOST_BYTES
 from chaos.drill.violations import Violation
+from chaos.simulation.audited import gaps, unclicked
 
 WITH_A_PERSON: Final = ("needs_human", "exhausted")
 
@@ -21,7 +22,7 @@ WITH_A_PERSON: Final = ("needs_human", "exhausted")
 def judge_server(at: Field) -> list[Violation]:
     """Every violation; all processes have stopped. Needs an application context."""
     db.session.remove()
-    return [*lost_results(at), *histories(), *retries(), *attempt_numbers(), *sizes(at)]
+    return [*lost_results(at), *histories(), *retries(), *attempt_numbers(), *audits(), *sizes(at)]
 
 
 def repaired_trades() -> set[str]:
@@ -110,6 +111,14 @@ def attempt_numbers() -> Iterator[Violation]:
     for anomaly_id, (trade_no, count) in trades.items():
         if numbers.get(anomaly_id, []) != list(range(1, count + 1)):
             yield Violation("I12", trade_no, f"{count} attempts are numbered {numbers.get(anomaly_id, [])}")
+
+
+def audits() -> Iterator[Violation]:
+    """What was ordered stands in the audit once, and each further attempt is one click that stands there."""
+    books = db.session.connection().connection.driver_connection
+    assert isinstance(books, sqlite3.Connection), "the server of a drill keeps its books in SQLite"
+    for invariant, text in (*gaps(books), *unclicked(books)):
+        yield Violation(invariant, "audit", text)
 
 
 def sizes(at: Field) -> Iterator[Violation]:

@@ -408,6 +408,23 @@ def test_an_attempt_that_is_missing_is_reported(app: Flask) -> None:
     assert names(server_rows.attempt_numbers()) == {("I12", "WD1")}
 
 
+def test_a_click_that_stands_in_no_audit_is_reported(app: Flask) -> None:
+    write_anomaly(outcomes=["failed"])
+    assert names(server_rows.audits()) == set()
+    with unit_of_work() as session:
+        session.execute(update(Attempt).values(trigger="click"))
+    assert names(server_rows.audits()) == {("I7", "audit")}
+
+
+def test_a_cancel_that_stands_in_no_audit_is_reported(app: Flask) -> None:
+    write_anomaly(outcomes=["failed"])
+    with unit_of_work() as session:
+        anomaly_id = session.scalars(select(Attempt.anomaly_id)).one()
+        event = {"at": NOW, "to_state": "open", "code": "cancel_requested", "actor_name": "x"}
+        session.add(AnomalyEvent(anomaly_id=anomaly_id, command_id="c1", **event))
+    assert names(server_rows.audits()) == {("I12", "audit")}
+
+
 # ---- journals and the table
 
 
