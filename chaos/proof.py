@@ -11,8 +11,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,8 @@ NO_SERVER: Final = 2
 LEAST_MUTANTS: Final = 20
 RESUMED_S: Final = 5.0
 REPAIRS_A_SECOND: Final = 200.0
+LEAST_REPAIRED: Final = 0.5
+"""Of all trades; people are to have the others, though none of them is violated."""
 FLAT: Final = 1.25
 """Of a cost, with most anomalies open against fewest: what measuring itself varies by is no growth."""
 COSTS: Final = (
@@ -73,6 +75,7 @@ def schedule_lines(report: Json) -> Iterator[Line]:
     faults = sum(report["faults"].values())
     yield _none_of(f"violations in {report['schedules']:,} schedules, {faults:,} faults", of_schedules)
     yield _none_of(f"violations in {report['cells']:,} failpoint cells", of_cells)
+    yield _repaired(f"trades repaired, of {sum(report['trades'].values()):,}", report["trades"])
     unreached = ", ".join(report["unreached"]) or "none"
     yield Line(f"failpoints not reached, of {report['failpoints']}", "none", unreached, unreached == "none")
 
@@ -95,6 +98,8 @@ def drill_lines(report: Json) -> Iterator[Line]:
     at += "" if report["deduplicates"] else ", bank without de-duplication"
     broken = sum(report["violations"].values())
     yield _none_of(f"{at}: violations in {report['cycles']} cycles, {report['kills']} kills", broken)
+    share = _repaired(f"{at}: trades repaired, of {sum(report['trades'].values())}", report["trades"])
+    yield replace(share, is_hard=False)  # what its kills cost, the machine decides, too
     p99 = report["resumed_p99_s"]
     reached = "nothing to resume" if p99 is None else f"{p99:.2f} s, of {report['resumed']}"
     is_met = None if p99 is None else p99 < RESUMED_S
@@ -124,6 +129,13 @@ def _measured(
 
 def _none_of(figure: str, count: int) -> Line:
     return Line(figure, "0", str(count), count == 0)
+
+
+def _repaired(figure: str, states: Mapping[str, int]) -> Line:
+    """Nothing goes wrong either where everything is left to people: the share that was not."""
+    whole = sum(states.get(state, 0) for state in ("repaired", "healed"))
+    share = whole / max(1, sum(states.values()))
+    return Line(figure, f"> {LEAST_REPAIRED:.0%}", f"{share:.0%}", share > LEAST_REPAIRED)
 
 
 # ---- the parts

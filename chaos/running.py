@@ -43,6 +43,7 @@ class Tally:
     simulated_seconds: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
     reached: Counter[str] = field(default_factory=Counter)
+    trades: Counter[str] = field(default_factory=Counter)
     violations: list[tuple[str, str, str]] = field(default_factory=list)
     trace: tuple[str, ...] = ()
 
@@ -59,6 +60,7 @@ class Tally:
         self.simulated_seconds += outcome.seconds
         self.faults += outcome.counts
         self.reached += outcome.reached
+        self.trades += outcome.trades
         self.violations += [(outcome.name, invariant, text) for invariant, text in outcome.violations]
 
     def by_invariant(self) -> dict[str, int]:
@@ -79,6 +81,7 @@ class Tally:
             f"schedules  {self.schedules}",
             f"cells      {self.cells} of case × failpoint or moment × mode",
             f"time       {hours:.1f} hours by the clocks inside",
+            f"trades     {', '.join(f'{count} {state}' for state, count in self.trades.most_common())}",
             f"faults     {self.faults.total()}",
             *(f"  {count:8d}  {kind}" for kind, count in sorted(self.faults.items())),
             *self._points(),
@@ -101,6 +104,7 @@ class Tally:
             "cells": self.cells,
             "simulated_seconds": round(self.simulated_seconds),
             "faults": dict(sorted(self.faults.items())),
+            "trades": dict(sorted(self.trades.items())),
             "failpoints": len(failpoints.declared()),
             "unreached": self.unreached(),
             "violations": self.by_invariant(),

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from chaos.running import try_one, workshop
-from chaos.simulation.cells import MOMENT, PAYS_TWICE, Cell
+from chaos.simulation.cells import MOMENT, PAYS_TWICE, UNREACHED, Cell
 from chaos.simulation.workshop import Workshop
 
 
@@ -58,9 +58,13 @@ def try_all(trials: Sequence[str], seconds: float = float("inf")) -> Catch:
 
 
 def violations_of(place: Workshop, trial: str) -> list[tuple[str, str]]:
-    """Run one trial and return what it breaks. Raises ValueError."""
+    """Run one trial and return what it breaks. Raises ValueError.
+
+    That a point is passed no more breaks nothing by itself.
+    """
     kind, _, words = trial.partition(" ")
-    return try_one(place, int(words) if kind == "seed" else cell_of(words)).violations
+    outcome = try_one(place, int(words) if kind == "seed" else cell_of(words))
+    return [found for found in outcome.violations if found[0] != UNREACHED]
 
 
 @click.command()

@@ -61,7 +61,7 @@ def as_json(outcome: Outcome) -> str:
         "seed": terms.seed,
         "cycles": outcome.cycles,
         "kills": outcome.kills.total(),
-        "trades": outcome.trades,
+        "trades": dict(outcome.states),
         "payouts": outcome.payouts,
         "production_did": dict(outcome.production),
         "violations": {name: broken[name] for name in INVARIANTS},

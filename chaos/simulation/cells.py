@@ -22,6 +22,9 @@ MAY_STILL_ARRIVE: Final = frozenset({"S2", "S3"})
 PAYS_TWICE: Final = "(pays twice)"
 """What a name says of a bank that does not de-duplicate."""
 MOMENT: Final = "moment"
+MENDED: Final = frozenset({"repaired", "healed"})
+UNREACHED: Final = "unreached"
+"""What a cell violates whose point was not passed."""
 ONLY_ON_THE_WAY_OF: Final = {
     "bank.pay": PAYING,
     "production.note": PAYING,
@@ -165,15 +168,21 @@ def count_moments(workshop: Workshop, quiet: Cell) -> int:
 
 
 def run_cell(workshop: Workshop, cell: Cell) -> Outcome:
-    """Run one cell to its end; a point that was not reached is a violation of the cell itself."""
+    """Run one cell to its end; a point that was not reached is a violation of the cell itself.
+
+    After one fault the trade is repaired: that a person has it then would be too much caution. At a bank that
+    does not de-duplicate it may be theirs.
+    """
     is_crowded = cell.point.startswith(CROWDED)
     since = REPAIR_FROM if cell.is_in_repair else 0.0
     policy = CellPolicy(cell.point, cell.mode, cell.occurrence, since=since, is_crowded=is_crowded)
     schedule = Schedule(workshop, cell.seed, draw_for(cell), policy)
     with schedule.running():
         outcome = schedule.outcome(cell.name)
+    if cell.deduplicates and (left := sorted(outcome.trades.keys() - MENDED)):
+        outcome.violations.append(("I8", f"the trade is {', '.join(left)} after a single fault"))
     if not policy.was_reached:
-        outcome.violations.append(("unreached", cell.point or f"moment {cell.occurrence}"))
+        outcome.violations.append((UNREACHED, cell.point or f"moment {cell.occurrence}"))
     return outcome
 
 

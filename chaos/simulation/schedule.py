@@ -57,8 +57,9 @@ _IS_AT_WORK: Final = select(
         exists().where(IS_LIVE_RUN).select_from(CollectionRun),
     )
 )
-_STATES: Final = select(Anomaly.trade_no, Anomaly.state)
-"""Asked after each moment of a schedule, so built once."""
+_STATES: Final = select(Anomaly.trade_no, Anomaly.state).order_by(Anomaly.id)
+"""The newest of a trade last. Asked after each moment of a schedule, so built once."""
+UNREPORTED: Final = "unreported"
 
 
 class _Fate:
@@ -70,12 +71,13 @@ class _Fate:
 
 @dataclass
 class Outcome:
-    """What became of a schedule."""
+    """What became of a schedule. ``trades``: how many of them stand in which state at its end."""
 
     name: str
     counts: Counter[str]
     reached: Counter[str]
     violations: list[tuple[str, str]] = field(default_factory=list)
+    trades: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     trace: tuple[str, ...] = ()
 
@@ -315,9 +317,18 @@ class Schedule:
             counts=self.counts,
             reached=self.failer.reached,
             violations=violations(self),
+            trades=self._states(),
             seconds=self.loom.seconds,
             trace=tuple(self.loom.trace),
         )
+
+    def _states(self) -> Counter[str]:
+        with self.workshop.apps[0].app_context():
+            try:
+                states = dict(db.session.execute(_STATES).all())
+            finally:
+                db.session.remove()
+        return Counter(states.get(one.trade_no, UNREPORTED) for one in self.loaded)
 
     def has_ended(self) -> bool:
         """Whether nothing is left to be done by anyone but a person."""

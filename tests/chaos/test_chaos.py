@@ -5,14 +5,17 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent import failpoints
+from agent.fixers import base
+from agent.fixers.attempt import AttemptEnded
 from chaos.running import CRASH, Tally, run_all, try_one
 from chaos.simulation import invariants
-from chaos.simulation.cells import Cell
+from chaos.simulation.cells import Cell, run_cell
 from chaos.simulation.draws import Draw, draw
 from chaos.simulation.invariants import INVARIANTS
 from chaos.simulation.schedule import Outcome, Schedule
@@ -44,6 +47,7 @@ def test_no_schedule_breaks_an_invariant(tmp_path: Path) -> None:
     assert told["schedules"] == SCHEDULES
     assert told["violations"] == dict.fromkeys(INVARIANTS, 0)
     assert set(TROUBLES) < set(told["faults"]), "every kind of trouble is drawn by some seed"
+    assert told["trades"]["repaired"] > sum(told["trades"].values()) / 2, "caution alone is no proof"
 
 
 def test_a_trouble_counts_only_where_it_comes_to_something(workshop: Workshop) -> None:
@@ -125,6 +129,21 @@ def test_what_goes_wrong_is_found_and_told(workshop: Workshop) -> None:
     tally.add(outcome)
     assert tally.by_invariant()["I1"] == 1
     assert f"seed 1  I1  {trade_no}" in tally.as_text()
+
+
+def test_a_trade_that_people_get_after_a_single_fault_is_found(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = Cell("S7a", "bank.pay.after", "kill", is_in_repair=True)
+    assert run_cell(workshop, cell).violations == []
+
+    def leave(*_: object) -> None:
+        raise AttemptEnded("needs_human", "something is half done")
+
+    monkeypatch.setattr(base, "resume", leave)
+    found = [("I8", "the trade is needs_human after a single fault")]
+    assert run_cell(workshop, cell).violations == found
+    assert run_cell(workshop, replace(cell, deduplicates=False)).violations == []
 
 
 def test_what_grows_beyond_what_a_few_trades_need_is_found(

@@ -6,7 +6,8 @@ import pytest
 
 from chaos.mutant import ROOT, Mutant, MutantError, all_mutants, check_applies, read_mutant
 from chaos.mutating import judge, text_of
-from chaos.running import CRASH
+from chaos.running import CRASH, try_one
+from chaos.simulation.cells import UNREACHED
 from chaos.simulation.invariants import INVARIANTS
 from chaos.simulation.workshop import Workshop
 from chaos.trying import cell_of, violations_of
@@ -64,6 +65,12 @@ def test_a_slip_is_caught_by_what_the_code_as_it_is_passes(workshop: Workshop) -
     assert verdict.caught_by == trial, text_of(verdict)
     assert verdict.invariant in mutant.violates
     assert violations_of(workshop, trial) == []
+
+
+def test_a_point_that_is_passed_no_more_is_no_catch(workshop: Workshop) -> None:
+    cell = "S6 bank.pay.after kill"
+    assert [name for name, _ in try_one(workshop, cell_of(cell)).violations] == [UNREACHED]
+    assert violations_of(workshop, f"cell {cell}") == []
 
 
 def test_one_that_does_not_even_start_catches_nothing(tmp_path: Path) -> None:

@@ -27,14 +27,24 @@ def reached(lines: Iterator[Line]) -> list[tuple[str, bool | None]]:
 
 def test_schedules_and_cells_are_held_against_no_violation() -> None:
     tally = Tally()
-    tally.add(Outcome("seed 7", Counter(kill=3), Counter(failpoints.declared())))
+    trades = Counter(repaired=2, healed=1, needs_human=1)
+    tally.add(Outcome("seed 7", Counter(kill=3), Counter(failpoints.declared()), trades=trades))
     assert reached(proof.schedule_lines(json.loads(tally.as_json()))) == [
         ("0", True),
         ("0", True),
+        ("75%", True),
         ("none", True),
     ]
     tally.add(Outcome("S1 ledger.post.after kill", Counter(), Counter(), [("I2", "twice")]))
     assert reached(proof.schedule_lines(json.loads(tally.as_json())))[1] == ("1", False)
+
+
+@pytest.mark.parametrize("trades", [Counter(repaired=2, needs_human=1, exhausted=1), Counter()])
+def test_where_people_have_what_is_not_violated_nothing_is_proved(trades: Counter[str]) -> None:
+    tally = Tally()
+    tally.add(Outcome("seed 7", Counter(), Counter(), trades=trades))
+    lines = list(proof.schedule_lines(json.loads(tally.as_json())))
+    assert [(line.is_met, line.is_hard) for line in lines if "repaired" in line.figure] == [(False, True)]
 
 
 def test_a_mutant_at_large_is_named() -> None:
@@ -47,11 +57,12 @@ def test_a_drill_is_held_against_no_violation_and_five_seconds() -> None:
         Terms(cycles=3, seed=42, engine="mariadb"),
         cycles=3,
         resumed=Resumed(steps=[1.0, 6.5]),
+        states=Counter(repaired=9, needs_human=1),
         violations=[Violation("I1", "WD9", "paid twice")],
     )
     lines = list(proof.drill_lines(json.loads(as_json(drill))))
-    assert reached(iter(lines)) == [("1", False), ("6.50 s, of 2", False)]
-    assert [line.is_hard for line in lines] == [True, False]
+    assert reached(iter(lines)) == [("1", False), ("90%", True), ("6.50 s, of 2", False)]
+    assert [line.is_hard for line in lines] == [True, False, False]
     assert all(line.figure.startswith("mariadb, READ COMMITTED") for line in lines)
 
 
