@@ -1,7 +1,7 @@
 """The end: every fault healed, everything must end or wait for a person (I8); then all stops in order."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -13,6 +13,7 @@ from app.extensions import db
 from app.plans.models import Plan
 from app.unit_of_work import unit_of_work
 from chaos.drill.field import Field
+from chaos.drill.parts import Part
 from chaos.drill.people import reset_tripped
 from chaos.drill.server_rows import WITH_A_PERSON, left_to_a_person, waiting_trades
 from chaos.drill.violations import Violation
@@ -27,6 +28,7 @@ UNREPORTED: Final = "broken and never reported"
 
 def settle(at: Field, watch: Watch, planted: Planted, told: Callable[[str], None]) -> list[Violation]:
     """Heal, collect once more, wait for the end, stop everything; return what did not end."""
+    ended = [*ended_by_themselves(at.parts)]
     for part in at.parts:
         part.revive()
     at.heal()
@@ -46,8 +48,16 @@ def settle(at: Field, watch: Watch, planted: Planted, told: Callable[[str], None
             if each not in planted.held_back
         ]
     at.weigh()
+    ended += ended_by_themselves(at.parts)
     _stop(at)
-    return [*stuck, *_unsent(at)]
+    return [*ended, *stuck, *_unsent(at)]
+
+
+def ended_by_themselves(parts: Iterable[Part]) -> Iterator[Violation]:
+    """The processes that nobody has killed and that run no more."""
+    for part in parts:
+        if part.process is not None and not part.is_alive:
+            yield Violation(STUCK, part.name, f"ended by itself with exit code {part.process.returncode}")
 
 
 def _left(at: Field, watch: Watch, planted: Planted) -> list[Violation]:

@@ -15,7 +15,7 @@ from app.anomalies.models import Anomaly
 from app.unit_of_work import unit_of_work
 from chaos.drill.field import Field, create_repair_tables
 from chaos.drill.parts import Part
-from chaos.drill.settling import UNREPORTED, are_held_back, unended, untold
+from chaos.drill.settling import UNREPORTED, are_held_back, ended_by_themselves, unended, untold
 from chaos.drill.terms import SYS_CODE, Terms
 from chaos.drill.watching import Watch
 from chaos.drill.waves import Planted
@@ -212,11 +212,14 @@ def test_a_process_that_ended_by_itself_is_started_again_and_tells_its_code(fiel
     part = part_of(field, "this")
     part.start()
     assert part.process is not None
+    assert list(ended_by_themselves([part_of(field)])) == []
     part.process.wait(60)
+    assert [(one.invariant, one.subject) for one in ended_by_themselves([part])] == [("I8", "pbap-1")]
     assert part.revive() == 0
     assert part.process is not None
     part.kill()
     assert part.revive() is None
+    assert list(ended_by_themselves([part])) == []
 
 
 def test_a_killed_process_is_gone_at_once(field: Field) -> None:
