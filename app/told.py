@@ -25,6 +25,10 @@ TEXTS: Final[tuple[tuple[str, Any], ...]] = (
             "收到 %(own_chunks)s 块 %(own_rows)s 行 %(own_fen)s"
         ),
     ),
+    (
+        r"bank: payout failed: (?P<code>.+)",
+        _("银行报出款失败（%(code)s），失败还可能变为成功，等待银行确定"),
+    ),
     ("the deadline passed", _("已过期限")),
     ("the run was cancelled", _("收集已取消")),
     (r"stopped by (?P<who>[^:]+): (?P<why>.*)", _("%(who)s 紧急停止：%(why)s")),

@@ -81,3 +81,10 @@ def test_every_reason_has_words_in_both_languages(app: Flask, reason: str) -> No
     filled = {"X9", "P", "read"}
     left = {part for part in reason.replace(":", " ").split() if part not in filled and part in chinese}
     assert (left, english == chinese) == (set(), False)
+
+
+def test_a_failure_that_is_not_final_is_told_as_one_that_may_change(app: Flask) -> None:
+    with app.test_request_context():
+        assert told_words("bank: payout failed: E1001") == (
+            "银行报出款失败（E1001），失败还可能变为成功，等待银行确定"
+        )
