@@ -15,7 +15,7 @@ word."""
 REFUSED = "status of 400"
 """What it says of a form that is wrong."""
 
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 PLAYWRIGHT_PATIENCE_MS = 5_000
 
 

@@ -174,10 +174,12 @@ def test_going_on_with_a_bulk_repair_tells_of_it_too(operator: Visitor, group: S
     assert operator.send("/exceptions/repair?all=1", {"reason": "恢复生产"}).status_code == 303
     url = f"/exceptions/bulk/{db.session.scalars(db.select(BulkRepair.id)).one()}"
     assert operator.send(f"{url}/pause", {"reason": "先看看"}).status_code == 303
-    assert told(operator, f"{url}/resume") == []
+    paused = told(operator, f"{url}/resume")
+    assert [(one[0], one[1]) for one in paused] == [("amber", "已暂停：由 li.na 暂停")]
     breaker_id = trip()
     set_limit(25_000)
     assert told(operator, f"{url}/resume") == [
+        *paused,
         (
             "red",
             f"方案 {FIXER} {WHY}",
@@ -185,4 +187,4 @@ def test_going_on_with_a_bulk_repair_tells_of_it_too(operator: Visitor, group: S
         ),
         ("amber", "其中 1 笔超出限额", "共 ¥300.00。点击执行会记为超限执行。"),
     ]
-    assert told(operator, f"{url}/stop") == []
+    assert told(operator, f"{url}/stop") == paused

@@ -68,12 +68,15 @@ def test_every_page_needs_a_login(client: FlaskClient, agent: Agent, url: str) -
     assert client.get(url).location.startswith("/login")
 
 
-def test_home_without_anything_says_how_to_begin(client: FlaskClient, app: Flask) -> None:
+@pytest.mark.parametrize(("role", "may_begin"), [("operator", True), ("viewer", False)])
+def test_home_without_anything_says_how_to_begin_to_those_who_may(
+    client: FlaskClient, app: Flask, role: str, may_begin: bool
+) -> None:
     with unit_of_work() as session:
-        user = make_viewer(session, sees_all_groups=True)
+        user = make_viewer(session, sees_all_groups=True, role=role)
     sign_in(client, user)
     page = text(client, "/")
-    assert "添加客户端" in page
+    assert ("添加客户端" in page) is may_begin
     assert "还没有修复执行" in page
     assert "没有未结异常" in page
 
