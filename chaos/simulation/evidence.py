@@ -23,6 +23,10 @@ QUIET_FOR: Final = timedelta(minutes=10)
 STUCK_AFTER: Final = timedelta(minutes=30)
 """As agents have it unless told otherwise."""
 _MESSAGES: Final = frozenset({*REPAIRED_MESSAGE.values(), REVERSED_MESSAGE})
+_FROM_WRITTEN: Final = """
+    FROM piculus_correction AS written
+    JOIN piculus_repair AS repair ON repair.trade_no = written.trade_no AND repair.round = written.round"""
+"""Each row that a repair wrote, with that repair."""
 
 
 def contradictions(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[tuple[str, str]]:
@@ -179,10 +183,7 @@ def _let_go(schedule: "Schedule", production: sqlite3.Connection) -> Iterator[tu
 
 def _overwritten(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     """The row a repair wrote over is the row it had decided upon."""
-    query = """
-        SELECT repair.trade_no, repair.row_before, written.old_row FROM piculus_correction AS written
-        JOIN piculus_repair AS repair ON repair.trade_no = written.trade_no
-            AND repair.round = written.round"""
+    query = f"SELECT repair.trade_no, repair.row_before, written.old_row {_FROM_WRITTEN}"
     for row in production.execute(query):
         decided, old = json.loads(row["row_before"]), json.loads(row["old_row"])
         changed = sorted(name for name in decided if name in old and decided[name] != old[name])
@@ -256,10 +257,7 @@ def _left_open(server: sqlite3.Connection, production: sqlite3.Connection) -> It
 
 def _hurried(production: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     """No repair begins of a trade that production may be at work on."""
-    query = """
-        SELECT written.trade_no, written.old_row, repair.started_at FROM piculus_correction AS written
-        JOIN piculus_repair AS repair ON repair.trade_no = written.trade_no
-            AND repair.round = written.round"""
+    query = f"SELECT written.trade_no, written.old_row, repair.started_at {_FROM_WRITTEN}"
     for row in production.execute(query):
         began_at = datetime.fromisoformat(row["started_at"])
         old = json.loads(row["old_row"])
