@@ -81,6 +81,7 @@ def list_exceptions() -> ResponseReturnValue:
     count = queries.count_anomalies(db.session, wanted)
     counts = exceptions.count_tabs(db.session, allowed)
     marks = {} if is_queue else held_back.marks_of(db.session, page.rows, plans)
+    for_click = held_back.ids_for_click(page.rows, plans, marks)
     cases = human_queue.read_cases(db.session, page.rows, plans, current_time()) if is_queue else []
     orders = [case.order for case in cases if case.order is not None]
     return render_list(
@@ -91,11 +92,7 @@ def list_exceptions() -> ResponseReturnValue:
         count=count,
         reach=None if is_queue else exceptions.reach_of_click(db.session, wanted, going, count),
         marks=marks,
-        selectable={
-            one.id
-            for one in page.rows
-            if is_queue or held_back.answers_clicks(one, plans, marks.get(one.id, []))
-        },
+        selectable={one.id for one in page.rows} if is_queue else for_click,
         repairing=counts.repairing,
         tab_counts=_beside_tabs(form, tab, count, counts),
         plans=plans,

@@ -34,6 +34,15 @@ def answers_clicks(anomaly: Anomaly, plans: Mapping[tuple[int, str], Plan], mark
     return not is_in_shadow and all(one.holds != ALL for one in marks)
 
 
+def ids_for_click(
+    anomalies: Sequence[Anomaly],
+    plans: Mapping[tuple[int, str], Plan],
+    marks: Mapping[int, Sequence[Notice]],
+) -> set[int]:
+    """Return the ids of those that a click may repair; ``marks`` as marks_of returns them."""
+    return {one.id for one in anomalies if answers_clicks(one, plans, marks.get(one.id, []))}
+
+
 def without_stopped(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> AnomalyFilter:
     """Return a filter of the executable without what a stop holds back from clicks too; where none stands,
     itself."""
