@@ -69,6 +69,7 @@ def test_a_list_follows_the_database_and_leaves_alone_what_is_typed(page: Page, 
 def test_what_is_typed_stays_when_the_login_ends(page: Page) -> None:
     page.goto("/collections/new")
     page.fill("#reason", "日终检查")
+    page.wait_for_load_state("networkidle")  # an answer on its way would bring its cookie back
     cookies = page.context.cookies()
     page.context.clear_cookies()
     page.evaluate("document.body.dispatchEvent(new Event('refresh'))")
