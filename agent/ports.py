@@ -154,8 +154,14 @@ class TradePort(Protocol):
         """
         ...
 
-    def close_repair(self, claim: RepairRow, state: str, *steps: StepRow) -> None:
-        """Set the repair done or abandoned, its last steps with it. Raises FencedError."""
+    def close_repair(
+        self, claim: RepairRow, state: str, *steps: StepRow, looked_at: datetime | None = None
+    ) -> None:
+        """Set the repair done or abandoned, its last steps with it. ``looked_at``: when what they tell was
+        read, by production's clock.
+
+        Raises FencedError; StoodStillError where ``looked_at`` is longer ago than TOLD_WITHIN.
+        """
         ...
 
     def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, *steps: StepRow) -> Trade:

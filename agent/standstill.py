@@ -14,6 +14,8 @@ EFFECT_WITHIN: Final = timedelta(seconds=30)
 FACTS_HOLD: Final = timedelta(minutes=5)
 """Nothing is written down as about to happen on a look at the trade older than this, nor so long after the
 last write under the same claim: a fresh look does not tell that its agent was given up meanwhile."""
+TOLD_WITHIN: Final = timedelta(minutes=1)
+"""Nothing is told as repaired on a look at the trade older than this: a slow bank may answer within it."""
 
 
 def require_within(most: timedelta, since: datetime, at: datetime) -> None:

@@ -132,10 +132,11 @@ class Repairs:
 
     def close(
         self, connection: Connection, claim: RepairRow, state: str, steps: Sequence[StepRow] = ()
-    ) -> None:
-        """Set a repair done or abandoned, its last steps with it. Raises FencedError."""
+    ) -> datetime:
+        """Set a repair done or abandoned, its last steps with it; return when. Raises FencedError."""
         at = self._holding.end(connection, claim, state, is_open=bool(steps))
         self.record_steps(connection, claim, steps, at)
+        return at
 
     def keep_old_row(
         self, connection: Connection, claim: RepairRow, before: dict[str, object], old: Trade, new: TradeRow

@@ -19,7 +19,7 @@ from agent.adapters.setting import RowSetter
 from agent.adapters.tables import TradeTables
 from agent.errors import PortError, RowChangedError
 from agent.records import BankRequest, Begun, Correction, Opened, Pattern, RepairRow, StepRow, Trade, Window
-from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, require_within
+from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, TOLD_WITHIN, require_within
 
 
 class SqlTrades:
@@ -197,9 +197,20 @@ class SqlTrades:
 
         return write(self._engine, "record a step", record)
 
-    def close_repair(self, claim: RepairRow, state: str, *steps: StepRow) -> None:
-        """Set the repair done or abandoned, its last steps with it. Raises FencedError."""
-        write(self._engine, "close the repair", lambda c: self._repairs.close(c, claim, state, steps))
+    def close_repair(
+        self, claim: RepairRow, state: str, *steps: StepRow, looked_at: datetime | None = None
+    ) -> None:
+        """Set the repair done or abandoned, its last steps with it.
+
+        Raises FencedError, StoodStillError: nothing was written.
+        """
+
+        def close(connection: Connection) -> None:
+            at = self._repairs.close(connection, claim, state, steps)
+            if looked_at is not None:
+                require_within(TOLD_WITHIN, looked_at, at)
+
+        write(self._engine, "close the repair", close)
 
     def write_row(self, claim: RepairRow, trade: Trade, correction: Correction, *steps: StepRow) -> Trade:
         """Correct the row by compare-and-set.

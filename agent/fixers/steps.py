@@ -147,8 +147,9 @@ def _require_nothing_lost(attempt: Attempt, trade: Trade, facts: Facts) -> None:
 
 
 def _close(attempt: Attempt, last: StepRow) -> None:
+    """Close the repair on what was just read. Raises StoodStillError where that is too old: it stays open."""
     trade, _ = attempt.seen
-    attempt.ports.trades.close_repair(attempt.held, DONE, last)
+    attempt.ports.trades.close_repair(attempt.held, DONE, last, looked_at=trade.read_at)
     attempt.keep(trade.read_at, last)
 
 

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.standstill import TOLD_WITHIN
 from chaos.simulation.audited import gaps, unclicked
 from chaos.simulation.evidence import contradictions
 from chaos.simulation.loom import FOREVER, START
@@ -63,6 +64,7 @@ def violations(schedule: "Schedule") -> list[Violation]:
             *schedule.patience.violations,
             *_money(schedule, server),
             *_repaired(schedule, server),
+            *_told_late(schedule),
             *_delivered(schedule, server),
             *_terminal(server),
             *_attempts(server),
@@ -180,13 +182,13 @@ def _posted_anew(schedule: "Schedule") -> set[str]:
 def _repaired(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Violation]:
     states = dict(server.execute("SELECT trade_no, state FROM anomaly ORDER BY id").fetchall())
     disagreeing = {one.trade_no: one.kind for one in schedule.world.report().disagreements}
-    ended_at = _ended_at(schedule)
+    read_back_at = _read_back_at(schedule)
     for loaded in schedule.loaded:
         if states.get(loaded.trade_no) not in ("repaired", "healed"):
             continue
         if loaded.trade_no in schedule.touched:
             # What production does to a trade after it was read back is for the next collection.
-            is_later = schedule.touched[loaded.trade_no] > ended_at.get(loaded.trade_no, FOREVER)
+            is_later = schedule.touched[loaded.trade_no] > read_back_at.get(loaded.trade_no, FOREVER)
             if loaded.trade_no in disagreeing and not is_later:
                 yield "I4", f"{loaded.trade_no}: {disagreeing[loaded.trade_no]}"
         else:
@@ -194,17 +196,37 @@ def _repaired(schedule: "Schedule", server: sqlite3.Connection) -> Iterator[Viol
                 yield "I4", f"{loaded.case.id} {loaded.trade_no}: {fault}"
 
 
-def _ended_at(schedule: "Schedule") -> dict[str, float]:
-    """When each repair that is done was closed, in seconds of the schedule."""
+def _read_back_at(schedule: "Schedule") -> dict[str, float]:
+    """When each repair that is done was read back, in seconds of the schedule."""
+    looks = ((trade_no, looked_at) for trade_no, looked_at, _ in _closings(schedule))
+    return {trade_no: (looked_at - START).total_seconds() for trade_no, looked_at in looks}
+
+
+def _told_late(schedule: "Schedule") -> Iterator[Violation]:
+    """What is told as repaired is what was read just before."""
+    for trade_no, looked_at, closed_at in _closings(schedule):
+        if closed_at - looked_at > TOLD_WITHIN:
+            yield "I4", f"{trade_no} was closed {closed_at - looked_at} after it was read back"
+
+
+def _closings(schedule: "Schedule") -> list[tuple[str, datetime, datetime]]:
+    """Each repair that is done: its trade, when it was read back, and when it was closed.
+
+    A machine that is paused in between dates its reading back by a clock that stood still with it.
+    """
     path = schedule.world.production().engine.url.database or ""
+    query = """
+        SELECT repair.trade_no, step.finished_at, repair.changed_at
+        FROM piculus_repair repair JOIN piculus_repair_step step USING (trade_no, round)
+        WHERE repair.state = 'done' AND step.name = 'read_back' AND step.state = 'done'"""
     with sqlite3.connect(path) as production:
-        rows = production.execute("SELECT trade_no, changed_at FROM piculus_repair WHERE state = 'done'")
-        ended = {
-            trade_no: datetime.fromisoformat(at).replace(tzinfo=UTC) - START
-            for trade_no, at in rows.fetchall()
-        }
+        rows = production.execute(query).fetchall()
     production.close()
-    return {trade_no: since.total_seconds() for trade_no, since in ended.items()}
+    return [(trade_no, _utc(looked_at), _utc(closed_at)) for trade_no, looked_at, closed_at in rows]
+
+
+def _utc(stored: str) -> datetime:
+    return datetime.fromisoformat(stored).replace(tzinfo=UTC)
 
 
 def _against_oracle(schedule: "Schedule", loaded: LoadedCase) -> Iterator[str]:

@@ -6,12 +6,20 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from agent.facts import Leg
 from agent.fixers.attempt import ASLEEP_SECONDS, MAY_STILL_COME, STILL_COMING
 from agent.fixers.limits import OVER_HOUR, OVER_TRADE
 from agent.fixers.order import Limits
 from agent.unpaid import ACTIONS, Action
 from tests.agent.unpaid_trades import load_unpaid, net_postings
-from tests.agent.world import Desk, load_case, numbers, wait_for_days_to_close, wait_for_failures_to_settle
+from tests.agent.world import (
+    CASES,
+    Desk,
+    load_case,
+    numbers,
+    wait_for_days_to_close,
+    wait_for_failures_to_settle,
+)
 from tests.fakes.faults import Clock, Crash
 
 PAID = ("S2", "S3", "S7a", "S7b")
@@ -136,6 +144,35 @@ def test_a_machine_that_was_paused_has_its_effect_refused_by_the_database(name: 
     assert bool(desk.production.ledger.of_trade(trade_no)) is is_debited
     assert desk.production.trades.corrections == []
     assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
+@pytest.mark.parametrize("case_id", list(CASES))
+def test_a_machine_that_was_paused_behind_its_reading_back_says_repaired_of_nothing(case_id: str) -> None:
+    """Production may have been at work meanwhile; the next attempt reads back afresh."""
+    desk = Desk(rules={"monotonic": lambda: 0.0})
+    trade_no, code = load_case(desk, case_id)
+    wait_for_days_to_close(desk)
+    desk.production.faults.on("trades.close_repair", lambda: desk.production.clock.advance(seconds=61))
+    report = desk.attempt(trade_no, code)
+    assert (report.reason, report.outcome) == ASLEEP
+    assert desk.production.trades.repairs[trade_no].state == "open"
+    desk.production.faults.heal()
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+
+
+def test_what_production_posts_while_the_machine_is_paused_is_not_told_as_a_failure() -> None:
+    desk = Desk(rules={"monotonic": lambda: 0.0})
+    trade_no, code = load_case(desk, "S6")
+    wait_for_days_to_close(desk)
+
+    def pause() -> None:
+        desk.production.clock.advance(seconds=61)
+        desk.production.book(trade_no, Leg.FIRST)
+
+    desk.production.faults.on("trades.close_repair", pause)
+    assert desk.attempt(trade_no, code).outcome == "unknown"
+    desk.production.faults.heal()
+    assert desk.attempt(trade_no, code).outcome == "needs_human"
 
 
 @pytest.mark.parametrize("case_id", PAID)

@@ -10,7 +10,7 @@ from agent.errors import FencedError, PortError, RequestsChangedError, RowChange
 from agent.facts import Kind, Status
 from agent.fixers.result import result_of
 from agent.records import BankRequest, Correction, Pattern, RepairRow, Trade, Window
-from agent.standstill import EFFECT_WITHIN, FACTS_HOLD
+from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, TOLD_WITHIN
 from tests.contract.places import (
     Planted,
     TradePlace,
@@ -597,6 +597,18 @@ class TestSteps:
         standing = trade_place.trades.find_repair(trade.trade_no)
         assert standing is not None
         assert (standing.state, standing.steps) == ("done", (last,))
+
+    @pytest.mark.parametrize("put_back", [1, -1])
+    def test_nothing_is_closed_on_an_old_look(self, trade_place: TradePlace, put_back: int) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        last = step_of(trade.trade_no, "read_back", seq=2)
+        looked_at = trade_place.trades.now() - put_back * (TOLD_WITHIN + A_MINUTE)
+        with pytest.raises(StoodStillError):
+            trade_place.trades.close_repair(held, "done", last, looked_at=looked_at)
+        assert trade_place.trades.find_repair(trade.trade_no) == held
+        trade_place.trades.close_repair(held, "done", last, looked_at=trade_place.trades.now())
+        assert trade_place.trades.find_repair(trade.trade_no).state == "done"  # type: ignore[union-attr]
 
     def test_a_key_used_again_belongs_to_the_newer_round(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))

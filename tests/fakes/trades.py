@@ -26,7 +26,7 @@ from agent.records import (
     Trade,
     Window,
 )
-from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, require_within
+from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, TOLD_WITHIN, require_within
 from agent.unpaid import PAYOUT_STEPS
 from tests.fakes.faults import Clock, Faults, port_call
 
@@ -272,8 +272,12 @@ class FakeTrades:
         return self.clock()
 
     @port_call
-    def close_repair(self, claim: RepairRow, state: str, *steps: StepRow) -> None:
+    def close_repair(
+        self, claim: RepairRow, state: str, *steps: StepRow, looked_at: datetime | None = None
+    ) -> None:
         standing = self._owned(claim)
+        if looked_at is not None:
+            require_within(TOLD_WITHIN, looked_at, self.clock())
         self._keep_steps(standing, steps)
         self.repairs[claim.trade_no] = msgspec.structs.replace(standing, state=state, held_at=self.clock())
 
