@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 from flask import Flask
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.errors import ProtocolError
@@ -236,9 +236,6 @@ class Dispatcher:
         Not what no claim would win: a page full of that hides what waits behind it, and so it does room.
         ``taken``: the ``seq`` of those that are given away already.
         """
-        offered = sorted({code for session in sessions for code in session.open_codes})
-        features = sorted({name for session in sessions for name in session.features})
-        ids = [session.agent_id for session in sessions]
         return list(
             db.session.scalars(
                 select(Command)
@@ -248,9 +245,7 @@ class Dispatcher:
                     Command.cancel_requested_at.is_(None),
                     *bound_conditions(),
                     Command.seq.not_in(taken),
-                    or_(Command.fixer_code.is_(None), Command.fixer_code.in_(offered)),
-                    or_(Command.feature.is_(None), Command.feature.in_(features)),
-                    or_(Command.is_group_addressed, Command.agent_id.in_(ids)),
+                    _is_for_one_of(sessions),
                 )
                 .order_by(Command.priority.desc(), Command.seq)
                 .limit(PAGE)
@@ -280,6 +275,23 @@ class Dispatcher:
             this = commands.find(session, command.id)
             if this is not None and this.state in LIVE:
                 commands.close(session, this, "rejected", self._clock(), reason)
+
+
+def _is_for_one_of(sessions: list[AgentSession]) -> ColumnElement[bool]:
+    """What a command must be for one session to take it whole: its fixer, its feature, its address."""
+    alike: dict[tuple[frozenset[str], frozenset[str]], list[int]] = {}
+    for one in sessions:
+        alike.setdefault((one.open_codes, one.features), []).append(one.agent_id)
+    return or_(
+        *(
+            and_(
+                or_(Command.fixer_code.is_(None), Command.fixer_code.in_(sorted(codes))),
+                or_(Command.feature.is_(None), Command.feature.in_(sorted(features))),
+                or_(Command.is_group_addressed, Command.agent_id.in_(ids)),
+            )
+            for (codes, features), ids in alike.items()
+        )
+    )
 
 
 def _reason_of(session: AgentSession) -> tuple[int, str]:

@@ -87,6 +87,27 @@ def test_a_page_of_one_fixers_repairs_hides_no_other_work(
     assert len(flooded.heard) == 3
 
 
+@pytest.mark.parametrize("needs", ["a feature of the other", "a fixer of the other"])
+def test_a_page_of_what_no_one_agent_can_take_hides_no_other_work(
+    app: Flask, member: Member, clock: HandClock, monkeypatch: pytest.MonkeyPatch, needs: str
+) -> None:
+    monkeypatch.setattr(dispatcher, "PAGE", 4)
+    other = add_agent("pbap-2", member.group_id, clock())
+    listen(app, member, "interRecharge")
+    newer = listen(app, other, "rechargeTimeout")
+    app.extensions["runtime"].hub.find(other.id).features = frozenset({"facts"})
+    for number in range(5):
+        order(member, f"TRD{number}", clock(), priority=3)
+    values: dict[str, object] = {"feature": "facts"}
+    if needs == "a fixer of the other":
+        values = {"fixer_code": "rechargeTimeout", "agent_id": member.id, "is_group_addressed": False}
+    with unit_of_work() as session:
+        session.execute(update(Command).values(values))
+    repair = order(other, "OTHER", clock(), code="rechargeTimeout")
+    look(app)
+    assert [message.command_id for message in newer.heard] == [repair]
+
+
 def test_what_matters_most_and_is_oldest_goes_first(app: Flask, member: Member, clock: HandClock) -> None:
     ear = listen(app, member)
     late = [order(member, f"LATE{number}", clock()) for number in range(2)]
