@@ -45,7 +45,7 @@ class CollectionRun(Base):
     """One broadcast to one group. ``trigger``: click, command_line, cron, first_start.
 
     Counts are over all tasks. ``unverified`` (未能核实): rows that do not disagree but whose bank answer is
-    unknown.
+    unknown. ``absent_up_to``: the id of the last anomaly of which it was seen whether it is absent.
     """
 
     __tablename__ = "collection_run"
@@ -77,6 +77,7 @@ class CollectionRun(Base):
     new_anomalies: Mapped[int] = mapped_column(default=0)
     unverified: Mapped[int] = mapped_column(default=0)
     verifying: Mapped[int] = mapped_column(default=0)
+    absent_up_to: Mapped[int] = mapped_column(BigId, default=0)
     amount_minor: Mapped[int] = mapped_column(BigId, default=0)
     error: Mapped[str] = mapped_column(String(500), default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)

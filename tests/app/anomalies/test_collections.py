@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from agent.answers import CollectProgress, Started
 from app.agents import commands
-from app.agents.models import Agent, Command
+from app.agents.models import IS_LIVE, Agent, Command
 from app.anomalies import absence, collecting, collection_course
 from app.anomalies.collection_queries import RunFilter, list_runs
 from app.anomalies.collections import run_again, start_run
@@ -214,6 +214,23 @@ def test_absences_are_verified_page_by_page(
     assert (task.run.state, task.run.verifying) == ("finished", 7)
     verifies = select(func.count(Command.trade_no.distinct())).where(Command.type == "Verify")
     assert session.execute(verifies).scalar_one() == 7
+
+
+def test_a_clock_put_back_between_two_pages_has_none_verified_twice(
+    session: WorkSession, group: SystemGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(absence, "PAGE", 3)
+    for _each in range(7):
+        make_anomaly(session, group)
+    agent, task = running_task(session, group)
+    collecting.record_finished(session, agent, trailer(task), LATER)
+    for _each in range(2):
+        for command in session.scalars(select(Command).where(Command.type == "Verify", IS_LIVE)).all():
+            commands.close(session, command, "expired", NOW - timedelta(days=1), "no agent took it")
+        collection_course.tend_runs(session, NOW - timedelta(days=1))
+    assert (task.run.state, task.run.verifying) == ("finished", 7)
+    verifies = session.scalars(select(Command.trade_no).where(Command.type == "Verify")).all()
+    assert (len(verifies), len(set(verifies))) == (7, 7)
 
 
 def test_absences_that_nobody_can_be_asked_about_hold_up_no_run(
