@@ -232,7 +232,16 @@ class Inbox:
         session.boot_id = agent.boot_id
         unknown = recovery.reconcile(work, agent, hello, is_new_journal, now)
         wanted = recovery.list_wanted(work, agent, hello, now)
-        work.after_commit(lambda: self._make_ready(session, hello, unknown, wanted))
+
+        def go_on() -> None:
+            try:
+                self._make_ready(session, hello, unknown, wanted)
+            except Exception:
+                # Whatever it is: it would be there, and be sent nothing, for ever.
+                log.exception("agent %d could not be made ready", session.agent_id)
+                _close_failed(session)
+
+        work.after_commit(go_on)
 
     def _make_ready(
         self, session: AgentSession, hello: Hello, unknown: list[str], wanted: list[Message]

@@ -59,8 +59,9 @@ def test_a_result_the_server_cannot_apply_stays_with_its_agent(
     assert (scene.state_of(trade_no), agent.outbox) == ("repaired", {})
 
 
+@pytest.mark.parametrize("where", ["app.agents.recovery.reconcile", "app.agents.hub.Hub.register"])
 def test_an_agent_whose_hello_the_server_fails_over_dials_again(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """On this socket it would be there, and be sent nothing, for ever."""
     agent, other = scene.agents
@@ -71,7 +72,7 @@ def test_an_agent_whose_hello_the_server_fails_over_dials_again(
         raise ConflictError("state")
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.agents.recovery.reconcile", stumble)
+        patch.setattr(where, stumble)
         agent.connect()
     assert not agent.is_there
     agent.come_back()
