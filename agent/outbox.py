@@ -99,6 +99,8 @@ class Outbox:
         oldest = next((unsent.seq for unsent in self._journal.unsent(0, 1)), 0)
         if oldest != self._oldest:
             self._oldest, self._quiet = oldest, 0
+        if not oldest:
+            self._failures.clear()
         is_unanswered = oldest > 0 and not self._repeat_in
         self._quiet = self._quiet + 1 if is_unanswered else 0
         if self._quiet >= QUIET_RETRIES:

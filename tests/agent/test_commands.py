@@ -1112,6 +1112,13 @@ def test_a_message_the_server_fails_over_is_sent_ever_more_seldom_and_never_give
     assert [log.level for log in desk.said(Log)] == ["error"]
 
 
+def test_how_often_the_server_failed_over_hints_is_forgotten_once_nothing_waits(desk: Desk) -> None:
+    """No Ack ever comes for a hint, so that these would be counted for as long as the agent runs."""
+    assert [desk.outbox.try_again("hint") for _ in range(2)] == [1, 2]
+    desk.dispatcher.heartbeat()
+    assert desk.outbox.try_again("hint") == 1
+
+
 def test_what_no_ack_comes_for_is_sent_again_on_the_same_connection(desk: Desk) -> None:
     desk.dispatcher.handle(repair())
     finished = desk.result(RepairFinished)
