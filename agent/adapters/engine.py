@@ -15,7 +15,7 @@ from sqlalchemy import Connection, DateTime, Engine, Row, create_engine, event, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.sql import ColumnElement, Executable
 
-from agent.adapters.postgresql import let_pass_unreadable_times
+from agent.adapters.postgresql import give_up_on_silence, let_pass_unreadable_times
 from agent.errors import ConfigurationError, PortError
 from agent.failpoints import Failpoint, Span
 from agent.standstill import EFFECT_WITHIN
@@ -25,6 +25,8 @@ T = TypeVar("T")
 LOCK_WAIT_S: Final = 10
 READ_TIMEOUT_S: Final = 120
 """How long one statement may take; a worker must not hang on a database that no longer answers."""
+SILENCE_S: Final = 10
+"""How much longer PostgreSQL is waited for, whose server itself ends a slow statement."""
 IDLE_S: Final = round(EFFECT_WITHIN.total_seconds())
 """How long the server lets a transaction of ours stand still: a paused machine must not commit it at last."""
 ATTEMPTS: Final = 6
@@ -147,6 +149,7 @@ def _begin(connection: Connection, how: str) -> None:
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:
     let_pass_unreadable_times(connection)
+    give_up_on_silence(connection, READ_TIMEOUT_S + SILENCE_S)
     with connection.cursor() as cursor:
         cursor.execute("SET TIME ZONE 'UTC'")
         cursor.execute(f"SET lock_timeout = '{LOCK_WAIT_S}s'")

@@ -1,13 +1,15 @@
 """The engines an agent opens: what they never do is wait for ever."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import URL, Connection, make_url, text
 
 from agent.adapters import engine as engines
-from agent.adapters.engine import open_engine, read
+from agent.adapters.engine import open_engine, read, read_within
 from agent.errors import PortError
+from tests.contract.relay import Relay
 from tests.databases import databases
 
 IDLE = {
@@ -29,6 +31,39 @@ def test_a_statement_that_takes_too_long_is_given_up(
                 read(engine, "sleep", text(SLEEPS[name]))
         finally:
             engine.dispose()
+
+
+@pytest.mark.parametrize("name", SLEEPS)
+def test_a_database_that_falls_silent_behind_a_proxy_is_given_up(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "READ_TIMEOUT_S", 1)
+    monkeypatch.setattr(engines, "SILENCE_S", 0)
+    with (
+        databases(name, tmp_path) as new_database,
+        ThreadPoolExecutor(1) as worker,
+        Relay(_place(url := make_url(new_database()))) as relay,
+    ):
+        behind_it = url.set(host="127.0.0.1", port=relay.port).render_as_string(hide_password=False)
+        engine = open_engine(behind_it, "READ COMMITTED")
+
+        def ask(connection: Connection) -> None:
+            connection.execute(text("SELECT 1"))
+            relay.mute()
+            connection.execute(text("SELECT 2"))
+
+        try:
+            with pytest.raises(PortError, match=r"no answer|timed out"):
+                worker.submit(read_within, engine, "ask", ask).result(timeout=60)
+            assert read(engine, "ask again", text("SELECT 3")) == [(3,)]
+        finally:
+            engine.dispose()
+
+
+def _place(url: URL) -> tuple[str, int]:
+    assert url.host
+    assert url.port
+    return url.host, url.port
 
 
 @pytest.mark.parametrize("name", IDLE)
