@@ -29,10 +29,16 @@ def parse_minor(value: object) -> int | None:
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
+        value = read_digits(value)
     if not isinstance(value, int) or not 0 < value <= MAX_MINOR:
         return None
     return value
+
+
+def read_digits(digits: str) -> int:
+    """Return the number, or MAX_MINOR + 1 where it is longer than that: of thousands Python reads none."""
+    significant = digits.lstrip("0")
+    return int(significant or 0) if len(significant) <= len(str(MAX_MINOR)) else MAX_MINOR + 1
 
 
 def has_decimals(value: object) -> bool:

@@ -19,6 +19,9 @@ UNDATED: Final = datetime.min.replace(tzinfo=UTC)
 MOST_ASKED: Final = 500
 """Numbers that one statement asks for."""
 
+MOST_DIGITS: Final = 1_000
+"""A whole number of more stands in evidence as a text: Python writes none of some thousands."""
+
 Plain = int | str | None
 T = TypeVar("T")
 
@@ -53,7 +56,7 @@ def plain(value: object) -> Plain:
         case int():
             return int(value)
         case Decimal() if value.is_finite() and value == value.to_integral_value():
-            return int(value)
+            return int(value) if value.adjusted() < MOST_DIGITS else format(value, "f")
         case bytes() | bytearray() | memoryview():
             return bytes(value).decode("utf-8", "replace")
         case datetime():

@@ -9,7 +9,7 @@ from typing import Final
 
 from agent.facts import Kind
 from agent.fixers.order import RepairSettings
-from agent.money import MAX_MINOR, has_decimals
+from agent.money import MAX_MINOR, has_decimals, read_digits
 from agent.records import CLOCKS_APART, EPOCH, Trade
 
 OUT_OF_RANGE: Final = "out_of_range"
@@ -85,10 +85,11 @@ def _nonsense_of_withdrawal(trade: Trade) -> str | None:
 def _nonsense_of_amount(stored: object) -> str:
     if stored is None:
         return MEANINGLESS
-    number = re.fullmatch(r"-?[0-9]+", str(stored))
+    number = re.fullmatch(r"(-?)([0-9]+)", str(stored))
     if isinstance(stored, bool | float) or number is None:
         return MALFORMED
-    return OUT_OF_RANGE if int(number[0]) > MAX_MINOR else MEANINGLESS
+    sign, digits = number.groups()
+    return OUT_OF_RANGE if not sign and read_digits(digits) > MAX_MINOR else MEANINGLESS
 
 
 def _told(word: str, column: str, stored: object) -> str:

@@ -211,6 +211,9 @@ def test_a_trade_database_that_is_down_is_said_not_hidden() -> None:
         (12.5, "malformed: AMOUNT = 12.5"),
         ("1000.00", "malformed: AMOUNT with decimals = 1000.00"),
         ("a\nb" + "c" * 60, "malformed: AMOUNT = a b" + "c" * 36 + "…"),
+        ("9" * 5000, "out_of_range: AMOUNT = " + "9" * 39 + "…"),
+        ("-" + "9" * 5000, "meaningless: AMOUNT = -" + "9" * 38 + "…"),
+        ("0" * 5000, "meaningless: AMOUNT = " + "0" * 39 + "…"),
     ],
 )
 def test_an_amount_that_makes_no_sense_is_reported_for_a_person(amount: object, reason: str) -> None:

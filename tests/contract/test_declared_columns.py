@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import insert, literal_column, text
 
 from agent.adapters.rows import moment
 from agent.errors import PortError
@@ -127,6 +128,53 @@ class TestVersions:
         told = rf"piculus_correction\.old_version is INTEGER.* and {TRADES}\.VERSION BIGINT.*: make it BIGINT"
         with pytest.raises(PortError, match=told):
             trades.sql.check()
+
+
+class TestAmounts:
+    UNBOOKED = Pattern(kind=Kind.WITHDRAW, status=Status.SUCCESS, is_acc=False, is_e_acc=False)
+
+    @pytest.mark.parametrize(
+        ("own_world", "kind"),
+        [("postgresql", "NUMERIC"), ("mariadb", "LONGTEXT")],
+        indirect=["own_world"],
+    )
+    def test_one_of_thousands_of_digits_hides_no_other_row(self, trades: SqlTradePlace, kind: str) -> None:
+        declare(trades, TRADES, "AMOUNT", kind)
+        window = new_window()
+        bad, good = (trades.plant(Planted(changed_at=window.start)) for _ in range(2))
+        _store(trades, "AMOUNT", "9" * 5000, bad.trade_id)
+        found = {
+            trade.trade_id: trade
+            for page in trades.trades.suspects([self.UNBOOKED], window, 2)
+            for trade in page
+        }
+        assert set(found) == {bad.trade_id, good.trade_id}
+        told = find_nonsense(found[bad.trade_id], Desk().settings)
+        assert told == "out_of_range: AMOUNT = " + "9" * 39 + "…"
+        msgspec.json.encode(found[bad.trade_id])
+
+    @pytest.mark.parametrize(
+        ("own_world", "kind"),
+        [("postgresql", "NUMERIC"), ("mariadb", "LONGTEXT")],
+        indirect=["own_world"],
+    )
+    def test_a_request_line_of_such_a_one_hides_no_other_line(
+        self, own_world: World, trades: SqlTradePlace, kind: str
+    ) -> None:
+        declare(trades, "TPBAP_BANK_REQUEST", "AMOUNT", kind)
+        at = AT.replace(tzinfo=None)
+        rest = {"SEQ": 0, "KIND": "payout", "STATUS": "failed", "CREATED_AT": at, "UPDATED_AT": at}
+        table = own_world.production().tables.bank_request
+        with writing(trades.engine) as connection:
+            for number, amount in (("WD12345678", "9" * 5000), ("WD12345679", "1000")):
+                line = {
+                    "REQUEST_NO": f"{number}-0",
+                    "TRD_NUM": number,
+                    "AMOUNT": literal_column(f"'{amount}'"),
+                }
+                connection.execute(insert(table).values({**line, **rest}))
+        lines = trades.trades.bank_requests(["WD12345678", "WD12345679"])
+        assert [lines[each][0].amount_minor for each in ("WD12345678", "WD12345679")] == [None, 1000]
 
 
 @pytest.mark.parametrize("stored", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])

@@ -183,7 +183,7 @@ class TestNonsenseAsStored:
         [[trade]] = sql_trades.trades.suspects([UNBOOKED], window, 10)
         assert (trade.trade_no, trade.is_acc, trade.is_e_acc) == (planted.trade_no, False, False)
 
-    @pytest.mark.parametrize("amount", ["88.00元", "-5", 10.5, "", b"\xff\x00"])
+    @pytest.mark.parametrize("amount", ["88.00元", "-5", 10.5, "", b"\xff\x00", "9" * 5000])
     def test_a_malformed_amount_is_read_on_sqlite(self, world_of: WorldOf, amount: object) -> None:
         place = SqlTradePlace(world_of("sqlite"), "READ COMMITTED")
         window = new_window()
