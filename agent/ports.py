@@ -36,7 +36,7 @@ class TradePort(Protocol):
         ...
 
     def find(self, trade_no: str) -> list[Trade]:
-        """Rows with this number: none, one, or duplicates."""
+        """Rows with this number: none, one, or duplicates, by ascending id, of which MOST_TWINS at most."""
         ...
 
     def suspects(self, patterns: Sequence[Pattern], window: Window, page: int) -> Iterator[list[Trade]]:

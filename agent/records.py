@@ -11,6 +11,8 @@ from agent.money import Money
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """No trade is older."""
+MOST_TWINS: Final = 100
+"""Rows of one number that are read at most. A number that stands for none may stand on a million rows."""
 CLOCKS_APART: Final = timedelta(days=1)
 """A row's time so far ahead of production's own clock makes no sense; less may be two clocks that differ."""
 

@@ -29,7 +29,7 @@ COLUMNS: Final[Mapping[str, Any]] = {
 
 DETAILS: Final[tuple[tuple[str, Any], ...]] = (
     (
-        "TRD_NUM on (?P<count>[0-9]+) rows, TRD_ID (?P<ids>.+)",
+        "TRD_NUM on (?P<count>[0-9]+[+]?) rows, TRD_ID (?P<ids>.+)",
         _("同一交易号有 %(count)s 行（TRD_ID %(ids)s）"),
     ),
     ("(?P<column>[A-Z_]+_STATUS) missing", _("%(column)s 为空")),

@@ -18,7 +18,18 @@ from agent.adapters.scan import Scan
 from agent.adapters.setting import RowSetter
 from agent.adapters.tables import TradeTables
 from agent.errors import PortError, RowChangedError
-from agent.records import BankRequest, Begun, Correction, Opened, Pattern, RepairRow, StepRow, Trade, Window
+from agent.records import (
+    MOST_TWINS,
+    BankRequest,
+    Begun,
+    Correction,
+    Opened,
+    Pattern,
+    RepairRow,
+    StepRow,
+    Trade,
+    Window,
+)
 from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, TOLD_WITHIN, require_within
 
 
@@ -38,7 +49,8 @@ class SqlTrades:
         cells, columns = self._tables.trade.c, self._names.columns
         number, identity = cells[columns.trade_no], cells[columns.trade_id]
         rows = select(*self._tables.stored, self._now.label("read_at"))
-        self._select_numbered = rows.where(number == text_asked("trade_no")).order_by(identity)
+        numbered = rows.where(number == text_asked("trade_no")).order_by(identity)
+        self._select_numbered = numbered.limit(MOST_TWINS)
         self._select_one = rows.where(identity == plain_asked("trade_id"))
         self._scan = Scan(self._engine, self._names, self._tables, self._read_trade, rows, self.now)
         self._lock_one = self._select_one.with_for_update()
@@ -66,7 +78,10 @@ class SqlTrades:
     # ---- rows
 
     def find(self, trade_no: str) -> list[Trade]:
-        """Rows with this number. Where case is ignored look-alikes may come too; alone they do not match."""
+        """Rows with this number, MOST_TWINS at most.
+
+        Where case is ignored look-alikes may come too; alone they do not match.
+        """
         rows = read(self._engine, "read the trade table", self._select_numbered, given(trade_no=trade_no))
         found = [self._read_trade(row) for row in rows]
         return found if any(trade.trade_no == trade_no for trade in found) else []

@@ -10,7 +10,7 @@ from typing import Final
 from agent.facts import Kind
 from agent.fixers.order import RepairSettings
 from agent.money import MAX_MINOR, has_decimals, read_digits
-from agent.records import CLOCKS_APART, EPOCH, Trade
+from agent.records import CLOCKS_APART, EPOCH, MOST_TWINS, Trade
 
 OUT_OF_RANGE: Final = "out_of_range"
 MEANINGLESS: Final = "meaningless"
@@ -45,11 +45,14 @@ def find_nonsense(trade: Trade, settings: RepairSettings) -> str | None:
 
 
 def repeated_number(trade_ids: Iterable[int]) -> str:
-    """Say that rows of these ids carry one trade number; of very many ids only the first are told."""
+    """Say that rows of these ids carry one trade number; of very many ids only the first are told, and not
+    how many they are, for they were not all read.
+    """
     ids = sorted(set(trade_ids))
+    count = f"{MOST_TWINS}+" if len(ids) >= MOST_TWINS else f"{len(ids)}"
     told = ", ".join(str(each) for each in ids[:TOLD_IDS])
     more = " …" if len(ids) > TOLD_IDS else ""
-    return f"{MALFORMED}: TRD_NUM on {len(ids)} rows, TRD_ID {told}{more}"
+    return f"{MALFORMED}: TRD_NUM on {count} rows, TRD_ID {told}{more}"
 
 
 def _nonsense_of_keys(trade: Trade) -> str | None:

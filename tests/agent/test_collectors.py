@@ -16,7 +16,7 @@ from agent.facts import Facts, Kind, Leg
 from agent.fixers import FIXERS
 from agent.fixers.base import verify
 from agent.money import MAX_MINOR
-from agent.records import Window
+from agent.records import MOST_TWINS, Window
 from tests.agent.world import CASES, Desk, load_case, wait_for_failures_to_settle
 from tests.fakes.production import blank_row
 
@@ -280,6 +280,15 @@ def test_a_duplicate_is_told_with_its_twin_of_another_shard() -> None:
     assert Collected(desk, window=window).brief == [
         (None, "human", "malformed: TRD_NUM on 2 rows, TRD_ID 75, 76")
     ]
+
+
+def test_a_number_that_stands_on_very_many_rows_is_told_without_reading_all_of_them() -> None:
+    desk = Desk()
+    for trade_id in range(1, MOST_TWINS + 2):
+        desk.production.add_trade(blank_row(trade_id, RECHARGE, 8, Kind.RECHARGE), "recharge")
+    reason = "malformed: TRD_NUM on 100+ rows, TRD_ID 1, 2, 3, 4, 5 …"
+    assert Collected(desk).brief == [(None, "human", reason)]
+    assert verify(RECHARGE, desk.production.ports, desk.settings).reason == reason
 
 
 def test_one_bad_row_among_many_hides_none_of_them() -> None:

@@ -17,6 +17,11 @@ from app.told import told_words
             "格式非法：同一交易号有 2 行（TRD_ID 21048、21049）",
             "Malformed: 2 rows have this trade number (TRD_ID 21048, 21049)",
         ),
+        (
+            "malformed: TRD_NUM on 100+ rows, TRD_ID 1, 2 …",
+            "格式非法：同一交易号有 100+ 行（TRD_ID 1、2 …）",
+            "Malformed: 100+ rows have this trade number (TRD_ID 1, 2 …)",
+        ),
         ("out_of_range: TRD_STATUS = 5", "越界：TRD_STATUS = 5", "Out of range: TRD_STATUS = 5"),
         ("meaningless: AMOUNT missing", "无意义：金额为空", "Meaningless: Amount is empty"),
         ("malformed: AMOUNT = 88.00元", "格式非法：金额 = 88.00元", "Malformed: Amount = 88.00元"),

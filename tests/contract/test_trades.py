@@ -9,7 +9,7 @@ import pytest
 from agent.errors import FencedError, PortError, RequestsChangedError, RowChangedError, StoodStillError
 from agent.facts import Kind, Status
 from agent.fixers.result import result_of
-from agent.records import BankRequest, Correction, Pattern, RepairRow, Trade, Window
+from agent.records import MOST_TWINS, BankRequest, Correction, Pattern, RepairRow, Trade, Window
 from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, TOLD_WITHIN
 from tests.contract.places import (
     Planted,
@@ -74,6 +74,13 @@ class TestReading:
             first.trade_id,
             second.trade_id,
         ]
+
+    def test_of_very_many_duplicates_the_first_are_found(self, trade_place: TradePlace) -> None:
+        first = trade_place.plant(Planted())
+        others = [trade_place.plant(Planted(trade_no=first.trade_no)) for _ in range(MOST_TWINS)]
+        planted = [each.trade_id for each in (first, *others)]
+        found = [trade.trade_id for trade in trade_place.trades.find(first.trade_no)]
+        assert found == planted[:MOST_TWINS]
 
     def test_the_hash_follows_the_row(self, trade_place: TradePlace) -> None:
         planted = trade_place.plant(Planted())

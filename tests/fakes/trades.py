@@ -16,6 +16,7 @@ from agent.money import parse_minor
 from agent.records import (
     CLOCKS_APART,
     EPOCH,
+    MOST_TWINS,
     BankRequest,
     Begun,
     Correction,
@@ -124,7 +125,7 @@ class FakeTrades:
 
     @port_call
     def find(self, trade_no: str) -> list[Trade]:
-        return [self._read(stored) for stored in self._stored(trade_no)]
+        return [self._read(stored) for stored in self._stored(trade_no)[:MOST_TWINS]]
 
     @port_call
     def suspects(self, patterns: Sequence[Pattern], window: Window, page: int) -> Iterator[list[Trade]]:
