@@ -6,6 +6,7 @@ Production works on some of the trades meanwhile.
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -60,7 +61,8 @@ def run_cycles(at: Field, watch: Watch, told: Callable[[str], None]) -> Course:
         if not watch.wait_until(lambda seen=before: watch.progress() != seen, PROGRESS_SECONDS):  # type: ignore[misc]
             course.idle += 1
         if of_production.random() < SHARE:
-            done = touch_one(at.world, course.planted, watch.open_repairs(), of_production)
+            with closing(at.bank()) as bank:
+                done = touch_one(at.world, course.planted, watch.open_repairs(), of_production, bank)
             course.production.update([done] if done else [])
         watch.pass_time(chance.random() * LONGEST_MOMENT_S)
         at.weigh()

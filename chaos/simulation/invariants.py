@@ -27,9 +27,8 @@ from agent.standstill import TOLD_WITHIN
 from chaos.simulation.audited import gaps, unclicked
 from chaos.simulation.evidence import contradictions
 from chaos.simulation.loom import FOREVER, START
-from chaos.simulation.postings import has_surely_failed
 from chaos.simulation.workshop import MAX_RETRIES
-from sandbox.bank.records import ACCEPTED, SUCCESS
+from sandbox.bank.records import ACCEPTED, SUCCESS, has_surely_failed
 from sandbox.cases import LoadedCase
 
 if TYPE_CHECKING:

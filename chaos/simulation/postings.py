@@ -16,18 +16,13 @@ from agent.adapters.names import BankNames
 from agent.decision import RowCodes
 from agent.facts import BankFact, BankState, Kind, Leg, LegFact
 from agent.records import BankRequest, Posting, Reversal, Trade
-from sandbox.bank.records import EXPLICIT_FAILURES, FAILED, SUCCESS, BankRecord
+from sandbox.bank.records import SUCCESS, BankRecord, has_surely_failed
 
 if TYPE_CHECKING:
     from chaos.simulation.bank import BankLine
     from chaos.simulation.schedule import Schedule
 
 CODES: Final = RowCodes()
-
-
-def has_surely_failed(record: BankRecord) -> bool:
-    """Whether the bank has failed it for good, in words that say so."""
-    return record.status == FAILED and record.code in EXPLICIT_FAILURES and record.due_status is None
 
 
 class PostingWatch:

@@ -51,6 +51,11 @@ class BankRecord:
         )
 
 
+def has_surely_failed(record: BankRecord) -> bool:
+    """Whether the bank has failed it for good, in words that say so."""
+    return record.status == FAILED and record.code in EXPLICIT_FAILURES and record.due_status is None
+
+
 def public(record: BankRecord) -> dict[str, object]:
     """The JSON of a record, as docs/production-interface.md §3 writes it."""
     return {
