@@ -8,6 +8,7 @@ import hashlib
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -56,29 +57,42 @@ class DayAnswer(msgspec.Struct, frozen=True):
 
 
 def read_settlement(content: bytes) -> frozenset[str]:
-    """The request numbers in a settlement file. BadAnswerError unless rows, amount and digest agree."""
+    """The request numbers in a settlement file. BadAnswerError unless rows, amount and digest agree.
+
+    It is read line by line: taken apart as a whole it would be ten times as large.
+    """
     start = content.rfind(b"\n" + _TRAILER) + 1
     body, trailer = content[:start], content[start:].removesuffix(b"\n").removesuffix(b"\r")
+    numbers: set[str] = set()
+    found = gained = 0
     try:
         mark, rows, total, digest = trailer.decode("ascii").split(",")
-        lines = [
-            line for line in csv.reader(io.StringIO(body.decode("utf-8"), newline=""), strict=True) if line
-        ]
-        if lines and lines[0] == HEADER:
-            del lines[0]
-        numbers = frozenset(line[0] for line in lines)
+        for line in _lines(body):
+            found += 1
+            gained += int(line[2])
+            numbers.add(line[0])
+            if len(line) != len(HEADER):
+                raise ValueError("a line of another length")
         is_whole = (
             mark + "," == _TRAILER.decode()
-            and int(rows) == len(lines) == len(numbers)
-            and int(total) == sum(int(line[2]) for line in lines)
-            and all(len(line) == len(HEADER) for line in lines)
+            and int(rows) == found == len(numbers)
+            and int(total) == gained
             and hashlib.sha256(body).hexdigest() == digest.lower()
         )
     except (ValueError, IndexError, csv.Error) as error:
         raise BadAnswerError("the settlement file cannot be read") from error
     if not is_whole:
         raise BadAnswerError("the settlement file does not agree with its trailer")
-    return numbers
+    return frozenset(numbers)
+
+
+def _lines(body: bytes) -> Iterator[list[str]]:
+    """The lines of a file, without its header and empty ones."""
+    lines = filter(None, csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8", newline=""), strict=True))
+    first = next(lines, HEADER)
+    if first != HEADER:
+        yield first
+    yield from lines
 
 
 class SettlementShelf:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ import urllib3
 from agent.adapters.bank_http import HttpBank
 from agent.adapters.names import BankNames
 from agent.adapters.rows import UNDATED
+from agent.adapters.settlement import read_settlement
 from agent.errors import BankConflictError, ConfigurationError, PortError
 from agent.facts import BankFact, BankState, RequestFact
 from agent.money import Money
@@ -599,6 +601,20 @@ class TestFailuresOfALateOriginal:
         ]
         is_dated = BankState.FAIL if deduplicates else BankState.UNKNOWN
         assert [fact.verdict for fact in facts] == [BankState.UNKNOWN] * 3 + [is_dated]
+
+
+def test_a_large_settlement_file_takes_a_few_times_its_size_to_read() -> None:
+    content = settled(
+        *(f"WD{each:018d}-0,payout,10050,CNY,6222020000000000000,success,," for each in range(20_000))
+    )
+    tracemalloc.start()
+    try:
+        numbers = read_settlement(content)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(numbers) == 20_000
+    assert most < 5 * len(content)
 
 
 class TestTwoNegatives:
