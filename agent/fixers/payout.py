@@ -83,14 +83,15 @@ def _look_again(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
     debit = attempt.vouchers[Leg.FIRST]
     trade = find_the_row(attempt.order.trade_no, attempt.ports)
     attempt.see(trade)
+    if trade.terms != attempt.held.terms or trade.row != attempt.held.before:
+        # Before its facts are read: it may make no sense any more.
+        leave_unasked(attempt, step, ROW_CHANGED_AFTER_MONEY)
     attempt.know(read_facts(trade, attempt.ports))
     _, facts = attempt.seen
     if facts.first.state is LegState.UNKNOWN:
         raise AttemptEnded("wait", "ledger")
     if attempt.vouchers.get(Leg.FIRST) != debit:
         leave_unasked(attempt, step, DEBIT_GONE)
-    if trade.terms != attempt.held.terms or trade.row != attempt.held.before:
-        leave_unasked(attempt, step, ROW_CHANGED_AFTER_MONEY)
     if number_now(attempt, step, facts.bank) != number:
         leave_unpaid(attempt, step, ANOTHERS_PLACE)
 

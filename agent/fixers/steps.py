@@ -8,6 +8,7 @@ from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTaken
 from agent.facts import Facts, Leg, LegState, Status
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
 from agent.fixers.lost_lines import LINE_LOST, find_lost_line
+from agent.fixers.nonsense import find_nonsense
 from agent.fixers.payout import pay
 from agent.fixers.plan import (
     LEG_OF,
@@ -115,6 +116,8 @@ def read_back(attempt: Attempt) -> None:
     step = attempt.find_step(READ_BACK) or attempt.intend(READ_BACK)
     trade = find_the_row(attempt.order.trade_no, attempt.ports)
     attempt.see(trade)
+    if nonsense := find_nonsense(trade, attempt.settings):
+        raise AttemptEnded("needs_human", nonsense)
     attempt.facts_after = read_facts(trade, attempt.ports)
     decision = decide(attempt.facts_after)
     if decision.outcome == "human":

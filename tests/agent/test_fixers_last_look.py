@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -84,6 +85,19 @@ def test_a_row_that_changes_after_the_claim_stops_the_payout(case_id: str) -> No
     assert (report.outcome, report.money_moved) == ("refused", False)
     assert len(desk.production.ledger.of_trade(trade_no)) == entries
     assert numbers(desk) == []
+
+
+@pytest.mark.parametrize("case_id", PAID)
+@pytest.mark.parametrize("edited", [{"AMOUNT": None}, {"TRD_STATUS": 5}, {"TRD_KIND": "gift"}])
+def test_a_row_that_makes_no_sense_after_the_claim_stops_the_payout(
+    case_id: str, edited: dict[str, Any]
+) -> None:
+    desk, trade_no, code = settled(case_id)
+    after_the_claim(desk, lambda: desk.production.trades.change(trade_no, **edited))
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.money_moved) == ("refused", False)
+    assert numbers(desk) == []
+    assert desk.production.trades.repairs[trade_no].state == "abandoned"
 
 
 @pytest.mark.parametrize("case_id", PAID)

@@ -200,6 +200,23 @@ def test_a_row_that_reads_back_consistent_and_otherwise_than_written_is_told_to_
     assert len(desk.production.trades.corrections) == 1
 
 
+@pytest.mark.parametrize("case_id", ["S1", "S2", "S7a", "S9"])
+def test_a_row_that_makes_no_sense_once_it_was_written_is_for_a_person(case_id: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    trades = desk.production.trades
+
+    def spoil() -> None:
+        if trades.corrections and trades.row(trade_no)["TRD_STATUS"] != 5:
+            trades.change(trade_no, TRD_STATUS=5)
+
+    desk.production.faults.on("trades.find", spoil)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", "out_of_range: TRD_STATUS = 5")
+    assert [(step.name, step.state) for step in report.steps][-1] == ("read_back", "intended")
+    assert trades.repairs[trade_no].state == "open"
+
+
 @pytest.mark.parametrize("case_id", ["S1", "S2", "S7a"])
 def test_a_row_annotated_behind_an_agent_that_died_on_having_written_it_is_told_once_too(
     case_id: str,
