@@ -16,11 +16,14 @@ from agent.answers import (
 )
 from agent.envelope import new_id
 from agent.errors import PortError
+from agent.facts import Row
 from agent.message import Message
 from agent.protocol import MAX_FRAME_BYTES, Collect, encode
 
 ENVELOPE_BYTES: Final = 2_048
 """Room left in a frame for everything that is not rows."""
+MOST_CHARACTERS: Final = 2_000
+"""Told of each text of a row that is too large for a frame."""
 PROGRESS_SECONDS: Final = 0.5
 
 _encoder: Final = msgspec.json.Encoder()
@@ -29,8 +32,9 @@ _encoder: Final = msgspec.json.Encoder()
 def cut(pages: Iterable[Sequence[ReportedTrade]]) -> Iterator[tuple[ReportedTrade, ...]]:
     """Yield the rows again in chunks of at most MAX_CHUNK_ROWS that fit a frame; no chunk is empty.
 
-    A single row too large for a frame goes without its facts, then without its predicted row. What the pages
-    raise passes through, behind the rows that came before.
+    A single row too large for a frame goes without its facts, then without its predicted row and its cells,
+    then with the beginnings of its texts. What the pages raise passes through, behind the rows that came
+    before.
     """
     chunk: list[ReportedTrade] = []
     size = 0
@@ -59,15 +63,27 @@ def _fitting(row: ReportedTrade, limit: int) -> tuple[ReportedTrade, int]:
     if length > limit:
         row = msgspec.structs.replace(row, after=None, row={})
         length = len(_encoder.encode(row)) + 1
+    if length > limit:
+        row = msgspec.structs.replace(
+            row,
+            trade_no=row.trade_no[:MOST_CHARACTERS],
+            currency=row.currency[:MOST_CHARACTERS],
+            channel=row.channel and row.channel[:MOST_CHARACTERS],
+        )
+        length = len(_encoder.encode(row)) + 1
     return row, length
 
 
 def fitted(message: Message) -> Message:
-    """Return a result that fits a frame: one that is too large goes without its facts.
+    """Return a result that fits a frame: one that is too large tells of long texts of its rows the beginning,
+    and where that is not enough goes without its facts.
 
     Production's step table and the bank's own records outlive the frame. Raises ProtocolError when even that
     is too large.
     """
+    if len(_encoder.encode(message)) <= MAX_FRAME_BYTES:
+        return message
+    message = _with_short_rows(message)
     if len(_encoder.encode(message)) <= MAX_FRAME_BYTES:
         return message
     if isinstance(message, RepairFinished):
@@ -76,6 +92,21 @@ def fitted(message: Message) -> Message:
         message = msgspec.structs.replace(message, facts=None)
     encode(message)
     return message
+
+
+def _with_short_rows(message: Message) -> Message:
+    if isinstance(message, RepairFinished):
+        return msgspec.structs.replace(message, before=_short(message.before), after=_short(message.after))
+    if isinstance(message, FactsRead):
+        return msgspec.structs.replace(message, row=_short(message.row), after=_short(message.after))
+    return message
+
+
+def _short(row: Row | None) -> Row | None:
+    return row and {
+        name: f"{cell[:MOST_CHARACTERS]}…" if isinstance(cell, str) and len(cell) > MOST_CHARACTERS else cell
+        for name, cell in row.items()
+    }
 
 
 class Report:

@@ -23,7 +23,7 @@ from agent.answers import (
 )
 from agent.commands import MAX_IN_HAND, Dispatcher, Identity
 from agent.errors import PortError
-from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
+from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Row, Status
 from agent.failpoints import armed
 from agent.journal import Journal
 from agent.message import Message
@@ -78,6 +78,7 @@ class Bench:
         self.pages: list[list[ReportedTrade]] = []
         self.fault: Exception | None = None
         self.facts: Facts | None = None
+        self.row: Row | None = None
         self.reason = ""
         self.was_cancelled: list[bool] = []
 
@@ -109,8 +110,8 @@ class Bench:
             reason=reason,
             is_confirmed_failed=False,
             money_moved=True,
-            before=None,
-            after=None,
+            before=self.row,
+            after=self.row,
             facts_before=self.facts,
             facts_after=self.facts,
             steps=(),
@@ -133,7 +134,7 @@ class Bench:
             outcome="consistent",
             fixer_code=None,
             reason="",
-            row=None,
+            row=self.row,
             row_hash="",
             facts=None,
         )
@@ -890,6 +891,23 @@ def test_a_result_too_large_for_a_frame_goes_without_its_facts(desk: Desk) -> No
     assert (finished.outcome, finished.facts_before, finished.facts_after) == ("repaired", None, None)
 
 
+def test_a_result_of_a_row_too_large_for_a_frame_tells_its_beginning(desk: Desk) -> None:
+    desk.work.row = {"TRD_ID": 1, "FAILED_MSG": "长" * 200_000}
+    desk.dispatcher.handle(repair())
+    finished = desk.result(RepairFinished)
+    assert isinstance(finished, RepairFinished)
+    assert finished.outcome == "repaired"
+    assert finished.before == finished.after == {"TRD_ID": 1, "FAILED_MSG": "长" * 2_000 + "…"}
+
+
+def test_facts_of_a_row_too_large_for_a_frame_are_read_all_the_same(desk: Desk) -> None:
+    desk.work.row = {"TRD_ID": 1, "FAILED_MSG": "x" * 300_000}
+    desk.dispatcher.handle(Verify(id="v", trade_no="T1"))
+    read = desk.result(FactsRead)
+    assert isinstance(read, FactsRead)
+    assert (read.outcome, read.row) == ("consistent", {"TRD_ID": 1, "FAILED_MSG": "x" * 2_000 + "…"})
+
+
 def test_a_result_that_fits_no_frame_at_all_is_unknown(desk: Desk) -> None:
     desk.work.reason = "x" * 300_000
     desk.dispatcher.handle(repair())
@@ -1041,6 +1059,16 @@ def test_rows_read_before_a_port_fails_are_still_reported() -> None:
 def test_a_row_too_large_for_a_frame_is_still_reported() -> None:
     ((row,),) = cut([[trade(1, padding=300_000)]])
     assert (row.trade_no, row.row) == ("T00000001", {})
+
+
+@pytest.mark.parametrize("long", ["trade_no", "currency", "channel"])
+def test_a_row_whose_other_texts_are_too_large_is_still_reported_and_hides_none(long: str) -> None:
+    odd = msgspec.structs.replace(trade(2), **{long: "x" * 300_000})
+    rows = [row for chunk in cut([[trade(1), odd, trade(3)]]) for row in chunk]
+    assert [row.trade_id for row in rows] == [1, 2, 3]
+    assert getattr(rows[1], long) == "x" * 2_000
+    for chunk in cut([[odd]]):
+        encode(AnomaliesReported(id="a", command_id="c", run_id=1, shard=0, chunk=0, rows=chunk))
 
 
 def test_a_collection_begins_only_in_a_session(desk: Desk) -> None:
