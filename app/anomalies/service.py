@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import case, select, update
 
 from agent.answers import FactsRead
 from agent.facts import Status
@@ -26,6 +26,7 @@ from app.audit.reasons import required_reason
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError, NotFoundError
 from app.keyset import ReadSession
+from app.lately import LITTLE
 from app.unit_of_work import WorkSession
 
 VERIFY_DEADLINE: Final = timedelta(minutes=5)
@@ -118,6 +119,7 @@ def order_verify(session: WorkSession, anomaly: Anomaly, now: datetime, *, prior
     """
     if not anomaly.has_own_number:
         raise ConflictError("no_trade_number")
+    _bring_back_ends(session, anomaly.group_id, [anomaly.trade_no], now)
     return commands.issue(
         session,
         type="Verify",
@@ -140,16 +142,35 @@ def order_verifies(
     anomalies = [anomaly for anomaly in anomalies if anomaly.has_own_number]
     if not anomalies:
         return 0
+    group_id, trade_nos = anomalies[0].group_id, [anomaly.trade_no for anomaly in anomalies]
+    _bring_back_ends(session, group_id, trade_nos, now)
     issued = issue_many(
         session,
         type="Verify",
-        group_id=anomalies[0].group_id,
-        orders=[TradeOrder(anomaly.trade_no, {"trade_no": anomaly.trade_no}) for anomaly in anomalies],
+        group_id=group_id,
+        orders=[TradeOrder(trade_no, {"trade_no": trade_no}) for trade_no in trade_nos],
         deadline=VERIFY_DEADLINE,
         now=now,
         priority=priority,
     )
     return len(issued)
+
+
+def _bring_back_ends(session: WorkSession, group_id: int, trade_nos: Sequence[str], now: datetime) -> None:
+    """Let repairs of these trades that ended by a clock ahead of now have ended now: a look that is ordered
+    now was ordered after them, and its answer counts (app.executions.verifications).
+    """
+    ahead = update(Command).where(
+        Command.group_id == group_id,
+        Command.trade_no.in_(trade_nos),
+        Command.type == "Repair",
+        Command.finished_at > now + LITTLE,
+    )
+    # One that was withdrawn is known by its two times being the same (app.executions.poison).
+    is_withdrawn = Command.cancel_requested_at == Command.finished_at
+    asked_at = case((is_withdrawn, now), else_=Command.cancel_requested_at)
+    ended = ahead.values(finished_at=now, cancel_requested_at=asked_at)
+    session.execute(ended.execution_options(synchronize_session=False))
 
 
 def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: datetime) -> Anomaly | None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import literal, or_, select
 
 from agent.answers import FactsRead
 from app.agents import commands
@@ -17,6 +17,7 @@ from app.executions.models import Attempt, Execution
 from app.executions.retries import exhaust, goes_on_by_itself, has_attempts_left
 from app.executions.service import refusal
 from app.executions.starting import start_by_plan
+from app.lately import LITTLE
 from app.plans import predictions
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
@@ -37,7 +38,7 @@ def record_facts(session: WorkSession, agent: Agent, message: FactsRead, now: da
         return
     session.flush()
     before = anomaly_service.find_open(session, agent.group_id, message.trade_no)
-    if before is not None and _is_stale(session, before, finish.command):
+    if before is not None and _is_stale(session, before, finish.command, now):
         # It says nothing of what the attempt did.
         claims.command_closed(session, finish.command, READ_TOO_EARLY)
         unanswered.command_closed(session, finish.command, READ_TOO_EARLY)
@@ -85,13 +86,15 @@ def _go_on(session: WorkSession, anomaly: Anomaly, message: FactsRead, now: date
         start_by_plan(session, [anomaly], plan, "the wait is over", now)
 
 
-def _is_stale(session: WorkSession, anomaly: Anomaly, verify: Command) -> bool:
+def _is_stale(session: WorkSession, anomaly: Anomaly, verify: Command, now: datetime) -> bool:
     """Return whether a Verify was ordered before a repair of the trade was begun, or ended, or told of money:
-    given up in between, it may have read before that and be answered long afterwards.
+    given up in between, it may have read before that and be answered long afterwards. Of one ordered by a
+    clock ahead of now nobody knows, so it was.
     """
     known_since = (anomaly.unknown_since, anomaly.money_moved_at)
     if any(at is not None and verify.created_at < at for at in known_since):
         return True
+    is_ahead = verify.created_at > now + LITTLE
     repaired_since = (
         select(Attempt.id)
         .join(Attempt.execution)
@@ -99,7 +102,7 @@ def _is_stale(session: WorkSession, anomaly: Anomaly, verify: Command) -> bool:
         .where(
             Execution.group_id == verify.group_id,
             Execution.trade_no == verify.trade_no,
-            or_(Command.seq > verify.seq, Command.finished_at > verify.created_at),
+            or_(Command.seq > verify.seq, Command.finished_at > verify.created_at, literal(is_ahead)),
         )
     )
     return session.scalars(repaired_since.limit(1)).first() is not None

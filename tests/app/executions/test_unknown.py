@@ -11,7 +11,7 @@ from app.agents.models import Agent, Command
 from app.anomalies.models import Anomaly, CollectionRun, CollectionTask
 from app.anomalies.reports import take_rows
 from app.anomalies.service import BY_PERSON_FIRST, WAITING_FIRST, order_verify
-from app.executions import results, ticking, unknown, verifications
+from app.executions import results, ticking, times_ahead, unknown, verifications
 from app.executions.models import Attempt
 from app.executions.service import retry_now
 from app.executions.starting import Order, start_attempt, start_attempts
@@ -192,6 +192,30 @@ def test_nor_does_it_make_the_money_forgotten_that_a_repair_begun_after_it_has_m
     verifications.record_facts(session, agent, facts_read(early, "repair"), MUCH_LATER)
     assert (anomaly.state, anomaly.has_moved_money) == (before, True)
     assert ordered(session) == ["Verify", "Repair"]
+
+
+def test_what_ended_by_a_clock_ahead_is_believed_of_a_look_once_that_is_put_back(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "unknown"), NOW + timedelta(days=1))
+    times_ahead.bring_back(session, LATER)
+    session.expire_all()
+    tick(session, plan)
+    answer(session, agent, "repair")
+    assert ordered(session) == ["Repair", "Verify", "Repair"]
+
+
+def test_a_look_ordered_by_a_clock_ahead_says_nothing_of_what_ended_once_that_is_put_back(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    commands.close(session, command, "indeterminate", LATER, "its deadline passed")
+    tick(session, plan, NOW + timedelta(days=1))
+    results.record_result(session, agent, finished(command, "unknown"), LATER)
+    answer(session, agent, "repair")
+    assert anomaly.state == "waiting"
+    assert ordered(session) == ["Repair", "Verify"]
 
 
 def test_what_an_agent_may_hold_though_its_ack_never_came_is_unknown(
