@@ -20,6 +20,7 @@ from app.audit.reasons import required_reason
 from app.audit.service import Actor
 from app.errors import ConflictError
 from app.keyset import ReadSession
+from app.lately import LITTLE
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 
@@ -148,11 +149,25 @@ def tend_runs(session: WorkSession, now: datetime) -> int:
     found = session.scalars(select(CollectionRun).where(IS_LIVE_RUN)).unique()
     live = sorted(found, key=lambda run: run.id)
     for run in live:
+        _bring_back(session, run, now)
         if run.state == "waiting":
             _tend_waiting(session, run, now)
         else:
             _tend_running(session, run, now)
     return len(live)
+
+
+def _bring_back(session: WorkSession, run: CollectionRun, now: datetime) -> None:
+    """Let what a clock that ran ahead has dated have begun now: a run would wait until it has caught up, keep
+    any other of its group from beginning, and report what was repaired meanwhile as broken again.
+    """
+    latest = now + LITTLE
+    dated: list[CollectionRun | CollectionTask] = [run, *current_tasks(session, run)]
+    for one in dated:
+        if one.created_at > latest:
+            one.created_at = now
+        if one.started_at is not None and one.started_at > latest:
+            one.started_at = now
 
 
 def _tend_waiting(session: WorkSession, run: CollectionRun, now: datetime) -> None:

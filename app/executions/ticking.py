@@ -17,7 +17,7 @@ from app.executions.starting import start_by_plan
 from app.executions.unknown import verify_at_tick
 from app.guards.verdicts import is_looked_at
 from app.keyset import ReadSession
-from app.lately import is_lately
+from app.lately import LITTLE, is_lately
 from app.plans import predictions
 from app.plans.fixer_codes import group_codes
 from app.plans.models import CollectionSchedule, Plan, Tick
@@ -226,7 +226,9 @@ def _are_connected(session: ReadSession, group_id: int, now: datetime) -> bool:
         select(Agent.id).where(Agent.group_id == group_id, Agent.revoked_at.is_(None))
     ).all()
     first = min(agent.connected_at or now for agent in online)
-    return len(online) == len(registered) or now - first >= FIRST_CONNECT_PATIENCE
+    # One dated ahead connected before the clock was put back.
+    is_over = not now - FIRST_CONNECT_PATIENCE < first <= now + LITTLE
+    return len(online) == len(registered) or is_over
 
 
 def _collect(

@@ -94,6 +94,28 @@ def test_a_run_with_no_agent_online_waits_a_minute_then_fails(
     assert (run.state, run.error) == ("failed", "no_agent_online")
 
 
+def test_a_run_begun_by_a_clock_ahead_waits_a_minute_from_when_that_is_put_back(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    run = start(session, group, NOW + timedelta(days=1))
+    states = []
+    for seconds in (0, 59, 60):
+        collection_course.tend_runs(session, NOW + timedelta(seconds=seconds))
+        states.append(run.state)
+    assert states == ["waiting", "waiting", "failed"]
+
+
+def test_what_was_repaired_since_a_clock_ahead_was_put_back_is_no_news_to_a_run_begun_by_it(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    agent, task = running_task(session, group)
+    task.started_at = NOW + timedelta(days=1)
+    collection_course.tend_runs(session, NOW)
+    make_anomaly(session, group, trade_no="A", state="repaired", closed_at=LATER)
+    collecting.record_anomalies(session, agent, chunk(task, 0, reported("A")), LATER)
+    assert session.scalars(select(Anomaly.state)).all() == ["repaired"]
+
+
 def test_a_run_whose_codes_nobody_offers_says_so(session: WorkSession, group: SystemGroup) -> None:
     make_agent(session, group, codes=("ownFixer",), seen_at=NOW + timedelta(seconds=60))
     run = start(session, group)

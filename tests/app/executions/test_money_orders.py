@@ -22,7 +22,7 @@ from app.anomalies.states import change_state
 from app.audit.models import AuditEntry
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from app.executions import money_orders, order_course, order_limits, results
+from app.executions import money_orders, order_course, order_limits, results, times_ahead
 from app.executions.models import Attempt
 from app.executions.order_models import MoneyOrder
 from app.executions.starting import Order, start_attempts
@@ -444,6 +444,20 @@ def test_what_nobody_confirmed_is_expired_by_time_alone(group: SystemGroup, li_n
     assert (read_order(order_id).state, read_order(order_id).closed_by) == ("expired", "piculus")
     assert audited()[-1] == ("order.expired", "piculus", order_course.NOT_IN_TIME)
     propose(anomaly_id, li_na, now=NOW + timedelta(hours=25))
+
+
+def test_an_order_proposed_by_a_clock_ahead_lasts_a_day_from_when_that_is_put_back(
+    group: SystemGroup, li_na: Actor
+) -> None:
+    order_id = propose(plant(group, amount=LARGE), li_na, now=NOW + timedelta(days=3))
+    with unit_of_work() as session:
+        assert times_ahead.has_any(session, NOW)
+        times_ahead.bring_back(session, NOW)
+        assert not times_ahead.has_any(session, NOW)
+    with unit_of_work() as session:
+        assert order_course.close_over(session, NOW + timedelta(hours=23)) == 0
+        assert order_course.close_over(session, NOW + timedelta(hours=24)) == 1
+    assert read_order(order_id).state == "expired"
 
 
 def test_an_order_is_confirmed_once(group: SystemGroup, li_na: Actor, wang: Actor) -> None:

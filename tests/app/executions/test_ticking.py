@@ -235,6 +235,16 @@ def test_the_first_collection_waits_for_all_agents_or_five_seconds(session: Work
     assert (run.trigger, run.shards) == ("first_start", 2)
 
 
+def test_the_first_collection_does_not_wait_until_a_clock_that_was_put_back_has_caught_up(
+    session: WorkSession,
+) -> None:
+    group = make_group(session)
+    make_schedule(session, group, runs_on_first_connect=True)
+    make_agent(session, group, connected_at=NOW + timedelta(days=1))
+    make_agent(session, group, is_online=False)
+    assert ticking.start_first_collections(session, NOW) == 1
+
+
 def test_a_group_collected_by_its_cron_needs_no_first_collection(
     session: WorkSession, group: SystemGroup
 ) -> None:
