@@ -25,9 +25,11 @@ def digest_of(anomaly: Anomaly, *further: bool) -> str:
     """
     facts = facts_of(anomaly)
     where = (anomaly.id, anomaly.state, anomaly.reason, anomaly.fixer_code, anomaly.has_moved_money)
+    # An attempt that failed may leave all the rest as it was.
+    tried = anomaly.attempts
     money = (anomaly.amount_minor, anomaly.currency)
     read = (anomaly.row_hash, None if facts is None else unpaid.digest_of(facts))
-    return hashlib.sha256(msgspec.json.encode((where, money, read, further))).hexdigest()
+    return hashlib.sha256(msgspec.json.encode((where, tried, money, read, further))).hexdigest()
 
 
 def carried(values: Iterable[str]) -> dict[str, str]:

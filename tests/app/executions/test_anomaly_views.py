@@ -11,10 +11,11 @@ from flask import Flask
 from markupsafe import Markup
 
 from app.agents import stops
-from app.agents.models import Command
+from app.agents.models import Agent, Command
 from app.agents.stops import Target
 from app.anomalies.models import Anomaly, AnomalyEvent
 from app.audit.models import AuditEntry
+from app.executions import results
 from app.executions.models import Attempt, Step
 from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
@@ -26,6 +27,8 @@ from tests.factories import (
     NOW,
     PERSON,
     facts_of,
+    finished,
+    hand_to,
     make_agent,
     make_anomaly,
     make_group,
@@ -383,6 +386,22 @@ def test_nobody_repairs_what_their_form_did_not_show(
     assert "没有执行：您打开之后" in answer.text
     assert operator.post(url, {**hidden_fields(answer.text), "reason": "已核对"}).status_code == 303
     assert read(identity).state == "repairing"
+
+
+@pytest.mark.parametrize("action", ["repair", "retry"])
+def test_a_form_that_is_sent_twice_makes_one_attempt_though_that_has_failed_meanwhile(
+    operator: Visitor, group: SystemGroup, action: str
+) -> None:
+    identity = plant(group, trade_no="CO-TWICE", facts=msgspec.to_builtins(facts_of("CO-TWICE")))
+    url = f"/anomalies/{identity}/{action}"
+    sent = {**operator.hidden(url), "reason": "客户来电"}
+    assert operator.post(url, sent).status_code == 303
+    with unit_of_work() as session:
+        agent, command = session.scalars(db.select(Agent)).one(), session.scalars(db.select(Command)).one()
+        hand_to(session, command, agent)
+        results.record_result(session, agent, finished(command, "failed", row_hash="hash-1"), NOW)
+    answer = operator.post(url, sent, target="dialog")
+    assert (answer.status_code, read(identity).state, read(identity).attempts) == (409, "open", 1)
 
 
 def test_a_running_repair_is_cancelled_before_money_moves(operator: Visitor, group: SystemGroup) -> None:
