@@ -48,7 +48,10 @@ CONSIDERED: Final = 500
 """So many trades are looked at in one unit of work, where most of them cannot be attempted."""
 TRY_AGAIN_AFTER: Final = timedelta(seconds=10)
 PATIENCE: Final = timedelta(minutes=6)
-"""A trade that a Verify keeps busy is tried again for so long, a little longer than such a command lives."""
+"""A trade that a Verify keeps busy, or is to tell of first, is tried again for so long, a little longer than
+such a command lives."""
+UNKNOWN: Final = "trade_unknown"
+"""Why a trade is skipped of which nobody knows how its last attempt ended, and no Verify has told in time."""
 STOPPED: Final = "stopped_bulk"
 """Why a bulk repair is paused while a stop stands; its detail says whose and why."""
 MAY_NOT: Final = "person_may_not"
@@ -177,6 +180,10 @@ def _begin(session: WorkSession, bulk: BulkRepair, items: Sequence[BulkItem], no
         elif code is not None:
             _pause(session, bulk, code, now, trade_no=item.trade_no)
             return 0
+        elif anomaly.unknown_since is not None:
+            # Whoever chose it may not have seen that: it is verified first, as by any plan.
+            if not _put_off(item, now):
+                _skip(item, UNKNOWN, now)
         elif plan is not None:
             by_plan.setdefault(plan.id, (plan, []))[1].append(item)
     begun = 0
@@ -217,7 +224,8 @@ def _attempt(
     for item, anomaly in pairs:
         attempt = by_anomaly.get(anomaly.id)
         if attempt is None:
-            if not _put_off(session, item, anomaly, now):
+            is_verified = _is_being_verified(session, anomaly)
+            if not is_verified or not _put_off(item, now):
                 _skip(item, "trade_busy", now)
         else:
             item.state, item.stage = "repairing", bulk.stage
@@ -225,13 +233,13 @@ def _attempt(
     return len(by_anomaly)
 
 
-def _put_off(session: WorkSession, item: BulkItem, anomaly: Anomaly, now: datetime) -> bool:
-    """Let a trade that only a Verify keeps busy be tried again soon, for PATIENCE at most; return whether it
-    may be.
-    """
+def _is_being_verified(session: WorkSession, anomaly: Anomaly) -> bool:
     command = commands.find_live(session, anomaly.group_id, anomaly.trade_no)
-    if command is None or command.type != "Verify":
-        return False
+    return command is not None and command.type == "Verify"
+
+
+def _put_off(item: BulkItem, now: datetime) -> bool:
+    """Let a trade be tried again soon, for PATIENCE at most; return whether it may be."""
     if item.began_at is None or item.began_at > now + LITTLE:
         item.began_at = now
     if now - item.began_at > PATIENCE:

@@ -99,7 +99,8 @@ class BulkItem(Base):
     ``done``: it was repaired, and in stages 1 and 2 verified *consistent* afterwards. ``failed``: its
     attempt came to anything else (``outcome``, ``detail``) and it is left to its own course. ``skipped``:
     nothing was repaired; it could not be attempted (``outcome`` is the code why), or was consistent already.
-    A ``pending`` one that a Verify keeps busy is tried again at ``ask_at``, since ``began_at``.
+    A ``pending`` one that a Verify keeps busy, or is to tell of first, is tried again at ``ask_at``, since
+    ``began_at``.
     ``verified`` is what the last verification said, '' while none has; the next is ordered at ``ask_at``.
     """
 

@@ -549,6 +549,32 @@ def report_anew(session: WorkSession, trade_no: str, **columns: object) -> Anoma
     return anomaly
 
 
+def test_a_trade_whose_outcome_became_unknown_is_begun_once_a_look_has_told_it(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 3)
+    doubtful = session.scalars(select(Anomaly).where(Anomaly.trade_no == "T0001")).unique().one()
+    doubtful.state, doubtful.unknown_since = "waiting", NOW
+    go_through_a_stage(session, agent, one)
+    assert [command.trade_no for command in live(session, "Repair")] == ["T0002"]
+    doubtful.state, doubtful.unknown_since = "open", None
+    tend(session, one, NOW + timedelta(seconds=10))
+    assert [command.trade_no for command in live(session, "Repair")] == ["T0001", "T0002"]
+
+
+def test_one_that_no_look_tells_of_is_skipped_and_the_rest_goes_on(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 3)
+    doubtful = session.scalars(select(Anomaly).where(Anomaly.trade_no == "T0001")).unique().one()
+    doubtful.state, doubtful.unknown_since = "waiting", NOW
+    for _stage in (1, 2):
+        go_through_a_stage(session, agent, one)
+    assert (one.state, skipped(session)) == ("running", [])
+    tend(session, one, NOW + timedelta(minutes=6, seconds=1))
+    assert (one.state, skipped(session)) == ("finished", [("T0001", "trade_unknown")])
+
+
 def skipped(session: WorkSession) -> list[tuple[str, str]]:
     found = select(BulkItem.trade_no, BulkItem.outcome).where(BulkItem.state == "skipped")
     return [(trade_no, outcome) for trade_no, outcome in session.execute(found.order_by(BulkItem.id))]
