@@ -86,7 +86,7 @@ TEXTS: Mapping[str, Any] = {
     "agent_name_format": _("名称只能含字母、数字、点、横线、下划线，最长 80 个字符。"),
     "agent_exists": _("客户端 %(name)s 已经存在。"),
     "agent_revoked": _("客户端 %(name)s 已被吊销。"),
-    "trade_busy": _("交易 %(trade_no)s 正有命令在执行。"),
+    "trade_busy": _("交易 %(trade_no)s 正有命令在执行；等它结束再试。"),
     "command_closed": _("命令已经结束。"),
     "run_ended": _("这次收集已经结束。"),
     "money_moved": _("资金已经移动，不能取消；修复会继续到完成。"),
@@ -137,7 +137,7 @@ TEXTS: Mapping[str, Any] = {
     ),
     "group_has_plans": _("系统组别 %(sys_code)s 已经有方案。"),
     "no_plan": _("没有匹配的方案，不能执行；请先配置方案。"),
-    "plan_disabled": _("方案已失效，不能执行。"),
+    "plan_disabled": _("方案已失效，不能执行；请先启用方案。"),
     "order_not_allowed": _("最近读到的三方事实不允许这样做；原因与下一步见这笔异常。"),
     "order_live": _("交易 %(trade_no)s 已有一笔没有结束的资金指令。"),
     "order_over": _("这笔资金指令已经处理过，请刷新后再看。"),
@@ -158,14 +158,16 @@ TEXTS: Mapping[str, Any] = {
         "%(who)s 在 %(days)s 天内新建、启用过账号，提升过其权限或重置过其密码，"
         "可能同时握有提交人与复核人的账号（经由别的账号也算）：不能互相复核，请另找一个人。"
     ),
-    "order_no_agent": _("系统组别 %(sys_code)s 没有能执行再付或冲正的在线客户端。"),
+    "order_no_agent": _(
+        "系统组别 %(sys_code)s 没有能执行再付或冲正的在线客户端；请启动客户端，或升级到支持的版本。"
+    ),
     "no_fixer": _("数据不合法，没有修复代号，只能人工处理。"),
-    "needs_human": _("待人工核查，不能直接执行。"),
+    "needs_human": _("待人工核查，不能直接执行；请打开这笔异常，核实或重试。"),
     "repairing": _("正在修复。"),
     "closed": _("这笔异常已经结束。"),
     "shard": _("分片不属于这次收集。"),
     "no_trade_number": _("这一行没有可用的交易号，客户端无法核实；请在生产系统更正后忽略。"),
-    "group_disabled": _("系统组别 %(sys_code)s 已停用。"),
+    "group_disabled": _("系统组别 %(sys_code)s 已停用；管理员启用之后才能执行。"),
     "stop_all": _("只有能看到全部系统组别的人才能停止全部修复；可以停止自己的系统组别。"),
     "stop_lift_all": _("全部修复的紧急停止只有管理员可以解除。"),
     "stop_stands": _("已经停止（%(who)s：%(why)s），没有改变。"),

@@ -347,7 +347,7 @@ def shut_plan(session: WorkSession, group: SystemGroup, how: str) -> None:
     ("how", "told"),
     [
         ("plan_shadow", "方案在影子运行：只预测，不执行"),
-        ("plan_disabled", "方案已失效，不能执行"),
+        ("plan_disabled", "方案已失效，不能执行；请先启用方案"),
         ("no_plan", "没有匹配的方案，不能执行"),
         ("group_disabled", "系统组别 PBAP 已停用"),
     ],

@@ -120,7 +120,7 @@ def test_a_disabled_group_is_not_collected_and_the_form_says_so(operator: Visito
         session.scalars(db.select(SystemGroup).where(SystemGroup.sys_code == "PBAP")).one().is_enabled = False
     answer = operator.post("/collections/new", BROADCAST)
     assert answer.status_code == 400
-    assert "系统组别 PBAP 已停用。" in answer.text
+    assert "系统组别 PBAP 已停用；管理员启用之后才能执行。" in answer.text
 
 
 def test_a_viewer_reads_runs_of_their_groups_and_starts_none(app: Flask, operator: Visitor) -> None:

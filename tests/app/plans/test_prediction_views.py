@@ -272,7 +272,7 @@ def test_a_person_tries_an_anomaly(operator: Visitor, plan: Plan) -> None:
     assert db.session.scalars(db.select(Command.type)).all() == ["Verify"]
     refused = operator.post(url, {"reason": ""}, target="dialog")
     assert refused.status_code == 409
-    assert "正有命令在执行" in refused.text
+    assert "正有命令在执行；等它结束再试" in refused.text
 
 
 def test_a_click_on_a_plan_in_shadow_is_refused_in_words(operator: Visitor, plan: Plan) -> None:
