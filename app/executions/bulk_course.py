@@ -5,7 +5,7 @@ Everything rests on rows: any server may tend a bulk repair at any moment, and o
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,6 +21,7 @@ from app.executions.bulk_choice import CODES as CHANGED_CODES
 from app.executions.bulk_choice import changed_since
 from app.executions.bulk_guards import CAME_SINCE, has_come_since
 from app.executions.bulk_models import (
+    GOING_ON,
     IS_LIVE_BULK,
     STAGE_SIZES,
     UNDER_WAY,
@@ -52,11 +53,22 @@ PATIENCE: Final = timedelta(minutes=6)
 such a command lives."""
 UNKNOWN: Final = "trade_unknown"
 """Why a trade is skipped of which nobody knows how its last attempt ended, and no Verify has told in time."""
+TAKEN: Final = "in_newer_bulk"
+"""Why a trade is skipped that a newer bulk repair has taken since, as the form of that one said."""
 STOPPED: Final = "stopped_bulk"
 """Why a bulk repair is paused while a stop stands; its detail says whose and why."""
 MAY_NOT: Final = "person_may_not"
 """Why a bulk repair is paused whose person may repair in its group no longer: another one may go on."""
-OF_TRADE: Final = ("closed", "repairing", "no_fixer", "no_plan", "needs_human", *HELD_CODES, *CHANGED_CODES)
+OF_TRADE: Final = (
+    "closed",
+    "repairing",
+    "no_fixer",
+    "no_plan",
+    "needs_human",
+    TAKEN,
+    *HELD_CODES,
+    *CHANGED_CODES,
+)
 """Why one trade cannot be attempted: it is skipped. Any other refusal holds for more than it, and pauses."""
 
 
@@ -166,12 +178,15 @@ def _begin(session: WorkSession, bulk: BulkRepair, items: Sequence[BulkItem], no
     anomalies = {anomaly.id: anomaly for anomaly in session.scalars(found).unique()}
     plans = plans_of(session, {(one.group_id, one.fixer_code) for one in anomalies.values()})
     holds = find_holds(session, list(anomalies.values()), by_person=True)
+    taken = _taken_since(session, bulk, anomalies)
     by_plan: dict[int, tuple[Plan, list[BulkItem]]] = {}
     for item in items:
         anomaly = anomalies[item.anomaly_id]
         plan = plans.get((anomaly.group_id, anomaly.fixer_code or ""))
         code = refusal(anomaly.state, anomaly.fixer_code, plan, anomaly.group.is_enabled)
         code = code or holds.get(anomaly.id)
+        if anomaly.id in taken and code not in OF_TRADE:
+            code = TAKEN
         if code not in OF_TRADE:
             # Before what holds for a whole plan: that of another fixer is none of this bulk repair's.
             code = changed_since(item, anomaly) or code
@@ -191,6 +206,19 @@ def _begin(session: WorkSession, bulk: BulkRepair, items: Sequence[BulkItem], no
         if bulk.state == "running":
             begun += _attempt(session, bulk, plan, [(item, anomalies[item.anomaly_id]) for item in some], now)
     return begun
+
+
+def _taken_since(session: WorkSession, bulk: BulkRepair, anomaly_ids: Iterable[int]) -> set[int]:
+    """Return which of the trades a newer bulk repair has begun, or may yet begin: what becomes of them there
+    is what a person has decided since.
+    """
+    is_taken = or_(
+        BulkItem.state.in_((*UNDER_WAY, "done", "failed")),
+        and_(BulkItem.state == "pending", BulkRepair.state.in_(GOING_ON)),
+    )
+    found = select(BulkItem.anomaly_id).join(BulkRepair, BulkRepair.id == BulkItem.bulk_id)
+    newer = found.where(BulkItem.anomaly_id.in_(anomaly_ids), BulkItem.bulk_id > bulk.id, is_taken)
+    return set(session.scalars(newer))
 
 
 def _attempt(

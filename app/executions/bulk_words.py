@@ -8,7 +8,7 @@ from flask import Flask
 from app.audit.models import AuditEntry
 from app.errors import ConflictError
 from app.executions import bulk_choice
-from app.executions.bulk_course import MAY_NOT, STOPPED, UNKNOWN
+from app.executions.bulk_course import MAY_NOT, STOPPED, TAKEN, UNKNOWN
 from app.executions.bulk_models import AWAITED, BY_PERSON, BulkItem, BulkRepair
 from app.executions.models import OUTCOMES
 from app.guards.words import beyond_words
@@ -136,6 +136,7 @@ def _cause(code: str, sys_code: str) -> str:
         "not_consistent": _("修复后核实，三方不一致"),
         "not_verified": _("修复后半小时内没能核实"),
         "trade_busy": _("正有命令在执行。"),
+        TAKEN: _("之后进了另一个批量修复，由那一个处理"),
         UNKNOWN: _("上一次执行的结果未知，还没有核实清楚；核实之后请重新选择"),
     }
     if code in own:

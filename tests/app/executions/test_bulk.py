@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.agents import commands, stops
 from app.agents.models import Agent, Command
@@ -573,6 +573,39 @@ def test_one_that_no_look_tells_of_is_skipped_and_the_rest_goes_on(
     assert (one.state, skipped(session)) == ("running", [])
     tend(session, one, NOW + timedelta(minutes=6, seconds=1))
     assert (one.state, skipped(session)) == ("finished", [("T0001", "trade_unknown")])
+
+
+def test_a_trade_that_a_newer_bulk_repair_has_taken_is_left_to_that_one(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 4)
+    taken = select(Anomaly.id).where(Anomaly.trade_no.in_(("T0001", "T0002")))
+    ids = tuple(session.scalars(taken))
+    (newer,) = bulk.begin(session, AnomalyFilter(group_ids=[group.id], ids=ids), CLICK).bulks
+    assert end_repairs(session, agent, count=1) == ["T0000"]
+    assert end_repairs(session, agent, "failed") == ["T0001"]
+    plan.max_retries = 9
+    session.execute(update(Anomaly).where(Anomaly.trade_no == "T0001").values(state="open"))
+    session.expire_all()
+    tend(session, newer)
+    tend(session, one)
+    answer_verifies(session, agent)
+    tend(session, one)
+    assert [command.trade_no for command in live(session, "Repair")] == ["T0003"]
+    assert skipped(session) == [("T0001", "in_newer_bulk"), ("T0002", "in_newer_bulk")]
+    assert (newer.state, counts(newer)) == ("paused", (1, 0, 0, 1, 0))
+
+
+def test_what_a_newer_bulk_repair_left_when_it_was_stopped_is_repaired(
+    session: WorkSession, group: SystemGroup, agent: Agent, plan: Plan
+) -> None:
+    one = begin(session, group, 3)
+    ids = tuple(session.scalars(select(Anomaly.id).where(Anomaly.trade_no != "T0000")))
+    (newer,) = bulk.begin(session, AnomalyFilter(group_ids=[group.id], ids=ids), CLICK).bulks
+    bulk.stop(session, newer.id, reason="看错了", actor=PERSON, group_ids=None, now=NOW)
+    go_through_a_stage(session, agent, one)
+    assert [command.trade_no for command in live(session, "Repair")] == ["T0002"]
+    assert skipped(session) == [("T0001", "closed")]
 
 
 def skipped(session: WorkSession) -> list[tuple[str, str]]:
