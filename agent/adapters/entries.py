@@ -19,9 +19,10 @@ Shares = tuple[tuple[str, int], ...]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """An unreversed entry as stored, or a reversal of ours.
+    """An entry as stored.
 
-    ``postings`` is the net of each account it touches, zeros left out.
+    ``postings`` is the net of each account it touches, zeros left out. ``reverses`` and ``reversed_by`` are
+    numbers of entries, empty where there is none.
     """
 
     voucher_no: str
@@ -30,6 +31,35 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     amount: object
     currency: str
     postings: Mapping[str, int] | None
+    reverses: str = ""
+    reversed_by: str = ""
+    posted_by: str = ""
+
+
+class Reversals(msgspec.Struct, frozen=True):
+    """The entries of a trade that take others back. ``ours``: the legs of which we have reversed an entry.
+
+    ``unmarked``: those that no entry is marked to be reversed by.
+    """
+
+    ours: Set[str]
+    unmarked: Sequence[Entry]
+
+    def of(self, entry: Entry) -> Entry | None:
+        """An entry that takes this one back, which is not marked so: or may, naming none of its leg."""
+        slots = _slots(entry)
+        return next(
+            (
+                each
+                for each in self.unmarked
+                if each.reverses == entry.voucher_no or (not each.reverses and slots & _slots(each))
+            ),
+            None,
+        )
+
+
+def _slots(entry: Entry) -> Set[str]:
+    return set(SLOTS.get(entry.leg, ("1", "2")))
 
 
 def shares(names: LedgerNames, kind: Kind, leg: Leg, account_no: str, minor: int) -> Shares | None:
@@ -57,19 +87,30 @@ def net(postings: Sequence[tuple[str, int]]) -> dict[str, int]:
 
 
 def leg_facts(names: LedgerNames, trade: Trade, entries: Sequence[Entry]) -> tuple[LegFact, LegFact | None]:
-    """Both legs of a trade from its unreversed entries and our reversals; a recharge has no second.
+    """Both legs of a trade from all of its entries; a recharge has no second.
 
     An entry in the place of one that we have reversed says so.
     """
-    reversed_legs = {entry.leg for entry in entries if entry.kind == names.reversal}
-    entries = [entry for entry in entries if entry.kind != names.reversal]
+    reversals = _reversals(names, entries)
+    standing = [each for each in entries if not (each.reversed_by or _is_reversal(names, each))]
     if trade.kind is Kind.RECHARGE:
         # Nothing of a recharge belongs on the second leg: what stands there spoils the first.
-        return _leg(names, trade, entries, reversed_legs), None
+        return _leg(names, trade, standing, reversals), None
     return tuple(
-        _leg(names, trade, [entry for entry in entries if _is_on(entry, leg)], reversed_legs)
+        _leg(names, trade, [entry for entry in standing if _is_on(entry, leg)], reversals)
         for leg in (Leg.FIRST, Leg.SECOND)
     )  # type: ignore[return-value]
+
+
+def _is_reversal(names: LedgerNames, entry: Entry) -> bool:
+    return bool(entry.reverses) or entry.kind == names.reversal
+
+
+def _reversals(names: LedgerNames, entries: Sequence[Entry]) -> Reversals:
+    taking = [each for each in entries if _is_reversal(names, each)]
+    marked = {each.reversed_by for each in entries if each.reversed_by}
+    ours = {each.leg for each in taking if (each.kind, each.posted_by) == (names.reversal, names.posted_by)}
+    return Reversals(ours, [each for each in taking if each.voucher_no not in marked])
 
 
 def _is_on(entry: Entry, leg: Leg) -> bool:
@@ -77,7 +118,7 @@ def _is_on(entry: Entry, leg: Leg) -> bool:
     return leg.value in SLOTS.get(entry.leg, ("1", "2"))
 
 
-def _leg(names: LedgerNames, trade: Trade, entries: Sequence[Entry], reversed_legs: Set[str]) -> LegFact:
+def _leg(names: LedgerNames, trade: Trade, entries: Sequence[Entry], reversals: Reversals) -> LegFact:
     if not entries:
         return LegFact(LegState.NONE)
     if len(entries) > 1:
@@ -86,9 +127,12 @@ def _leg(names: LedgerNames, trade: Trade, entries: Sequence[Entry], reversed_le
     entry = entries[0]
     amount = entry.amount if isinstance(entry.amount, int) else None
     difference = _difference(names, trade, entry)
+    if not difference and (by := reversals.of(entry)) is not None:
+        # By hand, and not marked: the money may be back, though the entry reads as if it stood.
+        difference = f"{by.voucher_no} reverses it, and it is not marked so"
     if difference:
         return LegFact(LegState.MISMATCH, entry.voucher_no, amount, difference)
-    detail = REVERSED_BEFORE if entry.leg in reversed_legs else ""
+    detail = REVERSED_BEFORE if entry.leg in reversals.ours else ""
     return LegFact(LegState.POSTED, entry.voucher_no, amount, detail)
 
 

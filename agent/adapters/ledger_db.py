@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import Connection, Row, select
 
 from agent.adapters.asked import AmongTexts
 from agent.adapters.check import describe
@@ -20,6 +20,12 @@ from agent.errors import LedgerRejectedError, PortError
 from agent.facts import Kind, LegFact, LegState
 from agent.records import Posting, Reversal, Trade
 
+_TOLD: Final = (
+    *("TRD_NUM", "VOUCHER_NO", "LEG", "KIND", "AMOUNT", "CURRENCY"),
+    *("REVERSES", "REVERSED_BY", "POSTED_BY"),
+)
+"""Columns of an entry that tell what it says of its trade."""
+
 
 class SqlLedger:
     """LedgerPort on SQLite, PostgreSQL or MariaDB. Shared by threads; connects at the first call."""
@@ -33,15 +39,8 @@ class SqlLedger:
         self._poster = Poster(self._names, self._tables, self._now, is_told=is_told)
         self._reverser = Reverser(self._names, self._tables, self._poster, self._now)
         cells, line = self._tables.entry.c, self._tables.posting.c
-        is_live = and_(
-            cells["REVERSED_BY"].is_(None),
-            cells["REVERSES"].is_(None),
-            cells["KIND"] != self._names.reversal,
-        )
-        is_ours = and_(cells["KIND"] == self._names.reversal, cells["POSTED_BY"] == self._names.posted_by)
-        told = (cells[name] for name in ("TRD_NUM", "VOUCHER_NO", "LEG", "KIND", "AMOUNT", "CURRENCY"))
-        live = select(*told).where(or_(is_live, is_ours))
-        self._live = AmongTexts(cells["TRD_NUM"], live.where)
+        told = select(*(cells[name] for name in _TOLD))
+        self._of_trades = AmongTexts(cells["TRD_NUM"], told.where)
         # Not joined: two columns of production's may sort otherwise, and a database then refuses to compare.
         lines = select(line["VOUCHER_NO"], line["ACC_NO"], line["AMOUNT"])
         self._lines = AmongTexts(line["VOUCHER_NO"], lines.where)
@@ -100,12 +99,13 @@ class SqlLedger:
             raise LedgerRejectedError(str(error)) from error
 
     def _entries(self, trade_nos: Sequence[str]) -> Mapping[str, list[Entry]]:
-        """The unreversed entries and our reversals of each trade, with their postings, as of one moment."""
+        """Every entry of each trade, with the postings of those that stand, as of one moment."""
 
         def look(connection: Connection) -> Mapping[str, list[Entry]]:
-            rows = self._live.rows(connection, trade_nos)
+            rows = self._of_trades.rows(connection, trade_nos)
+            standing = [number(row[1]) for row in rows if row.REVERSED_BY is None]
             postings: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
-            for vouchers in in_batches([number(row[1]) for row in rows], MOST_ASKED):
+            for vouchers in in_batches(standing, MOST_ASKED):
                 for line in self._lines.rows(connection, vouchers):
                     # An account that is missing is no account: such an entry fits no trade.
                     account = None if line[1] is None else number(line[1])
@@ -130,6 +130,9 @@ def _by_trade(
             amount=plain_amount(amount),
             currency=number(currency),
             postings=net(lines) if readable else None,
+            reverses=number(row.REVERSES),
+            reversed_by=number(row.REVERSED_BY),
+            posted_by=number(row.POSTED_BY),
         )
         by_trade[number(trade_no)].append(entry)
     return by_trade

@@ -10,6 +10,7 @@ from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.names import LedgerNames
 from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, PortError
 from agent.facts import Leg, LegState
+from agent.records import Trade
 from sandbox.database import writing
 from tests.contract.places import SqlLedgerPlace
 from tests.contract.racing import errors_of, race
@@ -100,6 +101,23 @@ class TestWhatIsWritten:
             sql_ledger.ledger.post(posting_of(new_trade(account_no="BANK"), Leg.FIRST))
 
 
+def reversed_by_hand(place: SqlLedgerPlace, trade: Trade, *, is_named: bool, is_marked: bool) -> str:
+    """Production posts and takes back, one of the two marks forgotten; return the entry's number."""
+    place.open_account(trade.account_no, 50_000)
+    voucher_no = place.book(posting_of(trade, Leg.BOTH, key=f"production {trade.trade_no}"))
+    place.reverse(voucher_no)
+    entry, legs = place.books.tables.entry, place.books.tables.entry_leg
+    with writing(place.books.engine) as connection:
+        if not is_named:
+            taking = entry.c["REVERSES"] == voucher_no
+            connection.execute(update(entry).where(taking).values(REVERSES=None))
+        if not is_marked:
+            mine = entry.c["VOUCHER_NO"] == voucher_no
+            connection.execute(update(entry).where(mine).values(REVERSED_BY=None))
+            connection.execute(update(legs).where(legs.c["VOUCHER_NO"] == voucher_no).values(LIVE=1))
+    return voucher_no
+
+
 class TestReadingLegs:
     def test_postings_that_do_not_add_up_are_a_mismatch(self, sql_ledger: SqlLedgerPlace) -> None:
         trade = new_trade()
@@ -126,6 +144,28 @@ class TestReadingLegs:
         first, second = sql_ledger.ledger.legs([trade])[trade.trade_no]
         assert (first.state, second and second.state) == (LegState.MISMATCH, LegState.NONE)
         assert "more than one" in first.detail
+
+    @pytest.mark.parametrize("is_named", [True, False])
+    def test_an_entry_taken_back_by_one_that_forgot_to_mark_it_is_a_mismatch(
+        self, sql_ledger: SqlLedgerPlace, is_named: bool
+    ) -> None:
+        """Somebody reverses by hand: the money is back, and the entry still reads as if it stood."""
+        trade = new_trade()
+        voucher_no = reversed_by_hand(sql_ledger, trade, is_named=is_named, is_marked=False)
+        legs = sql_ledger.ledger.legs([trade])[trade.trade_no]
+        assert [leg.state for leg in legs if leg] == [LegState.MISMATCH] * 2
+        assert sql_ledger.balance(trade.account_no) == 50_000
+        assert all(leg.voucher_no == voucher_no and "reverses it" in leg.detail for leg in legs if leg)
+
+    def test_a_reversal_that_only_the_entry_names_spoils_no_later_entry(
+        self, sql_ledger: SqlLedgerPlace
+    ) -> None:
+        trade = new_trade()
+        reversed_by_hand(sql_ledger, trade, is_named=False, is_marked=True)
+        assert sql_ledger.ledger.legs([trade])[trade.trade_no][0].state is LegState.NONE
+        later = sql_ledger.book(posting_of(trade, Leg.BOTH, key=f"later {trade.trade_no}"))
+        first, _ = sql_ledger.ledger.legs([trade])[trade.trade_no]
+        assert (first.state, first.voucher_no) == (LegState.POSTED, later)
 
     def test_a_ledger_that_cannot_be_read_is_unknown(self, sql_ledger: SqlLedgerPlace) -> None:
         nowhere = SqlLedger(sql_ledger.url, LedgerNames(entry="gl_nothing"))
