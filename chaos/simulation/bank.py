@@ -129,8 +129,8 @@ class BankLine:
 
         self._loom.spawn(_Mail(), "late call", deliver)
 
-    def pay_original(self, request_no: str, loaded: LoadedCase) -> None:
-        """A payout that production asked for long ago comes in; nobody waits for the answer."""
+    def pay_by_production(self, request_no: str, loaded: LoadedCase) -> None:
+        """A payout that production asked for, now or long ago, comes in; nobody waits for the answer."""
         wanted = {
             "request_no": request_no,
             "amount_minor": loaded.amount_minor,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from chaos.simulation.people import ORDERS
-from chaos.simulation.troubles import TROUBLES
+from chaos.simulation.troubles import APART, TROUBLES
 from chaos.simulation.workshop import BANK_DAY_SECONDS
 from sandbox.cases import all_cases
 
@@ -15,6 +15,10 @@ CALM: Final = 0.04
 """How many of the schedules see no fault at all: there everything must be repaired."""
 PAYING: Final = ("S2", "S3", "S7a", "S7b")
 """The cases in which the bank is asked to pay: half of the schedules are drawn from them."""
+FAILED_BEFORE: Final = ("S7a", "S7b")
+"""The cases whose payout the bank has failed: production itself may try once more."""
+SHARE_APART: Final = 0.3
+"""Of the schedules with such a case and troubles, those in which it does."""
 LONG_BANK_DAY: Final = 10_800
 """So long that a request as old as the trades may still arrive."""
 
@@ -53,6 +57,15 @@ class Draw:
 
 def draw(seed: int) -> Draw:
     """Return what this seed stands for."""
+    drawn = _draw(seed)
+    chance = random.Random(f"apart {seed}")
+    if set(drawn.cases).isdisjoint(FAILED_BEFORE) or not drawn.troubles:
+        return drawn
+    apart = tuple(kind for kind in sorted(APART) if chance.random() < SHARE_APART)
+    return replace(drawn, troubles=drawn.troubles + apart)
+
+
+def _draw(seed: int) -> Draw:
     chance = random.Random(f"draw {seed}")
     ids = [case.id for case in all_cases()]
     if chance.random() < CALM:

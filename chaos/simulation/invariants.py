@@ -45,6 +45,7 @@ KEPT: Final = "commands were kept in a journal"
 MOST: Final = {QUEUED: 2000, ON_A_LANE: 1000, UNSENT: 100, KEPT: 400}
 """Far more than the few trades of a schedule ever bring about, far less than what the code itself allows."""
 
+_OURS: Final = re.compile(r"-P\d+$")
 _VOUCHER: Final = re.compile(r"GA\d{18}")
 _TERMINAL: Final = {
     "anomaly": frozenset({"repaired", "healed", "ignored"}),
@@ -115,7 +116,8 @@ class Teller:
                 yield "I9", f"{request_no} while {other} may still arrive"
             elif not has_surely_failed(record):
                 yield "I9", f"{request_no} while {other} is {record.status}"
-        if written.get(request_no) == 0 and not self._schedule.drawn.deduplicates:
+        is_ours = _OURS.search(request_no) is not None
+        if request_no in written and not is_ours and not self._schedule.drawn.deduplicates:
             yield "I1", f"{request_no}, which production has asked for already"
 
 

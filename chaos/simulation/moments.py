@@ -42,6 +42,13 @@ def wait_long_for_repair(schedule: "Schedule", of_step: str = "") -> str:
     return trade_no
 
 
+def open_repairs(schedule: "Schedule") -> set[str]:
+    """The trades whose repair is claimed and not over, whether or not it has begun a step."""
+    with closing(_production(schedule)) as production:
+        found = production.execute("SELECT trade_no FROM piculus_repair WHERE state = 'open'").fetchall()
+    return {str(trade_no) for (trade_no,) in found}
+
+
 def holder_of(schedule: "Schedule", trade_no: str) -> str:
     """Return the name of the agent that holds the repair of a trade, '' where none does."""
     held = "SELECT agent FROM piculus_repair WHERE trade_no = ?"

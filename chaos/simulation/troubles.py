@@ -35,6 +35,8 @@ TROUBLES: Final[dict[str, Trouble]] = {
     "edits in between": production.edit_between,
     "cancels in between": people.cancel_between,
 }
+APART: Final[dict[str, Trouble]] = {"production pays": production.pay}
+"""Drawn by a chance of their own, so that the other seeds stay what they were."""
 SCRIPTED: Final[dict[str, Trouble]] = {
     "person cancels at once": people.cancel_at_once,
     "agent killed in a collection": machines.kill_collecting,
@@ -45,7 +47,14 @@ SCRIPTED: Final[dict[str, Trouble]] = {
 """What brings a schedule to points that it would not come to by itself, or seldom; no seed draws these."""
 
 
-PATIENT: Final = ("agent lost", "cancels in between", "edits in between", "paid again", "reversed")
+PATIENT: Final = (
+    "agent lost",
+    "cancels in between",
+    "edits in between",
+    "paid again",
+    "reversed",
+    "production pays",
+)
 """What waits for its moment from the beginning, as long as the schedule is rough, and comes once."""
 
 
@@ -65,7 +74,7 @@ def make_trouble(schedule: "Schedule", kinds: tuple[str, ...]) -> None:
     for kind in kinds:
         if kind in PATIENT:
             schedule.loom.note(f"trouble: {kind}")
-            schedule.loom.spawn(_Fate(), kind, partial(TROUBLES[kind], schedule))
+            schedule.loom.spawn(_Fate(), kind, partial((TROUBLES | APART)[kind], schedule))
     kinds = tuple(kind for kind in kinds if kind not in PATIENT)
     while kinds and schedule.is_rough:
         is_scripted = kinds[0] in SCRIPTED
