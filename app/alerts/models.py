@@ -160,3 +160,8 @@ class AlertDelivery(Base):
     def can_be_sent_again(self) -> bool:
         """Whether a person may have it sent once more: it failed, is no test and has a channel."""
         return self.state == "failed" and not self.is_test and self.channel_id is not None
+
+    @property
+    def tells_of_all_groups(self) -> bool:
+        """Whether its words may name groups that not everybody sees who sees it: what still holds in each."""
+        return self.is_recovery and self.group_id is None

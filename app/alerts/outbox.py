@@ -4,6 +4,7 @@ A claim is committed before the message leaves, so a server that dies in between
 has run out: at least once, and at most MOST_ATTEMPTS times.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -208,12 +209,15 @@ def letter_of(
     url: str,
     language: str,
     zone: str,
+    group_ids: Collection[int] | None = None,
 ) -> Letter:
-    """Return a delivery by value. ``channel`` None: it has been deleted."""
+    """Return a delivery by value. ``channel`` None: it has been deleted. ``group_ids``: the groups of which
+    its reader is told what still holds, None: of all.
+    """
     group = delivery.group
     if delivery.is_test and channel is not None:
         group = channel.group
-    count, standing = _standing(session, delivery, channel) if delivery.is_recovery else (0, ())
+    count, standing = _standing(session, delivery, channel, group_ids) if delivery.is_recovery else (0, ())
     return Letter(
         delivery_id=delivery.id,
         attempt=delivery.attempts,
@@ -232,7 +236,10 @@ def letter_of(
 
 
 def _standing(
-    session: ReadSession, recovery: AlertDelivery, channel: AlertChannel | None
+    session: ReadSession,
+    recovery: AlertDelivery,
+    channel: AlertChannel | None,
+    group_ids: Collection[int] | None,
 ) -> tuple[int, tuple[dict[str, Any], ...]]:
     """Return how many conditions of a recovery's kind still hold where it tells of, and the first of them.
 
@@ -243,7 +250,12 @@ def _standing(
     if group_id is None and channel is not None:
         group_id = channel.group_id
     is_here = AlertCondition.group_id.is_(None) | (AlertCondition.group_id == group_id)
-    holds = (AlertCondition.kind == recovery.kind, true() if group_id is None else is_here)
+    is_seen = AlertCondition.group_id.is_(None) | AlertCondition.group_id.in_(group_ids or ())
+    holds = (
+        AlertCondition.kind == recovery.kind,
+        true() if group_id is None else is_here,
+        true() if group_ids is None else is_seen,
+    )
     count = session.scalar(select(func.count()).select_from(AlertCondition).where(*holds)) or 0
     first = select(AlertCondition.params).where(*holds).order_by(AlertCondition.since).limit(STANDING_TOLD)
     return count, tuple(session.scalars(first)) if count else ()

@@ -54,9 +54,11 @@ def list_deliveries() -> ResponseReturnValue:
 
 @blueprint.get("/<int:delivery_id>")
 def show_delivery(delivery_id: int) -> ResponseReturnValue:
-    delivery = queries.get_delivery(db.session, delivery_id, current_group_ids())
-    # What has not been sent has no words of its own yet.
-    message = Message(delivery.title, delivery.body) if delivery.title else _foretold(delivery)
+    allowed = current_group_ids()
+    delivery = queries.get_delivery(db.session, delivery_id, allowed)
+    # What has not been sent has no words of its own yet; those of an end for every group tell of each.
+    is_for_reader = delivery.title and not (allowed is not None and delivery.tells_of_all_groups)
+    message = Message(delivery.title, delivery.body) if is_for_reader else _foretold(delivery, allowed)
     return render_detail("alerts/detail.html", delivery=delivery, message=message)
 
 
@@ -88,10 +90,20 @@ def _send_dialog(form: Form, delivery_id: int, status: int) -> ResponseReturnVal
     return render_dialog("alerts/send_again.html", status, form=form, delivery=delivery)
 
 
-def _foretold(delivery: AlertDelivery) -> Message:
-    """Return what would be sent, in the words and at the clock of the reader of this page."""
+def _foretold(delivery: AlertDelivery, allowed: list[int] | None) -> Message:
+    """Return what would be sent, in the words and at the clock of the reader of this page: of what still
+    holds, what is of a group that they may see.
+    """
     channel = db.session.get(AlertChannel, delivery.channel_id) if delivery.channel_id else None
-    letter = letter_of(db.session, delivery, channel, url="", language=language(), zone=choose_zone())
+    letter = letter_of(
+        db.session,
+        delivery,
+        channel,
+        url="",
+        language=language(),
+        zone=choose_zone(),
+        group_ids=allowed,
+    )
     return compose(letter, "", current_app.extensions["settings"].environment_name)
 
 

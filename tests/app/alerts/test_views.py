@@ -7,14 +7,18 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
+from app.agents import stops
+from app.agents.stops import Target
 from app.alerts.models import AlertChannel, AlertDelivery, AlertSilence
 from app.audit.models import AuditEntry
+from app.clock import current_time
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 from tests.app.alerts.conftest import Rounds
 from tests.app.alerts.receiver import Receiver
 from tests.app.alerts.rows import URL, add_channel, add_group, add_trades, deliveries
 from tests.app.visitor import Visitor, visitor_of
+from tests.factories import PERSON
 from tests.fakes.alert_sender import FakeSender
 
 SECRET = "abcdefSECRETtoken123456"
@@ -262,6 +266,36 @@ def test_a_person_sees_the_alerts_of_their_groups(app: Flask, rounds: Rounds, se
     shown, hidden = deliveries()
     assert viewer.get(f"/alerts/{shown.id}").status_code == 200
     assert viewer.get(f"/alerts/{hidden.id}").status_code == 404
+
+
+def test_of_an_end_for_every_group_a_person_reads_what_still_holds_in_their_own(
+    app: Flask, admin: Visitor, rounds: Rounds, sender: FakeSender
+) -> None:
+    add_channel(kinds=["stop_switch"])
+    ours, theirs = add_group("PBAP"), add_group("PBMS")
+    everything = press(Target(), "drill of all")
+    press(Target(group_id=ours.id), "drill of ours")
+    press(Target(group_id=theirs.id), "drill of theirs")
+    rounds.run(90)
+    with unit_of_work() as session:
+        whole = {"actor": PERSON, "group_ids": None, "is_admin": True, "now": current_time()}
+        stops.lift(session, everything, reason="over", **whole)
+    rounds.run(90)
+    viewer = visitor_of(app, "viewer", "viewer", groups=["PBAP"])
+    (end,) = [one for one in deliveries() if one.is_recovery]
+    assert "drill of theirs" in admin.get(f"/alerts/{end.id}").text
+    shown = viewer.get(f"/alerts/{end.id}").text
+    assert "drill of ours" in shown
+    assert "drill of theirs" not in shown
+    assert "PBMS" not in shown
+
+
+def press(target: Target, reason: str) -> int:
+    with unit_of_work() as session:
+        stop = stops.set_stop(
+            session, target, reason=reason, actor=PERSON, group_ids=None, now=current_time()
+        )
+        return stop.id
 
 
 def test_what_was_silenced_can_be_read(app: Flask, rounds: Rounds, sender: FakeSender) -> None:
