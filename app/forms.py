@@ -101,9 +101,14 @@ class Form:
 
 def read_number(text: str, field: str | None = None) -> int:
     """Return a whole number from 0 on. Raises InvalidError('number_format') for anything else."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= NUMBER_DIGITS):
+    if not is_number(text):
         raise InvalidError("number_format", field=field)
     return int(text)
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a whole number from 0 on that every database keeps."""
+    return text.isascii() and text.isdecimal() and len(text) <= NUMBER_DIGITS
 
 
 def _text(value: object) -> str:

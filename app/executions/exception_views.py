@@ -34,7 +34,7 @@ from app.executions.order_queries import count_waiting
 from app.executions.starting import Order
 from app.extensions import db
 from app.filters import choice
-from app.forms import Form, read_number
+from app.forms import Form, is_number, read_number
 from app.guards.clicks import Beyond, Total, stopped_by
 from app.i18n import choose_zone
 from app.i18n import translate as _
@@ -176,7 +176,9 @@ def _begin(form: Form, wanted: AnomalyFilter) -> bulk.Begun:
             return bulk.begin(work, wanted, order, limit=bulk.LIMIT, seen=seen, figures=figures)
         now = selection.share_out(work, wanted, order.now)
         selection_shown.require_no_more(figures, now.by_plan)
-        return bulk.begin(work, wanted, order, limit=bulk.LIMIT, figures=figures)
+        # A form of one trade showed it like a ticked one; of more than one it shows sums.
+        one = {int(name): what for name, what in figures.items() if is_number(name)} or None
+        return bulk.begin(work, wanted, order, limit=bulk.LIMIT, seen=one, figures=figures)
 
 
 def _told(begun: bulk.Begun) -> str:
@@ -254,10 +256,11 @@ def _preview(form: Form, status: int, *, until: int, is_anew: bool = True) -> Re
 
 def _foresee(wanted: AnomalyFilter) -> tuple[selection.Preview, list[Beyond], list[str]]:
     """Return what would be sent, what that goes beyond by plan, and what the form carries of both: of each
-    ticked row, or of the table."""
+    ticked row, or of the table, and of the only trade of a filter."""
     now = current_time()
     # Read before what is shown: what changes in between is left out, never taken as seen.
-    ticked = selection.choose(db.session, wanted, IDS_LIMIT, now).chosen if wanted.ids else ()
+    first = selection.choose(db.session, wanted, IDS_LIMIT if wanted.ids else 2, now).chosen
+    ticked = first if wanted.ids or len(first) == 1 else ()
     digests = selection_shown.digests_of(db.session, ticked)
     foreseen = selection.preview(db.session, wanted, now)
     plans = [share.plan for share in foreseen.by_plan]
@@ -265,8 +268,9 @@ def _foresee(wanted: AnomalyFilter) -> tuple[selection.Preview, list[Beyond], li
     if not wanted.ids and selection_shown.has_guard(db.session, plans):
         chosen = selection.choose(db.session, wanted, bulk.LIMIT, now).chosen
     passed = selection_shown.foresee_chosen(db.session, plans, chosen, now)
-    table = selection_shown.figures_of(foreseen.by_plan)
-    seen = shown.named({str(one): digest for one, digest in digests.items()} if wanted.ids else table)
+    seen = shown.named({str(one): digest for one, digest in digests.items()})
+    if not wanted.ids:
+        seen += shown.named(selection_shown.figures_of(foreseen.by_plan))
     figures = beyond_shown.figures_of_many(passed) | selection_shown.newest_bulk_of(foreseen)
     return foreseen, passed, seen + shown.named(figures)
 

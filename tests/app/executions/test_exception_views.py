@@ -19,7 +19,7 @@ from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
 from tests.app.executions.unpaid import change
 from tests.app.visitor import Visitor, hidden_fields, visitor_of
-from tests.factories import make_agent, make_anomaly, make_group, make_plan
+from tests.factories import NOW, make_agent, make_anomaly, make_group, make_plan
 
 TABLE = "exceptions-table"
 AUTO = "interRechargeFixServiceImpl"
@@ -417,6 +417,24 @@ def test_a_form_sent_twice_begins_one_bulk_repair_though_an_earlier_one_has_gone
     answers = [operator.post("/exceptions/repair", {**form, "reason": "日终处理"}) for _ in range(2)]
     assert [one.status_code for one in answers] == [303, 409]
     assert states() == {"CO0": "repairing", "CO1": "repaired", "CO2": "repairing", "CO3": "open"}
+
+
+@pytest.mark.parametrize("how", ["ticked", "all"])
+def test_a_form_of_one_trade_sent_twice_makes_one_attempt_though_that_has_failed_meanwhile(
+    operator: Visitor, group: SystemGroup, how: str
+) -> None:
+    identity = plant(group, "CO1")
+    sent = {
+        **operator.hidden("/exceptions/repair?all=1" if how == "all" else ticking(identity)),
+        "reason": "x",
+    }
+    assert operator.post("/exceptions/repair", sent).status_code == 303
+    assert states() == {"CO1": "repairing"}
+    with unit_of_work() as session:
+        session.execute(update(Command).values(state="finished", finished_at=NOW))
+    change(identity, state="open", failed_attempts=1)
+    operator.post("/exceptions/repair", sent)
+    assert states() == {"CO1": "open"}
 
 
 def test_a_wanting_reason_does_not_pass_off_as_shown_what_came_since(
