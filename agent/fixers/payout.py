@@ -13,6 +13,7 @@ from agent.fixers.payout_answer import (
     CONFLICT,
     OWN_DEBIT_UNPAID,
     end_unpaid,
+    find_request,
     inquire,
     require_deduplication,
     settle_by_inquiry,
@@ -25,6 +26,7 @@ from agent.fixers.payout_unasked import (
     leave_unasked,
     leave_unpaid,
     number_now,
+    require_never_asked,
     require_unknown,
 )
 from agent.fixers.plan import PAY
@@ -47,6 +49,8 @@ def pay(attempt: Attempt, name: str = PAY) -> None:
         raise AttemptEnded("needs_human", DEBIT_GONE)
     step = attempt.find_step(name)
     if facts.bank.state is BankState.SUCCESS:
+        if step is not None and result_of(step).status:
+            _require_line(attempt, step, facts.bank)
         paid = next(
             (each.request_no for each in facts.bank.requests if each.verdict is BankState.SUCCESS), None
         )
@@ -55,6 +59,16 @@ def pay(attempt: Attempt, name: str = PAY) -> None:
         _pay_first_time(attempt, name, facts.bank)
     else:
         _pay_again_where_lost(attempt, step, facts.bank)
+
+
+def _require_line(attempt: Attempt, step: StepRow, bank: BankFact) -> None:
+    """The bank has paid. The number that we asked for shows in no fact once production's table has lost its
+    line: it may have been paid as well.
+
+    Raises AttemptEnded: needs_human where the bank knows it, wait where it cannot say or it may still arrive.
+    """
+    if find_request(bank, result_of(step).request_no) is None:
+        require_never_asked(attempt, step)
 
 
 def _note_paid(attempt: Attempt, name: str, step: StepRow | None, paid: str | None) -> None:

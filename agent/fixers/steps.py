@@ -14,6 +14,7 @@ from agent.fixers.plan import (
     LEG_OF,
     PAY,
     PAY_AGAIN,
+    PAYOUTS,
     POST_BOTH,
     POST_FIRST,
     POST_SECOND,
@@ -26,7 +27,7 @@ from agent.fixers.reading import (
     find_the_row,
     read_facts,
 )
-from agent.fixers.result import StepResult
+from agent.fixers.result import StepResult, result_of
 from agent.fixers.row import is_as_wanted, wanted_row, write_row
 from agent.money import Money
 from agent.records import Posting, StepRow, Trade
@@ -129,6 +130,8 @@ def read_back(attempt: Attempt) -> None:
         raise AttemptEnded("unknown", f"read back: {decision.reason}")
     if attempt.held.target is Status.FAILED:
         _require_nothing_lost(attempt, trade, attempt.facts_after)
+    else:
+        _require_own_lines(attempt, attempt.facts_after)
     written = attempt.find_step(WRITE_ROW)
     is_ours = written is not None and written.state == DONE
     if not is_as_wanted(attempt, trade.row) or (is_ours and trade.row != wanted_row(attempt)):
@@ -147,6 +150,20 @@ def _require_nothing_lost(attempt: Attempt, trade: Trade, facts: Facts) -> None:
         raise AttemptEnded("needs_human", LINE_LOST)
     if lost is not None:
         raise AttemptEnded("unknown", f"read back: {lost}")
+
+
+def _require_own_lines(attempt: Attempt, facts: Facts) -> None:
+    """What agrees without the number that we paid under was paid under another one as well.
+
+    Raises AttemptEnded; the repair stays open.
+    """
+    paid = {
+        result_of(step).request_no
+        for step in attempt.steps.values()
+        if step.name in PAYOUTS and step.state == DONE
+    }
+    if paid - {each.request_no for each in facts.bank.requests}:
+        raise AttemptEnded("needs_human", LINE_LOST)
 
 
 def _close(attempt: Attempt, last: StepRow) -> None:
