@@ -48,6 +48,21 @@ def test_an_abandoned_repair_counts_no_more(trade_place: TradePlace) -> None:
     assert more(trade_place, before) == (0, 0)
 
 
+def test_money_that_moved_counts_though_the_trade_was_claimed_and_given_up_again(
+    trade_place: TradePlace,
+) -> None:
+    before = begun(trade_place)
+    planted = trade_place.plant(Planted())
+    [trade] = trade_place.trades.find(planted.trade_no)
+    held = trade_place.trades.claim_repair(claim_of(trade))
+    posted = msgspec.structs.replace(step_of(trade.trade_no, "post_both"), started_at=None)
+    assert posted.moves_money
+    trade_place.trades.close_repair(held, "done", posted)
+    again = trade_place.trades.claim_repair(claim_of(trade, fence=2))
+    trade_place.trades.close_repair(again, "abandoned")
+    assert more(trade_place, before) == (1, 10_050)
+
+
 def test_what_was_begun_earlier_is_left_out(trade_place: TradePlace) -> None:
     claim(trade_place)
     after = trade_place.trades.now() + AGO

@@ -198,7 +198,8 @@ class FakeTrades:
     def begun_since(self, since: datetime, but: str) -> Begun:
         trades, amounts = 0, Counter[str]()
         for trade_no, repair in self.repairs.items():
-            if trade_no == but or repair.state == "abandoned" or self.begun[trade_no] < since:
+            has_begun = repair.state != "abandoned" or self._has_moved_money(trade_no, since)
+            if trade_no == but or not has_begun or self.begun[trade_no] < since:
                 continue
             trades += 1
             for stored in self._stored(trade_no):
@@ -306,6 +307,13 @@ class FakeTrades:
         return self._read(stored)
 
     # ---- inside
+
+    def _has_moved_money(self, trade_no: str, since: datetime) -> bool:
+        steps = [step for of_trade, _, step in self.repair_steps.values() if of_trade == trade_no]
+        return any(
+            step.moves_money and step.state == "done" and (step.started_at or self.clock()) >= since
+            for step in steps
+        )
 
     def _require_as_seen(self, seen: Trade | None) -> None:
         if seen is None:
