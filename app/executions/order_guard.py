@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, not_, or_, select
 
 from agent.facts import Facts, Kind
 from agent.unpaid import (
@@ -79,6 +79,28 @@ def find_holds(session: ReadSession, anomalies: Sequence[Anomaly], *, by_person:
 def find_hold(session: ReadSession, anomaly: Anomaly, *, by_person: bool = True) -> str | None:
     """Return the code why no repair may attempt the anomaly now, None where one may."""
     return find_holds(session, [anomaly], by_person=by_person).get(anomaly.id)
+
+
+def may_be_held() -> ColumnElement[bool]:
+    """Return the condition of the anomalies that find_holds may name; what it leaves out no order holds.
+
+    A number of ours shows in the facts by its ending.
+    """
+    has_order = exists().where(
+        MoneyOrder.group_id == Anomaly.group_id, MoneyOrder.trade_no == Anomaly.trade_no
+    )
+    has_payout = exists().where(
+        Execution.trade_no == Anomaly.trade_no,
+        Attempt.execution_id == Execution.id,
+        Step.attempt_id == Attempt.id,
+        Step.name.in_(PAYOUT_STEPS),
+        Step.state == "failed",
+    )
+    has_number = cast(Anomaly.facts, Text).like("%-P%")
+    is_recharge = func.coalesce(Anomaly.kind, "") == Kind.RECHARGE.value
+    return or_(
+        has_order, and_(not_(is_recharge), or_(Anomaly.reason == PAYOUT_FAILED, has_payout, has_number))
+    )
 
 
 def is_order_only(session: ReadSession, anomaly: Anomaly) -> bool:

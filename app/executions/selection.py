@@ -1,10 +1,10 @@
 """Many anomalies at once: what a click on them would send, and which of them can be attempted."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, case, exists, func, or_, select
 
@@ -15,9 +15,9 @@ from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter, conditions
 from app.anomalies.states import Hold
 from app.executions.bulk_models import GOING_ON, BulkItem, BulkRepair
-from app.executions.order_guard import ORDER_STANDS
+from app.executions.order_guard import ORDER_STANDS, find_holds, may_be_held
 from app.executions.order_models import LIVE_STATES, MoneyOrder
-from app.executions.service import refusal
+from app.executions.service import CLICKABLE_STATES, refusal
 from app.guards.limits import Asked
 from app.guards.verdicts import Candidate
 from app.keyset import ReadSession
@@ -99,6 +99,15 @@ class Chosen:
         return Candidate(Asked(self.anomaly_id, self.amount_minor, self.currency), hold)
 
 
+class _Held(NamedTuple):
+    """Trades alike in group, fixer, state and currency that no repair may attempt, for one code."""
+
+    code: str
+    trades: int = 0
+    total: int = 0
+    unreadable: int = 0
+
+
 @dataclass(frozen=True)
 class Choice:
     """What of a selection is taken. ``is_all`` is false where the limit left some out."""
@@ -117,7 +126,9 @@ def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Previ
 
 
 def share_out(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Preview:
-    """Count a selection by plan, and what would be skipped, but no more; one query."""
+    """Count a selection by plan, and what would be skipped, but no more; it loads only what people may have
+    ordered of, or would have to.
+    """
     busy_code = _busy_code()
     keys = (Anomaly.group_id, Anomaly.fixer_code, Anomaly.state, busy_code, Anomaly.currency)
     statement = (
@@ -127,24 +138,71 @@ def share_out(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Pre
     )
     plans, enabled = _plans(session), _enabled_groups(session)
     stopped = _stopped(session, plans.values(), now)
+    held = _held(session, wanted)
     shares: dict[int, PlanShare] = {}
-    skipped: dict[str, int] = {}
+    skipped: Counter[str] = Counter()
     for group_id, fixer_code, state, busy, currency, count, total, unreadable in session.execute(statement):
         plan = plans.get((group_id, fixer_code or ""))
         code = refusal(state, fixer_code, plan, group_id in enabled) or (busy or None)
         if code is None and plan is not None:
             code = stopped.get(plan.id)
         if code is not None or plan is None:
-            skipped[code or "no_plan"] = skipped.get(code or "no_plan", 0) + count
+            skipped[code or "no_plan"] += count
+            continue
+        # PostgreSQL sums to a Decimal.
+        left, amount = count, int(total or 0)
+        for one in held.get((group_id, fixer_code, state, currency), ()):
+            skipped[one.code] += one.trades
+            left, amount, unreadable = left - one.trades, amount - one.total, unreadable - one.unreadable
+        if left < 1:
             continue
         share = shares.get(plan.id, PlanShare(plan, 0, {}))
-        # PostgreSQL sums to a Decimal.
-        amounts = {**share.amounts, currency: share.amounts.get(currency, 0) + int(total or 0)}
-        shares[plan.id] = PlanShare(plan, share.count + count, amounts, share.unreadable + unreadable)
+        amounts = {**share.amounts, currency: share.amounts.get(currency, 0) + amount}
+        shares[plan.id] = PlanShare(plan, share.count + left, amounts, share.unreadable + unreadable)
     return Preview(
         by_plan=tuple(shares.values()),
         skipped=tuple(Skip(code, count) for code, count in sorted(skipped.items())),
     )
+
+
+def _held(session: ReadSession, wanted: AnomalyFilter) -> dict[tuple[int, str | None, str, str], list[_Held]]:
+    """Return what of a selection only an order of people moves and nothing else keeps busy, by all but busy
+    of what share_out groups by.
+    """
+    found: dict[tuple[int, str | None, str, str], dict[str, _Held]] = {}
+    last_id = 0
+    while True:
+        page = _page_of_held(session, conditions(session, wanted), last_id)
+        for one, code in _codes_of_held(session, page):
+            key = (one.group_id, one.fixer_code, one.state, one.currency)
+            _code, trades, total, unreadable = found.setdefault(key, {}).get(code, _Held(code))
+            asked = Asked(one.id, one.amount_minor, one.currency)
+            found[key][code] = _Held(
+                code, trades + 1, total + (one.amount_minor or 0), unreadable + (not asked.is_readable)
+            )
+        if len(page) < PAGE:
+            return {key: list(by_code.values()) for key, by_code in found.items()}
+        last_id = page[-1].id
+
+
+def _page_of_held(
+    session: ReadSession, among: Iterable[ColumnElement[bool]], last_id: int = 0
+) -> Sequence[Anomaly]:
+    """Return PAGE anomalies at most that may be held, but for those that are busy as it is."""
+    statement = (
+        select(Anomaly)
+        .where(*among, Anomaly.id > last_id, Anomaly.state.in_(CLICKABLE_STATES))
+        .where(may_be_held(), _busy_code() == "")
+        .order_by(Anomaly.id)
+        .limit(PAGE)
+    )
+    return session.scalars(statement).unique().all()
+
+
+def _codes_of_held(session: ReadSession, page: Sequence[Anomaly]) -> list[tuple[Anomaly, str]]:
+    """Return those that no repair by a person may attempt, each with its code (order_guard)."""
+    holds = find_holds(session, page, by_person=True)
+    return [(one, holds[one.id]) for one in page if one.id in holds]
 
 
 def _unreadable() -> ColumnElement[int]:
@@ -172,7 +230,9 @@ def is_in_bulk_since(session: ReadSession, wanted: AnomalyFilter, bulk_id: int) 
 
 
 def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetime) -> Choice:
-    """Return what of a selection can be attempted, ``limit`` trades of it at most, without loading it."""
+    """Return what of a selection can be attempted, ``limit`` trades of it at most, without loading it but as
+    share_out does.
+    """
     busy_code, plans, enabled = _busy_code(), _plans(session), _enabled_groups(session)
     stopped = _stopped(session, plans.values(), now)
     chosen: list[Chosen] = []
@@ -196,12 +256,14 @@ def choose(session: ReadSession, wanted: AnomalyFilter, limit: int, now: datetim
             .order_by(Anomaly.id)
             .limit(PAGE)
         ).all()
+        among = [Anomaly.id.in_([row[0] for row in page])]
+        ordered = {one.id for one, _code in _codes_of_held(session, _page_of_held(session, among))}
         for identity, trade_no, group_id, fixer_code, amount, currency, state, *held, busy in page:
             if len(chosen) == limit:
                 return Choice(tuple(chosen), skipped, is_all=False)
             plan = plans.get((group_id, fixer_code or ""))
             code = refusal(state, fixer_code, plan, group_id in enabled)
-            if busy or code is not None or plan is None or plan.id in stopped:
+            if busy or code is not None or plan is None or plan.id in stopped or identity in ordered:
                 skipped += 1
             else:
                 is_waiting = state == "waiting"

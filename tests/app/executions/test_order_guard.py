@@ -229,6 +229,41 @@ def test_a_payout_of_ours_under_productions_number_counts_too(
             ask(anomaly_id, "click")
 
 
+@pytest.mark.each_engine
+@pytest.mark.parametrize("page", [1, 500])
+def test_a_selection_tells_and_takes_nothing_that_only_an_order_pays(
+    group: SystemGroup, li_na: Actor, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr(selection, "PAGE", page)
+    free = plant(group, **half_posted("0"), **OF_PLAN)
+    _plant_all_that_is_held(group, li_na)
+    wanted = AnomalyFilter(group_ids=[group.id])
+    foreseen = selection.preview(db.session, wanted, NOW)
+    assert (foreseen.count, foreseen.amounts) == (1, {"CNY": SMALL})
+    skipped = {one.code: one.count for one in foreseen.skipped}
+    assert skipped == {"order_only": 3, "ordered_before": 1}
+    choice = selection.choose(db.session, wanted, 10, NOW)
+    assert ([one.anomaly_id for one in choice.chosen], choice.skipped) == ([free], 4)
+
+
+def _plant_all_that_is_held(group: SystemGroup, actor: Actor) -> None:
+    """Trades that only an order pays, by each thing that tells it."""
+    plant(group, trade_no="BY-REASON", state="exhausted")
+    of_facts = half_posted("0", "P1") | {"trade_no": "BY-FACTS"}
+    of_facts["facts"] = {**of_facts["facts"], "trade_no": "BY-FACTS"}
+    requests = of_facts["facts"]["bank"]["requests"]
+    renamed = [{**one, "request_no": one["request_no"].replace(NUMBER, "BY-FACTS")} for one in requests]
+    of_facts["facts"]["bank"] = {**of_facts["facts"]["bank"], "requests": renamed}
+    plant(group, **of_facts, **OF_PLAN)
+    _write_step(plant(group, trade_no="BY-STEP", amount=SMALL, **OF_PLAN), "pay", "failed")
+    ordered = plant(group, trade_no="BY-ORDER", amount=LARGE, state="exhausted")
+    order_id = propose(ordered, actor)
+    with unit_of_work() as session:
+        order = session.get_one(MoneyOrder, order_id)
+        order.state, order.closed_at = "rejected", NOW
+    change(ordered, **OF_PLAN)
+
+
 def _write_step(anomaly_id: int, name: str, state: str) -> None:
     with unit_of_work() as session:
         anomaly = session.get_one(Anomaly, anomaly_id)
