@@ -91,8 +91,8 @@ def leg_facts(names: LedgerNames, trade: Trade, entries: Sequence[Entry]) -> tup
 
     An entry in the place of one that we have reversed says so.
     """
-    reversals = _reversals(names, entries)
-    standing = [each for each in entries if not (each.reversed_by or _is_reversal(names, each))]
+    reversals = reversals_among(names, entries)
+    standing = standing_among(names, entries)
     if trade.kind is Kind.RECHARGE:
         # Nothing of a recharge belongs on the second leg: what stands there spoils the first.
         return _leg(names, trade, standing, reversals), None
@@ -106,7 +106,13 @@ def _is_reversal(names: LedgerNames, entry: Entry) -> bool:
     return bool(entry.reverses) or entry.kind == names.reversal
 
 
-def _reversals(names: LedgerNames, entries: Sequence[Entry]) -> Reversals:
+def standing_among(names: LedgerNames, entries: Sequence[Entry]) -> list[Entry]:
+    """Those of a trade's entries that are not marked as reversed, and are no reversals."""
+    return [each for each in entries if not (each.reversed_by or _is_reversal(names, each))]
+
+
+def reversals_among(names: LedgerNames, entries: Sequence[Entry]) -> Reversals:
+    """Those of a trade's entries that take others back."""
     taking = [each for each in entries if _is_reversal(names, each)]
     marked = {each.reversed_by for each in entries if each.reversed_by}
     ours = {each.leg for each in taking if (each.kind, each.posted_by) == (names.reversal, names.posted_by)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
-from agent.adapters.entries import SLOTS, Shares
+from agent.adapters.entries import SLOTS, Entry, Shares, reversals_among, standing_among
 from agent.adapters.names import LedgerNames
 from agent.adapters.posting import Poster, voucher_number
 from agent.adapters.rows import number, plain_amount
@@ -81,17 +81,35 @@ class Reverser:
         return found
 
     def _require_as_seen(self, connection: Connection, reversal: Reversal) -> None:
-        """Asked behind the lock of the sequence, which each posting takes. Raises EntriesChangedError."""
-        cells = self._tables.entry.c
-        standing = select(cells["VOUCHER_NO"]).where(
-            cells["TRD_NUM"] == reversal.trade_no,
-            cells["REVERSED_BY"].is_(None),
-            cells["REVERSES"].is_(None),
-            cells["KIND"] != self._names.reversal,
-        )
-        found = {number(row[0]) for row in connection.execute(standing)}
-        if reversal.standing is not None and not found <= reversal.standing:
+        """Asked behind the lock of the sequence, which each posting takes.
+
+        Raises EntriesChangedError where another entry stands than was seen, or one takes this one back which
+        is not marked so: by hand, since the last look.
+        """
+        entries = self._of_trade(connection, reversal.trade_no)
+        standing = {each.voucher_no: each for each in standing_among(self._names, entries)}
+        if reversal.standing is not None and not standing.keys() <= reversal.standing:
             raise EntriesChangedError
+        mine = standing.get(reversal.voucher_no)
+        if mine is None or reversals_among(self._names, entries).of(mine) is not None:
+            raise EntriesChangedError
+
+    def _of_trade(self, connection: Connection, trade_no: str) -> list[Entry]:
+        """Every entry of a trade, without its postings."""
+        entry = self._tables.entry
+        return [
+            Entry(
+                voucher_no=number(row.VOUCHER_NO),
+                leg=number(row.LEG),
+                kind=number(row.KIND),
+                amount=row.AMOUNT,
+                currency=number(row.CURRENCY),
+                postings=None,
+                reverses=number(row.REVERSES),
+                reversed_by=number(row.REVERSED_BY),
+            )
+            for row in connection.execute(select(entry).where(entry.c["TRD_NUM"] == trade_no))
+        ]
 
     def _lines(self, connection: Connection, voucher_no: str) -> Shares:
         """The postings that undo those of an entry; they sum to zero as those do."""

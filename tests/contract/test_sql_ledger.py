@@ -3,17 +3,25 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import insert, update
 
 from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.names import LedgerNames
-from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, PortError
+from agent.errors import (
+    EntriesChangedError,
+    InsufficientBalanceError,
+    LedgerRejectedError,
+    LegTakenError,
+    PortError,
+)
 from agent.facts import Leg, LegState
 from agent.records import Trade
 from sandbox.database import writing
 from tests.contract.places import SqlLedgerPlace
 from tests.contract.racing import errors_of, race
+from tests.contract.test_reversals import reversal_of
 from tests.contract.trades import new_trade, posting_of
 
 
@@ -166,6 +174,28 @@ class TestReadingLegs:
         later = sql_ledger.book(posting_of(trade, Leg.BOTH, key=f"later {trade.trade_no}"))
         first, _ = sql_ledger.ledger.legs([trade])[trade.trade_no]
         assert (first.state, first.voucher_no) == (LegState.POSTED, later)
+
+    @pytest.mark.parametrize("is_named", [True, False])
+    def test_what_somebody_takes_back_behind_the_last_look_is_not_taken_back_twice(
+        self, sql_ledger: SqlLedgerPlace, is_named: bool
+    ) -> None:
+        """Not marked, so that the entry still stands by itself when the reversal reaches the ledger."""
+        trade = new_trade()
+        voucher_no = reversed_by_hand(sql_ledger, trade, is_named=is_named, is_marked=False)
+        wanted = reversal_of(trade, voucher_no)
+        for seen in (wanted, msgspec.structs.replace(wanted, standing=frozenset({voucher_no}))):
+            with pytest.raises(EntriesChangedError):
+                sql_ledger.ledger.reverse_entry(seen)
+        assert sql_ledger.balance(trade.account_no) == 50_000
+
+    def test_an_entry_posted_behind_one_taken_back_and_marked_so_is_taken_back(
+        self, sql_ledger: SqlLedgerPlace
+    ) -> None:
+        trade = new_trade()
+        reversed_by_hand(sql_ledger, trade, is_named=False, is_marked=True)
+        later = sql_ledger.book(posting_of(trade, Leg.BOTH, key=f"later {trade.trade_no}"))
+        sql_ledger.ledger.reverse_entry(reversal_of(trade, later))
+        assert sql_ledger.balance(trade.account_no) == 50_000
 
     def test_a_ledger_that_cannot_be_read_is_unknown(self, sql_ledger: SqlLedgerPlace) -> None:
         nowhere = SqlLedger(sql_ledger.url, LedgerNames(entry="gl_nothing"))
