@@ -10,7 +10,7 @@ from agent.adapters.bank_client import Answer, BadAnswerError, BankClient, NoAns
 from agent.adapters.names import BankNames
 from agent.adapters.rows import in_batches
 from agent.adapters.settlement import Absence, SettlementSearch, SettlementShelf
-from agent.adapters.verdicts import NOT_FOUND, Record, absent, date_from, found, over_all, unknown
+from agent.adapters.verdicts import NOT_FOUND, Record, absent, date_from, found, over_all, over_by, unknown
 from agent.clock import now as our_now
 from agent.errors import BankConflictError, PortError
 from agent.facts import BankFact, RequestFact
@@ -141,10 +141,10 @@ class HttpBank:
         if record is None:
             return unknown(request, inquiry.failures.get(request.request_no, LEFT_OUT))
         if record.status == NOT_FOUND:
-            return absent(request, _look(search, request))
+            return absent(request, over_by(_look(search, request), trade.read_at))
         told_at = inquiry.answered_at[request.request_no]
         accepted_at = date_from(self._names, trade, request, record)
-        files = _look(search, request, accepted_at) if accepted_at else None
+        files = over_by(_look(search, request, accepted_at), trade.read_at) if accepted_at else None
         return found(self._names, trade, request, record, told_at, files)
 
 

@@ -46,6 +46,17 @@ def absent(request: BankRequest, absence: Absence) -> RequestFact:
     return RequestFact(request.request_no, request.seq, NOT_FOUND, verdict, evidence=absence.evidence)
 
 
+def over_by(absence: Absence, read_at: datetime) -> Absence:
+    """An absence as far as the days that prove it are over by production's clock, too.
+
+    A bank that calls a day closed ahead of its end may still file the number under it.
+    """
+    ahead = timedelta(0) if absence.closed_at is None else absence.closed_at - read_at
+    if ahead <= CLOCKS_DIFFER:
+        return absence
+    return Absence(None, f"not found, but bank day {absence.days[-1]} is not over yet")
+
+
 def found(
     names: BankNames,
     trade: Trade,

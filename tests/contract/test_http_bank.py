@@ -620,10 +620,18 @@ def test_a_large_settlement_file_takes_a_few_times_its_size_to_read() -> None:
 class TestTwoNegatives:
     """The second negative, with days and files to order."""
 
+    READ_AT = datetime(2026, 3, 9, tzinfo=UTC)
+
     def ask(
-        self, odd: OddBank, bank: HttpBank, *, days: object = None, files: dict[str, Say] | None = None
+        self,
+        odd: OddBank,
+        bank: HttpBank,
+        *,
+        days: object = None,
+        files: dict[str, Say] | None = None,
+        read_at: datetime = READ_AT,
     ) -> BankFact:
-        trade = new_trade()
+        trade = new_trade(read_at=read_at)
         request = request_of(trade, created_at=NOW)
         told = {"request_no": request.request_no, "status": "not_found"}
         odd.speak = settling(request, told, days, files)
@@ -633,6 +641,18 @@ class TestTwoNegatives:
         fact = self.ask(odd, odd_http)
         assert fact.state is BankState.FAIL
         assert "20260302, 20260303" in fact.requests[0].evidence
+
+    @pytest.mark.parametrize(
+        ("read", "state"),
+        [("2026-03-03T23:55:00Z", BankState.FAIL), ("2026-03-03T23:54:59Z", BankState.UNKNOWN)],
+    )
+    def test_a_day_called_closed_ahead_of_its_end_proves_nothing(
+        self, odd: OddBank, odd_http: HttpBank, read: str, state: BankState
+    ) -> None:
+        """By production's clock, which may be five minutes behind the bank's."""
+        fact = self.ask(odd, odd_http, read_at=datetime.fromisoformat(read))
+        assert fact.state is state
+        assert (state is BankState.FAIL) or "20260303 is not over yet" in fact.detail
 
     @pytest.mark.parametrize("name", ["20260302", "20260303"])
     def test_a_file_that_lists_it_contradicts_the_inquiry(
@@ -649,7 +669,7 @@ class TestTwoNegatives:
     def test_just_after_a_day_has_opened_the_file_of_the_day_before_counts_too(
         self, odd: OddBank, odd_http: HttpBank, minutes: int, lists: bool, state: BankState
     ) -> None:
-        trade = new_trade()
+        trade = new_trade(read_at=self.READ_AT)
         request = request_of(trade, created_at=datetime(2026, 3, 2, 0, minutes, tzinfo=UTC))
         told = {"request_no": request.request_no, "status": "not_found"}
         before = Say(200, b"LISTS THIS" if lists else settled())
