@@ -19,6 +19,7 @@ from app.audit.reasons import optional_reason, required_reason
 from app.audit.service import Actor, record
 from app.clock import current_time
 from app.errors import ConflictError, InvalidError, NotFoundError
+from app.lately import LITTLE
 from app.unit_of_work import WorkSession
 from app.users.models import SystemGroup
 
@@ -238,6 +239,26 @@ def forget_connections(session: WorkSession, now: datetime) -> list[int]:
         session.execute(update(Agent).where(*conditions).values(connected_at=None, disconnected_at=now))
         session.touch("agents", "home")
     return ids
+
+
+def is_any_heard_ahead(session: ReadSession, now: datetime) -> bool:
+    """Return whether unhear_ahead would find anything; a read that needs no lock."""
+    return session.scalars(select(Agent.id).where(_heard_ahead(now)).limit(1)).first() is not None
+
+
+def unhear_ahead(session: WorkSession, now: datetime) -> None:
+    """Take agents last heard by a clock ahead, which has been put back, for not heard lately.
+
+    One whose session stands is heard again within a heartbeat; of one whose server has died nobody else would
+    know before the clock has caught up.
+    """
+    silent = now - LITTLE - _freshness()
+    session.execute(update(Agent).where(_heard_ahead(now)).values(last_seen_at=silent))
+    session.touch("agents", "home")
+
+
+def _heard_ahead(now: datetime) -> ColumnElement[bool]:
+    return Agent.last_seen_at > now + LITTLE
 
 
 def skew_ms(agent_time: str, now: datetime) -> int | None:

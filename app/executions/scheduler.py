@@ -14,6 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask, current_app
 
 from app.agents import overdue, stops
+from app.agents import service as agent_service
 from app.anomalies import collection_course
 from app.clock import current_time
 from app.executions import (
@@ -237,11 +238,17 @@ def correct_due_times(now: datetime) -> None:
 
 
 def bring_back_times(now: datetime) -> None:
-    """Bring back since when trades wait, or are unknown, where a clock running ahead has dated that."""
+    """Bring back since when trades wait, or are unknown, and when agents were last heard, where a clock
+    running ahead has dated that.
+    """
     if times_ahead.has_any(db.session, now):
         db.session.remove()
         with unit_of_work() as session:
             times_ahead.bring_back(session, now)
+    if agent_service.is_any_heard_ahead(db.session, now):
+        db.session.remove()
+        with unit_of_work() as session:
+            agent_service.unhear_ahead(session, now)
 
 
 def close_orders(now: datetime) -> None:

@@ -6,9 +6,12 @@ from sqlalchemy import select
 
 from app.agents import service
 from app.agents.models import Agent
+from app.agents.presence import Presence
+from app.alerts import watching
 from app.audit.models import AuditEntry
 from app.audit.service import Actor
 from app.errors import ConflictError, InvalidError
+from app.executions import scheduler
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 from tests.app.agents.conftest import Member, add_agent, connect
@@ -110,6 +113,26 @@ def test_a_starting_server_forgets_the_sessions_of_the_one_before(member: Member
     with unit_of_work() as session:
         assert service.forget_connections(session, clock()) == [member.id]
     assert presence(member, clock) == "offline"
+
+
+@pytest.mark.each_engine
+def test_an_agent_heard_by_a_clock_ahead_is_not_online_until_that_is_caught_up(
+    member: Member, clock: HandClock
+) -> None:
+    clock.advance(86_400)
+    connect(member, clock())
+    clock.advance(-86_400)
+    scheduler.bring_back_times(clock())
+    assert presence(member, clock) == "stale"
+    assert service.list_online(db.session, member.group_id, clock()) == []
+    assert member.id in watching.lost_agents(db.session, clock())
+    with unit_of_work() as session:
+        heard = Presence()
+        heard.note(member.id, clock(), None, 1)
+        gathered = heard.take()
+        assert gathered is not None
+        gathered.write(session)
+    assert presence(member, clock) == "online"
 
 
 @pytest.mark.parametrize(
