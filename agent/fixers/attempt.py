@@ -1,5 +1,6 @@
 """One attempt at a repair: what it has read, what it holds, and how its steps are written down."""
 
+import hashlib
 from collections.abc import Set
 from datetime import datetime, timedelta
 from typing import Final
@@ -32,6 +33,11 @@ MAY_STILL_COME: Final = timedelta(minutes=20)
 """So long after it was written down, by production's clock, a posting may still reach the ledger: sent just
 within EFFECT_WITHIN, and then held up by every time-out of the way."""
 STILL_COMING: Final = "a posting of this repair may still reach the ledger"
+
+KEY_CHARACTERS: Final = 160
+"""No key is longer: so wide is production's table of steps, and the server's."""
+DIGEST_CHARACTERS: Final = 40
+"""So short that the longest sys_code and trade number leave room for it."""
 
 MONEY_STEPS: Final = frozenset({*LEG_OF, *PAYOUTS, *REVERSED_LEG})
 
@@ -145,7 +151,11 @@ class Attempt:
             return f"{prefix}:{LEG_OF[name]}"
         if name in REVERSED_LEG:
             return f"{prefix}:reverse:{REVERSED_LEG[name]}"
-        return f"{prefix}:{name}:{request_no or self.held.round}"
+        last = request_no or str(self.held.round)
+        if len(f"{prefix}:{name}:{last}") > KEY_CHARACTERS:
+            # Not written down behind its debit it would be stuck. The step's result has the number itself.
+            last = hashlib.sha256(last.encode()).hexdigest()[:DIGEST_CHARACTERS]
+        return f"{prefix}:{name}:{last}"
 
     def find_step(self, name: str) -> StepRow | None:
         """The newest step of this name in this round, or None."""

@@ -6,12 +6,15 @@ from datetime import timedelta
 
 import pytest
 
+from agent.adapters.ddl import own_tables
+from agent.adapters.names import TradeNames
 from agent.facts import BankFact, BankState, Leg, RequestFact
-from agent.fixers.attempt import AttemptEnded
-from agent.fixers.base import verify
+from agent.fixers.attempt import Attempt, AttemptEnded
+from agent.fixers.base import RepairOrder, verify
 from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.payout_number import NO_NUMBER, choose_number
 from agent.fixers.payout_unasked import NEVER_ASKED
+from agent.fixers.result import result_of
 from agent.records import BankRequest, Trade
 from tests.agent.test_fixers_last_look import after_the_claim
 from tests.agent.world import (
@@ -30,6 +33,44 @@ from tests.fakes.faults import Crash
 WITHDRAWALS_PAID = ("S2", "S3", "S7a", "S7b")
 UNDER_PRODUCTIONS_NUMBER = ("S2", "S3")
 UNDER_A_NEW_NUMBER = ("S7a", "S7b")
+
+
+# ---- the longest numbers
+
+
+def with_long_numbers() -> Desk:
+    rules = {"sys_code": "S" * 32, "number_pattern": r"^[A-Za-z0-9]{8,64}\Z"}
+    return Desk(rules=rules)
+
+
+def require_room_for(keys: Sequence[str]) -> None:
+    """The table of steps takes these keys, on a database that refuses or cuts what is longer."""
+    _, step, _ = own_tables(TradeNames())
+    most = step.c.step_key.type.length  # type: ignore[attr-defined]
+    assert [key for key in keys if len(key) > most] == []
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_payout_under_the_longest_number_is_written_down_behind_its_debit() -> None:
+    desk = with_long_numbers()
+    trade_no, code = load_case(desk, "S2", trade_no="T" * 64)
+    desk.production.trades.requests.clear()
+    number = desk.production.request(trade_no, None, request_no="R" * 80)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, numbers(desk)) == ("repaired", [number])
+    require_room_for([step.key for step in report.steps])
+    payout = next(step for step in report.steps if step.name == "pay")
+    assert result_of(payout).request_no == number
+
+
+def test_the_keys_of_the_longest_numbers_differ_as_these_do() -> None:
+    desk = with_long_numbers()
+    order = RepairOrder(
+        trade_no="T" * 64, fixer_code="F", row_hash="", fence=1, agent="agent-1", boot_id="boot-1"
+    )
+    attempt = Attempt(order, desk.production.ports, desk.settings, desk.told.append, desk.cancellation)
+    numbered = [f"{'T' * 64}-P{seq}" for seq in range(1, 4)]
+    require_room_for([attempt.key_of(name, each) for name in ("pay", "pay_again") for each in numbered])
 
 
 # ---- the ledger says no
