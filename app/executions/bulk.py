@@ -18,7 +18,13 @@ from app.executions.bulk_models import BY_PERSON, FIRST_STAGE, BulkItem, BulkRep
 from app.executions.bulk_states import change, lock, write_down
 from app.executions.models import Attempt
 from app.executions.selection import Chosen, choose
-from app.executions.selection_shown import foresee_chosen, foresee_pending, keep_shown, require_not_begun
+from app.executions.selection_shown import (
+    foresee_chosen,
+    foresee_pending,
+    keep_shown,
+    require_not_attempted,
+    require_not_begun,
+)
 from app.executions.service import attempt_one
 from app.executions.starting import Order
 from app.keyset import ReadSession
@@ -60,7 +66,7 @@ def begin(
     the form carries (app.executions.shown), by anomaly id, None where nobody ticked single rows. A single
     trade needs no canary: it is attempted as by a click on it alone. ``figures``: what the form carries of
     limits and breakers (beyond_shown) and of other bulk repairs (selection_shown), None where there was none.
-    Raises InvalidError for the reason, ConflictError: beyond_grew, selection_begun.
+    Raises InvalidError for the reason, ConflictError: beyond_grew, selection_begun, selection_tried.
     """
     reason = required_reason(order.reason)
     if figures is not None:
@@ -71,6 +77,8 @@ def begin(
     sent, changed = len(chosen), len(choice.chosen) - len(chosen)
     skipped = choice.skipped + changed
     if sent == 1:
+        if figures is not None and seen is None:
+            require_not_attempted(session, figures, chosen[0])
         attempt = attempt_one(session, chosen[0].anomaly_id, order, group_ids=None)
         return Begun((), attempt, sent, skipped, choice.is_all, changed)
     by_group: dict[int, list[Chosen]] = defaultdict(list)

@@ -64,7 +64,7 @@ FILTERS = (
 OF_BOTH_TABS: Final = ("trade_no", "group", "fixer", "kind", "amount_from", "amount_to")
 """The filters that a click on the other tab takes along."""
 IDS_LIMIT = 500
-GREW: Final = (selection_shown.GREW, selection_shown.BEGUN, beyond_shown.GREW)
+GREW: Final = (selection_shown.GREW, selection_shown.BEGUN, selection_shown.TRIED, beyond_shown.GREW)
 """Why nothing was sent of what a form showed, though each of its trades may be as it was."""
 
 
@@ -271,7 +271,7 @@ def _foresee(wanted: AnomalyFilter) -> tuple[selection.Preview, list[Beyond], li
     seen = shown.named({str(one): digest for one, digest in digests.items()})
     if not wanted.ids:
         seen += shown.named(selection_shown.figures_of(foreseen.by_plan))
-    figures = beyond_shown.figures_of_many(passed) | selection_shown.newest_bulk_of(foreseen)
+    figures = beyond_shown.figures_of_many(passed) | selection_shown.newest_of(foreseen)
     return foreseen, passed, seen + shown.named(figures)
 
 

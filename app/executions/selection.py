@@ -15,6 +15,7 @@ from app.anomalies.models import Anomaly
 from app.anomalies.queries import AnomalyFilter, conditions
 from app.anomalies.states import Hold
 from app.executions.bulk_models import GOING_ON, BulkItem, BulkRepair
+from app.executions.models import Attempt
 from app.executions.order_guard import ORDER_STANDS, find_holds, may_be_held
 from app.executions.order_models import LIVE_STATES, MoneyOrder
 from app.executions.service import CLICKABLE_STATES, refusal
@@ -52,13 +53,15 @@ class Skip:
 @dataclass(frozen=True)
 class Preview:
     """What a click on the whole selection would send; ``in_bulks`` of it are in bulk repairs that have not
-    begun them. ``newest_bulk``: the id of the newest bulk repair by then, 0 for none.
+    begun them. ``newest_bulk``, ``newest_attempt``: the id of the newest bulk repair, and attempt, by then, 0
+    for none.
     """
 
     by_plan: tuple[PlanShare, ...]
     skipped: tuple[Skip, ...]
     in_bulks: int = 0
     newest_bulk: int = 0
+    newest_attempt: int = 0
 
     @property
     def count(self) -> int:
@@ -121,7 +124,8 @@ def preview(session: ReadSession, wanted: AnomalyFilter, now: datetime) -> Previ
     """Count a selection by plan, and what would be skipped or taken from a bulk repair; it loads none."""
     # First, so that one that begins in between was not there yet.
     newest = session.scalar(select(func.max(BulkRepair.id))) or 0
-    found = replace(share_out(session, wanted, now), newest_bulk=newest)
+    attempt = session.scalar(select(func.max(Attempt.id))) or 0
+    found = replace(share_out(session, wanted, now), newest_bulk=newest, newest_attempt=attempt)
     return replace(found, in_bulks=_count_in_bulks(session, wanted)) if found.by_plan else found
 
 
@@ -226,6 +230,12 @@ def is_in_bulk_since(session: ReadSession, wanted: AnomalyFilter, bulk_id: int) 
     """Return whether any trade of a selection is in a bulk repair newer than that one."""
     selected = select(Anomaly.id).where(*conditions(session, wanted))
     newer = exists().where(BulkItem.bulk_id > bulk_id, BulkItem.anomaly_id.in_(selected))
+    return bool(session.scalar(select(newer)))
+
+
+def is_attempted_since(session: ReadSession, anomaly_id: int, attempt_id: int) -> bool:
+    """Return whether an anomaly has an attempt newer than that one."""
+    newer = exists().where(Attempt.anomaly_id == anomaly_id, Attempt.id > attempt_id)
     return bool(session.scalar(select(newer)))
 
 

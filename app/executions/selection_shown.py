@@ -3,7 +3,8 @@
 A ticked row is held against what the form showed of it (app.executions.shown). All of a filter may be too
 many for that: its form carries the figures of its table, by plan. Fewer trades and smaller sums are fine, for
 on a busy system some are repaired all the while; more of either was seen by nobody. Both forms carry which
-bulk repair was the newest: one that is sent twice begins no second canary.
+bulk repair, and which attempt, was the newest: one that is sent twice begins no second canary, nor a second
+attempt of the only trade that is left.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from app.columns import bounded
 from app.errors import ConflictError
 from app.executions import shown
 from app.executions.bulk_models import BulkItem, BulkRepair
-from app.executions.selection import Chosen, PlanShare, Preview, is_in_bulk_since
+from app.executions.selection import Chosen, PlanShare, Preview, is_attempted_since, is_in_bulk_since
 from app.executions.service import CLICKABLE_STATES
 from app.guards import breakers
 from app.guards.clicks import Beyond, foresee
@@ -29,7 +30,9 @@ from app.plans.queries import plans_of
 
 GREW: Final = "selection_grew"
 BEGUN: Final = "selection_begun"
+TRIED: Final = "selection_tried"
 NEWEST_BULK: Final = "newest_bulk"
+NEWEST_ATTEMPT: Final = "newest_attempt"
 
 
 def digests_of(session: ReadSession, chosen: Sequence[Chosen]) -> dict[int, str]:
@@ -64,9 +67,9 @@ def require_no_more(seen: Mapping[str, str], by_plan: Iterable[PlanShare]) -> No
         raise ConflictError(GREW)
 
 
-def newest_bulk_of(foreseen: Preview) -> dict[str, int]:
-    """Return what a form carries of the bulk repairs that there were when it was shown."""
-    return {NEWEST_BULK: foreseen.newest_bulk}
+def newest_of(foreseen: Preview) -> dict[str, int]:
+    """Return what a form carries of the bulk repairs and attempts that there were when it was shown."""
+    return {NEWEST_BULK: foreseen.newest_bulk, NEWEST_ATTEMPT: foreseen.newest_attempt}
 
 
 def require_not_begun(session: ReadSession, seen: Mapping[str, str], wanted: AnomalyFilter) -> None:
@@ -75,6 +78,14 @@ def require_not_begun(session: ReadSession, seen: Mapping[str, str], wanted: Ano
     """
     if is_in_bulk_since(session, wanted, bounded(shown.figure_of(seen, NEWEST_BULK))):
         raise ConflictError(BEGUN)
+
+
+def require_not_attempted(session: ReadSession, seen: Mapping[str, str], only: Chosen) -> None:
+    """Raise ConflictError('selection_tried') where what is left of a selection is a single trade, attempted
+    since the form was shown: it was sent before, and no bulk repair tells of it.
+    """
+    if is_attempted_since(session, only.anomaly_id, bounded(shown.figure_of(seen, NEWEST_ATTEMPT))):
+        raise ConflictError(TRIED, trade_no=only.trade_no)
 
 
 def has_guard(session: ReadSession, plans: Iterable[Plan]) -> bool:

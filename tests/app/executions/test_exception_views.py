@@ -437,6 +437,25 @@ def test_a_form_of_one_trade_sent_twice_makes_one_attempt_though_that_has_failed
     assert states() == {"CO1": "open"}
 
 
+def test_a_form_of_all_of_which_one_trade_is_left_makes_one_attempt_though_it_is_sent_twice(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    left, *others = [plant(group, f"CO{number}") for number in range(3)]
+    sent = {**operator.hidden("/exceptions/repair?all=1"), "reason": "日终处理"}
+    for one in others:
+        change(one, state="repaired")
+    assert operator.post("/exceptions/repair", sent).status_code == 303
+    with unit_of_work() as session:
+        session.execute(update(Command).values(state="finished", finished_at=NOW))
+    change(left, state="open", failed_attempts=1)
+    again = operator.post("/exceptions/repair", sent, target="dialog")
+    assert (again.status_code, states()["CO0"]) == (409, "open")
+    assert "CO0 已执行过一次" in again.text
+    anew = {**hidden_fields(again.text), "reason": "已核对"}
+    assert operator.post("/exceptions/repair", anew).status_code == 303
+    assert states()["CO0"] == "repairing"
+
+
 def test_a_wanting_reason_does_not_pass_off_as_shown_what_came_since(
     operator: Visitor, group: SystemGroup
 ) -> None:
