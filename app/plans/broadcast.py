@@ -175,15 +175,21 @@ def schedule_rows(session: ReadSession, group_ids: GroupIds, cut: Cut) -> Page[S
 
 
 def schedule_form(session: ReadSession, sys_code: str, group_ids: GroupIds) -> Form:
-    """Return the form of a group's recurring collection as it stands. Raises NotFoundError('group')."""
+    """Return the form of a group's recurring collection as it stands, with the digest of what it shows.
+
+    Raises NotFoundError('group').
+    """
     group = next((one for one in visible_groups(session, group_ids) if one.sys_code == sys_code), None)
     if group is None:
         raise NotFoundError("group")
     schedule = schedules.find_schedule(session, group.id)
+    seen = schedules.digest_of(schedule)
     if schedule is None:
-        return Form({"cron": NEW_SCHEDULE_CRON, "zone": group.zone, "window_hours": 168, "is_enabled": True})
+        new = {"cron": NEW_SCHEDULE_CRON, "zone": group.zone, "window_hours": 168, "is_enabled": True}
+        return Form({**new, "seen": seen})
     return Form(
         {
+            "seen": seen,
             "cron": schedule.cron,
             "zone": schedule.zone,
             "window_hours": schedule.window_hours,

@@ -161,6 +161,7 @@ def edit_schedule(sys_code: str) -> ResponseReturnValue:
                 now=current_time(),
                 reason=form.text("reason"),
                 group_ids=current_group_ids(),
+                seen=form.text("seen") or None,
             )
     except PiculusError as error:
         form.fail(error)

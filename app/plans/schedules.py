@@ -1,15 +1,17 @@
 """Recurring collections (定时收集): at most one a group."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
+import msgspec
 from sqlalchemy import select
 
 from app.audit import service as audit
 from app.audit.reasons import reason_errors, required_reason
 from app.audit.service import Actor
-from app.errors import InvalidError, NotFoundError
+from app.errors import ConflictError, InvalidError, NotFoundError
 from app.keyset import ReadSession
 from app.plans.fixer_codes import fixer_choices, fixer_code_errors
 from app.plans.models import CollectionSchedule
@@ -56,6 +58,17 @@ def find_schedule(session: ReadSession, group_id: int) -> CollectionSchedule | N
     return session.scalars(statement).first()
 
 
+def digest_of(schedule: CollectionSchedule | None) -> str:
+    """Return SHA-256 over what a form shows of a schedule, and of when that was saved; also of none."""
+    told = None if schedule is None else _told(schedule)
+    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
+
+
+def _told(schedule: CollectionSchedule) -> tuple[object, ...]:
+    when = (schedule.cron, schedule.zone, schedule.window_hours, schedule.fixer_codes, schedule.is_enabled)
+    return schedule.id, schedule.updated_at, *when
+
+
 def set_schedule(
     session: WorkSession,
     values: ScheduleValues,
@@ -64,13 +77,17 @@ def set_schedule(
     now: datetime,
     reason: str = "",
     group_ids: GroupIds = None,
+    seen: str | None = None,
 ) -> CollectionSchedule:
     """Make or change the schedule of a group; switching it off takes a reason.
 
-    A code that it names already may stay, though no agent offers it now. Raises FormErrors with every field
-    at fault.
+    A code that it names already may stay, though no agent offers it now. ``seen`` is the digest (digest_of)
+    of the one the change was made on, None for whichever stands. Raises FormErrors with every field at fault,
+    ConflictError('schedule_changed') where another stands by now.
     """
     group, schedule = _check(session, values, reason, group_ids, now)
+    if seen is not None and seen != digest_of(schedule):
+        raise ConflictError("schedule_changed")
     if schedule is None:
         schedule = CollectionSchedule(group_id=group.id, group=group)
         session.add(schedule)

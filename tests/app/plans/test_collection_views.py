@@ -229,6 +229,32 @@ def test_saving_leaves_the_first_collection_as_it_was(operator: Visitor) -> None
     assert (kept.window_hours, kept.runs_on_first_connect) == (48, True)
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_recurring_collection_changed_in_another_tab_is_not_overwritten(
+    operator: Visitor, is_new: bool
+) -> None:
+    address = "/collections/schedules/PBAP"
+    if not is_new:
+        operator.post(address, SCHEDULE)
+    tabs = [{**SCHEDULE, "seen": operator.hidden(address)["seen"]} for _ in range(2)]
+    assert operator.post(address, {**tabs[0], "window_hours": "48"}).status_code == 303
+    answer = operator.post(address, {**tabs[1], "window_hours": "72"})
+    assert (answer.status_code, "有人改过或删除了这个定时收集" in answer.text) == (409, True)
+    assert 'value="72"' in answer.text
+    kept = stored_schedule()
+    assert kept is not None
+    assert kept.window_hours == 48
+
+
+def test_a_recurring_collection_deleted_in_another_tab_does_not_come_back(operator: Visitor) -> None:
+    address = "/collections/schedules/PBAP"
+    operator.post(address, SCHEDULE)
+    seen = operator.hidden(address)["seen"]
+    operator.post(f"{address}/delete", {"reason": "系统下线"})
+    assert operator.post(address, {**SCHEDULE, "seen": seen}).status_code == 409
+    assert stored_schedule() is None
+
+
 def test_a_recurring_collection_is_deleted_for_a_reason(operator: Visitor) -> None:
     delete = "/collections/schedules/PBAP/delete"
     assert operator.get(delete).status_code == 404
