@@ -20,6 +20,8 @@ from agent.records import Trade
 
 LINE_LOST: Final = "the bank knows the number, and production's table has lost it"
 """Nothing is done on facts without it, until the line is restored."""
+MOST_BETWEEN: Final = 4
+"""So many numbers of production's own may be lost before the first of ours."""
 
 
 def is_any_known(trade: Trade, numbers: Sequence[PayoutNumber], bank: BankPort) -> bool | None:
@@ -59,14 +61,15 @@ def numbers_without_line(trade: Trade, facts: Facts, ports: Ports) -> list[Payou
 
 
 def _behind(trade_no: str, facts: Facts) -> list[PayoutNumber]:
-    """The first number that was lost: of a payout the next one behind some line; where no line is left,
-    production's own first one.
+    """The first number of ours that was lost: of a payout one of the next behind some line, for production's
+    own may have stood between; where no line is left, production's own first one.
     """
     if not facts.bank.requests:
         return [number_0(trade_no)]
     if facts.kind is not Kind.WITHDRAW:
         return []  # Piculus opens none of a receipt
-    return [number_behind(trade_no, each.seq) for each in facts.bank.requests]
+    places = {each.seq + further for each in facts.bank.requests for further in range(MOST_BETWEEN + 1)}
+    return [number_behind(trade_no, place) for place in sorted(places)]
 
 
 def require_no_lost_line(attempt: Attempt) -> None:

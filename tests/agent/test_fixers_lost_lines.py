@@ -105,6 +105,32 @@ def test_nor_is_it_by_a_plan(case_id: str, deduplicates: bool) -> None:
 
 
 @DEDUPLICATES
+@pytest.mark.parametrize("case_id", ["S7a", "S7b"])
+def test_nor_beside_one_that_stood_behind_productions_own_lost_with_it(
+    case_id: str, deduplicates: bool
+) -> None:
+    desk, trade_no, code = refused(case_id, deduplicates=deduplicates)
+    takes_the_place(desk, trade_no)
+    pays(desk, trade_no)
+    desk.production.trades.requests.pop()
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", LINE_LOST)
+    assert numbers(desk) == [f"{trade_no}-P2"]
+
+
+@DEDUPLICATES
+def test_nor_is_it_reversed(deduplicates: bool) -> None:
+    desk, trade_no, code = unpaid("processing", deduplicates=deduplicates)
+    takes_the_place(desk, trade_no)
+    pays(desk, trade_no)
+    desk.production.trades.requests.pop()
+    before = net_postings(desk, trade_no)
+    report = desk.order(trade_no, code, "reverse")
+    assert (report.outcome, report.reason) == ("needs_human", LINE_LOST)
+    assert net_postings(desk, trade_no) == before
+
+
+@DEDUPLICATES
 @pytest.mark.parametrize("case_id", ["S2", "S3", "S7a", "S7b"])
 @pytest.mark.parametrize("is_taken", [True, False])
 def test_a_look_calls_for_no_payout_that_ends_with_a_person(
