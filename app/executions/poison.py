@@ -2,7 +2,7 @@
 
 An attempt breaks off when its fixer fails in a way nobody foresaw, or when the agent that had begun it never
 came back. It spends no retry, because nobody knows what it did; nor does one that is refused, or whose
-production database fails at it. So they are counted by themselves.
+production database fails at it, or which no agent's journal can keep. So they are counted by themselves.
 """
 
 from typing import Final
@@ -19,8 +19,11 @@ CRASH_LIMIT: Final = 3
 """So many attempts in a row that broke off are no accident."""
 CRASHED: Final = "crashed_too_often"
 ALIKE_LIMIT: Final = 6
-"""So many attempts in a row that ended alike, refused or unknown, have nothing to wait for."""
+"""So many attempts in a row that ended alike, refused or unknown, have nothing to wait for; nor have those
+that no agent took because its journal keeps nothing, in whatever words it says why."""
 ENDED_ALIKE: Final = "ended_alike_too_often"
+NOT_KEPT: Final = "rejected: journal:"
+"""How the reason of an attempt begins that its agent did not take: its journal is full, or damaged."""
 NO_RESULT: Final = "indeterminate"
 """How the reason of an attempt begins whose command passed its deadline without a result."""
 MAY_PASS: Final = frozenset(
@@ -83,7 +86,11 @@ def _crashes_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
 def _ends_alike_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
     last = select(Attempt.outcome, Attempt.outcome_reason).where(_is_newest(anomaly, ALIKE_LIMIT))
     ends = [tuple(row) for row in session.execute(last)]
-    if len(ends) < ALIKE_LIMIT or len(set(ends)) > 1:
+    if len(ends) < ALIKE_LIMIT:
+        return False
+    if all(str(reason).startswith(NOT_KEPT) for _outcome, reason in ends):
+        return True
+    if len(set(ends)) > 1:
         return False
     outcome, reason = ends[0]
     return outcome == "refused" or (outcome == "unknown" and reason not in MAY_PASS)

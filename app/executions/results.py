@@ -210,7 +210,9 @@ def _take_row(anomaly: Anomaly, message: RepairFinished, now: datetime) -> None:
 
 
 def command_closed(session: WorkSession, command: Command, outcome: str) -> None:
-    """A Repair closed without a result: its attempt ends, the anomaly is open or waits. No retry is spent."""
+    """A Repair closed without a result: its attempt ends, the anomaly is open or waits, or is for a person
+    where that has come again and again (poison.py). No retry is spent.
+    """
     if command.type != "Repair":
         return
     attempt = attempt_record.find_attempt(session, command.id)
@@ -234,7 +236,7 @@ def command_closed(session: WorkSession, command: Command, outcome: str) -> None
         return
     waits = anomaly.unknown_since is not None or anomaly.has_moved_money
     to = "waiting" if waits else "open"
-    if outcome in UNCERTAIN and (code := poison.reason_to_set_aside(session, anomaly)):
+    if outcome in (*UNCERTAIN, "rejected") and (code := poison.reason_to_set_aside(session, anomaly)):
         to, anomaly.reason = "needs_human", f"{code}: {command.error}"[:200]
     change_state(
         session,

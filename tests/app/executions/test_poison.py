@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from agent.answers import BROKE_OFF, Started
+from agent.protocol import Rejected
+from app.agents import commands
 from app.agents.models import Agent, Command
 from app.anomalies.service import verify
 from app.executions import attempt_record, results, verifications
@@ -116,3 +118,39 @@ def test_what_is_withdrawn_after_a_person_sent_it_back_is_not_set_aside_once_mor
     look(session, agent, plan, now)
     withdrawn(session, agent, plan, was_begun=True, now=now)
     assert anomaly.state == "waiting"
+
+
+def reject(session: WorkSession, agent: Agent, code: str, reason: str, now: datetime) -> None:
+    repair = session.scalars(select(Command).where(Command.state == "pending")).one()
+    hand_to(session, repair, agent)
+    repair.state = "sent"
+    told = Rejected(id=uuid4().hex, of=repair.id, code=code, reason=reason, command_id=repair.id)
+    commands.reject(session, agent, told, now)
+
+
+@pytest.mark.parametrize("has_moved_money", [False, True])
+def test_a_trade_that_no_agent_can_keep_is_for_a_person_in_the_end(
+    session: WorkSession, has_moved_money: bool
+) -> None:
+    group = make_group(session)
+    agent, plan = make_agent(session, group), make_plan(session, group)
+    anomaly, now = make_anomaly(session, group, has_moved_money=has_moved_money, money_moved_at=NOW), NOW
+    for number in range(ALIKE_LIMIT):
+        assert anomaly.state != "needs_human"
+        anomaly.state = "open"
+        tick(session, plan, now)
+        full = f"database or disk is full ({number % 2})"
+        reject(session, agent, "journal", full, now)
+    assert (anomaly.state, anomaly.failed_attempts) == ("needs_human", 0)
+    assert anomaly.reason.startswith("ended_alike_too_often: journal: database or disk is full")
+
+
+@pytest.mark.parametrize("code", ["busy", "stopped"])
+def test_an_agent_that_takes_nothing_for_now_sets_no_trade_aside(session: WorkSession, code: str) -> None:
+    group = make_group(session)
+    agent, plan = make_agent(session, group), make_plan(session, group)
+    anomaly = make_anomaly(session, group)
+    for _ in range(ALIKE_LIMIT + 1):
+        tick(session, plan)
+        reject(session, agent, code, "later", NOW)
+    assert (anomaly.state, anomaly.attempts) == ("open", ALIKE_LIMIT + 1)
