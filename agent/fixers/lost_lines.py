@@ -95,11 +95,11 @@ def is_failure_told(decision: Decision, facts: Facts) -> bool:
 def choose_payable(trade: Trade, facts: Facts, ports: Ports) -> PayoutNumber:
     """Return the number that a plan which pays would pay under. Asked before its debit.
 
-    Raises AttemptEnded as ``choose_number``; where a line is to be opened, needs_human where the bank knows a
-    number that has lost its line, wait where it cannot say. PortError.
+    Raises AttemptEnded as ``choose_number``; where a line ``may_be_lost``, needs_human where the bank knows a
+    number that has lost it, wait where it cannot say. PortError.
     """
     number = choose_number(trade.trade_no, facts.bank, deduplicates=ports.bank.deduplicates)
-    if number.is_new:
+    if may_be_lost(number, facts):
         is_known = _is_known_beside(trade, facts, number, ports)
         if is_known is None:
             raise AttemptEnded("wait", "bank")
@@ -108,12 +108,20 @@ def choose_payable(trade: Trade, facts: Facts, ports: Ports) -> PayoutNumber:
     return number
 
 
+def may_be_lost(number: PayoutNumber, facts: Facts) -> bool:
+    """Whether a payout of ours may have lost its line beside the number to pay under.
+
+    Production's first number alone, which the bank has not failed, has never had one of ours behind it.
+    """
+    return number.is_new or len(facts.bank.requests) > 1
+
+
 def _is_known_beside(trade: Trade, facts: Facts, number: PayoutNumber, ports: Ports) -> bool | None:
-    """Whether a payout under this number, which opens a line, would end over one that the bank knows:
-    another, or this one at a bank that does not de-duplicate. None where it cannot say. Raises PortError.
+    """Whether a payout under this number would end over one that the bank knows without a line: another, or
+    this one, at a bank that does not de-duplicate. None where it cannot say. Raises PortError.
     """
     without_line = numbers_without_line(trade, facts, ports)
     asked = [each for each in without_line if each.request_no != number.request_no]
-    if not ports.bank.deduplicates:
+    if number.is_new and not ports.bank.deduplicates:
         asked.append(number)
     return is_any_known(trade, asked, ports.bank)

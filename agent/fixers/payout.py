@@ -9,6 +9,7 @@ from typing import Final
 from agent.errors import BankConflictError, RequestsChangedError, RowChangedError
 from agent.facts import BankFact, BankState, Leg, LegState
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
+from agent.fixers.lost_lines import may_be_lost
 from agent.fixers.payout_answer import (
     CONFLICT,
     OWN_DEBIT_UNPAID,
@@ -139,7 +140,7 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
     production has opened another one meanwhile, nothing is asked.
     """
     trade, facts = attempt.seen
-    if number.is_new:
+    if may_be_lost(number, facts):
         step = require_unknown(attempt, step, number)
     attempt.write_down()
     try:

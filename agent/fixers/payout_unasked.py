@@ -21,8 +21,8 @@ NEVER_ASKED: Final = "the payout was never asked for, and the bank does not de-d
 
 
 def require_unknown(attempt: Attempt, step: StepRow, number: PayoutNumber) -> StepRow:
-    """Where a line is to be opened the bank must know no other number of the trade whose line production has
-    lost, for it may have paid under that; and one that would pay a number twice, not this one either.
+    """The bank must know no other number of the trade whose line production has lost, for it may have paid
+    under that; and where a line is to be opened, one that would pay a number twice, not this one either.
 
     Returns the step, intended anew where asking took time. Raises AttemptEnded: nothing is to be paid now;
     wait where the bank cannot say, needs_human where it knows.
@@ -32,9 +32,10 @@ def require_unknown(attempt: Attempt, step: StepRow, number: PayoutNumber) -> St
     others = [each for each in without_line if each.request_no != number.request_no]
     if _is_any_known(attempt, others):
         _leave_to_person(attempt, step, LINE_LOST)
-    if not attempt.ports.bank.deduplicates and _is_any_known(attempt, [number]):
+    is_to_be_unknown = number.is_new and not attempt.ports.bank.deduplicates
+    if is_to_be_unknown and _is_any_known(attempt, [number]):
         _leave_to_person(attempt, step, KNOWN_ALREADY)
-    is_asked = others or not attempt.ports.bank.deduplicates
+    is_asked = others or is_to_be_unknown
     return attempt.intend_anew(step) if is_asked else step
 
 

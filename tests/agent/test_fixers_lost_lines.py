@@ -118,6 +118,26 @@ def test_nor_beside_one_that_stood_behind_productions_own_lost_with_it(
     assert numbers(desk) == [f"{trade_no}-P2"]
 
 
+@pytest.mark.parametrize("case_id", ["S7a", "S7b"])
+def test_nor_under_one_of_productions_own_that_never_reached_the_bank(case_id: str) -> None:
+    desk, trade_no, code = refused(case_id)
+    pays(desk, trade_no)
+    takes_the_place(desk, trade_no, None)
+    assert verify(trade_no, desk.production.ports, desk.settings).reason == LINE_LOST
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", LINE_LOST)
+    assert numbers(desk) == [f"{trade_no}-P1"]
+
+
+def test_nor_where_people_pay_it_again() -> None:
+    desk, trade_no, code = unpaid("processing", deduplicates=True)
+    pays(desk, trade_no)
+    takes_the_place(desk, trade_no, None)
+    report = desk.order(trade_no, code, "pay_again")
+    assert (report.outcome, report.reason) == ("needs_human", LINE_LOST)
+    assert numbers(desk) == [f"{trade_no}-P1"]
+
+
 @DEDUPLICATES
 def test_nor_is_it_reversed(deduplicates: bool) -> None:
     desk, trade_no, code = unpaid("processing", deduplicates=deduplicates)
