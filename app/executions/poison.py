@@ -53,7 +53,8 @@ def reason_to_set_aside(session: WorkSession, anomaly: Anomaly) -> str | None:
         return None
     if _crashes_every_time(session, anomaly):
         return CRASHED
-    return ENDED_ALIKE if _ends_alike_every_time(session, anomaly) else None
+    is_alike = _ends_alike_every_time(session, anomaly) or _is_never_kept(session, anomaly)
+    return ENDED_ALIKE if is_alike else None
 
 
 def is_unreadable(session: WorkSession, anomaly: Anomaly) -> bool:
@@ -86,14 +87,16 @@ def _crashes_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
 def _ends_alike_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
     last = select(Attempt.outcome, Attempt.outcome_reason).where(_is_newest(anomaly, ALIKE_LIMIT))
     ends = [tuple(row) for row in session.execute(last)]
-    if len(ends) < ALIKE_LIMIT:
-        return False
-    if all(str(reason).startswith(NOT_KEPT) for _outcome, reason in ends):
-        return True
-    if len(set(ends)) > 1:
+    if len(ends) < ALIKE_LIMIT or len(set(ends)) > 1:
         return False
     outcome, reason = ends[0]
     return outcome == "refused" or (outcome == "unknown" and reason not in MAY_PASS)
+
+
+def _is_never_kept(session: WorkSession, anomaly: Anomaly) -> bool:
+    last = select(Attempt.outcome_reason).where(_is_newest(anomaly, ALIKE_LIMIT))
+    reasons = session.scalars(last).all()
+    return len(reasons) == ALIKE_LIMIT and all(reason.startswith(NOT_KEPT) for reason in reasons)
 
 
 def _was_last_withdrawn(session: WorkSession, anomaly: Anomaly) -> bool:
