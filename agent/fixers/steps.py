@@ -5,7 +5,7 @@ from typing import Final
 
 from agent.decision import decide
 from agent.errors import InsufficientBalanceError, LedgerRejectedError, LegTakenError, RowChangedError
-from agent.facts import Facts, Leg, LegState, Status
+from agent.facts import Facts, Kind, Leg, LegState, Status
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
 from agent.fixers.lost_lines import LINE_LOST, find_lost_line
 from agent.fixers.nonsense import find_nonsense
@@ -132,6 +132,9 @@ def read_back(attempt: Attempt) -> None:
         _require_nothing_lost(attempt, trade, attempt.facts_after)
     else:
         _require_own_lines(attempt, attempt.facts_after)
+        if attempt.facts_after.kind is Kind.WITHDRAW and len(attempt.facts_after.bank.requests) > 1:
+            # Behind the first number one of ours may have been paid, and lost with its step.
+            _require_nothing_lost(attempt, trade, attempt.facts_after)
     written = attempt.find_step(WRITE_ROW)
     is_ours = written is not None and written.state == DONE
     if not is_as_wanted(attempt, trade.row) or (is_ours and trade.row != wanted_row(attempt)):
@@ -141,7 +144,8 @@ def read_back(attempt: Attempt) -> None:
 
 
 def _require_nothing_lost(attempt: Attempt, trade: Trade, facts: Facts) -> None:
-    """Without its line a number shows in no fact: the bank may have moved what is told as failed.
+    """Without its line a number shows in no fact: the bank may have moved what is told as failed, or twice
+    what is told as paid.
 
     Raises AttemptEnded unless the bank knows of none such; the repair stays open.
     """

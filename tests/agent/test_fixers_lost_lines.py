@@ -139,6 +139,16 @@ def test_nor_where_people_pay_it_again() -> None:
 
 
 @DEDUPLICATES
+def test_nothing_paid_twice_is_told_as_repaired(deduplicates: bool) -> None:
+    desk, trade_no, _ = refused("S9", deduplicates=deduplicates)
+    pays(desk, trade_no)
+    takes_the_place(desk, trade_no, "success")
+    report = desk.attempt(trade_no, WITHDRAW_TIMEOUT)
+    assert (report.outcome, report.reason) == ("needs_human", LINE_LOST)
+    assert desk.production.balance(trade_no) == BALANCE - AMOUNT
+
+
+@DEDUPLICATES
 def test_nor_is_it_reversed(deduplicates: bool) -> None:
     desk, trade_no, code = unpaid("processing", deduplicates=deduplicates)
     takes_the_place(desk, trade_no)
