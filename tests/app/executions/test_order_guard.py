@@ -18,7 +18,7 @@ from app.anomalies.queries import AnomalyFilter
 from app.anomalies.service import verify
 from app.audit.service import SYSTEM, Actor
 from app.errors import ConflictError
-from app.executions import bulk, money_orders, order_course, order_limits, selection
+from app.executions import bulk, bulk_course, money_orders, order_course, order_limits, selection
 from app.executions.bulk_models import BulkItem
 from app.executions.models import Attempt, Execution, Step
 from app.executions.order_models import MoneyOrder
@@ -330,17 +330,22 @@ STATES = ["open", "waiting", "exhausted", "needs_human"]
 
 def unread(group: SystemGroup, state: str, told_by: str, bank_state: BankState | None) -> int:
     """A trade of which a payout of ours has failed; the last look at it learned nothing of the bank."""
+    anomaly_id = plant(group, **half_posted("0"), **OF_PLAN | {"state": state})
+    look_in_vain(anomaly_id, told_by, bank_state)
+    return anomaly_id
+
+
+def look_in_vain(anomaly_id: int, told_by: str, bank_state: BankState | None) -> None:
+    """Have a payout of ours fail, and a look behind it that learns nothing of the bank."""
     facts = None
     if bank_state is not None:
         numbers = ("0", "P1") if told_by == "number" else ("0",)
         asked = tuple(RequestFact(f"{NUMBER}-{each}", 0, "unknown", bank_state) for each in numbers)
         read = unpaid_facts(NUMBER, amount=SMALL, bank=BankFact(bank_state, asked), **HALF_POSTED)
         facts = msgspec.to_builtins(read)
-    columns = {"trade_no": NUMBER, "amount": SMALL, "facts": facts}
-    anomaly_id = plant(group, **columns, **OF_PLAN | {"state": state, "reason": "bank"})
+    change(anomaly_id, facts=facts, reason="bank")
     if told_by == "step":
         _write_step(anomaly_id, "pay", "failed")
-    return anomaly_id
 
 
 UNREAD = pytest.mark.parametrize(
@@ -378,14 +383,10 @@ def test_what_a_look_could_not_read_lets_no_person_pay_again(
 def test_nor_does_a_bulk_repair(
     group: SystemGroup, state: str, told_by: str, bank_state: BankState | None
 ) -> None:
-    held = unread(group, state, told_by, bank_state)
-    for number in range(2):
-        columns = {"trade_no": f"TX2026030100010{number}", "amount": SMALL, "facts": None}
-        plant(group, **columns, **OF_PLAN | {"state": state})
-    with unit_of_work() as session:
-        bulk.begin(session, AnomalyFilter(group_ids=[group.id]), Order("click", SYSTEM, "all", NOW))
-    item = db.session.scalars(select(BulkItem).where(BulkItem.anomaly_id == held)).one()
-    assert (item.state, item.outcome, commands_of(held)) == ("skipped", "order_only", [])
+    plant_others(group, state)
+    held = plant(group, **half_posted("0"), **OF_PLAN | {"state": state})
+    code = skipped_at_its_turn(group, held, lambda: look_in_vain(held, told_by, bank_state))
+    assert code == "order_only"
 
 
 @pytest.mark.parametrize("bank_state", [None, BankState.UNKNOWN])
@@ -402,14 +403,22 @@ def test_without_any_payout_of_ours_what_could_not_be_read_is_an_ordinary_repair
 
 def ordered_of(group: SystemGroup, li_na: Actor, state: str = "done") -> int:
     """An anomaly of which an order has been given, and has come to its end."""
-    anomaly_id = plant(group, **half_posted("0"), **OF_PLAN | {"outcome": "human", "state": "needs_human"})
+    anomaly_id = plant(group, **half_posted("0"), **OF_PLAN)
+    give_an_order(group, anomaly_id, li_na, state)
+    change(anomaly_id, outcome="human", state="needs_human")
+    return anomaly_id
+
+
+def give_an_order(group: SystemGroup, anomaly_id: int, li_na: Actor, state: str = "done") -> None:
+    """Have an order be given of it and come to its end; it is a plan's again."""
+    change(anomaly_id, outcome="human", state="needs_human")
     with unit_of_work() as session:
         order_limits.set_limit(session, group.id, 0, reason="two people always", actor=SYSTEM, now=NOW)
     order_id = propose(anomaly_id, li_na)
     with unit_of_work() as session:
         order = session.get_one(MoneyOrder, order_id)
         order.needs_second, order.state, order.closed_at = False, state, NOW
-    return anomaly_id
+    change(anomaly_id, **OF_PLAN)
 
 
 @pytest.mark.parametrize("state", ["done", "rejected", "withdrawn", "expired"])
@@ -470,14 +479,9 @@ def test_an_order_holds_no_trade_of_another_group(group: SystemGroup, li_na: Act
 
 
 def test_a_bulk_repair_skips_a_trade_of_which_people_have_ordered(group: SystemGroup, li_na: Actor) -> None:
-    held = ordered_of(group, li_na)
-    change(held, **OF_PLAN)
-    for number in range(2):
-        plant(group, trade_no=f"TX2026030100010{number}", amount=SMALL, facts=None, **OF_PLAN)
-    with unit_of_work() as session:
-        bulk.begin(session, AnomalyFilter(group_ids=[group.id]), Order("click", SYSTEM, "all", NOW))
-    item = db.session.scalars(select(BulkItem).where(BulkItem.anomaly_id == held)).one()
-    assert (item.state, item.outcome, commands_of(held)) == ("skipped", "ordered_before", [])
+    plant_others(group)
+    held = plant(group, **half_posted("0"), **OF_PLAN)
+    assert skipped_at_its_turn(group, held, lambda: give_an_order(group, held, li_na)) == "ordered_before"
 
 
 @pytest.mark.parametrize("what", ["paid", "half done", "writes what the bank has done"])
@@ -497,14 +501,32 @@ def test_what_pays_nothing_more_goes_on_after_an_order(group: SystemGroup, li_na
     assert tick(anomaly_id) == 1
 
 
-def test_a_bulk_repair_skips_it(group: SystemGroup) -> None:
-    held = plant(group, **half_posted("0", "P1"), **OF_PLAN)
+def plant_others(group: SystemGroup, state: str = "open") -> None:
+    """Two trades beside the one that is tried, for a bulk repair that begins with one of them."""
     for number in range(2):
-        plant(group, trade_no=f"TX2026030100010{number}", amount=SMALL, facts=None, **OF_PLAN)
+        columns = {"trade_no": f"TX2026030100010{number}", "amount": SMALL, "facts": None}
+        plant(group, **columns, **OF_PLAN | {"state": state})
+
+
+def skipped_at_its_turn(group: SystemGroup, held: int, hold: Callable[[], object]) -> str:
+    """Why a bulk repair skips a trade that is held between its choice and its turn."""
     with unit_of_work() as session:
-        bulk.begin(session, AnomalyFilter(group_ids=[group.id]), Order("click", SYSTEM, "all", NOW))
+        wanted = AnomalyFilter(group_ids=[group.id])
+        (begun,) = bulk.begin(session, wanted, Order("click", SYSTEM, "all", NOW)).bulks
+    hold()
+    with unit_of_work() as session:
+        of_bulk = select(BulkItem).where(BulkItem.bulk_id == begun.id, BulkItem.state == "repairing")
+        session.scalars(of_bulk).one().state = "done"
+        bulk_course.tend(session, begun.id, NOW)
     item = db.session.scalars(select(BulkItem).where(BulkItem.anomaly_id == held)).one()
-    assert (item.state, item.outcome, commands_of(held)) == ("skipped", "order_only", [])
+    assert (item.state, commands_of(held)) == ("skipped", [])
+    return item.outcome
+
+
+def test_a_bulk_repair_skips_it(group: SystemGroup) -> None:
+    plant_others(group)
+    held = plant(group, **half_posted("0"), **OF_PLAN)
+    assert skipped_at_its_turn(group, held, lambda: change(held, **half_posted("0", "P1"))) == "order_only"
 
 
 def test_no_order_of_a_trade_under_way_is_left_by_what_was_refused(group: SystemGroup) -> None:
