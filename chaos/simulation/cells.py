@@ -67,7 +67,7 @@ FROM_THE_FIRST: Final = (
 """Points passed before the repair, too. What comes then is the same in each case."""
 REPAIR_FROM: Final = 60.0
 """Seconds of a quiet schedule: the plan's first tick, which commands the repair."""
-REPAIR_SECONDS: Final = 2.0
+REPAIR_SECONDS: Final = 4.0
 """So long after it a quiet repair is over, and told."""
 
 ROUGH_SECONDS: Final = 100.0
