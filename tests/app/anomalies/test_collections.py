@@ -222,14 +222,22 @@ def test_what_a_clock_ahead_verified_is_verified_again_once_it_is_absent(
     assert task.run.verifying == 1
 
 
-def test_absences_are_verified_page_by_page(
+def first_page_of_seven(
     session: WorkSession, group: SystemGroup, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> CollectionTask:
+    """A complete run from which seven trades are absent, with three of them being verified."""
     monkeypatch.setattr(absence, "PAGE", 3)
     for _each in range(7):
         make_anomaly(session, group)
     agent, task = running_task(session, group)
     collecting.record_finished(session, agent, trailer(task), LATER)
+    return task
+
+
+def test_absences_are_verified_page_by_page(
+    session: WorkSession, group: SystemGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = first_page_of_seven(session, group, monkeypatch)
     assert (task.run.state, task.run.verifying) == ("running", 3)
     for _each in range(2):
         collection_course.tend_runs(session, LATER)
@@ -241,11 +249,7 @@ def test_absences_are_verified_page_by_page(
 def test_a_clock_put_back_between_two_pages_has_none_verified_twice(
     session: WorkSession, group: SystemGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(absence, "PAGE", 3)
-    for _each in range(7):
-        make_anomaly(session, group)
-    agent, task = running_task(session, group)
-    collecting.record_finished(session, agent, trailer(task), LATER)
+    task = first_page_of_seven(session, group, monkeypatch)
     for _each in range(2):
         for command in session.scalars(select(Command).where(Command.type == "Verify", IS_LIVE)).all():
             commands.close(session, command, "expired", NOW - timedelta(days=1), "no agent took it")
