@@ -88,6 +88,8 @@ class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``status`` is hearsay, never a fact; ``is_said_paid``: it tells of a request the bank carried out.
     ``asked_at``: when a repair last had the bank asked to pay under it, by production's clock, if ever.
+    ``changed_at``: when its line was last written, None where that cannot be read: production writes it
+    before each call, so also before it submits the number once more.
     ``raw_amount``: what stands for the amount where it is none.
     """
 
@@ -100,12 +102,18 @@ class BankRequest(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     is_said_paid: bool = False
     asked_at: datetime | None = None
+    changed_at: datetime | None = None
     raw_amount: object = None
 
     @property
     def last_asked_at(self) -> datetime:
         """When the bank was last asked to carry it out, as far as production's tables tell."""
         return max(self.created_at, self.asked_at or self.created_at)
+
+    @property
+    def may_be_asked_at(self) -> datetime:
+        """When the bank may have been asked for it last: no call was made after that."""
+        return max(self.last_asked_at, self.changed_at or self.last_asked_at)
 
 
 class Opened(msgspec.Struct, frozen=True):

@@ -141,7 +141,9 @@ class HttpBank:
         if record is None:
             return unknown(request, inquiry.failures.get(request.request_no, LEFT_OUT))
         if record.status == NOT_FOUND:
-            return absent(request, over_by(_look(search, request), trade.read_at))
+            # It may have been submitted once more, and not have arrived yet.
+            proof = _look(search, request, request.may_be_asked_at)
+            return absent(request, over_by(proof, trade.read_at))
         told_at = inquiry.answered_at[request.request_no]
         accepted_at = date_from(self._names, trade, request, record)
         files = over_by(_look(search, request, accepted_at), trade.read_at) if accepted_at else None

@@ -164,7 +164,7 @@ def _asked(request: BankRequest, asked: Mapping[tuple[str, str], datetime]) -> B
 
 def _request_of(row: Row[*tuple[Any, ...]], paid: Sequence[str]) -> BankRequest:
     """A line in the order of RequestColumns."""
-    request_no, trade_no, seq, kind, status, amount, created_at = row[:7]
+    request_no, trade_no, seq, kind, status, amount, created_at, changed_at = row[:8]
     raw_amount = plain_amount(amount)
     amount_minor = parse_minor(raw_amount)
     return BankRequest(
@@ -176,5 +176,6 @@ def _request_of(row: Row[*tuple[Any, ...]], paid: Sequence[str]) -> BankRequest:
         amount_minor=amount_minor,
         created_at=moment(created_at) or UNDATED,
         is_said_paid=text(status).strip() in paid,
+        changed_at=moment(changed_at),
         raw_amount=raw_amount if amount_minor is None else None,
     )

@@ -363,6 +363,17 @@ def test_a_payout_that_fails_on_productions_debit_spends_a_retry_and_then_takes_
     assert numbers(desk) == [f"{trade_no}-P2"]
 
 
+def test_a_number_that_production_submits_again_days_later_is_not_confirmed_as_never_arrived() -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, "S9")
+    desk.production.trades.note(f"{trade_no}-0", "created")
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("wait", "bank")
+    assert desk.production.trades.corrections == []
+    wait_for_days_to_close(desk)
+    assert desk.attempt(trade_no, code).is_confirmed_failed
+
+
 # ---- a failure that may still turn into success
 
 

@@ -171,6 +171,12 @@ class TestOneNumber:
         again = msgspec.structs.replace(once, asked_at=NOW)
         assert asked(bank_place, trade, again).state is BankState.UNKNOWN
 
+    def test_nor_do_they_where_production_has_written_its_line_since(self, bank_place: BankPlace) -> None:
+        trade = new_trade()
+        sent_again = msgspec.structs.replace(request_of(trade, created_at=SETTLED), changed_at=NOW)
+        fact = asked(bank_place, trade, sent_again)
+        assert (fact.state, fact.requests[0].status) == (BankState.UNKNOWN, "not_found")
+
     def test_two_negatives_are_a_failure_that_is_not_explicit(self, bank_place: BankPlace) -> None:
         trade = new_trade()
         fact = asked(bank_place, trade, request_of(trade, created_at=SETTLED))

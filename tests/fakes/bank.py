@@ -168,7 +168,7 @@ class FakeBank:
         return max(record.accepted_at, request.last_asked_at) < self.closed_until
 
     def _absent(self, request: BankRequest) -> RequestFact:
-        is_closed = request.last_asked_at < self.closed_until
+        is_closed = request.may_be_asked_at < self.closed_until
         verdict, evidence = (BankState.FAIL, "settlement") if is_closed else (BankState.UNKNOWN, "day open")
         return RequestFact(request.request_no, request.seq, "not_found", verdict, evidence=evidence)
 

@@ -111,7 +111,9 @@ class FakeTrades:
     def note(self, request_no: str, status: str) -> None:
         """A sender keeps what it was told beside its request."""
         self.requests = [
-            msgspec.structs.replace(each, status=status, is_said_paid=status == "success")
+            msgspec.structs.replace(
+                each, status=status, is_said_paid=status == "success", changed_at=self.clock()
+            )
             if each.request_no == request_no
             else each
             for each in self.requests
@@ -178,7 +180,8 @@ class FakeTrades:
         is_new = not any(each.request_no == request.request_no for each in self.requests)
         if is_new:
             self._require_place(request)
-            self.requests.append(msgspec.structs.replace(request, created_at=self.clock()))
+            at = self.clock()
+            self.requests.append(msgspec.structs.replace(request, created_at=at, changed_at=at))
         self._keep_steps(standing, (step,))
         return Opened(is_new, self.clock())
 
