@@ -255,8 +255,10 @@ class TestBankRequests:
         first, again = opened(trade_place, claim, request), opened(trade_place, claim, request)
         assert (first.is_new, again.is_new) == (True, False)
         [stored] = trade_place.trades.bank_requests([claim.trade_no])[claim.trade_no]
-        assert before <= stored.created_at <= first.at <= again.at <= trade_place.trades.now()
-        dated = {"created_at": stored.created_at, "changed_at": stored.created_at, "asked_at": again.at}
+        assert stored.changed_at is not None
+        assert before <= stored.created_at <= stored.changed_at <= first.at <= again.at
+        assert again.at <= trade_place.trades.now()
+        dated = {"created_at": stored.created_at, "changed_at": stored.changed_at, "asked_at": again.at}
         assert stored == msgspec.structs.replace(request, **dated)
 
     def test_a_place_that_another_number_holds_is_not_taken_and_nobody_was_let_be_asked(
