@@ -7,7 +7,7 @@ from typing import Final, assert_never
 import msgspec
 
 from agent import clock
-from agent.answers import Started
+from agent.answers import Started, sendable
 from agent.envelope import new_id, rejected
 from agent.errors import AgentError, JournalError
 from agent.jobs import describe
@@ -257,7 +257,7 @@ class Dispatcher:
         if entry is None:
             self._hint(rejected(cancel.id, "unknown_command", "no such command here", cancel.command_id))
             return
-        key, reason = key_of(entry.command), cancel.reason or "cancelled"
+        key, reason = key_of(entry.command), sendable(cancel.reason) or "cancelled"
         if entry.state == "finished":
             self._acknowledge(cancel.id, key[0])
             self._outbox.repeat(entry)

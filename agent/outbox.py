@@ -160,7 +160,8 @@ class Outbox:
                 self._open_by_command[command_id] += 1
         try:
             yield
-        except JournalError:
+        except Exception:
+            # Not kept, whatever it was: no Ack comes for it.
             with self._changed:
                 self._uncount(message_id)
             raise

@@ -22,7 +22,7 @@ from agent.answers import (
     StepRecorded,
 )
 from agent.commands import MAX_IN_HAND, Dispatcher, Identity
-from agent.errors import PortError
+from agent.errors import PortError, ProtocolError
 from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Row, Status
 from agent.failpoints import armed
 from agent.journal import Journal
@@ -584,6 +584,34 @@ def test_a_command_that_waits_is_cancelled_at_once(tmp_path: Path) -> None:
     desk.work.may_go_on.set()
     desk.result(RepairFinished)
     assert [run[0] for run in desk.work.repaired] == ["T00000001"]
+    desk.leave()
+
+
+def test_a_cancel_whose_words_fill_a_frame_ends_its_command(tmp_path: Path) -> None:
+    """Told again in full they fitted none: it stayed in memory, and each heartbeat ended the session over it."""
+    desk = Desk(tmp_path / "journal.db", workers=1)
+    desk.work.may_go_on.clear()
+    desk.dispatcher.handle(repair(1))
+    assert desk.work.is_working.wait(PATIENCE)
+    desk.dispatcher.handle(repair(2))
+    empty = Cancel(id="frame-cancel", command_id="command-2", reason="")
+    words = "x" * (MAX_FRAME_BYTES - len(encode(empty)))
+    desk.dispatcher.handle(msgspec.structs.replace(empty, reason=words))
+    desk.dispatcher.heartbeat()
+    (cancelled,) = desk.delivered()
+    assert isinstance(cancelled, Cancelled)
+    assert cancelled.reason == words[: len(cancelled.reason)] != ""
+    desk.work.may_go_on.set()
+    desk.result(RepairFinished)
+    desk.leave()
+
+
+def test_a_message_that_fits_no_frame_is_not_counted_as_one_to_come(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "journal.db")
+    too_large = Cancelled(id="cancelled", command_id="command-1", reason="x" * MAX_FRAME_BYTES)
+    with pytest.raises(ProtocolError):
+        desk.outbox.finish(("command-1", 1), too_large)
+    assert desk.outbox.wait_until_empty(0)
     desk.leave()
 
 
