@@ -588,7 +588,7 @@ def test_a_command_that_waits_is_cancelled_at_once(tmp_path: Path) -> None:
 
 
 def test_a_cancel_whose_words_fill_a_frame_ends_its_command(tmp_path: Path) -> None:
-    """Told again in full they fitted none: it stayed in memory, and each heartbeat ended the session over it."""
+    """Told again in full they fitted none: it stayed in memory, and each heartbeat ended the session."""
     desk = Desk(tmp_path / "journal.db", workers=1)
     desk.work.may_go_on.clear()
     desk.dispatcher.handle(repair(1))
