@@ -52,6 +52,10 @@ class FencedError(AgentError):
     """A newer attempt owns this repair; this one must stop."""
 
 
+class NumberTakenError(AgentError):
+    """The number of the bank request is another trade's; nothing was written."""
+
+
 class RequestsChangedError(AgentError):
     """Production holds other bank requests of the trade than were looked at; nothing was written."""
 

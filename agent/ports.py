@@ -81,7 +81,8 @@ class TradePort(Protocol):
         the trade that the bank was asked about; ``trade``: the row that says whom to pay, as read. Raises
         FencedError, RowChangedError as ``claim_repair``, RequestsChangedError where the trade has
         others, or fewer, but for this one; StoodStillError where ``claim.held_at`` is longer ago than
-        EFFECT_WITHIN, PortError where number or place are another's.
+        EFFECT_WITHIN, NumberTakenError where the number is another trade's, PortError where the place is
+        another number's.
         """
         ...
 

@@ -74,6 +74,9 @@ REASONS: Mapping[str, Any] = {
     "another bank request came before this one was asked for": _(
         "生产系统先另开了一笔银行请求，本次出款没有发出"
     ),
+    "production holds the number of the payout under another trade": _(
+        "生产系统的银行请求表把本次出款的编号记在另一笔交易下，出款没有发出，需人工更正"
+    ),
     "the order could not be carried out in time": _(
         "这笔资金指令 12 小时内没能执行，已作废；仍需要时请重新下达"
     ),

@@ -11,7 +11,7 @@ from agent.adapters.asked import AmongTexts, given, number_asked, plain_asked, t
 from agent.adapters.names import TradeNames
 from agent.adapters.rows import UNDATED, moment, number, plain_amount, text, whole
 from agent.adapters.tables import TradeTables
-from agent.errors import PortError, RequestsChangedError
+from agent.errors import NumberTakenError, PortError, RequestsChangedError
 from agent.money import parse_minor
 from agent.records import BankRequest
 from agent.unpaid import PAYOUT_STEPS
@@ -94,8 +94,8 @@ class Requests:
     def open(self, connection: Connection, request: BankRequest, seen: Set[str]) -> bool:
         """Write a request's line, made now, where none stands; return whether it did.
 
-        ``seen``: the numbers of the trade that were looked at. Raises PortError where the number is another
-        trade's, RequestsChangedError where the trade has others than those, or fewer.
+        ``seen``: the numbers of the trade that were looked at. Raises NumberTakenError where the number is
+        another trade's, RequestsChangedError where the trade has others than those, or fewer.
         """
         if self._stands(connection, request, seen):
             return False
@@ -115,7 +115,7 @@ class Requests:
         found = {number(row[0]): number(row[1]) for row in connection.execute(self._select_standing, asked)}
         whose = found.pop(request.request_no, None)
         if whose not in (None, request.trade_no):
-            raise PortError(f"bank request {request.request_no} belongs to another trade")
+            raise NumberTakenError
         others = {each for each, trade_no in found.items() if trade_no == request.trade_no}
         if others != seen - {request.request_no}:
             raise RequestsChangedError

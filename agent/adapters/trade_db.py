@@ -130,8 +130,8 @@ class SqlTrades:
     ) -> Opened:
         """Write a request's line and its step just before the bank is called.
 
-        Raises FencedError, RowChangedError, RequestsChangedError, StoodStillError: nothing was written;
-        PortError, also where its place is taken.
+        Raises FencedError, RowChangedError, RequestsChangedError, NumberTakenError, StoodStillError: nothing
+        was written; PortError, also where its place is taken.
         """
 
         def open_it(connection: Connection) -> Opened:

@@ -239,8 +239,8 @@ class Attempt:
         """Have production's table let the bank be asked now; return whether the request's line is new.
 
         Raises FencedError, RowChangedError where the row is no longer as it was seen, RequestsChangedError
-        where the trade has other requests than the facts tell of, StoodStillError, PortError: the bank must
-        then not be asked.
+        where the trade has other requests than the facts tell of, NumberTakenError, StoodStillError,
+        PortError: the bank must then not be asked.
         """
         trade, _ = self.seen
         began = self.settings.monotonic()

@@ -6,7 +6,7 @@ bank are read once more.
 
 from typing import Final
 
-from agent.errors import BankConflictError, RequestsChangedError, RowChangedError
+from agent.errors import BankConflictError, NumberTakenError, RequestsChangedError, RowChangedError
 from agent.facts import BankFact, BankState, Leg, LegState
 from agent.fixers.attempt import DONE, FAILED, SKIPPED, Attempt, AttemptEnded
 from agent.fixers.lost_lines import may_be_lost
@@ -24,6 +24,7 @@ from agent.fixers.payout_number import PayoutNumber, request_of, require_number,
 from agent.fixers.payout_unasked import (
     ANOTHERS_PLACE,
     choose_again,
+    leave_taken,
     leave_unasked,
     leave_unpaid,
     number_now,
@@ -86,7 +87,10 @@ def _pay_first_time(attempt: Attempt, name: str, bank: BankFact) -> None:
     number = require_number(attempt, bank)
     step = attempt.intend(name, number.request_no)
     _look_again(attempt, step, number)
-    _submit(attempt, step, number)
+    try:
+        _submit(attempt, step, number)
+    except NumberTakenError:
+        leave_taken(attempt, step)
 
 
 def _look_again(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
@@ -129,7 +133,11 @@ def _pay_again_where_lost(attempt: Attempt, step: StepRow, bank: BankFact) -> No
         raise AttemptEnded("wait", "bank")
     require_deduplication(attempt)
     number = PayoutNumber(request_no, found.seq if found else seq_of(request_no), is_new=found is None)
-    _submit(attempt, step, number)
+    try:
+        _submit(attempt, step, number)
+    except NumberTakenError:
+        require_never_asked(attempt, step)
+        leave_taken(attempt, step)
 
 
 def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
@@ -137,7 +145,7 @@ def _submit(attempt: Attempt, step: StepRow, number: PayoutNumber) -> None:
 
     A number whose line somebody else has written, or taken away, since we looked is only looked at. Where
     the debit or the row is no longer what was seen, so that all is to be looked at afresh, and where
-    production has opened another one meanwhile, nothing is asked.
+    production has opened another one meanwhile, nothing is asked. Raises NumberTakenError likewise.
     """
     trade, facts = attempt.seen
     if may_be_lost(number, facts):

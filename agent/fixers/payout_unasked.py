@@ -17,6 +17,8 @@ KNOWN_ALREADY: Final = "the bank knows the number that was to be new, and does n
 is closed: this repair has surely not asked, and whatever people then order asks the bank of the number again.
 """
 ANOTHERS_PLACE: Final = "another bank request came before this one was asked for"
+NUMBER_TAKEN: Final = "production holds the number of the payout under another trade"
+"""Somebody's slip, or nonsense: people put the line right, or give the money back."""
 NEVER_ASKED: Final = "the payout was never asked for, and the bank does not de-duplicate"
 
 
@@ -45,6 +47,11 @@ def _leave_to_person(attempt: Attempt, step: StepRow, reason: str) -> NoReturn:
         raise AttemptEnded("needs_human", reason)
     close_unasked(attempt, step, reason)
     raise AttemptEnded("needs_human", reason, is_void=not has_own_posting(attempt))
+
+
+def leave_taken(attempt: Attempt, step: StepRow) -> NoReturn:
+    """End a payout whose number stands in the line of another trade; one that was not asked for is closed."""
+    _leave_to_person(attempt, step, NUMBER_TAKEN)
 
 
 def number_now(attempt: Attempt, step: StepRow, bank: BankFact) -> PayoutNumber:

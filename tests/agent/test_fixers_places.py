@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
+import msgspec
 import pytest
 
 from agent.fixers.attempt import MAY_STILL_COME
 from agent.fixers.base import RepairReport, verify
 from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID
-from agent.fixers.payout_unasked import ANOTHERS_PLACE
+from agent.fixers.payout_unasked import ANOTHERS_PLACE, NUMBER_TAKEN
 from agent.fixers.result import result_of
 from agent.records import StepRow
 from agent.unpaid import ACTIONS, Action
@@ -160,6 +161,45 @@ def test_an_order_sent_again_does_not_tell_of_a_payout_closed_unasked_as_failed(
     after_the_claim(desk, lambda: takes_the_place(desk, trade_no))
     assert desk.attempt(trade_no, code).outcome == "refused"
     assert desk.attempt(trade_no, code, fence=desk.fence).outcome == "repaired"
+
+
+# ---- a number that another trade's line holds
+
+
+def stands_beside_another_trade(desk: Desk, trade_no: str) -> None:
+    """A line of another trade carries our next number: a slip of people."""
+    line = desk.production.trades.requests[0]
+    slip = msgspec.structs.replace(line, request_no=f"{trade_no}-P1", trade_no="TX20260301000099", seq=1)
+    desk.production.trades.requests.append(slip)
+
+
+@pytest.mark.parametrize("case_id", CASES)
+def test_a_number_that_another_trades_line_holds_leaves_the_payout_to_people(case_id: str) -> None:
+    desk, trade_no, code = refused(case_id)
+    stands_beside_another_trade(desk, trade_no)
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason, report.money_moved) == (
+        "needs_human",
+        NUMBER_TAKEN,
+        case_id == "S2",
+    )
+    assert (desk.production.bank.asked, is_closed_unasked(desk, trade_no)) == ([], True)
+    assert desk.order(trade_no, code, "pay_again").reason == NUMBER_TAKEN
+    assert desk.order(trade_no, code, "reverse").outcome == "repaired"
+    assert desk.production.bank.asked == []
+
+
+@pytest.mark.parametrize("case_id", CASES)
+def test_one_written_down_by_an_agent_that_died_is_closed_once_it_was_surely_not_asked_for(
+    case_id: str,
+) -> None:
+    desk, trade_no, code = refused(case_id)
+    dies(desk, trade_no, code, "trades.open_bank_request")
+    stands_beside_another_trade(desk, trade_no)
+    assert desk.attempt(trade_no, code).reason == "bank"
+    until_it_is_over(desk)
+    assert desk.attempt(trade_no, code).reason == NUMBER_TAKEN
+    assert (desk.production.bank.asked, is_closed_unasked(desk, trade_no)) == ([], True)
 
 
 # ---- what resuming may not pass over

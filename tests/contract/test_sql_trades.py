@@ -122,12 +122,6 @@ def bank_request(trade_no: str, request_no: str = "", seq: int = 1) -> BankReque
 
 
 class TestRequestsOfOthers:
-    def test_a_number_of_another_trade_is_refused(self, sql_trades: SqlTradePlace) -> None:
-        one, other = claimed(sql_trades), claimed(sql_trades)
-        opened(sql_trades, one, bank_request(one.trade_no))
-        with pytest.raises(PortError, match="belongs to another trade"):
-            opened(sql_trades, other, bank_request(other.trade_no, f"{one.trade_no}-P1"))
-
     def test_a_note_under_another_trades_claim_writes_nothing(self, sql_trades: SqlTradePlace) -> None:
         one, other = claimed(sql_trades), claimed(sql_trades)
         opened(sql_trades, one, bank_request(one.trade_no))

@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from agent.errors import FencedError, PortError, RequestsChangedError, RowChangedError, StoodStillError
+from agent.errors import (
+    FencedError,
+    NumberTakenError,
+    PortError,
+    RequestsChangedError,
+    RowChangedError,
+    StoodStillError,
+)
 from agent.facts import Kind, Status
 from agent.fixers.result import result_of
 from agent.records import MOST_TWINS, BankRequest, Correction, Pattern, RepairRow, Trade, Window
@@ -277,6 +284,14 @@ class TestBankRequests:
         results = [result_of(step) for step in standing.steps]
         assert stored.request_no == anothers.request_no
         assert [each.status for each in results if each.request_no == ours.request_no] == [""]
+
+    def test_a_number_of_another_trade_is_not_opened(self, trade_place: TradePlace) -> None:
+        one, other = held(trade_place), held(trade_place)
+        opened(trade_place, one, self.request(one.trade_no, 1))
+        anothers = msgspec.structs.replace(self.request(other.trade_no, 1), request_no=f"{one.trade_no}-P1")
+        with pytest.raises(NumberTakenError):
+            opened(trade_place, other, anothers)
+        assert trade_place.trades.bank_requests([other.trade_no]) == {}
 
     @pytest.mark.parametrize("seen", [set(), {"gone"}])
     @pytest.mark.parametrize("is_standing", [True, False])

@@ -9,7 +9,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agent.errors import FencedError, PortError, RequestsChangedError, RowChangedError
+from agent.errors import (
+    FencedError,
+    NumberTakenError,
+    PortError,
+    RequestsChangedError,
+    RowChangedError,
+)
 from agent.facts import ROW_COLUMNS, Bookkeeping, Kind, Leg, Row, Status
 from agent.fixers.result import result_of
 from agent.money import parse_minor
@@ -173,6 +179,9 @@ class FakeTrades:
     ) -> Opened:
         standing = self._owned(claim)
         self._require_as_seen(trade)
+        whose = {each.request_no: each.trade_no for each in self.requests}
+        if whose.get(request.request_no, request.trade_no) != request.trade_no:
+            raise NumberTakenError
         lines = {each.request_no for each in self.requests if each.trade_no == request.trade_no}
         if lines - {request.request_no} != seen - {request.request_no}:
             raise RequestsChangedError
