@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from flask import current_app
 from sqlalchemy import ColumnElement, or_, update
@@ -12,6 +12,9 @@ from app.agents.hub import AgentSession
 from app.agents.models import Command
 from app.agents.standing import lets_repair
 from app.unit_of_work import WorkSession
+
+REST: Final = timedelta(minutes=5)
+"""So long an agent whose journal took no command is sent nothing that another one can take."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,34 @@ class Claim:
     session: AgentSession
 
 
+def spare(sessions: Sequence[AgentSession], now: datetime) -> None:
+    """Spare each agent whose journal took no command within REST, where another of its group can take all
+    that it can.
+
+    It refuses at once whatever it is sent, so that it always has the most room: it would be sent nearly
+    everything, and what the other one would have repaired would end with people.
+    """
+    resting = {one for one in sessions if _is_resting(one, now)}
+    whole = [one for one in sessions if one not in resting]
+    for one in sessions:
+        one.is_spared = one in resting and any(_can_take_all_of(other, one) for other in whole)
+
+
+def _is_resting(one: AgentSession, now: datetime) -> bool:
+    # A clock that was put back ends it.
+    return one.unkept_at is not None and timedelta(0) <= now - one.unkept_at < REST
+
+
+def _can_take_all_of(other: AgentSession, one: AgentSession) -> bool:
+    is_beside = other.group_id == one.group_id
+    return is_beside and other.open_codes >= one.open_codes and other.features >= one.features
+
+
 def assign(pending: list[Command], sessions: list[AgentSession], room: dict[int, int]) -> list[Claim]:
-    """Give each command to the session with the most room that can take it; ``room`` is used up."""
+    """Give each command to the session with the most room that can take it; ``room`` is used up.
+
+    One that is spared takes only what is addressed to it.
+    """
     claims: list[Claim] = []
     by_id = {session.agent_id: session for session in sessions}
     for command in pending:
@@ -31,6 +60,7 @@ def assign(pending: list[Command], sessions: list[AgentSession], room: dict[int,
             session
             for session in sessions
             if room[session.agent_id] > 0
+            and not (command.is_group_addressed and session.is_spared)
             and (command.fixer_code is None or command.fixer_code in session.open_codes)
             and (command.feature is None or command.feature in session.features)
         ]

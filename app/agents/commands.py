@@ -33,6 +33,8 @@ UNKNOWN_COMMAND = "unknown_command"
 """The word with which an agent refuses a Cancel of a command its journal does not hold."""
 CONFLICT: Final = "conflict"
 """The word with which an agent refuses a command because its journal holds another order under that id."""
+NOT_KEPT: Final = "journal"
+"""The word with which an agent refuses whatever its journal does not take: it is full, or damaged."""
 UNDONE: Final = frozenset({"rejected", "cancelled", "expired"})
 """As these a command closes of which the agent that has it did nothing; of an earlier holder they say
 nothing."""

@@ -18,7 +18,7 @@ from agent.errors import ProtocolError
 from agent.failpoints import Failpoint
 from agent.protocol import CLOSE_OVERTAKEN, CLOSE_REVOKED, Cancel
 from app.agents import commands, recovery
-from app.agents.claims import Claim, assign, bound_conditions, claim
+from app.agents.claims import Claim, assign, bound_conditions, claim, spare
 from app.agents.command_frames import message_of
 from app.agents.hub import AgentSession, Hub, reason_to_end
 from app.agents.models import IS_LIVE, IS_PENDING, LIVE, Agent, Command
@@ -184,6 +184,7 @@ class Dispatcher:
         holds = read_holds(db.session)
         for one in ready:
             one.is_held = holds.holds(one.agent_id, one.group_id)
+        spare(ready, self._clock())
         room = self._room(ready)
         wanted: list[Claim] = []
         for group_id in waiting:
@@ -279,19 +280,26 @@ class Dispatcher:
 
 def _is_for_one_of(sessions: list[AgentSession]) -> ColumnElement[bool]:
     """What a command must be for one session to take it whole: its fixer, its feature, its address."""
-    alike: dict[tuple[frozenset[str], frozenset[str]], list[int]] = {}
+    alike: dict[tuple[frozenset[str], frozenset[str], bool], list[int]] = {}
     for one in sessions:
-        alike.setdefault((one.open_codes, one.features), []).append(one.agent_id)
+        alike.setdefault((one.open_codes, one.features, one.is_spared), []).append(one.agent_id)
     return or_(
         *(
             and_(
                 or_(Command.fixer_code.is_(None), Command.fixer_code.in_(sorted(codes))),
                 or_(Command.feature.is_(None), Command.feature.in_(sorted(features))),
-                or_(Command.is_group_addressed, Command.agent_id.in_(ids)),
+                _is_addressed_to(ids, is_spared=is_spared),
             )
-            for (codes, features), ids in alike.items()
+            for (codes, features, is_spared), ids in alike.items()
         )
     )
+
+
+def _is_addressed_to(agent_ids: list[int], *, is_spared: bool) -> ColumnElement[bool]:
+    is_for_them = Command.agent_id.in_(agent_ids)
+    if is_spared:
+        return and_(Command.is_group_addressed.is_(False), is_for_them)
+    return or_(Command.is_group_addressed, is_for_them)
 
 
 def _reason_of(session: AgentSession) -> tuple[int, str]:

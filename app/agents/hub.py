@@ -10,6 +10,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from agent.errors import ProtocolError
@@ -39,7 +40,8 @@ class AgentSession:
     ``epoch`` is 0 until the session is known to the database; ``boot_id`` and ``fixer_codes`` are set and
     ``is_ready`` is true once its Hello is stored: only then are commands sent. ``has_said_hello`` guards the
     order of its first messages. ``features`` is what it can be asked; while ``is_held`` it is sent no
-    repairs. ``token_hash`` is that of the token it was let in by.
+    repairs, while ``is_spared`` nothing that another can take. ``unkept_at``: when its journal last took no
+    command. ``token_hash`` is that of the token it was let in by.
     """
 
     def __init__(self, hub: "Hub", agent_id: int, group_id: int, sys_code: str, address: str) -> None:
@@ -56,6 +58,8 @@ class AgentSession:
         self.fixer_codes: frozenset[str] = frozenset()
         self.features: frozenset[str] = frozenset()
         self.is_held = False
+        self.is_spared = False
+        self.unkept_at: datetime | None = None
         self.has_said_hello = False
         self.is_ready = False
         self.is_lost = False

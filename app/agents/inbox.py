@@ -34,6 +34,7 @@ from agent.protocol import (
 )
 from app.agents import recovery, service
 from app.agents.answers import require_answer
+from app.agents.commands import NOT_KEPT
 from app.agents.frames import ERROR_CHARACTERS, FrameLog, mask
 from app.agents.hub import AgentSession, Hub
 from app.agents.models import Agent
@@ -178,6 +179,8 @@ class Inbox:
                 session.peer.close(CLOSE_PROTOCOL, reason)
             return
         session.has_said_hello = True
+        if isinstance(message, Rejected) and message.code == NOT_KEPT:
+            session.unkept_at = now
         if heartbeat is None:
             self._writer.submit(self._job(session, message, text, now))
         else:

@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, exists, or_, select
 
 from agent.answers import BROKE_OFF
+from app.agents import commands
 from app.agents.models import Command
 from app.anomalies.models import Anomaly
 from app.executions.models import Attempt
@@ -22,7 +23,7 @@ ALIKE_LIMIT: Final = 6
 """So many attempts in a row that ended alike, refused or unknown, have nothing to wait for; nor have those
 that no agent took because its journal keeps nothing, in whatever words it says why."""
 ENDED_ALIKE: Final = "ended_alike_too_often"
-NOT_KEPT: Final = "rejected: journal:"
+NOT_KEPT: Final = f"rejected: {commands.NOT_KEPT}:"
 """How the reason of an attempt begins that its agent did not take: its journal is full, or damaged."""
 NO_RESULT: Final = "indeterminate"
 """How the reason of an attempt begins whose command passed its deadline without a result."""

@@ -9,9 +9,9 @@ from msgspec import UNSET
 from sqlalchemy import select, update
 
 from agent.message import Message
-from agent.protocol import Repair, decode_to_agent
+from agent.protocol import Rejected, Repair, decode_to_agent, encode
 from app.agents import commands, dispatcher
-from app.agents.claims import Claim, claim
+from app.agents.claims import REST, Claim, claim
 from app.agents.hub import AgentSession
 from app.agents.models import Agent, Command, Stop
 from app.unit_of_work import WorkSession, unit_of_work
@@ -198,6 +198,74 @@ def test_a_stop_set_between_looking_and_claiming_still_holds(
     with unit_of_work() as session:
         assert len(claim(session, wanted, clock())) == (not is_ours)
     assert stored(command_id).state == ("pending" if is_ours else "sent")
+
+
+def refuse(app: Flask, member: Member, command_id: str, code: str) -> None:
+    """Have the member's agent refuse a command; what it did to the row is not looked at here."""
+    runtime = app.extensions["runtime"]
+    session = runtime.hub.find(member.id)
+    session.has_said_hello = True
+    told = Rejected(id=f"no-{command_id[:20]}", of=command_id, code=code, reason="", command_id=command_id)
+    runtime.inbox.receive(session, encode(told).decode())
+
+
+@pytest.mark.parametrize("type", ["Repair", "Verify"])
+def test_what_an_agent_whose_journal_is_full_refuses_goes_to_another(
+    app: Flask, member: Member, clock: HandClock, type: str
+) -> None:
+    other = add_agent("pbap-2", member.group_id, clock())
+    full, whole = listen(app, member), listen(app, other)
+    refused = order(member, "TRD0", clock(), type=type)
+    look(app)
+    assert [message.command_id for message in full.heard] == [refused]
+    refuse(app, member, refused, "journal")
+    later = [order(member, f"TRD{number}", clock(), type=type) for number in range(1, 4)]
+    look(app)
+    assert [message.command_id for message in full.heard] == [refused]
+    assert [message.command_id for message in whole.heard] == later
+
+
+def test_nothing_goes_to_it_though_the_other_has_no_room(
+    app: Flask, member: Member, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.extensions["dispatcher"], "_limit", 1)
+    other = add_agent("pbap-2", member.group_id, clock())
+    full, whole = listen(app, member), listen(app, other)
+    refuse(app, member, "none", "journal")
+    orders = [order(member, f"TRD{number}", clock()) for number in range(3)]
+    look(app)
+    assert full.heard == []
+    assert [message.command_id for message in whole.heard] == orders[:1]
+    assert {stored(one).state for one in orders[1:]} == {"pending"}
+
+
+@pytest.mark.parametrize("why", ["it is asked by name", "it is alone", "the other offers less", "it is over"])
+def test_an_agent_whose_journal_was_full_is_sent_what_no_other_can_take(
+    app: Flask, member: Member, clock: HandClock, why: str
+) -> None:
+    full = listen(app, member)
+    if why != "it is alone":
+        other = add_agent("pbap-2", member.group_id, clock())
+        listen(app, other, "rechargeTimeout" if why == "the other offers less" else "interRecharge")
+    refuse(app, member, "none", "journal")
+    if why == "it is over":
+        clock.advance(REST.total_seconds())
+    type = "Collect" if why == "it is asked by name" else "Repair"
+    command_id = order(member, None if type == "Collect" else "TRD1", clock(), type=type)
+    look(app)
+    assert [message.command_id for message in full.heard] == [command_id]
+
+
+def test_what_an_agent_refuses_for_anything_else_it_is_sent_again(
+    app: Flask, member: Member, clock: HandClock
+) -> None:
+    other = add_agent("pbap-2", member.group_id, clock())
+    busy = listen(app, member)
+    listen(app, other)
+    refuse(app, member, "none", "busy")
+    command_id = order(member, "TRD1", clock())
+    look(app)
+    assert [message.command_id for message in busy.heard] == [command_id]
 
 
 def test_an_agent_that_does_not_name_the_feature_hears_nothing_of_a_person(
