@@ -10,6 +10,7 @@ from app.agents import service as agent_service
 from app.agents.models import Agent
 from app.anomalies.models import CollectionRun, CollectionTask
 from app.keyset import ReadSession
+from app.lately import LITTLE
 
 LOST_AFTER: Final = timedelta(seconds=30)
 """A shard waits so long for an agent that went away before it had the command."""
@@ -30,13 +31,18 @@ def is_offered(session: ReadSession, group_id: int, fixer_code: str, now: dateti
 
 
 def is_lost(agent: Agent, since: datetime, now: datetime) -> bool:
-    """Return whether the agent has been gone for LOST_AFTER, counted from ``since`` at the earliest."""
+    """Return whether the agent has been gone for LOST_AFTER, counted from ``since`` at the earliest.
+
+    One that went by a clock ahead of now, which has been put back, had gone before.
+    """
     if agent.revoked_at is not None:
         return True
     if agent.connected_at is not None and agent.last_seen_at is not None:
         gone_since = max(agent.last_seen_at, since)
+    elif agent.disconnected_at is not None and agent.disconnected_at <= now + LITTLE:
+        gone_since = max(agent.disconnected_at, since)
     else:
-        gone_since = max(agent.disconnected_at or since, since)
+        gone_since = since
     return now - gone_since > LOST_AFTER
 
 

@@ -287,10 +287,13 @@ def test_a_lost_agents_shard_goes_whole_to_another(session: WorkSession, group: 
     assert (new.run.state, new.run.reported) == ("finished", 1)
 
 
-def test_an_agent_gone_before_it_took_its_shard_loses_it(session: WorkSession, group: SystemGroup) -> None:
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=1)], ids=["", "by a clock ahead"])
+def test_an_agent_gone_before_it_took_its_shard_loses_it(
+    session: WorkSession, group: SystemGroup, ahead: timedelta
+) -> None:
     gone = make_agent(session, group)
     run = start(session, group)
-    gone.connected_at, gone.disconnected_at = None, NOW
+    gone.connected_at, gone.disconnected_at = None, NOW + ahead
     other = make_agent(session, group, seen_at=LATER)
     collection_course.tend_runs(session, LATER)
     assert [(task.state, task.agent_id) for task in tasks_of(session, run)] == [
