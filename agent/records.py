@@ -243,8 +243,10 @@ class PayoutReply(msgspec.Struct, frozen=True, kw_only=True):
     """The bank's answer to a payout: accepted, success, failed (explicit code of its list) or unknown.
 
     A failure is final only once ``facts`` calls the number FAIL: until it has settled it may still be paid.
+    ``is_whole``: it tells of amount, currency and payee, all as asked; what leaves one out is asked about.
     """
 
     status: str
+    is_whole: bool = True
     code: str | None = None
     detail: str = ""

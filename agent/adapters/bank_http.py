@@ -120,7 +120,7 @@ class HttpBank:
             return PayoutReply(
                 status="unknown", code=record.code, detail="the bank answers for another payout"
             )
-        return self._reply(answer, record)
+        return msgspec.structs.replace(self._reply(answer, record), is_whole=None not in told)
 
     def _reply(self, answer: Answer, record: Record) -> PayoutReply:
         match answer.status, record.status:

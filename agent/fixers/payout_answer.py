@@ -19,8 +19,11 @@ HELD_OTHERWISE: Final = "the bank holds the number with another amount or payee"
 
 
 def take_reply(attempt: Attempt, step: StepRow, reply: PayoutReply) -> None:
-    """A success or an acceptance is taken at its word; a failure is asked about: it may not have settled."""
-    if reply.status in ("success", "accepted"):
+    """A success or an acceptance is taken at its word; a failure is asked about: it may not have settled.
+
+    So is a success that does not say of how much and to whom, before anything is posted on it.
+    """
+    if reply.status == "accepted" or (reply.status == "success" and reply.is_whole):
         _settle(attempt, step, reply.status, reply.code)
         return
     if reply.status == "unknown":
@@ -30,6 +33,8 @@ def take_reply(attempt: Attempt, step: StepRow, reply: PayoutReply) -> None:
         return
     if reply.status == "failed":
         _wait_for_failure_to_settle(attempt, step, reply.code)
+    if reply.status == "success":
+        raise AttemptEnded("wait", "bank")
     raise AttemptEnded("unknown", "the reply to the payout was lost")
 
 

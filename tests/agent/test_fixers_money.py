@@ -363,6 +363,33 @@ def test_a_payout_that_fails_on_productions_debit_spends_a_retry_and_then_takes_
     assert numbers(desk) == [f"{trade_no}-P2"]
 
 
+@pytest.mark.parametrize("case_id", WITHDRAWALS_PAID)
+def test_a_success_told_without_its_amount_is_asked_about_before_anything_rests_on_it(case_id: str) -> None:
+    desk = Desk()
+    trade_no, code = load_case(desk, case_id)
+    desk.production.bank.replies.append("short_wrong_amount")
+    before = (desk.production.trades.row(trade_no), len(desk.production.ledger.of_trade(trade_no)))
+    report = desk.attempt(trade_no, code)
+    assert (report.outcome, report.reason) == ("needs_human", "mismatch")
+    debits = 1 if case_id == "S2" else 0
+    after = (desk.production.trades.row(trade_no), len(desk.production.ledger.of_trade(trade_no)) - debits)
+    assert after == before
+
+
+@pytest.mark.parametrize("deduplicates", [True, False])
+def test_one_that_the_bank_then_tells_nothing_of_is_waited_for(*, deduplicates: bool) -> None:
+    desk = Desk()
+    desk.production.bank.deduplicates = deduplicates
+    trade_no, code = load_case(desk, "S7b")
+    desk.production.bank.replies.append("short")
+    desk.production.faults.on("bank.pay", lambda: desk.production.faults.down("bank.facts", "before"))
+    report = desk.attempt(trade_no, code)
+    desk.production.faults.heal()
+    assert (report.outcome, report.money_moved) == ("unknown", True)
+    assert desk.attempt(trade_no, code).outcome == "repaired"
+    assert len(desk.production.bank.asked) == 1
+
+
 def test_a_number_that_production_submits_again_days_later_is_not_confirmed_as_never_arrived() -> None:
     desk = Desk()
     trade_no, code = load_case(desk, "S9")

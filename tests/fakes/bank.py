@@ -35,7 +35,8 @@ class FakeBank:
 
     ``replies`` are taken by the next payouts, else ``default_reply``: ``success``, ``accepted``,
     ``failed:E1001``, ``lost_before`` (never arrived), ``lost_after`` (paid, reply lost), ``lost_accepted``,
-    ``lost_wrong_amount``, ``odd:E9999`` (a code that is on no list). ``payments`` lists every payout that
+    ``lost_wrong_amount``, ``odd:E9999`` (a code that is on no list), ``short`` (paid, told without amount),
+    ``short_wrong_amount``. ``payments`` lists every payout that
     really left the bank.
     Settlement files prove the absence of requests written before ``closed_until``, and that one accepted
     before it which the bank has failed, no matter when, had failed by then; a failure counts once it, and the
@@ -104,7 +105,8 @@ class FakeBank:
         self.records[record.request_no] = record
         record.accepted_at = self.clock()
         record.completed_at = None if reply.endswith("accepted") else self.clock()
-        if reply in ("success", "lost_after"):
+        if reply in ("success", "lost_after", "short", "short_wrong_amount"):
+            record.amount += reply == "short_wrong_amount"
             record.status = "success"
             self.payments.append(record)
         elif reply in ("failed", "odd"):
@@ -115,7 +117,7 @@ class FakeBank:
             return PayoutReply(status="unknown", detail="timed out")
         if reply == "odd":
             return PayoutReply(status="unknown", code=code, detail="a code of no list")
-        return PayoutReply(status=record.status, code=record.code)
+        return PayoutReply(status=record.status, code=record.code, is_whole=not reply.startswith("short"))
 
     def _look(self, trade: Trade, request: BankRequest) -> RequestFact:
         record = self.records.get(request.request_no)
