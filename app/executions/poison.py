@@ -5,9 +5,10 @@ came back. It spends no retry, because nobody knows what it did; nor does one th
 production database fails at it, or which no agent's journal can keep. So they are counted by themselves.
 """
 
+from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 
 from agent.answers import BROKE_OFF
 from app.agents import commands
@@ -25,6 +26,9 @@ that no agent took because its journal keeps nothing, in whatever words it says 
 ENDED_ALIKE: Final = "ended_alike_too_often"
 NOT_KEPT: Final = f"rejected: {commands.NOT_KEPT}:"
 """How the reason of an attempt begins that its agent did not take: its journal is full, or damaged."""
+NOT_KEPT_FOR: Final = timedelta(minutes=15)
+"""The attempts that no journal kept reach over so long: one that is full for a moment hands no trades to
+people, however often their plan ticks meanwhile."""
 NO_RESULT: Final = "indeterminate"
 """How the reason of an attempt begins whose command passed its deadline without a result."""
 MAY_PASS: Final = frozenset(
@@ -95,9 +99,12 @@ def _ends_alike_every_time(session: WorkSession, anomaly: Anomaly) -> bool:
 
 
 def _is_never_kept(session: WorkSession, anomaly: Anomaly) -> bool:
-    last = select(Attempt.outcome_reason).where(_is_newest(anomaly, ALIKE_LIMIT))
-    reasons = session.scalars(last).all()
-    return len(reasons) == ALIKE_LIMIT and all(reason.startswith(NOT_KEPT) for reason in reasons)
+    of_trade = Attempt.anomaly_id == anomaly.id, ~_WAS_WITHDRAWN
+    others = select(func.max(Attempt.number)).where(*of_trade, ~Attempt.outcome_reason.startswith(NOT_KEPT))
+    since = Attempt.number > (session.scalar(others) or 0)
+    times = func.count(), func.min(Attempt.created_at), func.max(Attempt.created_at)
+    count, earliest, latest = session.execute(select(*times).where(*of_trade, since)).one()
+    return count >= ALIKE_LIMIT and latest - earliest >= NOT_KEPT_FOR
 
 
 def _was_last_withdrawn(session: WorkSession, anomaly: Anomaly) -> bool:

@@ -141,8 +141,42 @@ def test_a_trade_that_no_agent_can_keep_is_for_a_person_in_the_end(
         tick(session, plan, now)
         full = f"database or disk is full ({number % 2})"
         reject(session, agent, "journal", full, now)
+        now += timedelta(minutes=3)
     assert (anomaly.state, anomaly.failed_attempts) == ("needs_human", 0)
     assert anomaly.reason.startswith("ended_alike_too_often: journal: database or disk is full")
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(14, "open"), (16, "needs_human"), (-60, "needs_human")])
+def test_a_journal_that_takes_nothing_for_a_quarter_of_an_hour_sets_a_trade_aside_and_no_sooner(
+    session: WorkSession, minutes: int, state: str
+) -> None:
+    group = make_group(session)
+    agent, plan = make_agent(session, group), make_plan(session, group)
+    anomaly = make_anomaly(session, group)
+    for second in range(ALIKE_LIMIT):
+        tick(session, plan, NOW + timedelta(seconds=second))
+        reject(session, agent, "journal", "database or disk is full", NOW + timedelta(seconds=second))
+    assert anomaly.state == "open"
+    later = NOW + timedelta(minutes=minutes)
+    tick(session, plan, later)
+    reject(session, agent, "journal", "database or disk is full", later)
+    assert anomaly.state == state
+
+
+def test_one_that_a_journal_took_in_between_begins_that_time_anew(session: WorkSession) -> None:
+    group = make_group(session)
+    agent, plan = make_agent(session, group), make_plan(session, group)
+    anomaly, now = make_anomaly(session, group), NOW
+    for number in range(2 * ALIKE_LIMIT):
+        tick(session, plan, now)
+        if number == ALIKE_LIMIT:
+            repair = session.scalars(select(Command).where(Command.state == "pending")).one()
+            hand_to(session, repair, agent)
+            results.record_result(session, agent, finished(repair, "cancelled"), now)
+        else:
+            reject(session, agent, "journal", "database or disk is full", now)
+        now += timedelta(minutes=2)
+    assert (anomaly.state, anomaly.attempts) == ("open", 2 * ALIKE_LIMIT)
 
 
 @pytest.mark.parametrize("code", ["busy", "stopped"])
