@@ -173,7 +173,8 @@ class RepairRow(msgspec.Struct, frozen=True, kw_only=True):
 
     ``state``: open (resume it), done, abandoned (ended before any effect). ``round`` rises with each new
     repair of the same trade. ``before`` is the row as first read with its ``terms``, ``plan`` the names of
-    its steps in order. ``held_at``: when it was last written, by production's clock.
+    its steps in order. ``earlier``: the steps of the rounds before this one. ``held_at``: when it was last
+    written, by production's clock.
     """
 
     trade_no: str
@@ -188,6 +189,7 @@ class RepairRow(msgspec.Struct, frozen=True, kw_only=True):
     agent: str
     boot_id: str
     steps: tuple[StepRow, ...] = ()
+    earlier: tuple[StepRow, ...] = ()
     held_at: datetime = EPOCH
 
     @property

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Insert, Row, TableClause, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Row, TableClause, insert, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from agent.adapters.asked import given, moment_asked, number_asked, plain_asked, text_asked
@@ -46,11 +46,10 @@ class Repairs:
         self._rows_of = rows_of
         self._versions = Versions(tables)
         repair, step, of_trade = self._repair.c, self._step.c, text_asked("trade_no")
-        of_repair = and_(step.trade_no == repair.trade_no, step.round == repair.round)
         self._select = (
             select(self._repair, *(cell.label(f"of_step_{cell.name}") for cell in step))
             .select_from(self._repair)
-            .outerjoin(self._step, of_repair)
+            .outerjoin(self._step, step.trade_no == repair.trade_no)
             .where(repair.trade_no == of_trade)
             .order_by(step.seq)
         )
@@ -254,10 +253,11 @@ def _json(value: object) -> str:
 
 
 def _repair_of(rows: Sequence[Row[*tuple[Any, ...]]]) -> RepairRow | None:
-    """From one row for each of its steps; a repair without any has one row, with no key."""
+    """From one row for each step of the trade; a repair without any has one row, with no key."""
     if not rows:
         return None
     row = rows[0]
+    steps = [each for each in rows if each.of_step_step_key is not None]
     try:
         return RepairRow(
             trade_no=row.trade_no,
@@ -271,7 +271,8 @@ def _repair_of(rows: Sequence[Row[*tuple[Any, ...]]]) -> RepairRow | None:
             terms=row.terms,
             agent=row.agent,
             boot_id=row.boot_id,
-            steps=tuple(_step_of(each) for each in rows if each.of_step_step_key is not None),
+            steps=tuple(_step_of(each) for each in steps if each.of_step_round == row.round),
+            earlier=tuple(_step_of(each) for each in steps if each.of_step_round != row.round),
             held_at=moment(row.changed_at) or EPOCH,
         )
     except (ValueError, TypeError, msgspec.MsgspecError) as error:

@@ -60,6 +60,7 @@ class Attempt:
 
     ``vouchers`` holds the number of each leg that the ledger is known to have posted.
     ``has_moved_money_before``: the repair that this one goes on from has posted or paid.
+    ``has_debited_before``: one of an earlier round, of which people order, has debited, and that stands.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Attempt:
         self.before: Row | None = None
         self.vouchers: dict[Leg, str] = {}
         self.has_moved_money_before = False
+        self.has_debited_before = False
         self._log = log
         self._cancellation = cancellation
         self._is_void = False
@@ -322,7 +324,9 @@ class Attempt:
             outcome=outcome,
             reason=reason,
             is_confirmed_failed=outcome == "repaired" and is_failed,
-            money_moved=self.has_moved_money_before
+            # An order without effect leaves a person with the debit that it was given of.
+            money_moved=(outcome == "needs_human" and self.has_debited_before)
+            or self.has_moved_money_before
             or (self._has_effect() if self._is_void else self.money_moved),
             before=self.before,
             after=self.trade.row if self.trade else None,

@@ -15,7 +15,7 @@ from agent.facts import Facts, Status
 from agent.fixers import FIXERS, Fixer
 from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded
 from agent.fixers.claiming import claim, claim_of
-from agent.fixers.half_done import find_own_failure, is_half_done, judge_half_done
+from agent.fixers.half_done import find_own_failure, has_debited_before, is_half_done, judge_half_done
 from agent.fixers.limits import require_allowed, require_as_judged, require_offered, require_room
 from agent.fixers.lost_lines import (
     LINE_LOST,
@@ -74,6 +74,7 @@ def repair(
     attempt = Attempt(order, ports, settings, log, cancellation)
     try:
         standing = ports.trades.find_repair(order.trade_no)
+        attempt.has_debited_before = standing is not None and has_debited_before(standing, order)
         half_done = standing if standing is not None and is_half_done(standing) else None
         if half_done is not None:
             attempt.wait_while_stopped(half_done)

@@ -5,6 +5,7 @@ from typing import Literal
 from agent.decision import decide
 from agent.facts import BankState, Facts
 from agent.fixers.attempt import (
+    DONE,
     FAILED,
     OPEN,
     UNPAID,
@@ -12,7 +13,7 @@ from agent.fixers.attempt import (
 )
 from agent.fixers.order import RepairOrder
 from agent.fixers.payout_answer import OWN_DEBIT_UNPAID, end_of_failed
-from agent.fixers.plan import PAY_AGAIN, PAYOUTS, WRITE_ROW, is_reversal
+from agent.fixers.plan import LEG_OF, PAY_AGAIN, PAYOUTS, REVERSED_LEG, WRITE_ROW, is_reversal
 from agent.fixers.result import result_of
 from agent.fixers.reversing import judge_reversal
 from agent.fixers.world import is_open_payout
@@ -23,6 +24,18 @@ def is_half_done(repair: RepairRow) -> bool:
     """Whether a repair must be resumed: it is open and has begun to move money, or has written the row."""
     has_written = any(step.name == WRITE_ROW and step.state == "done" for step in repair.steps)
     return repair.state == OPEN and (repair.money_moved or has_written)
+
+
+def has_debited_before(standing: RepairRow, order: RepairOrder) -> bool:
+    """Whether people order, or have ordered, of a trade that Piculus has debited and not paid: whatever
+    becomes of the order, that debit stands, though of an earlier round.
+    """
+    if order.action is None and PAY_AGAIN not in standing.plan and not is_reversal(standing.plan):
+        return False
+    done = {step.name for step in (*standing.earlier, *standing.steps) if step.state == DONE}
+    posted = {LEG_OF[name] for name in done & LEG_OF.keys()}
+    taken_back = {REVERSED_LEG[name] for name in done & REVERSED_LEG.keys()}
+    return bool(posted - taken_back) and done.isdisjoint(PAYOUTS)
 
 
 def judge_half_done(

@@ -140,6 +140,38 @@ def test_a_bank_that_does_not_deduplicate_is_paid_again_after_an_explicit_failur
     assert desk.production.bank.asked == [f"{trade_no}-P1"]
 
 
+@pytest.mark.parametrize(
+    ("shape", "is_ours"), [("ours", True), ("ours two-step", True), ("processing", False)]
+)
+def test_a_further_order_that_ends_without_effect_still_tells_of_our_own_debit(
+    shape: str, *, is_ours: bool
+) -> None:
+    desk = Desk()
+    trade_no, code = load_unpaid(desk, shape)
+    desk.production.bank.failure_settles_s = 0
+    desk.production.bank.default_reply = "failed:E1002"
+    for _ in range(2):
+        report = desk.order(trade_no, code, "pay_again")
+        assert (report.reason, report.money_moved) == (FAILED_AGAIN, is_ours)
+    assert desk.order(trade_no, code, "reverse").outcome == "repaired"
+    assert not desk.order(trade_no, code, "pay_again").money_moved
+
+
+@pytest.mark.parametrize("is_order", [True, False])
+def test_so_does_one_that_is_gone_on_with(*, is_order: bool) -> None:
+    desk = Desk()
+    trade_no, code = load_unpaid(desk, "ours")
+    desk.production.faults.down("trades.open_bank_request", error=Crash())
+    with pytest.raises(Crash):
+        desk.order(trade_no, code, "pay_again")
+    desk.production.faults.heal()
+    desk.production.trades.change(trade_no, FAILED_MSG="人工")
+    desk.production.clock.advance(hours=1)
+    again = desk.order(trade_no, code, "pay_again") if is_order else desk.attempt(trade_no, code)
+    assert (again.outcome, again.money_moved) == ("needs_human", True)
+    assert desk.production.trades.repairs[trade_no].state == "abandoned"
+
+
 # ---- reversing
 
 

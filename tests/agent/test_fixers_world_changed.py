@@ -17,6 +17,7 @@ from agent.money import Money
 from agent.unpaid import ACTIONS, Action
 from tests.agent.test_fixers_places import dies, is_closed_unasked, payout, refused, until_it_is_over
 from tests.agent.test_limits_ordered import GOING_ON, SHAPE, gone_on_with, state_of, written_down
+from tests.agent.unpaid_trades import OURS
 from tests.agent.world import AMOUNT, Desk, numbers
 
 BANKS = pytest.mark.parametrize("deduplicates", [True, False])
@@ -71,7 +72,7 @@ def test_an_order_whose_world_has_changed_ends_without_effect(
     desk.production.clock.advance(seconds=1)
     report = gone_on_with(desk, case, by)
     assert report.outcome in ("needs_human", "refused")
-    assert not report.money_moved
+    assert report.money_moved == (shape in OURS and report.outcome == "needs_human")
     assert (desk.production.bank.asked, state_of(desk, case)) == ([], "abandoned")
     assert verify(case[0], desk.production.ports, desk.settings).outcome != "resume"
 

@@ -14,7 +14,7 @@ from agent.money import Money
 from agent.unpaid import ACTIONS, Action
 from tests.agent.test_fixers_offered import dies, nothing_can_come
 from tests.agent.test_limits import recharge
-from tests.agent.unpaid_trades import load_unpaid
+from tests.agent.unpaid_trades import OURS, load_unpaid
 from tests.agent.world import AMOUNT, Desk, numbers
 from tests.fakes.faults import Moment
 
@@ -65,7 +65,7 @@ def test_an_order_that_is_yet_to_be_asked_for_is_held_back_by_limits(
     assert (report.outcome, report.reason, state_of(desk, case)) == ("wait", "bank", "open")
     desk.production.clock.advance(minutes=1)
     report = gone_on_with(desk, case, by)
-    assert (report.outcome, report.reason, report.money_moved) == ("needs_human", reason, False)
+    assert (report.outcome, report.reason, report.money_moved) == ("needs_human", reason, shape in OURS)
     assert (desk.production.bank.asked, state_of(desk, case)) == ([], "abandoned")
 
 

@@ -604,6 +604,19 @@ class TestSteps:
             trade_place.trades.record_step(held, step)
         assert trade_place.trades.find_repair(trade.trade_no).steps == (post, pay)  # type: ignore[union-attr]
 
+    def test_a_repair_tells_the_steps_of_the_rounds_before_it_apart(self, trade_place: TradePlace) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        held = trade_place.trades.claim_repair(claim_of(trade))
+        post, pay = (step_of(trade.trade_no, name, seq=seq) for name, seq in (("post_both", 1), ("pay", 2)))
+        trade_place.trades.record_step(held, post, pay)
+        trade_place.trades.close_repair(held, "unpaid")
+        again = trade_place.trades.claim_repair(claim_of(trade))
+        assert (again.round, again.steps, set(again.earlier)) == (2, (), {post, pay})
+        trade_place.trades.record_step(again, pay)
+        standing = trade_place.trades.find_repair(trade.trade_no)
+        assert standing is not None
+        assert (standing.steps, standing.earlier) == ((pay,), (post,))
+
     def test_an_ended_step_is_written_with_the_next_one(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))
         held = trade_place.trades.claim_repair(claim_of(trade))

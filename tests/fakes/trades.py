@@ -381,12 +381,17 @@ class FakeTrades:
         repair = self.repairs.get(trade_no)
         if repair is None:
             return None
-        steps = [
-            step
-            for number, round_, step in self.repair_steps.values()
-            if (number, round_) == (trade_no, repair.round)
-        ]
-        return msgspec.structs.replace(repair, steps=tuple(sorted(steps, key=lambda step: step.seq)))
+        of_trade = [each for each in self.repair_steps.values() if each[0] == trade_no]
+        steps, earlier = (
+            tuple(
+                sorted(
+                    (step for _, round_, step in of_trade if (round_ == repair.round) is is_newest),
+                    key=lambda step: step.seq,
+                )
+            )
+            for is_newest in (True, False)
+        )
+        return msgspec.structs.replace(repair, steps=steps, earlier=earlier)
 
     def _owned(self, claim: RepairRow) -> RepairRow:
         standing = self._repair(claim.trade_no)
