@@ -66,6 +66,21 @@ def test_a_viewer_sees_the_agents_of_their_groups_and_no_buttons(viewer: Visitor
     assert viewer.get(f"/agents/{stored('pbms-1').id}").status_code == 404
 
 
+def test_a_journal_that_cannot_be_read_or_written_is_told_in_words(viewer: Visitor) -> None:
+    with unit_of_work() as session:
+        session.get_one(Agent, stored("pbap-1").id).journal_length = -1
+    path = f"/agents/{stored('pbap-1').id}"
+    assert re.search(r'日志积压">\s*<span class="text-danger">读写失败</span>', viewer.get("/agents").text)
+    page = viewer.get(path).text
+    assert "日志读不出或写不进，不接新的命令" in page
+    assert "检查这台主机的磁盘" in page
+    assert "-1</dd>" not in page
+    with unit_of_work() as session:
+        session.get_one(Agent, stored("pbap-1").id).journal_length = 3
+    assert "读写失败" not in viewer.get("/agents").text
+    assert "日志读不出" not in viewer.get(path).text
+
+
 def test_a_new_agent_without_a_group_is_asked_for_one(admin: Visitor) -> None:
     answer = admin.post("/agents/new", {"name": "pbap-9", "group": ""})
     assert answer.status_code == 400
