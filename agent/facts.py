@@ -94,17 +94,27 @@ class RequestFact(msgspec.Struct, frozen=True):
     evidence: str = ""
 
 
+class NumberFact(msgspec.Struct, frozen=True):
+    """The bank's word, as in RequestFact, on a number of which production's table has no line."""
+
+    request_no: str
+    status: str
+
+
 class BankFact(msgspec.Struct, frozen=True):
     """What the bank says over every request number of the trade.
 
     ``is_explicit`` is true when a FAIL rests on an explicit failure code of the newest number (a new
     number may then be opened), false when it rests on two negatives (the same number is submitted again).
+    ``without_line``: the numbers asked about beside those of production's table; they count in none of the
+    other fields.
     """
 
     state: BankState
     requests: tuple[RequestFact, ...] = ()
     is_explicit: bool = False
     detail: str = ""
+    without_line: tuple[NumberFact, ...] = ()
 
     @property
     def paid_numbers(self) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ Any call may raise PortError: the answer is then unknown, whatever happened.
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import datetime
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 import msgspec
 
@@ -26,6 +27,8 @@ from agent.records import (
     Trade,
     Window,
 )
+
+NO_NUMBERS: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 
 
 class TradePort(Protocol):
@@ -220,9 +223,16 @@ class BankPort(Protocol):
     """Whether the bank de-duplicates by payout number; if not, a lost reply goes to a person."""
 
     def facts(
-        self, trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]
+        self,
+        trades: Sequence[Trade],
+        requests: Mapping[str, list[BankRequest]],
+        without_line: Mapping[str, Sequence[str]] = NO_NUMBERS,
     ) -> Mapping[str, BankFact]:
-        """What the bank says over every request number of each trade. Never raises for one trade: UNKNOWN."""
+        """What the bank says over every request number of each trade. Never raises for one trade: UNKNOWN.
+
+        ``without_line``: numbers of a trade that are asked about in the same inquiry, only whether the bank
+        knows them.
+        """
         ...
 
     def pay(self, request_no: str, amount: Money, payee_account: str) -> PayoutReply:

@@ -10,12 +10,23 @@ from agent.adapters.bank_client import Answer, BadAnswerError, BankClient, NoAns
 from agent.adapters.names import BankNames
 from agent.adapters.rows import in_batches
 from agent.adapters.settlement import Absence, SettlementSearch, SettlementShelf
-from agent.adapters.verdicts import NOT_FOUND, Record, absent, date_from, found, over_all, over_by, unknown
+from agent.adapters.verdicts import (
+    NOT_FOUND,
+    Record,
+    absent,
+    date_from,
+    found,
+    over_all,
+    over_by,
+    unknown,
+    word_on,
+)
 from agent.clock import now as our_now
 from agent.errors import BankConflictError, PortError
-from agent.facts import BankFact, RequestFact
+from agent.facts import BankFact, NumberFact, RequestFact
 from agent.failpoints import around
 from agent.money import Money
+from agent.ports import NO_NUMBERS
 from agent.records import BankRequest, PayoutReply, Trade
 
 MOST_ASKED: Final = 500
@@ -81,19 +92,24 @@ class HttpBank:
 
     @around("bank.inquiry")
     def facts(
-        self, trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]
+        self,
+        trades: Sequence[Trade],
+        requests: Mapping[str, list[BankRequest]],
+        without_line: Mapping[str, Sequence[str]] = NO_NUMBERS,
     ) -> Mapping[str, BankFact]:
         """What the bank says over every request number of each trade; never raises."""
-        asked = [request for trade in trades for request in requests.get(trade.trade_no, [])]
+        with_line = [each.request_no for trade in trades for each in requests.get(trade.trade_no, [])]
+        others = [number for trade in trades for number in without_line.get(trade.trade_no, [])]
         inquiry = _Inquiry(self._client)
-        inquiry.ask(list(dict.fromkeys(request.request_no for request in asked)))
+        inquiry.ask(list(dict.fromkeys([*with_line, *others])))
         search = SettlementSearch(self._shelf)
-        return {
-            trade.trade_no: over_all(
-                [self._fact(trade, request, inquiry, search) for request in requests.get(trade.trade_no, [])]
-            )
-            for trade in trades
-        }
+        told: dict[str, BankFact] = {}
+        for trade in trades:
+            lines, further = requests.get(trade.trade_no, []), without_line.get(trade.trade_no, [])
+            fact = over_all([self._fact(trade, request, inquiry, search) for request in lines])
+            words = (NumberFact(each, word_on(self._names, inquiry.records.get(each))) for each in further)
+            told[trade.trade_no] = msgspec.structs.replace(fact, without_line=tuple(words))
+        return told
 
     @around("bank.pay")
     def pay(self, request_no: str, amount: Money, payee_account: str) -> PayoutReply:

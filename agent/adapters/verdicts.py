@@ -13,6 +13,7 @@ from agent.facts import BankFact, BankState, Kind, RequestFact
 from agent.records import BankRequest, Trade
 
 NOT_FOUND: Final = "not_found"
+_WORDS: Final = frozenset({NOT_FOUND, "accepted", "success", "failed"})
 CLOCKS_DIFFER: Final = timedelta(minutes=5)
 """How far production's clock and the bank's may lie apart. A failure older than this before it was asked for
 makes no sense, and a bank's Date further ahead of production's clock is not believed."""
@@ -82,6 +83,14 @@ def found(
         completed_at=record.completed_at,
         evidence=evidence,
     )
+
+
+def word_on(names: BankNames, record: Record | None) -> str:
+    """The bank's word on a number alone, as in a fact; ``unknown`` where it gave none that can be taken."""
+    if record is None:
+        return "unknown"
+    is_listed = record.status != "failed" or record.code in names.failure_codes
+    return record.status if record.status in _WORDS and is_listed else "unknown"
 
 
 def date_from(names: BankNames, trade: Trade, request: BankRequest, record: Record) -> datetime | None:

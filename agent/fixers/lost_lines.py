@@ -6,45 +6,37 @@ from collections.abc import Sequence
 from typing import Final
 
 from agent.decision import Decision
-from agent.facts import Facts, Kind, Status
+from agent.facts import Facts, Status
 from agent.fixers.attempt import Attempt, AttemptEnded
-from agent.fixers.payout_number import (
-    PayoutNumber,
-    choose_number,
-    number_0,
-    number_behind,
-    request_of,
-)
+from agent.fixers.payout_number import PayoutNumber, choose_number, numbers_behind
 from agent.ports import BankPort, Ports
 from agent.records import Trade
 
 LINE_LOST: Final = "the bank knows the number, and production's table has lost it"
 """Nothing is done on facts without it, until the line is restored."""
-MOST_BETWEEN: Final = 4
-"""So many numbers of production's own may be lost before the first of ours."""
 
 
-def is_any_known(trade: Trade, numbers: Sequence[PayoutNumber], bank: BankPort) -> bool | None:
+def is_any_known(trade: Trade, facts: Facts, numbers: Sequence[PayoutNumber], bank: BankPort) -> bool | None:
     """Whether the bank knows any number of these, which have no line; None where it cannot say.
 
-    Raises PortError.
+    Those that it was not asked about when the facts were read it is asked about now. Raises PortError.
     """
-    if not numbers:
+    told = {each.request_no: each.status for each in facts.bank.without_line}
+    unasked = [each.request_no for each in numbers if each.request_no not in told]
+    if unasked:
+        fact = bank.facts([trade], {}, {trade.trade_no: unasked}).get(trade.trade_no)
+        told |= {each.request_no: each.status for each in (fact.without_line if fact else ())}
+    said = {told.get(each.request_no, "unknown") for each in numbers}
+    if said <= {"not_found"}:
         return False
-    requests = {trade.trade_no: [request_of(trade, each) for each in numbers]}
-    told = bank.facts([trade], requests).get(trade.trade_no)
-    statuses = {each.request_no: each.status for each in (told.requests if told else ())}
-    words = {statuses.get(each.request_no, "unknown") for each in numbers}
-    if words <= {"not_found"}:
-        return False
-    return True if words - {"not_found", "unknown"} else None
+    return True if said - {"not_found", "unknown"} else None
 
 
 def find_lost_line(trade: Trade, facts: Facts, ports: Ports) -> str | None:
     """Return LINE_LOST where the bank knows a number of the trade that has no line, "bank" where it cannot
     say, None where it knows none. Raises PortError.
     """
-    is_known = is_any_known(trade, numbers_without_line(trade, facts, ports), ports.bank)
+    is_known = is_any_known(trade, facts, numbers_without_line(trade, facts, ports), ports.bank)
     if is_known is None:
         return "bank"
     return LINE_LOST if is_known else None
@@ -56,20 +48,9 @@ def numbers_without_line(trade: Trade, facts: Facts, ports: Ports) -> list[Payou
     """
     lines = {each.request_no for each in facts.bank.requests}
     named = [PayoutNumber(each, 0, is_new=True) for each in ports.trades.payout_numbers(trade.trade_no)]
-    found = {each.request_no: each for each in (*named, *_behind(trade.trade_no, facts))}
+    behind = numbers_behind(trade.trade_no, facts.kind, [each.seq for each in facts.bank.requests])
+    found = {each.request_no: each for each in (*named, *behind)}
     return [number for request_no, number in found.items() if request_no not in lines]
-
-
-def _behind(trade_no: str, facts: Facts) -> list[PayoutNumber]:
-    """The first number of ours that was lost: of a payout one of the next behind some line, for production's
-    own may have stood between; where no line is left, production's own first one.
-    """
-    if not facts.bank.requests:
-        return [number_0(trade_no)]
-    if facts.kind is not Kind.WITHDRAW:
-        return []  # Piculus opens none of a receipt
-    places = {each.seq + further for each in facts.bank.requests for further in range(MOST_BETWEEN + 1)}
-    return [number_behind(trade_no, place) for place in sorted(places)]
 
 
 def require_no_lost_line(attempt: Attempt) -> None:
@@ -124,4 +105,4 @@ def _is_known_beside(trade: Trade, facts: Facts, number: PayoutNumber, ports: Po
     asked = [each for each in without_line if each.request_no != number.request_no]
     if number.is_new and not ports.bank.deduplicates:
         asked.append(number)
-    return is_any_known(trade, asked, ports.bank)
+    return is_any_known(trade, facts, asked, ports.bank)

@@ -5,17 +5,21 @@ still arrive late is submitted again under its own number, so that the bank de-d
 ever not failed.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from agent.facts import BankFact, BankState
+from agent.facts import BankFact, BankState, Kind
 from agent.fixers.attempt import Attempt, AttemptEnded
 from agent.records import BankRequest, Trade
 
 NO_NUMBER: Final = "production holds no bank request of the trade"
 """Its table may have been cleared: what was asked under a number nobody holds, nobody can find again."""
 MAY_STILL_ARRIVE: Final = "the request may still reach the bank, which does not de-duplicate"
+
+MOST_BETWEEN: Final = 4
+"""So many numbers of production's own may be lost before the first of ours."""
 
 
 class PayoutNumber(msgspec.Struct, frozen=True):
@@ -54,6 +58,20 @@ def number_0(trade_no: str) -> PayoutNumber:
 def number_behind(trade_no: str, seq: int) -> PayoutNumber:
     """The number Piculus opens where the newest line is of this place."""
     return PayoutNumber(f"{trade_no}-P{seq + 1}", seq + 1, is_new=True)
+
+
+def numbers_behind(trade_no: str, kind: Kind | None, places: Sequence[int]) -> list[PayoutNumber]:
+    """The numbers of which one may have lost its line, where the lines left are of these places.
+
+    Of a payout the next of ours behind some line, for production's own may have stood between; where no line
+    is left, production's own first one.
+    """
+    if not places:
+        return [number_0(trade_no)]
+    if kind is not Kind.WITHDRAW:
+        return []  # Piculus opens none of a receipt
+    behind = {place + further for place in places for further in range(MOST_BETWEEN + 1)}
+    return [number_behind(trade_no, place) for place in sorted(behind)]
 
 
 def require_number(attempt: Attempt, bank: BankFact) -> PayoutNumber:

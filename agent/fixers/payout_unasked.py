@@ -109,8 +109,8 @@ def _is_any_known(attempt: Attempt, numbers: Sequence[PayoutNumber]) -> bool:
     """Whether the bank knows a number without a line. Raises AttemptEnded(wait) where it cannot say."""
     if not numbers:
         return False
-    trade, _ = attempt.seen
-    is_known = is_any_known(trade, numbers, attempt.ports.bank)
+    trade, facts = attempt.seen
+    is_known = is_any_known(trade, facts, numbers, attempt.ports.bank)
     if is_known is None:
         raise AttemptEnded("wait", "bank")
     return is_known

@@ -10,6 +10,7 @@ from agent.errors import PortError
 from agent.facts import BankFact, BankState, Facts, Kind, LegFact, LegState, Status
 from agent.fixers.attempt import AttemptEnded
 from agent.fixers.order import RepairSettings
+from agent.fixers.payout_number import numbers_behind
 from agent.money import NOT_FEN, has_decimals
 from agent.ports import Ports
 from agent.records import CLOCKS_APART, BankRequest, Trade
@@ -51,10 +52,17 @@ def find_the_row(trade_no: str, ports: Ports) -> Trade:
 
 
 def read_facts(trade: Trade, ports: Ports) -> Facts:
-    """Read ledger and bank for a row that makes sense. Raises PortError."""
+    """Read ledger and bank for a row that makes sense. Raises PortError.
+
+    The bank is asked about the numbers that production's table may have lost, too: an inquiry of their own
+    would be as long again.
+    """
     requests = ports.trades.bank_requests([trade.trade_no])
     legs = ports.ledger.legs([trade])
-    bank = ports.bank.facts([trade], requests)
+    lines = {each.request_no: each.seq for each in requests.get(trade.trade_no, [])}
+    behind = numbers_behind(trade.trade_no, trade.kind, list(lines.values()))
+    others = [each.request_no for each in behind if each.request_no not in lines]
+    bank = ports.bank.facts([trade], requests, {trade.trade_no: others})
     return make_facts(trade, legs, bank, requests)
 
 

@@ -15,6 +15,7 @@ from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.names import BankNames
 from agent.decision import RowCodes
 from agent.facts import BankFact, BankState, Kind, Leg, LegFact
+from agent.ports import NO_NUMBERS
 from agent.records import BankRequest, Posting, Reversal, Trade
 from sandbox.bank.records import SUCCESS, BankRecord, has_surely_failed
 
@@ -129,10 +130,13 @@ class HeardBank(HttpBank):
         self._watch = watch
 
     def facts(
-        self, trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]
+        self,
+        trades: Sequence[Trade],
+        requests: Mapping[str, list[BankRequest]],
+        without_line: Mapping[str, Sequence[str]] = NO_NUMBERS,
     ) -> Mapping[str, BankFact]:
         """Ask, and have the answer heard."""
-        told = super().facts(trades, requests)
+        told = super().facts(trades, requests, without_line)
         self._watch.hear(told)
         return told
 

@@ -1,6 +1,5 @@
 """A payout the bank knows and production's tables have lost: nobody gives the money back as well."""
 
-from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import pytest
@@ -15,7 +14,6 @@ from agent.fixers.payout_unasked import KNOWN_ALREADY
 from agent.fixers.reading import TOO_OLD
 from agent.fixers.steps import MOVED_SINCE
 from agent.money import Money
-from agent.records import BankRequest, Trade
 from tests.agent.test_fixers_last_look import after_the_claim
 from tests.agent.test_fixers_places import is_closed_unasked, refused, takes_the_place
 from tests.agent.unpaid_trades import SHAPES, load_unpaid, net_postings
@@ -43,22 +41,6 @@ def unpaid(shape: str, *, deduplicates: bool) -> tuple[Desk, str, str]:
     trade_no, code = load_unpaid(desk, shape)
     desk.production.bank.deduplicates = deduplicates
     return desk, trade_no, code
-
-
-def silent_of(desk: Desk, number: str) -> Callable[[], None]:
-    """The bank answers nothing where it is asked about a number; call what is returned to end that."""
-    bank = desk.production.bank
-    facts = bank.facts
-
-    def silent(trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]) -> object:
-        is_asked = any(each.request_no == number for asked in requests.values() for each in asked)
-        return {} if is_asked else facts(trades, requests)
-
-    def tells_again() -> None:
-        bank.facts = facts  # type: ignore[method-assign]
-
-    bank.facts = silent  # type: ignore[method-assign,assignment]
-    return tells_again
 
 
 # ---- found before anything is given back
@@ -187,12 +169,12 @@ def test_a_look_calls_for_no_payout_that_ends_with_a_person(
 def test_nothing_is_begun_while_the_bank_cannot_say_whether_a_line_was_lost(case_id: str) -> None:
     """A debit made first would stand, should the bank then know the number."""
     desk, trade_no, code = refused(case_id, deduplicates=False)
-    tells_again = silent_of(desk, f"{trade_no}-P1")
+    desk.production.bank.silent_of.add(f"{trade_no}-P1")
     seen = verify(trade_no, desk.production.ports, desk.settings)
     assert (seen.outcome, seen.reason, seen.after, seen.steps) == ("wait", "bank", None, ())
     assert end_of(desk.attempt(trade_no, code)) == ("wait", "bank", False)
     assert desk.production.trades.repairs == {}
-    tells_again()
+    desk.production.bank.silent_of.clear()
     assert desk.attempt(trade_no, code).outcome == "repaired"
 
 
@@ -297,10 +279,10 @@ def test_the_second_entry_is_not_taken_back_once_the_bank_knows_a_lost_number() 
 def test_a_bank_that_cannot_say_is_waited_for(deduplicates: bool) -> None:
     desk, trade_no, code = unpaid("processing", deduplicates=deduplicates)
     before = net_postings(desk, trade_no)
-    tells_again = silent_of(desk, f"{trade_no}-P1")
+    desk.production.bank.silent_of.add(f"{trade_no}-P1")
     assert end_of(desk.order(trade_no, code, "reverse")) == ("wait", "bank", False)
     assert net_postings(desk, trade_no) == before
-    tells_again()
+    desk.production.bank.silent_of.clear()
     assert desk.order(trade_no, code, "reverse").outcome == "repaired"
 
 
@@ -409,10 +391,9 @@ def test_nor_is_a_reversal_told_as_made_whose_line_is_lost_behind_it() -> None:
 def test_a_bank_that_cannot_say_is_waited_for_before_a_failure_is_told() -> None:
     desk = Desk()
     trade_no, code = unfinished(desk, Kind.WITHDRAW, None)
-    tells_again: list[Callable[[], None]] = []
-    after_the_claim(desk, lambda: tells_again.append(silent_of(desk, f"{trade_no}-P1")))
+    after_the_claim(desk, lambda: desk.production.bank.silent_of.add(f"{trade_no}-P1"))
     assert end_of(desk.attempt(trade_no, code)) == ("unknown", "read back: bank", False)
-    tells_again[0]()
+    desk.production.bank.silent_of.clear()
     assert desk.attempt(trade_no, code).outcome == "repaired"
 
 
@@ -425,7 +406,7 @@ def test_nor_is_one_called_whole_that_production_itself_calls_failed(kind: Kind)
     desk.production.trades.change(trade_no, TRD_STATUS=9)
     desk.production.clock.advance(hours=1)
     assert is_told_as_lost(desk, trade_no, code)
-    silent_of(desk, f"{trade_no}-0")
+    desk.production.bank.silent_of.add(f"{trade_no}-0")
     seen = verify(trade_no, desk.production.ports, desk.settings)
     assert (seen.outcome, seen.reason) == ("wait", "bank")
     assert end_of(desk.attempt(trade_no, code)) == ("wait", "bank", False)
@@ -443,7 +424,7 @@ def test_a_trade_that_never_asked_the_bank_is_confirmed_as_failed(kind: Kind) ->
 def test_a_bank_that_cannot_say_is_waited_for_before_a_failure_is_confirmed() -> None:
     desk = Desk()
     trade_no, code = unfinished(desk, Kind.WITHDRAW, None)
-    silent_of(desk, f"{trade_no}-P1")
+    desk.production.bank.silent_of.add(f"{trade_no}-P1")
     assert end_of(desk.attempt(trade_no, code)) == ("wait", "bank", False)
     assert desk.production.trades.row(trade_no)["TRD_STATUS"] == 0
 
@@ -457,13 +438,13 @@ def test_a_look_waits_for_the_bank_as_the_attempt_does(kind: Kind, number: str) 
     trade_no, code = unfinished(desk, kind, None)
     if number == "0":
         desk.production.trades.requests.clear()
-    tells_again = silent_of(desk, f"{trade_no}-{number}")
+    desk.production.bank.silent_of.add(f"{trade_no}-{number}")
     for _ in range(2):
         seen = verify(trade_no, desk.production.ports, desk.settings)
         assert (seen.outcome, seen.reason, seen.after, seen.steps) == ("wait", "bank", None, ())
         assert seen.fixer_code == code
         assert end_of(desk.attempt(trade_no, code)) == ("wait", "bank", False)
-    tells_again()
+    desk.production.bank.silent_of.clear()
     seen = verify(trade_no, desk.production.ports, desk.settings)
     assert (seen.outcome, seen.fixer_code) == ("repair", code)
     assert desk.attempt(trade_no, code).outcome == "repaired"
@@ -472,6 +453,6 @@ def test_a_look_waits_for_the_bank_as_the_attempt_does(kind: Kind, number: str) 
 def test_of_a_trade_too_old_a_look_tells_that_first() -> None:
     desk = Desk(rules={"max_age": timedelta(0)})
     trade_no, _ = unfinished(desk, Kind.WITHDRAW, None)
-    silent_of(desk, f"{trade_no}-P1")
+    desk.production.bank.silent_of.add(f"{trade_no}-P1")
     seen = verify(trade_no, desk.production.ports, desk.settings)
     assert (seen.outcome, seen.reason) == ("human", f"{TOO_OLD}0")

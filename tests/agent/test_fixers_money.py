@@ -1,21 +1,20 @@
 """What a repair does when the ledger or the bank says no, says nothing, or says it late."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from agent.adapters.ddl import own_tables
 from agent.adapters.names import TradeNames
-from agent.facts import BankFact, BankState, Leg, RequestFact
+from agent.facts import BankFact, BankState, Leg, NumberFact, RequestFact
 from agent.fixers.attempt import Attempt, AttemptEnded
 from agent.fixers.base import RepairOrder, verify
 from agent.fixers.lost_lines import LINE_LOST
 from agent.fixers.payout_number import NO_NUMBER, choose_number
 from agent.fixers.payout_unasked import NEVER_ASKED
 from agent.fixers.result import result_of
-from agent.records import BankRequest, Trade
 from tests.agent.test_fixers_last_look import after_the_claim
 from tests.agent.world import (
     AMOUNT,
@@ -278,25 +277,30 @@ def test_a_number_that_production_has_lost_is_not_paid_a_second_time(deduplicate
     assert numbers(desk) == [f"{trade_no}-P1"]
 
 
+def test_the_bank_is_asked_in_one_inquiry_about_a_trade_and_what_it_may_have_lost() -> None:
+    """When it begins, before it pays and when it is read back."""
+    desk = Desk()
+    trade_no, code = load_case(desk, "S7a")
+    wait_for_failures_to_settle(desk)
+    desk.production.faults.heal()
+    report = desk.attempt(trade_no, code)
+    assert report.outcome == "repaired"
+    assert desk.production.faults.calls.count("bank.facts") == 3
+    assert report.facts_before is not None
+    asked = [NumberFact(f"{trade_no}-P{seq}", "not_found") for seq in range(1, 6)]
+    assert list(report.facts_before.bank.without_line) == asked
+
+
 def test_a_bank_that_does_not_answer_of_a_new_number_is_not_asked_to_pay_it() -> None:
     desk = Desk()
     desk.production.bank.deduplicates = False
     trade_no, code = load_case(desk, "S7a")
     wait_for_failures_to_settle(desk)
-    facts = desk.production.bank.facts
-
-    def silent_of_new(trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]) -> object:
-        is_new = any(each.request_no.endswith("-P1") for asked in requests.values() for each in asked)
-        return {} if is_new else facts(trades, requests)
-
-    def falls_silent() -> None:
-        desk.production.bank.facts = silent_of_new  # type: ignore[method-assign,assignment]
-
-    after_the_claim(desk, falls_silent)
+    after_the_claim(desk, lambda: desk.production.bank.silent_of.add(f"{trade_no}-P1"))
     report = desk.attempt(trade_no, code)
     assert (report.outcome, report.reason) == ("wait", "bank")
     assert desk.production.bank.asked == []
-    desk.production.bank.facts = facts  # type: ignore[method-assign]
+    desk.production.bank.silent_of.clear()
     desk.production.clock.advance(minutes=20)
     assert desk.attempt(trade_no, code).reason == NEVER_ASKED
     assert desk.production.bank.asked == []

@@ -3,7 +3,6 @@
 import pytest
 
 from agent.fixers.lost_lines import LINE_LOST
-from tests.agent.test_fixers_lost_lines import silent_of
 from tests.agent.unpaid_trades import load_unpaid
 from tests.agent.world import Desk
 from tests.fakes.faults import Crash
@@ -59,7 +58,7 @@ def test_one_paid_late_beside_ours_that_was_paid_and_lost_its_line_is_for_a_pers
 
 def test_while_the_bank_says_nothing_of_ours_it_is_waited_for() -> None:
     desk, trade_no, code, ours = paid_late_beside_ours("ours")
-    silent_of(desk, ours)
+    desk.production.bank.silent_of.add(ours)
     assert desk.attempt(trade_no, code).outcome == "wait"
 
 

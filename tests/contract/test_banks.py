@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from agent.errors import BankConflictError
-from agent.facts import BankFact, BankState, Kind
+from agent.facts import BankFact, BankState, Kind, NumberFact
 from agent.money import Money
 from agent.records import BankRequest, Trade
 from tests.contract.bank_places import NOW, SETTLED, BankPlace
@@ -268,6 +268,37 @@ class TestSeveralNumbers:
         assert [facts[trade.trade_no].state for trade in trades] == [BankState.SUCCESS] * 3 + [
             BankState.FAIL
         ] * 3
+
+
+class TestNumbersWithoutLine:
+    @pytest.mark.parametrize(
+        ("status", "code", "word"),
+        [
+            ("success", None, "success"),
+            ("accepted", None, "accepted"),
+            ("failed", "E1001", "failed"),
+            ("failed", "E9999", "unknown"),
+            (None, None, "not_found"),
+        ],
+    )
+    def test_they_are_told_beside_the_others_and_count_in_none(
+        self, bank_place: BankPlace, status: str | None, code: str | None, word: str
+    ) -> None:
+        trade = new_trade()
+        line, lost = held(bank_place, trade, "failed", code="E1001"), f"{trade.trade_no}-P1"
+        if status is not None:
+            bank_place.put(lost, status, account=trade.bank_account_no, code=code)
+        alone = asked(bank_place, trade, line)
+        beside = bank_place.bank.facts([trade], {trade.trade_no: [line]}, {trade.trade_no: [lost]})
+        assert beside[trade.trade_no].without_line == (NumberFact(lost, word),)
+        assert msgspec.structs.replace(beside[trade.trade_no], without_line=()) == alone
+
+    def test_of_another_trade_they_are_not_told(self, bank_place: BankPlace) -> None:
+        trade, other = new_trade(), new_trade()
+        facts = bank_place.bank.facts([trade, other], {}, {other.trade_no: ["L-1", "L-2"]})
+        assert facts[trade.trade_no].without_line == ()
+        told = (NumberFact("L-1", "not_found"), NumberFact("L-2", "not_found"))
+        assert facts[other.trade_no].without_line == told
 
 
 class TestPaying:

@@ -18,7 +18,7 @@ from agent.adapters.names import BankNames
 from agent.adapters.rows import UNDATED
 from agent.adapters.settlement import read_settlement
 from agent.errors import BankConflictError, ConfigurationError, PortError
-from agent.facts import BankFact, BankState, RequestFact
+from agent.facts import BankFact, BankState, NumberFact, RequestFact
 from agent.money import Money
 from agent.ports import BankPort
 from agent.records import BankRequest, PayoutReply, Trade
@@ -249,6 +249,33 @@ class TestOddAnswers:
         fact = fact_of(odd_http, trade, request_of(trade))
         assert (fact.state, fact.requests[0].status) == (BankState.UNKNOWN, "unknown")
         assert fact.detail
+
+    @pytest.mark.parametrize("said", ODD, ids=range(len(ODD)))
+    def test_nor_does_it_rule_out_a_number_without_a_line(
+        self, odd: OddBank, odd_http: HttpBank, said: Say
+    ) -> None:
+        odd.speak = lambda *_: said
+        trade = new_trade()
+        facts = odd_http.facts([trade], {}, {trade.trade_no: ["L-1", "L-2"]})
+        assert facts[trade.trade_no].without_line == (
+            NumberFact("L-1", "unknown"),
+            NumberFact("L-2", "unknown"),
+        )
+
+    def test_numbers_without_a_line_are_asked_about_in_the_same_inquiry(
+        self, odd: OddBank, odd_http: HttpBank
+    ) -> None:
+        trade = new_trade()
+        line = request_of(trade)
+        lost = record(line, trade, request_no="L-1", status="accepted", amount_minor=1)
+        odd.speak = lambda *_: says({"records": [record(line, trade), lost]})
+        facts = odd_http.facts([trade], {trade.trade_no: [line]}, {trade.trade_no: ["L-1", "L-2"]})
+        assert facts[trade.trade_no].state is BankState.SUCCESS
+        assert facts[trade.trade_no].without_line == (
+            NumberFact("L-1", "accepted"),
+            NumberFact("L-2", "unknown"),
+        )
+        assert odd.heard == ["POST /inquiries"]
 
     @pytest.mark.parametrize("said", ODD, ids=range(len(ODD)))
     def test_an_odd_answer_to_a_payout_is_unknown(self, odd: OddBank, odd_http: HttpBank, said: Say) -> None:

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 import msgspec
 
 from agent.errors import BankConflictError
-from agent.facts import BankFact, BankState, Kind, RequestFact
+from agent.facts import BankFact, BankState, Kind, NumberFact, RequestFact
 from agent.money import Money
+from agent.ports import NO_NUMBERS
 from agent.records import BankRequest, PayoutReply, Trade
 from tests.fakes.faults import Clock, Faults, port_call
 
@@ -36,8 +37,8 @@ class FakeBank:
     ``replies`` are taken by the next payouts, else ``default_reply``: ``success``, ``accepted``,
     ``failed:E1001``, ``lost_before`` (never arrived), ``lost_after`` (paid, reply lost), ``lost_accepted``,
     ``lost_wrong_amount``, ``odd:E9999`` (a code that is on no list), ``short`` (paid, told without amount),
-    ``short_wrong_amount``. ``payments`` lists every payout that
-    really left the bank.
+    ``short_wrong_amount``. ``payments`` lists every payout that really left the bank. ``silent_of``: numbers
+    of which an inquiry tells nothing.
     Settlement files prove the absence of requests written before ``closed_until``, and that one accepted
     before it which the bank has failed, no matter when, had failed by then; a failure counts once it, and the
     last time it was asked for, are ``failure_settles_s`` old.
@@ -55,6 +56,7 @@ class FakeBank:
         self.asked: list[str] = []
         self.replies: deque[str] = deque()
         self.default_reply = "success"
+        self.silent_of: set[str] = set()
         self.closed_until: datetime = clock() - timedelta(hours=1)
 
     # ---- what tests do to it
@@ -75,12 +77,17 @@ class FakeBank:
 
     @port_call
     def facts(
-        self, trades: Sequence[Trade], requests: Mapping[str, list[BankRequest]]
+        self,
+        trades: Sequence[Trade],
+        requests: Mapping[str, list[BankRequest]],
+        without_line: Mapping[str, Sequence[str]] = NO_NUMBERS,
     ) -> Mapping[str, BankFact]:
-        return {
-            trade.trade_no: _over_all([self._look(trade, each) for each in requests.get(trade.trade_no, [])])
-            for trade in trades
-        }
+        told = {}
+        for trade in trades:
+            fact = _over_all([self._look(trade, each) for each in requests.get(trade.trade_no, [])])
+            words = (NumberFact(each, self._word_on(each)) for each in without_line.get(trade.trade_no, []))
+            told[trade.trade_no] = msgspec.structs.replace(fact, without_line=tuple(words))
+        return told
 
     @port_call
     def pay(self, request_no: str, amount: Money, payee_account: str) -> PayoutReply:
@@ -119,8 +126,18 @@ class FakeBank:
             return PayoutReply(status="unknown", code=code, detail="a code of no list")
         return PayoutReply(status=record.status, code=record.code, is_whole=not reply.startswith("short"))
 
+    def _word_on(self, request_no: str) -> str:
+        record = self.records.get(request_no)
+        if request_no in self.silent_of or (
+            record and record.status == "failed" and record.code not in FAILURE_CODES
+        ):
+            return "unknown"
+        return record.status if record else "not_found"
+
     def _look(self, trade: Trade, request: BankRequest) -> RequestFact:
         record = self.records.get(request.request_no)
+        if request.request_no in self.silent_of:
+            return RequestFact(request.request_no, request.seq, "unknown", BankState.UNKNOWN)
         if record is None:
             return self._absent(request)
         fits = (record.amount, record.currency, record.account, record.kind) == (
