@@ -75,10 +75,12 @@ def settle(session: WorkSession, run: CollectionRun, now: datetime) -> None:
 
 
 def sum_up(run: CollectionRun, tasks: Sequence[CollectionTask]) -> None:
-    """Set the run's counts to the sums over its current tasks."""
+    """Set the run's counts to the sums over its current tasks; what is new was new once, whoever reported it
+    first, an agent that has lost its shard since too.
+    """
     run.scanned = sum(task.scanned for task in tasks)
     run.reported = sum(task.rows for task in tasks)
-    run.new_anomalies = sum(task.new_anomalies for task in tasks)
+    run.new_anomalies = sum(task.new_anomalies for task in run.tasks)
     run.unverified = sum(task.unverified for task in tasks)
     run.amount_minor = sum(task.amount_minor for task in tasks)
 

@@ -287,6 +287,24 @@ def test_a_lost_agents_shard_goes_whole_to_another(session: WorkSession, group: 
     assert (new.run.state, new.run.reported) == ("finished", 1)
 
 
+def test_what_a_lost_agent_reported_first_is_counted_as_new_by_its_run(
+    session: WorkSession, group: SystemGroup
+) -> None:
+    """The agent that its shard goes to reports it once more: it is new no second time, and was new once."""
+    agent, task = running_task(session, group)
+    other = make_agent(session, group, seen_at=LATER)
+    collecting.record_anomalies(session, agent, chunk(task, 0, reported("A"), reported("B")), NOW)
+    command = commands.find(session, task.command_id)
+    assert command is not None
+    commands.close(session, command, "superseded", LATER, "the agent stopped answering")
+    _old, new = tasks_of(session, task.run)
+    hand_to(session, commands.find(session, new.command_id), other)  # type: ignore[arg-type]
+    collecting.record_anomalies(
+        session, other, chunk(new, 0, reported("A"), reported("B"), reported("C")), LATER
+    )
+    assert (new.run.reported, new.run.new_anomalies) == (3, 3)
+
+
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=1)], ids=["", "by a clock ahead"])
 def test_an_agent_gone_before_it_took_its_shard_loses_it(
     session: WorkSession, group: SystemGroup, ahead: timedelta
