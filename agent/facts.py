@@ -94,6 +94,10 @@ class RequestFact(msgspec.Struct, frozen=True):
     evidence: str = ""
 
 
+UNTOLD: Final = ("not_found", "unknown")
+"""The bank's words on a number that it does not know, or of which it says nothing."""
+
+
 class NumberFact(msgspec.Struct, frozen=True):
     """The bank's word, as in RequestFact, on a number of which production's table has no line."""
 
@@ -115,6 +119,11 @@ class BankFact(msgspec.Struct, frozen=True):
     is_explicit: bool = False
     detail: str = ""
     without_line: tuple[NumberFact, ...] = ()
+
+    @property
+    def known_without_line(self) -> tuple[str, ...]:
+        """The numbers that the bank knows and production's table has lost."""
+        return tuple(each.request_no for each in self.without_line if each.status not in UNTOLD)
 
     @property
     def paid_numbers(self) -> tuple[str, ...]:

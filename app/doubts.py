@@ -159,6 +159,7 @@ EVIDENCE: Mapping[str, Any] = {
     "bank_mismatch": _("银行：%(subject)s 与交易不相符"),
     "bank_unknown": _("银行：%(subject)s 还没有确定的结果"),
     "bank_never_asked": _("生产系统没有留下银行请求号"),
+    "bank_line_lost": _("银行有 %(subject)s，生产系统没有它的请求记录"),
 }
 """By code of app.executions.proposals.Evidence."""
 

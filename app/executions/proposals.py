@@ -247,6 +247,7 @@ def _evidence(facts: Facts) -> Iterator[Evidence]:
     if _is_paid_twice(facts):
         yield from (Evidence("bank_success", number) for number in facts.bank.paid_numbers)
         return
+    yield from (Evidence("bank_line_lost", number) for number in facts.bank.known_without_line)
     telling = [one for one in facts.bank.requests if one.verdict is facts.bank.state] or facts.bank.requests
     if telling:
         is_never_found = facts.bank.state is BankState.FAIL and telling[-1].status != "failed"

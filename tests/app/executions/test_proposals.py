@@ -9,7 +9,18 @@ from flask import Flask
 from flask_babel import force_locale
 
 from agent.answers import BROKE_OFF
-from agent.facts import BankFact, BankState, Bookkeeping, Facts, Kind, LegFact, LegState, RequestFact, Status
+from agent.facts import (
+    BankFact,
+    BankState,
+    Bookkeeping,
+    Facts,
+    Kind,
+    LegFact,
+    LegState,
+    NumberFact,
+    RequestFact,
+    Status,
+)
 from agent.fixers.limits import OVER_DAY, OVER_HOUR, OVER_JUDGED, OVER_TRADE
 from agent.unpaid import NO_REQUEST, REVERSED_BEFORE
 from app import doubts
@@ -201,6 +212,15 @@ def test_of_a_trade_paid_twice_the_evidence_names_both_numbers() -> None:
         doubt("more than one request number succeeded", facts=facts(bank=paid_twice()))
     ).evidence
     assert evidence[-2:] == (Evidence("bank_success", "T-0"), Evidence("bank_success", "T-P"))
+
+
+def test_the_evidence_names_the_number_whose_line_is_lost() -> None:
+    asked = (NumberFact("T-P1", "not_found"), NumberFact("T-P2", "success"), NumberFact("T-P3", "unknown"))
+    bank = BankFact(BankState.FAIL, (RequestFact("T-0", 0, "failed", BankState.FAIL),), True, "", asked)
+    reason = "the bank knows the number, and production's table has lost it"
+    proposal = propose(doubt(reason, facts=facts(bank=bank)))
+    assert proposal.action == "ask_bank"
+    assert proposal.evidence[-2:] == (Evidence("bank_line_lost", "T-P2"), Evidence("bank_fail", "T-0"))
 
 
 def reasons_for_a_person() -> list[str]:

@@ -12,7 +12,18 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from agent.facts import BankFact, BankState, Bookkeeping, Facts, Kind, LegFact, LegState, RequestFact, Status
+from agent.facts import (
+    BankFact,
+    BankState,
+    Bookkeeping,
+    Facts,
+    Kind,
+    LegFact,
+    LegState,
+    NumberFact,
+    RequestFact,
+    Status,
+)
 from app.agents import commands
 from app.agents.models import Command
 from app.anomalies.models import Anomaly, OutsideClaim
@@ -67,7 +78,7 @@ def plant(group: SystemGroup, trade_no: str, **columns: object) -> int:
         return make_anomaly(session, group, trade_no=trade_no, **(values | columns)).id
 
 
-def plant_unpaid(group: SystemGroup, trade_no: str = "WD1") -> int:
+def plant_unpaid(group: SystemGroup, trade_no: str = "WD1", without_line: tuple[NumberFact, ...] = ()) -> int:
     """A withdrawal that is debited and surely not paid."""
     request = RequestFact(
         f"{trade_no}-P1", 1, "failed", BankState.FAIL, "51", completed_at="2026-03-02T11:40:00+00:00"
@@ -81,7 +92,7 @@ def plant_unpaid(group: SystemGroup, trade_no: str = "WD1") -> int:
         is_e_acc=False,
         first=LegFact(LegState.POSTED, VOUCHER),
         second=LegFact(LegState.NONE),
-        bank=BankFact(BankState.FAIL, (request,), True),
+        bank=BankFact(BankState.FAIL, (request,), True, without_line=without_line),
         amount_minor=10_000,
         read_at=(NOW - timedelta(minutes=7)).isoformat(),
     )
@@ -186,6 +197,21 @@ def test_facts_of_another_form_are_shown_as_none(operator: Visitor, group: Syste
     told = row(operator.get(QUEUE).text, identity)
     assert re.search("TRD_ID = [0-9]+ TRD_STATUS = 8 ACC_TRD_STATUS = 0 没有查询账务与银行。", told)
     assert told.count("没有查询") == 1
+
+
+def test_a_number_that_has_lost_its_line_is_named_in_the_queue_and_on_the_trades_page(
+    operator: Visitor, group: SystemGroup
+) -> None:
+    words = {"WD1-P2": "success", "WD1-P3": "not_found", "WD1-P4": "unknown", "WD1-P5": "not_found"}
+    anomaly_id = plant_unpaid(group, without_line=tuple(NumberFact(*each) for each in words.items()))
+    told = row(operator.get(QUEUE).text, anomaly_id)
+    assert "银行有 …-P2，生产系统没有它的请求记录" in told
+    assert "…-P2 银行有这个编号，生产系统没有它的请求记录" in told
+    assert "-P3" not in told
+    page = " ".join(re.sub(r"<[^>]+>", " ", operator.get(f"/anomalies/{anomaly_id}").text).split())
+    assert "WD1-P2 成功 银行有这个编号，生产系统没有它的请求记录" in page
+    assert "另问了 2 个可能丢了记录的编号，银行都没有" in page
+    assert "另问了 1 个可能丢了记录的编号，银行没有答复" in page
 
 
 def test_the_queue_is_narrowed_by_reason_level_and_age(operator: Visitor, group: SystemGroup) -> None:
