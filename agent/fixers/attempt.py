@@ -337,17 +337,19 @@ class Attempt:
         )
 
     def close_void(self) -> None:
-        """Close a repair that had no effect. Where that fails, the next attempt closes it.
+        """Close a repair that had no effect.
 
-        What was only intended surely did not happen: it is reported as no money moved from here on.
+        What was only intended surely did not happen: it is reported as no money moved from here on. Where the
+        closing fails the next attempt closes what has begun nothing. Raises FencedError, PortError of any
+        other: it stays open, to be gone on with.
         """
+        if self.claim is not None:
+            try:
+                self.ports.trades.close_repair(self.claim, ABANDONED)
+            except (PortError, FencedError):
+                if self.money_moved:
+                    raise
         self._is_void = True
-        if self.claim is None:
-            return
-        try:
-            self.ports.trades.close_repair(self.claim, ABANDONED)
-        except (PortError, FencedError):
-            return
 
     def _has_effect(self) -> bool:
         return any(step.moves_money and step.state in (DONE, SKIPPED) for step in self.steps.values())

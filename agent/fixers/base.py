@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from agent.decision import Decision, corrected_row, decide, predict, reversed_row
-from agent.errors import FencedError, PortError, StoodStillError
+from agent.errors import AgentError, FencedError, PortError, StoodStillError
 from agent.facts import Facts, Status
 from agent.fixers import FIXERS, Fixer
 from agent.fixers.attempt import DONE, STOOD_STILL, Attempt, AttemptEnded
@@ -88,17 +88,30 @@ def repair(
         else:
             _begin(attempt, standing, fixers)
         _go_through(attempt)
-    except AttemptEnded as ended:
-        if ended.is_void:
-            attempt.close_void()
-        return attempt.report(ended.outcome, ended.reason)
-    except FencedError:
-        return attempt.report("refused", "fenced")
-    except StoodStillError:
-        return attempt.report("unknown", STOOD_STILL)
-    except PortError as error:
-        return attempt.report("unknown", str(error))
+    except (AttemptEnded, FencedError, StoodStillError, PortError) as error:
+        return _report_end(attempt, error)
     return attempt.report("repaired", "")
+
+
+def _report_end(attempt: Attempt, error: AgentError) -> RepairReport:
+    """Report how an attempt ended that did not repair.
+
+    One that began something and could not be closed is not told as ended: whoever comes next goes on with it.
+    """
+    if isinstance(error, AttemptEnded) and error.is_void:
+        try:
+            attempt.close_void()
+        except (FencedError, PortError) as unclosed:
+            error = unclosed
+    match error:
+        case AttemptEnded():
+            return attempt.report(error.outcome, error.reason)
+        case FencedError():
+            return attempt.report("refused", "fenced")
+        case StoodStillError():
+            return attempt.report("unknown", STOOD_STILL)
+        case _:
+            return attempt.report("unknown", str(error))
 
 
 def _go_through(attempt: Attempt) -> None:

@@ -22,6 +22,7 @@ from tests.agent.test_limits_ordered import CASE, GOING_ON, state_of
 from tests.agent.test_limits_reversed import written_down
 from tests.agent.unpaid_trades import OURS, SHAPES, load_unpaid, net_postings
 from tests.agent.world import AMOUNT, Desk, numbers
+from tests.fakes.faults import Moment
 
 SHAPE = pytest.mark.parametrize("shape", SHAPES)
 World = Callable[[Desk, str], None]
@@ -94,6 +95,20 @@ def test_a_reversal_whose_world_has_changed_ends_without_effect(
     assert (report.money_moved, state_of(desk, case)) == (is_told, "abandoned")
     assert verify(case[0], desk.production.ports, desk.settings).outcome != "resume"
     assert (entries(desk, case[0]), desk.production.trades.corrections) == (before, [])
+
+
+@GOING_ON
+@WORLD
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_one_that_cannot_be_closed_is_not_told_as_ended(moment: Moment, world: str, by: str) -> None:
+    desk = Desk()
+    case = written_down(desk, "ours")
+    seen = desk.facts_hash(case[0])
+    WORLDS[world](desk, case[0])
+    desk.production.clock.advance(seconds=MAY_STILL_COME.total_seconds())
+    desk.production.faults.down("trades.close_repair", moment)
+    report = gone_on_with(desk, case, by, seen)
+    assert (report.outcome, report.money_moved) == ("unknown", True)
 
 
 @GOING_ON

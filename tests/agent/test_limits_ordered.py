@@ -82,6 +82,23 @@ def test_an_order_that_is_yet_to_be_asked_for_is_cancelled_and_pays_no_more(shap
     assert verify(case[0], desk.production.ports, desk.settings).outcome != "resume"
 
 
+@GOING_ON
+@SHAPE
+def test_an_order_that_cannot_be_closed_is_not_told_as_ended(shape: str, by: str) -> None:
+    desk = Desk()
+    case = written_down(desk, shape)
+    desk.cancellation.is_on = True
+    nothing_can_come(desk)
+    desk.production.faults.down("trades.close_repair")
+    report = gone_on_with(desk, case, by)
+    desk.production.faults.heal()
+    assert (report.outcome, report.money_moved, state_of(desk, case)) == ("unknown", True, "open")
+    assert gone_on_with(desk, case, by).reason == CANCELLED
+    desk.cancellation.is_on = False
+    desk.attempt(*case, by_person=True)
+    assert (desk.production.bank.asked, state_of(desk, case)) == ([], "abandoned")
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("shape", ["ours", "processing"])
 def test_another_order_may_be_given_of_one_that_was_held_back(shape: str, action: Action) -> None:
