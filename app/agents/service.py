@@ -201,6 +201,9 @@ def mark_connected(session: WorkSession, agent_id: int, address: str, now: datet
 def introduce(session: WorkSession, agent: Agent, hello: Hello, now: datetime) -> bool:
     """Keep what Hello says; return whether the agent came with another journal than before."""
     is_new_journal = agent.journal_id not in ("", hello.journal_id)
+    if agent.boot_id != hello.boot_id[:40]:
+        # What ailed an earlier start may be mended; what ails this one it tells itself.
+        agent.last_error = ""
     agent.boot_id = hello.boot_id[:40]
     agent.journal_id = hello.journal_id[:40]
     agent.version = hello.version[:40]

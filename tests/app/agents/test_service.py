@@ -14,6 +14,7 @@ from app.errors import ConflictError, InvalidError
 from app.executions import scheduler
 from app.extensions import db
 from app.unit_of_work import unit_of_work
+from tests.app.agents.agent_client import hello
 from tests.app.agents.conftest import Member, add_agent, connect
 from tests.conftest import HandClock
 
@@ -38,6 +39,18 @@ def test_a_token_opens_its_agent_and_nothing_else_does(member: Member) -> None:
     assert found.id == member.id
     for wrong in ("", "pcl_", member.token[:-1], member.token + "x", member.token.removeprefix("pcl_")):
         assert service.authenticate(db.session, wrong) is None
+
+
+@pytest.mark.parametrize(("boot_id", "told"), [("boot", "database or disk is full"), ("later", "")])
+def test_what_ailed_an_earlier_start_is_not_told_of_the_next(
+    member: Member, clock: HandClock, boot_id: str, told: str
+) -> None:
+    with unit_of_work() as session:
+        agent = session.get_one(Agent, member.id)
+        service.introduce(session, agent, hello(), clock())
+        agent.last_error = "database or disk is full"
+        service.introduce(session, agent, hello(boot_id=boot_id), clock())
+        assert agent.last_error == told
 
 
 def test_registering_is_audited_without_the_token(member: Member) -> None:
