@@ -648,6 +648,28 @@ class TestSteps:
         trade_place.trades.close_repair(held, "done", last, looked_at=trade_place.trades.now())
         assert trade_place.trades.find_repair(trade.trade_no).state == "done"  # type: ignore[union-attr]
 
+    @pytest.mark.parametrize("state", ["done", "abandoned", "unpaid"])
+    def test_nothing_is_written_under_a_repair_that_is_closed(
+        self, trade_place: TradePlace, state: str
+    ) -> None:
+        trade = read(trade_place, trade_place.plant(Planted()))
+        trades = trade_place.trades
+        held = trades.claim_repair(claim_of(trade))
+        trades.close_repair(held, state)
+        step = step_of(trade.trade_no)
+        for write in (
+            lambda: trades.record_step(held, step),
+            lambda: trades.close_repair(held, "done", step),
+            lambda: trades.renew_repair(held),
+            lambda: trades.note_bank_request(held, f"{trade.trade_no}-0", "failed"),
+        ):
+            with pytest.raises(FencedError):
+                write()
+        trades.close_repair(held, state)
+        standing = trades.find_repair(trade.trade_no)
+        assert standing is not None
+        assert (standing.state, standing.steps) == (state, ())
+
     def test_a_key_used_again_belongs_to_the_newer_round(self, trade_place: TradePlace) -> None:
         trade = read(trade_place, trade_place.plant(Planted()))
         held = trade_place.trades.claim_repair(claim_of(trade))

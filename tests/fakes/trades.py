@@ -289,7 +289,7 @@ class FakeTrades:
     def close_repair(
         self, claim: RepairRow, state: str, *steps: StepRow, looked_at: datetime | None = None
     ) -> None:
-        standing = self._owned(claim)
+        standing = self._owned(claim, is_open=bool(steps))
         if looked_at is not None:
             require_within(TOLD_WITHIN, looked_at, self.clock())
         self._keep_steps(standing, steps)
@@ -393,10 +393,12 @@ class FakeTrades:
         )
         return msgspec.structs.replace(repair, steps=steps, earlier=earlier)
 
-    def _owned(self, claim: RepairRow) -> RepairRow:
+    def _owned(self, claim: RepairRow, *, is_open: bool = True) -> RepairRow:
         standing = self._repair(claim.trade_no)
         whose = (claim.round, claim.fence, claim.boot_id)
         if standing is None or whose != (standing.round, standing.fence, standing.boot_id):
+            raise FencedError
+        if is_open and standing.state != "open":
             raise FencedError
         return standing
 
