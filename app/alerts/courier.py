@@ -14,7 +14,7 @@ from flask import Flask
 from flask_babel import force_locale
 from sqlalchemy import delete, select
 
-from app.alerts import outbox, routing, texts, times_ahead, watching
+from app.alerts import kept_back, outbox, routing, texts, times_ahead, watching
 from app.alerts.events import severity_of
 from app.alerts.models import IS_UNDONE, AlertDelivery
 from app.alerts.outbox import Letter
@@ -117,6 +117,10 @@ class Courier:
             with unit_of_work() as work:
                 if routing.route(work, now) < routing.BATCH:
                     break
+        if kept_back.has_any(db.session, now):
+            db.session.remove()
+            with unit_of_work() as work:
+                kept_back.review(work, now)
         if not outbox.has_work(db.session, now):
             return []
         db.session.remove()

@@ -26,6 +26,9 @@ DELIVERY_STATES = ("pending", "sending", "sent", "failed", "silenced", "dropped"
 UNDONE_SQL: Final = "state IN ('pending', 'sending')"
 IS_UNDONE: Final[ColumnElement[bool]] = literal_column(f"alert_delivery.{UNDONE_SQL}")
 """A message has not ended, in the words of its partial index."""
+KEPT_BACK_SQL: Final = "state = 'silenced' AND reviewed_at IS NULL"
+IS_KEPT_BACK: Final[ColumnElement[bool]] = literal_column(f"({KEPT_BACK_SQL})")
+"""A silence has kept a message back, and was not over when this was last looked at, likewise."""
 
 
 class AlertChannel(Base):
@@ -117,7 +120,9 @@ class AlertDelivery(Base):
     """One message to one channel: what gathered for it, and what became of it.
 
     While ``pending`` and never attempted it still gathers. ``samples`` are the params of the first events,
-    ``window_seconds`` how long it gathered. Channel and texts are kept as values: the row outlives a channel.
+    ``window_seconds`` how long it gathered. ``reviewed_at``: silenced, and what of it still held has been
+    gathered anew since, its silence being over. Channel and texts are kept as values: the row outlives a
+    channel.
     """
 
     __tablename__ = "alert_delivery"
@@ -131,6 +136,13 @@ class AlertDelivery(Base):
             "due_at",
             sqlite_where=text(UNDONE_SQL),
             postgresql_where=text(UNDONE_SQL),
+        ),
+        Index(
+            "ix_alert_delivery_kept_back",
+            "state",
+            "id",
+            sqlite_where=text(KEPT_BACK_SQL),
+            postgresql_where=text(KEPT_BACK_SQL),
         ),
     )
 
@@ -153,6 +165,7 @@ class AlertDelivery(Base):
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     claimed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reviewed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     group: Mapped[SystemGroup | None] = relationship(lazy="joined")
 

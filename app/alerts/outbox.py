@@ -66,10 +66,7 @@ def has_work(session: ReadSession, now: datetime) -> bool:
 def claim(session: WorkSession, now: datetime) -> list[Letter]:
     """Claim the next due message of each channel that may send now: one at a time, no sooner than PACE."""
     _take_back(session, now)
-    silences = session.scalars(
-        select(AlertSilence).where(AlertSilence.until > now, AlertSilence.ended_at.is_(None))
-    ).unique()
-    quiet = list(silences)
+    quiet = standing_silences(session, now)
     letters = []
     for channel in _ready(session, now):
         delivery = _next(session, channel, quiet, now)
@@ -138,6 +135,12 @@ def drop_undone(session: WorkSession, channel_id: int, now: datetime) -> None:
         .where(AlertDelivery.channel_id == channel_id, AlertDelivery.state == "pending")
         .values(state="dropped", ended_at=now)
     )
+
+
+def standing_silences(session: ReadSession, now: datetime) -> list[AlertSilence]:
+    """Return every silence that holds now."""
+    standing = select(AlertSilence).where(AlertSilence.until > now, AlertSilence.ended_at.is_(None))
+    return list(session.scalars(standing).unique())
 
 
 def is_silenced(kind: str, group_id: int | None, silences: list[AlertSilence]) -> bool:

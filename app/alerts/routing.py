@@ -57,6 +57,13 @@ def route(session: WorkSession, now: datetime) -> int:
     return len(events)
 
 
+def offer(session: WorkSession, channel: AlertChannel, events: Sequence[AlertEvent], now: datetime) -> None:
+    """Gather what has begun, for one channel alone, as ``route`` does for all."""
+    levels = _levels(session, events)
+    for bundle, alike in _bundles(events):
+        _offer(session, channel, bundle, alike, levels, now)
+
+
 def _bundles(events: Iterable[AlertEvent]) -> list[tuple[Bundle, list[AlertEvent]]]:
     """Put together what is alike and has nothing of the other sort, beginnings or ends, in between.
 

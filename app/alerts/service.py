@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.alerts.events import LASTING_KINDS
 from app.alerts.models import AlertCondition, AlertEvent
+from app.anomalies.models import Anomaly
 from app.anomalies.states import Reached
 from app.unit_of_work import WorkSession
 
@@ -80,12 +81,15 @@ def recover(
 def trades_reached(session: WorkSession, reached: Sequence[Reached], now: datetime) -> None:
     """Trades need a person or have no attempts left: bound to app.anomalies.states by create_app."""
     session.add_all(
-        AlertEvent(at=now, kind=one.state, group_id=one.group_id, key=one.trade_no[:120], params=_told(one))
+        AlertEvent(
+            at=now, kind=one.state, group_id=one.group_id, key=one.trade_no[:120], params=told_of_trade(one)
+        )
         for one in reached
     )
 
 
-def _told(trade: Reached) -> dict[str, Any]:
+def told_of_trade(trade: Reached | Anomaly) -> dict[str, Any]:
+    """Return what a message tells of a trade."""
     names = ("trade_no", "fixer_code", "amount_minor", "currency")
     return {name: getattr(trade, name) for name in names} | {"reason": trade.reason[:200]}
 

@@ -8,7 +8,7 @@ from app.alerts.models import AlertEvent
 from app.extensions import db
 from app.unit_of_work import unit_of_work
 from tests.app.alerts.conftest import Rounds
-from tests.app.alerts.rows import add_channel, add_group, add_silence, add_trades, deliveries
+from tests.app.alerts.rows import add_channel, add_group, add_silence, add_trades, close_trades, deliveries
 from tests.conftest import HandClock
 from tests.factories import NOW, make_plan
 from tests.fakes.alert_sender import FakeSender
@@ -118,8 +118,10 @@ def test_after_a_silence_alerts_go_again(rounds: Rounds, sender: FakeSender) -> 
     add_channel()
     group = add_group()
     add_silence(None, None, 10)
-    add_trades(group, 1)
-    rounds.run(660, step=60)
+    ids = add_trades(group, 1)
+    rounds.run(540, step=60)
+    close_trades(ids)
+    rounds.run(120, step=60)
     assert sender.sent == []
     add_trades(group, 1)
     rounds.run(60)

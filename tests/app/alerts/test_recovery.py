@@ -166,12 +166,13 @@ def test_an_end_is_told_where_only_what_came_after_its_beginning_was_silenced(
     group_id = add_group().id
     trip(group_id, "heard", clock)
     rounds.run(90)
-    add_silence("breaker", group_id, 10)
+    add_silence("breaker", group_id, 30)
     trip(group_id, "silenced", clock)
     rounds.run(900, step=30)
     reset(group_id, "silenced", clock)
     rounds.run(120, step=30)
     assert titles(sender) == ["Piculus · 熔断 · PBAP"]
+    rounds.run(1200, step=30)
     reset(group_id, "heard", clock)
     rounds.run(120, step=30)
     assert titles(sender)[1:] == ["Piculus · 已恢复：熔断 · PBAP"]
@@ -186,11 +187,11 @@ def test_a_clear_group_is_told_after_a_silence_that_covered_only_some_of_its_tra
     group = add_group()
     ids = add_trades(group, 1, state)
     rounds.run(90)
-    add_silence(None, group.id, 10)
+    add_silence(None, group.id, 15)
     ids += add_trades(group, 1, state)
-    rounds.run(900, step=30)
+    rounds.run(840, step=30)
     close_trades(ids)
-    rounds.run(120, step=30)
+    rounds.run(180, step=30)
     assert [(one.is_recovery, one.state) for one in deliveries()] == [
         (False, "sent"),
         (False, "silenced"),
