@@ -56,7 +56,7 @@ def take_doubt_for_success(monkeypatch: pytest.MonkeyPatch) -> None:
         ("S5", 1, "though the bank had told"),
         ("S6", 1, "though the bank has not moved the money"),
         ("S6", 8, "though the bank has not moved the money"),
-        ("S8", 8, "though the bank had told"),
+        ("S8", 1, "though the bank had told"),
         ("S9", 4, "though the bank has not paid"),
         ("S9", 9, "was written a success"),
     ],
