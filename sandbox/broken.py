@@ -174,11 +174,12 @@ BREAKS = (*_MENDED, *_NOT_MENDED, *_MENDED)
 
 
 def plant_broken(
-    production: Production, books: BankBooks, count: int, seed: int, at: datetime
+    production: Production, books: BankBooks, count: int, seed: int, at: datetime, serial: int
 ) -> list[PlantedTrade]:
-    """``count`` broken trades at about ``at`` (two bank days ago); a number told twice is two rows more."""
+    """``count`` broken trades at about ``at`` (two bank days ago), their ids from ``serial`` on; a number
+    told twice is two rows more.
+    """
     chance = random.Random(f"{seed}:{production.sys_code}")
-    serial = production.next_trade_id()
     planted: list[tuple[Scene, str, str]] = []
     for index in range(count):
         broken = _storable(BREAKS[index % len(BREAKS)], production)

@@ -30,6 +30,9 @@ from sandbox.statements import split_statements
 from sandbox.traffic import Stream, run_traffic
 from sandbox.world import World
 
+OPENED_MEANWHILE = 10_000
+"""Trade ids left to the traffic that may be running while many trades are loaded."""
+
 group_option = click.option(
     "--group", type=click.Choice(SYSTEM_GROUPS), default="PBAP", show_default=True, help="System group."
 )
@@ -111,7 +114,9 @@ def apply_sql(settings: Settings, file: TextIO, group: str, ledger: bool) -> Non
 def load_healthy(settings: Settings, count: int, group: str, seed: int, days: float, rows_only: bool) -> None:
     """Load COUNT trades on which row, ledger and bank agree."""
     world = _created(settings)
-    world.load_healthy(count, group=group, seed=seed, days=days, rows_only=rows_only)
+    world.load_healthy(
+        count, group=group, seed=seed, days=days, rows_only=rows_only, leaving=OPENED_MEANWHILE
+    )
     click.echo(f"{group}: {count} healthy trades")
 
 
@@ -133,7 +138,7 @@ def load_cases(settings: Settings, group: str) -> None:
 @_plain_errors
 def load_broken(settings: Settings, count: int, group: str, seed: int) -> None:
     """Load COUNT broken trades of all kinds, those that must not be repaired included."""
-    for trade in _created(settings).load_broken(count, group=group, seed=seed):
+    for trade in _created(settings).load_broken(count, group=group, seed=seed, leaving=OPENED_MEANWHILE):
         click.echo(f"{trade.trd_id:6} {trade.trade_no}  {trade.expected:44} {trade.kind}")
 
 

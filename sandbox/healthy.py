@@ -44,11 +44,16 @@ _BOOKED = {
 
 
 def plant_healthy(
-    production: Production, books: BankBooks, count: int, seed: int, days: float, rows_only: bool
+    production: Production,
+    books: BankBooks,
+    count: int,
+    seed: int,
+    days: float,
+    rows_only: bool,
+    first_id: int,
 ) -> int:
     """``rows_only`` writes trade rows alone, for measuring a collection over very many. Returns count."""
     chance = random.Random(f"{seed}:{production.sys_code}")
-    first_id = production.next_trade_id()
     for start in range(0, count, CHUNK):
         size = min(CHUNK, count - start)
         scenes = list(_scenes(production, chance, first_id + start, size, timedelta(days=days)))

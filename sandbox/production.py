@@ -29,11 +29,16 @@ class Production:
         self.tables.metadata.create_all(self.engine)
         self.ledger.create()
 
-    def next_trade_id(self) -> int:
-        """One more than the highest in use."""
+    def next_trade_id(self, *, leaving: int = 0) -> int:
+        """One more than the highest in use.
+
+        ``leaving``: so many are left free behind it where trades have been opened, for what production opens
+        meanwhile: a load writes its trade rows last.
+        """
         with reading(self.engine) as connection:
             highest = connection.execute(select(func.max(self.tables.trade.c.TRD_ID))).scalar()
-        return max(int(highest or 0) + 1, FIRST_FREE_TRADE_ID)
+        following = int(highest or 0) + 1
+        return following + leaving if following > FIRST_FREE_TRADE_ID else FIRST_FREE_TRADE_ID
 
     @property
     def stores_malformed_amounts(self) -> bool:

@@ -158,14 +158,30 @@ class World:
         return [self.load_case(case.id, at=at, group=group) for case in all_cases()]
 
     def load_healthy(
-        self, count: int, *, group: str = "PBAP", seed: int = 1, days: float = 6.5, rows_only: bool = False
+        self,
+        count: int,
+        *,
+        group: str = "PBAP",
+        seed: int = 1,
+        days: float = 6.5,
+        rows_only: bool = False,
+        leaving: int = 0,
     ) -> int:
-        """Trades on which all three agree, spread over the last ``days``; returns how many."""
-        return plant_healthy(self.production(group), self.books, count, seed, days, rows_only)
+        """Trades on which all three agree, spread over the last ``days``; returns how many.
 
-    def load_broken(self, count: int, *, group: str = "PBAP", seed: int = 2) -> list[PlantedTrade]:
-        """Trades of every kind of break in turn, with what is expected of each."""
-        return plant_broken(self.production(group), self.books, count, seed, self.two_days_ago())
+        ``leaving``: trade ids left to what production opens meanwhile.
+        """
+        production = self.production(group)
+        first_id = production.next_trade_id(leaving=leaving)
+        return plant_healthy(production, self.books, count, seed, days, rows_only, first_id)
+
+    def load_broken(
+        self, count: int, *, group: str = "PBAP", seed: int = 2, leaving: int = 0
+    ) -> list[PlantedTrade]:
+        """Trades of every kind of break in turn, with what is expected of each; ``leaving`` likewise."""
+        production = self.production(group)
+        first_id = production.next_trade_id(leaving=leaving)
+        return plant_broken(production, self.books, count, seed, self.two_days_ago(), first_id)
 
     def plant(self, scenes: Sequence[Scene], group: str = "PBAP") -> dict[tuple[str, str], str]:
         """Any scene at all; returns voucher numbers by (trade number, leg)."""

@@ -1,14 +1,16 @@
 """The command line, run in this process."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import delete
+from sqlalchemy import delete, insert
 
 from sandbox import demo
+from sandbox.bank.books import BankBooks
+from sandbox.bank.records import BankRecord
 from sandbox.cli import cli
 from sandbox.database import writing
 from sandbox.settings import read_settings
@@ -74,6 +76,27 @@ def test_the_demo_does_not_touch_trades_of_others(tmp_path: Path) -> None:
     result = call(tmp_path, "demo")
     assert result.exit_code == 1
     assert "reset" in result.output
+
+
+@pytest.mark.parametrize("command", ["load-healthy", "load-broken"])
+def test_what_production_opens_while_others_are_loaded_is_in_nobodys_way(
+    tmp_path: Path, opened: World, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Rows come last, behind ledger and bank: what traffic has opened by then would have taken their ids."""
+    opened.create()
+    opened.load_healthy(1)
+    production, load = opened.production(), BankBooks.load
+    [row] = opened.all_rows()
+
+    def opens_a_trade(books: BankBooks, records: Iterable[BankRecord]) -> None:
+        load(books, records)
+        trade = {**row, "TRD_ID": production.next_trade_id(), "TRD_NUM": "CO1"}
+        with writing(production.engine) as connection:
+            connection.execute(insert(production.tables.trade).values(trade))
+
+    monkeypatch.setattr(BankBooks, "load", opens_a_trade)
+    assert call(tmp_path, command, "5").exit_code == 0
+    assert len(opened.all_rows()) >= 7
 
 
 def test_a_reset_empties_everything_and_the_demo_can_come_again(tmp_path: Path) -> None:
