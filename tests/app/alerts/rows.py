@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from app.alerts import service
 from app.alerts.events import KINDS
 from app.alerts.models import AlertChannel, AlertDelivery, AlertSilence
 from app.anomalies.models import Anomaly
@@ -15,6 +16,7 @@ from app.clock import current_time
 from app.extensions import db
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup
+from tests.conftest import HandClock
 from tests.factories import NOW, make_anomaly, make_group
 
 URL = "dingtalk://abcdefSECRETtoken123456"
@@ -51,6 +53,19 @@ def add_silence(kind: str | None, group_id: int | None, minutes: int) -> None:
         one = AlertSilence(kind=kind, group_id=group_id, until=until, reason="维护", created_at=now)
         one.created_by = "li.na"
         session.add(one)
+
+
+def trip(group_id: int, name: str, clock: HandClock) -> None:
+    """A breaker of this name trips."""
+    params = {"name": name, "cause": "failures", "figures": {"failed": 3, "attempts": 3, "threshold": 3}}
+    with unit_of_work() as session:
+        service.raise_(session, "breaker", group_id=group_id, key=name, params=params, now=clock())
+
+
+def reset(group_id: int, name: str, clock: HandClock) -> None:
+    """A person resets it."""
+    with unit_of_work() as session:
+        service.recover(session, "breaker", group_id=group_id, key=name, now=clock())
 
 
 def bring(session: WorkSession, anomaly: Anomaly, state: str, reason: str = "") -> None:

@@ -2,7 +2,6 @@
 
 import pytest
 
-from app.alerts import service
 from app.alerts.models import AlertSilence
 from app.unit_of_work import unit_of_work
 from tests.app.alerts.conftest import Rounds
@@ -13,6 +12,8 @@ from tests.app.alerts.rows import (
     add_trades,
     close_trades,
     deliveries,
+    reset,
+    trip,
 )
 from tests.conftest import HandClock
 from tests.fakes.alert_sender import FakeSender
@@ -24,24 +25,19 @@ def titles(sender: FakeSender) -> list[str]:
     return [one.title for one in sender.sent]
 
 
-def trip(group_id: int | None, name: str, clock: HandClock) -> None:
-    params = {"name": name, "cause": "failures", "figures": {"failed": 3, "attempts": 3, "threshold": 3}}
-    with unit_of_work() as session:
-        service.raise_(session, "breaker", group_id=group_id, key=name, params=params, now=clock())
-
-
-def reset(group_id: int | None, name: str, clock: HandClock) -> None:
-    with unit_of_work() as session:
-        service.recover(session, "breaker", group_id=group_id, key=name, now=clock())
+def tripped_in_a_silence(clock: HandClock, name: str, minutes: int) -> int:
+    """A channel, a silence of breakers in a group, and one that trips in it; returns the group's id."""
+    add_channel()
+    group_id = add_group().id
+    add_silence("breaker", group_id, minutes)
+    trip(group_id, name, clock)
+    return group_id
 
 
 def test_a_condition_that_began_in_a_silence_is_told_at_its_end_and_so_is_its_own(
     rounds: Rounds, sender: FakeSender, clock: HandClock
 ) -> None:
-    add_channel()
-    group_id = add_group().id
-    add_silence("breaker", group_id, 10)
-    trip(group_id, "stands", clock)
+    group_id = tripped_in_a_silence(clock, "stands", 10)
     trip(group_id, "over", clock)
     rounds.run(300, step=30)
     reset(group_id, "over", clock)
@@ -84,10 +80,7 @@ def test_trades_that_still_need_a_person_are_told_of_at_its_end(rounds: Rounds, 
 def test_what_another_silence_covers_waits_for_that_one(
     rounds: Rounds, sender: FakeSender, clock: HandClock
 ) -> None:
-    add_channel()
-    group_id = add_group().id
-    add_silence("breaker", group_id, 10)
-    trip(group_id, "stands", clock)
+    tripped_in_a_silence(clock, "stands", 10)
     rounds.run(300, step=30)
     add_silence(None, None, 20)
     rounds.run(1_080, step=30)
@@ -99,10 +92,7 @@ def test_what_another_silence_covers_waits_for_that_one(
 def test_a_silence_that_a_person_ends_is_over_at_once(
     rounds: Rounds, sender: FakeSender, clock: HandClock
 ) -> None:
-    add_channel()
-    group_id = add_group().id
-    add_silence("breaker", group_id, 600)
-    trip(group_id, "stands", clock)
+    tripped_in_a_silence(clock, "stands", 600)
     rounds.run(120, step=30)
     with unit_of_work() as session:
         session.get_one(AlertSilence, 1).ended_at = clock()
@@ -113,10 +103,7 @@ def test_a_silence_that_a_person_ends_is_over_at_once(
 def test_where_nothing_holds_any_more_nothing_is_told_and_it_is_looked_at_once(
     rounds: Rounds, sender: FakeSender, clock: HandClock
 ) -> None:
-    add_channel()
-    group_id = add_group().id
-    add_silence("breaker", group_id, 10)
-    trip(group_id, "over", clock)
+    group_id = tripped_in_a_silence(clock, "over", 10)
     rounds.run(120, step=30)
     reset(group_id, "over", clock)
     rounds.run(600, step=30)

@@ -21,6 +21,8 @@ from tests.app.alerts.rows import (
     add_trades,
     close_trades,
     deliveries,
+    reset,
+    trip,
 )
 from tests.conftest import HandClock
 from tests.factories import NOW, make_agent, make_group
@@ -145,17 +147,6 @@ def test_who_heard_nothing_of_a_beginning_hears_nothing_of_its_end(
     lift_stop()
     rounds.run(120)
     assert sender.sent == []
-
-
-def trip(group_id: int, name: str, clock: HandClock) -> None:
-    params = {"name": name, "cause": "failures", "figures": {"failed": 3, "attempts": 3, "threshold": 3}}
-    with unit_of_work() as session:
-        service.raise_(session, "breaker", group_id=group_id, key=name, params=params, now=clock())
-
-
-def reset(group_id: int, name: str, clock: HandClock) -> None:
-    with unit_of_work() as session:
-        service.recover(session, "breaker", group_id=group_id, key=name, now=clock())
 
 
 def test_an_end_is_told_where_only_what_came_after_its_beginning_was_silenced(
