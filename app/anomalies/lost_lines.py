@@ -4,7 +4,7 @@ Agents find it where they look at one trade; collections ask the bank of no numb
 calling such a trade unpaid, to be paid, or to be confirmed as failed.
 """
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from agent.answers import ReportedTrade
 from agent.facts import BankState, Facts
@@ -31,6 +31,13 @@ def find_standing(anomaly: Anomaly, trade: ReportedTrade) -> tuple[Literal["huma
     if anomaly.reason == LINE_LOST and (is_unpaid or (is_repaired and anomaly.state == "needs_human")):
         return "human", LINE_LOST
     return ("wait", CANNOT_SAY) if is_repaired and _waits_for_a_lost_line(anomaly) else None
+
+
+def keep_lost_numbers(anomaly: Anomaly, before: dict[str, Any] | None) -> None:
+    """Where that stands, keep in the newer facts which numbers were found; ``before``: the former."""
+    if anomaly.facts and before:
+        found = before["bank"].get("without_line", [])
+        anomaly.facts = {**anomaly.facts, "bank": {**anomaly.facts["bank"], "without_line": found}}
 
 
 def _has_line_come(anomaly: Anomaly, facts: Facts) -> bool:

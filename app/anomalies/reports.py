@@ -15,7 +15,7 @@ from sqlalchemy import insert, select
 
 from agent.answers import ReportedTrade
 from agent.facts import ROW_COLUMNS
-from app.anomalies.lost_lines import find_standing
+from app.anomalies.lost_lines import find_standing, keep_lost_numbers
 from app.anomalies.models import OPEN_STATES, TERMINAL_STATES, Anomaly, AnomalyEvent, CollectionTask
 from app.anomalies.reading import columns_of, id_of
 from app.anomalies.states import Reached, change_state, count, tell_reached
@@ -105,12 +105,13 @@ def see_again(session: WorkSession, anomaly: Anomaly, trade: ReportedTrade, sigh
     anomaly.last_seen_at = sighting.now
     was = anomaly.outcome
     keeps_outcome = anomaly.state == "needs_human" and was != "human"
-    standing = find_standing(anomaly, trade)
+    standing, before = find_standing(anomaly, trade), anomaly.facts
     outcome, reason = standing or (trade.outcome, fitting(trade.reason, 200))
     for name, value in columns_of(trade).items():
         setattr(anomaly, name, value)
     if standing is not None:
         anomaly.after = None
+        keep_lost_numbers(anomaly, before)
     anomaly.reason = told_by(anomaly.reason, trade.facts)
     if anomaly.state in ("open", "waiting"):
         anomaly.fixer_code = trade.fixer_code

@@ -62,6 +62,17 @@ def test_a_collection_that_calls_it_unpaid_keeps_the_lost_line(
         assert proposal(anomaly) == "ask_bank"
 
 
+def test_nor_does_it_forget_which_number_has_lost_its_line(session: WorkSession, anomaly: Anomaly) -> None:
+    """It asks the bank of no such number, and would tell people only that there is one."""
+    lost = {"request_no": "T-P1", "status": "success"}
+    read = dict(anomaly.facts or {})
+    anomaly.facts = {**read, "bank": {**read["bank"], "without_line": [lost]}}
+    see(session, anomaly, unpaid_facts("T", row_hash="hash-1"))
+    assert anomaly.facts is not None
+    assert anomaly.facts["row_hash"] == "hash-1"
+    assert anomaly.facts["bank"]["without_line"] == [lost]
+
+
 def test_it_is_unpaid_again_once_a_line_has_come(session: WorkSession, anomaly: Anomaly) -> None:
     request = RequestFact("T-0", 0, "failed", BankState.FAIL, code="E1001")
     restored = msgspec.structs.replace(request, request_no="T-P1", seq=1)
