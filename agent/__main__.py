@@ -3,8 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -13,30 +12,29 @@ import click
 import msgspec
 
 from agent import __version__, log
-from agent.adapters.bank_http import HttpBank
 from agent.adapters.ddl import ddl as ddl_of
-from agent.adapters.ledger_db import SqlLedger
 from agent.adapters.names import Names
-from agent.adapters.narrow import number_pattern
-from agent.adapters.trade_db import SqlTrades
 from agent.check import as_table, compare_clocks, knock, look_at, look_for_stop, open_journal
 from agent.commands import Dispatcher, Identity
-from agent.config import CONFIG_VARIABLE, Configuration, LimitsSection, load
+from agent.config import CONFIG_VARIABLE, Configuration, load
 from agent.connection import Link, LinkSettings
-from agent.decision import RowCodes
 from agent.envelope import new_id
 from agent.errors import AgentError, ConfigurationError, JournalError
-from agent.fixers import Fixer, with_entry_points
-from agent.fixers.order import Limits, RepairSettings
 from agent.journal import Journal
 from agent.outbox import Outbox
 from agent.pacing import Waker
-from agent.ports import Ports
-from agent.protocol import MOST, AgentLimits, json_schema
+from agent.protocol import json_schema
 from agent.runner import Runner
 from agent.service import ExitCode, Service
 from agent.stop_file import StopFile
-from agent.work import ProductionWork
+from agent.wiring import (
+    bank_of,
+    ledger_of,
+    offered_fixers,
+    production_work,
+    told_limits,
+    trades_of,
+)
 
 DIALECTS: Final = ("sqlite", "postgresql", "mysql", "mariadb")
 P = ParamSpec("P")
@@ -178,9 +176,7 @@ def assemble(configuration: Configuration) -> Service:
     """Build an agent from its configuration. Raises ConfigurationError, JournalError."""
     section = configuration.tables.agent
     settings = link_settings(configuration)
-    ports = Ports(trades_of(configuration), ledger_of(configuration), bank_of(configuration))
-    fixers = offered_fixers(configuration)
-    work = ProductionWork(section.name, ports, repair_settings(configuration), fixers)
+    work = production_work(configuration)
     journal = Journal(configuration.journal)
     waker = Waker()
     outbox = Outbox(journal, waker)
@@ -198,58 +194,6 @@ def assemble(configuration: Configuration) -> Service:
     return Service(journal, outbox, link, runner, dispatcher)
 
 
-def offered_fixers(configuration: Configuration) -> Mapping[str, Fixer]:
-    """Return the fixers this agent offers: those named in [agent] that [limits] allows.
-
-    Raises ConfigurationError for a code nobody has.
-    """
-    tables = configuration.tables
-    known = with_entry_points(tables.agent.entry_points)
-    offered = known
-    for key, codes in (("agent.fixers", tables.agent.fixers), ("limits.fixers", tables.limits.fixers)):
-        if codes is None:
-            continue
-        if unknown := [code for code in codes if code not in known]:
-            raise ConfigurationError(f"{configuration.file}: {key}: there is no fixer {', '.join(unknown)}")
-        offered = {code: offered[code] for code in codes if code in offered}
-    return offered
-
-
-def repair_settings(configuration: Configuration) -> RepairSettings:
-    """Return what holds for every repair of this agent."""
-    tables = configuration.tables
-    codes = tables.trades.names.codes
-    return RepairSettings(
-        sys_code=tables.agent.sys_code,
-        stuck_after=timedelta(seconds=tables.guard.stuck_after),
-        quiet_for=timedelta(seconds=tables.guard.quiet_for),
-        number_pattern=rf"^(?:{number_pattern(codes).pattern})\Z",
-        codes=RowCodes(
-            success=codes.success, failed=codes.failed, booked=codes.booked, not_booked=codes.not_booked
-        ),
-        max_age=timedelta(days=tables.limits.max_age_days),
-        limits=limits_of(tables.limits),
-        stopped=StopFile(configuration.stop_file).reason,
-    )
-
-
-def limits_of(section: LimitsSection) -> Limits:
-    """Return what this agent does at most."""
-    return Limits(
-        max_amount_minor=section.max_amount_minor,
-        max_amount_minor_per_hour=section.max_amount_minor_per_hour,
-        max_amount_minor_per_day=section.max_amount_minor_per_day,
-        max_trades_per_hour=section.max_trades_per_hour,
-        max_trades_per_day=section.max_trades_per_day,
-    )
-
-
-def told_limits(section: LimitsSection) -> AgentLimits:
-    """Return what the server is told of that. More than a frame can say is no limit to anyone."""
-    kept = {name: getattr(section, name) for name in AgentLimits.__struct_fields__}
-    return msgspec.convert({name: _sayable(value) for name, value in kept.items()}, AgentLimits)
-
-
 def link_settings(configuration: Configuration) -> LinkSettings:
     """Return where the server is and what it is shown. Raises ConfigurationError."""
     return LinkSettings(
@@ -260,38 +204,6 @@ def link_settings(configuration: Configuration) -> LinkSettings:
 def knock_at(settings: LinkSettings) -> str:
     """Say whether the server takes the agent's token. Raises PortError."""
     return knock(settings.url, settings.token, settings.ca_file)
-
-
-def trades_of(configuration: Configuration) -> SqlTrades:
-    """Return the trade database. Raises ConfigurationError."""
-    url, names = configuration.trades_url(), configuration.tables.trades.names
-    return _built(configuration, "trades", lambda: SqlTrades(url, names))
-
-
-def ledger_of(configuration: Configuration) -> SqlLedger:
-    """Return the ledger. Raises ConfigurationError."""
-    url, names = configuration.ledger_url(), configuration.tables.ledger.names
-    return _built(configuration, "ledger", lambda: SqlLedger(url, names))
-
-
-def bank_of(configuration: Configuration) -> HttpBank:
-    """Return the bank. Raises ConfigurationError."""
-    section, token = configuration.tables.bank, configuration.bank_token()
-    return _built(configuration, "bank", lambda: HttpBank(section.base_url, token, section.names))
-
-
-def _built(configuration: Configuration, section: str, build: Callable[[], R]) -> R:
-    """Return the adapter; what it finds wrong in its configuration is said with file and section."""
-    try:
-        return build()
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{configuration.file}: {section}: {error}") from error
-
-
-def _sayable(value: int | dict[str, int] | None) -> int | dict[str, int] | None:
-    if isinstance(value, dict):
-        return {currency: min(amount, MOST) for currency, amount in value.items()}
-    return value if value is None else min(value, MOST)
 
 
 def _dialect_of(url: str) -> str:

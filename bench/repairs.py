@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from agent.__main__ import bank_of, ledger_of, offered_fixers, repair_settings, trades_of
 from agent.adapters.tables import REPAIR_COLUMNS, STEP_COLUMNS
 from agent.answers import RepairFinished
 from agent.commands import Dispatcher, Identity
@@ -22,6 +21,7 @@ from agent.outbox import Outbox
 from agent.ports import Ports
 from agent.protocol import Ack, Repair, decode_to_agent, decode_to_server, encode
 from agent.runner import Runner
+from agent.wiring import bank_of, ledger_of, offered_fixers, repair_settings, trades_of
 from agent.work import ProductionWork
 from bench.figures import Figure
 from bench.production import create_repair_tables, start_module

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from agent.__main__ import assemble, main, offered_fixers, repair_settings
+from agent.__main__ import assemble, main
 from agent.config import load
 from agent.fixers.order import Limits
 from agent.journal import Journal
 from agent.protocol import AgentLimits, decode_to_server, encode
+from agent.wiring import offered_fixers, repair_settings
 
 CONFIGURATION = """
 [agent]
