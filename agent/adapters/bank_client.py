@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
@@ -130,6 +131,7 @@ def _read(response: urllib3.BaseHTTPResponse, most_bytes: int) -> bytes:
     return bytes(content)
 
 
+@lru_cache(maxsize=8)  # A bank dates many answers with one second.
 def _date(header: str | None) -> datetime | None:
     try:
         at = parsedate_to_datetime(header or "")
