@@ -57,6 +57,28 @@ class TimedReads(io.RawIOBase):
         super().close()
 
 
+class SendsAtOnce:
+    """What a connection mixes in for head and content of a request to leave in one piece, not in two."""
+
+    _pieces: list[bytes] | None = None
+
+    def request(self, *args: Any, **options: Any) -> None:
+        """As urllib3's. Raises OSError."""
+        self._pieces = pieces = list[bytes]()
+        try:
+            super().request(*args, **options)  # type: ignore[misc]
+        finally:
+            self._pieces = None
+        self.send(b"".join(pieces))
+
+    def send(self, piece: Any) -> None:
+        """Raises OSError."""
+        if self._pieces is None:
+            super().send(piece)  # type: ignore[misc]
+        else:
+            self._pieces.append(piece)
+
+
 def bank_pool(base_url: str, names: BankNames, deadline: Deadline) -> urllib3.HTTPConnectionPool:
     """Connections to one host. Raises LocationValueError.
 
@@ -78,5 +100,5 @@ def bank_pool(base_url: str, names: BankNames, deadline: Deadline) -> urllib3.HT
 
     connection = pool.ConnectionCls
     own = {"response_class": staticmethod(answer)}
-    pool.ConnectionCls = type(connection.__name__, (connection,), own)
+    pool.ConnectionCls = type(connection.__name__, (SendsAtOnce, connection), own)
     return pool

@@ -3,11 +3,12 @@
 import socket
 from collections.abc import Callable, Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 
 from agent.adapters.bank_client import BankClient, NoAnswerError
-from agent.adapters.bank_pool import Deadline, TimedReads
+from agent.adapters.bank_pool import Deadline, TimedReads, bank_pool
 from agent.adapters.names import BankNames
 from tests.contract.odd_bank import OddBank, Say, odd_bank
 
@@ -76,3 +77,16 @@ def test_a_read_waits_no_longer_than_is_left_of_its_call() -> None:
         assert waits == [(b"a", 15.0), (b"b", 10.0)]
         with pytest.raises(TimeoutError):
             reads.read(1)
+
+
+def test_a_request_leaves_in_one_piece() -> None:
+    pool = bank_pool("http://127.0.0.1:1", BankNames(), Deadline(lambda: 0.0))
+    connection: Any = pool.ConnectionCls("127.0.0.1", 1)
+    # One message of such a socket is what was sent at once.
+    connection.sock, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with connection.sock, far:
+        connection.request("POST", "/payouts", body=b"{}", headers={"Authorization": "Bearer token"})
+        head, _, content = far.recv(65_536).partition(b"\r\n\r\n")
+        assert head.startswith(b"POST /payouts HTTP/1.1\r\n")
+        assert content == b"{}"
+    pool.close()
