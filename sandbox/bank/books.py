@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -253,7 +253,9 @@ def _refuse_conflict(known: BankRecord, asked: Submission) -> None:
 
 
 def _to_row(record: BankRecord) -> tuple[object, ...]:
-    return tuple(iso(value) if isinstance(value, datetime) else value for value in astuple(record))
+    # Not astuple, which copies every value deeply.
+    values = (getattr(record, field.name) for field in fields(record))
+    return tuple(iso(value) if isinstance(value, datetime) else value for value in values)
 
 
 def _from_row(row: Sequence[object]) -> BankRecord:
