@@ -7,7 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -52,8 +54,9 @@ class BankHandler(BaseHTTPRequestHandler):
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """The Date of an answer is the bank's own, as every time in its records."""
-        now = self.server.desk.books.clock().replace(tzinfo=UTC)
-        return super().date_time_string(now.timestamp() if timestamp is None else timestamp)
+        if timestamp is None:
+            return _http_date(self.server.desk.books.clock().replace(microsecond=0))
+        return super().date_time_string(timestamp)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet: two hundred lines a second help nobody."""
@@ -115,6 +118,11 @@ class BankHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
         self.wfile.flush()
+
+
+@lru_cache(maxsize=8)
+def _http_date(second: datetime) -> str:
+    return format_datetime(second.replace(tzinfo=UTC), usegmt=True)
 
 
 def _json(body: bytes | None) -> object:
