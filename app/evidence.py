@@ -80,6 +80,7 @@ PHRASES: Final[tuple[tuple[str, Any], ...]] = (
     ("asked", _("已提交银行，尚无答复")),
     ("posted by another", _("已由别处记账")),
     ("production wrote the row", _("生产系统已写好记录")),
+    ("reverses (?P<entry>[^ ]+)", _("冲回 %(entry)s")),
 )
 """What the agent says, as a pattern of the whole phrase, and its words."""
 

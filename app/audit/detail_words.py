@@ -41,6 +41,7 @@ LABELS: Final[Mapping[str, Any]] = {
     "amount_minor": _("金额"),
     "needs_second": _("须另一个人复核"),
     "proposed_by": _("提交人"),
+    "outcome": _("结果"),
     "second_person_above_minor": _("复核限额"),
     "from": _("改变前"),
     "to": _("改变后"),
@@ -81,6 +82,7 @@ OF_OBJECT: Final[Mapping[tuple[str, str], str]] = {
     ("attempt", "trigger"): "attempt_trigger",
     ("run", "trigger"): "run_trigger",
     ("breaker", "scope"): "breaker_scope",
+    ("order", "outcome"): "outcome",
     ("stop", "scope"): "alert_scope",
     ("agent", "scope"): "alert_scope",
 }

@@ -84,6 +84,7 @@ def write_down(
             "anomaly_id": order.anomaly_id,
             "needs_second": order.needs_second,
             "proposed_by": order.proposed_by,
+            **({"outcome": order.outcome} if order.outcome else {}),
         },
         now=now,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, select
 
+from app.anomalies.models import Anomaly
 from app.executions.order_guard import Trade
 from app.executions.order_models import MoneyOrder
 from app.keyset import CappedCount, Cut, Order, Page, ReadSession, capped_count, page_of
@@ -42,6 +43,15 @@ def find_proposed(session: ReadSession, trades: Collection[Trade]) -> dict[Trade
     )
     found = {(order.group_id, order.trade_no): order for order in session.scalars(orders)}
     return {trade: found[trade] for trade in trades if trade in found}
+
+
+def find_whole_by(session: ReadSession, anomaly: Anomaly) -> str | None:
+    """Return the action of the order that has repaired an anomaly, None where none has."""
+    if anomaly.state != "repaired":
+        return None
+    newest = select(MoneyOrder).where(MoneyOrder.anomaly_id == anomaly.id).order_by(MoneyOrder.id.desc())
+    order = session.scalars(newest.limit(1)).first()
+    return order.action if order is not None and order.outcome == "repaired" else None
 
 
 def _conditions(wanted: OrderFilter) -> list[ColumnElement[bool]]:

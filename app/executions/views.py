@@ -14,6 +14,7 @@ from app.errors import ConflictError, PiculusError
 from app.executions import beyond_shown, queries, service, shown
 from app.executions.attempts import last_attempts
 from app.executions.models import OUTCOMES
+from app.executions.order_queries import find_whole_by
 from app.executions.queries import RUNNING, ExecutionDetail, ExecutionFilter
 from app.executions.standing_refusals import find_refusal, find_repair_refusal
 from app.executions.starting import Order
@@ -74,6 +75,7 @@ def show_execution(execution_id: int) -> ResponseReturnValue:
         detail=detail,
         retry_words=_retry_words(detail),
         refusal=find_refusal(db.session, detail.execution.anomaly, current_time()),
+        ordered=find_whole_by(db.session, detail.execution.anomaly),
     )
 
 

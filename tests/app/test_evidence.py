@@ -47,6 +47,10 @@ from app.evidence import evidence_words
         ("the account does not hold 3300 fen", "账户余额不足 ¥33.00"),
         ("another entry holds the leg", "这一段已有另一笔记账"),
         ("GA261120121240163157", "GA261120121240163157"),
+        (
+            "GA261120121240163157 · reverses GA261120121240163001",
+            "GA261120121240163157 · 冲回 GA261120121240163001",
+        ),
         ("something 100% new", "something 100% new"),
         ("", ""),
         (None, ""),

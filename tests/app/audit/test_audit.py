@@ -154,6 +154,11 @@ def test_the_detail_of_an_order_names_its_amount_in_its_currency(visitor: Visito
         "金额": "¥1,234.50",
         "须另一个人复核": "是",
     }
+    ended = {"action": "reverse", "outcome": "needs_human"}
+    assert fields(visitor, action="order.done", object_type="order", detail=ended) == {
+        "指令": "冲正",
+        "结果": "待人工",
+    }
     limit = {"second_person_above_minor": [100_000, 0]}
     told = fields(visitor, action="order.limit", object_type="group", detail=limit)
     assert told == {"复核限额": "<del>¥1,000.00</del> → <ins>¥0.00</ins>"}

@@ -20,6 +20,7 @@ from app.audit.models import AuditEntry
 from app.clock import current_time
 from app.doubts import NEXT_STEPS
 from app.executions import order_limits
+from app.executions.models import Execution
 from app.executions.order_models import MoneyOrder, MoneyOrderLimit
 from app.executions.order_queries import find_proposed
 from app.extensions import db
@@ -286,6 +287,19 @@ def test_a_trade_whole_again_by_an_order_says_by_which(
         order = session.get_one(MoneyOrder, order_id)
         order.state, order.outcome = "done", "repaired"
     assert f"{told}修复后回读：记录、账务、银行一致。" in li_na.get(f"/anomalies/{anomaly_id}").text
+
+
+def test_the_page_of_its_execution_says_so_too(li_na: Visitor, group: SystemGroup) -> None:
+    anomaly_id = plant(group)
+    order_id = propose(li_na, anomaly_id, "reverse")
+    with unit_of_work() as session:
+        order = session.get_one(MoneyOrder, order_id)
+        order.state, order.outcome = "done", "repaired"
+        execution_id = session.scalars(select(Execution.id).where(Execution.anomaly_id == anomaly_id)).one()
+    change(anomaly_id, state="repaired", resolution=RESOLUTION_CONFIRMED_FAILED, closed_at=NOW)
+    page = li_na.get(f"/executions/{execution_id}").text
+    assert "账务已冲回，钱已退回客户账户，交易确认失败。" in page
+    assert "银行确认没有成功，交易记录改为失败" not in page
 
 
 def order_box(visitor: Visitor, anomaly_id: int) -> str:

@@ -622,6 +622,8 @@ def test_the_result_ends_the_order_unless_the_repair_goes_on(
     end(order_id, outcome, **fields)
     order = read_order(order_id)
     assert (order.state, order.outcome, read_anomaly(anomaly_id).state) == (state, outcome, anomaly_state)
+    ended = db.session.scalars(select(AuditEntry.detail).where(AuditEntry.action == "order.done")).all()
+    assert [detail["outcome"] for detail in ended] == ([outcome] if state == "done" else [])
 
 
 def test_a_result_counts_though_its_order_ends_in_that_moment(group: SystemGroup, li_na: Actor) -> None:
