@@ -19,7 +19,12 @@ def breaker_changed(session: WorkSession, breaker: Breaker, now: datetime) -> No
     if breaker.reset_at is not None:
         recover(session, BREAKER, group_id=breaker.group_id, key=key, now=now)
         return
-    params = {"name": breaker.subject_name, "cause": breaker.code, "figures": breaker.figures}
+    params = {
+        "scope": breaker.scope,
+        "name": breaker.subject_name,
+        "cause": breaker.code,
+        "figures": breaker.figures,
+    }
     if not raise_(session, BREAKER, group_id=breaker.group_id, key=key, params=params, now=now):
         tell_anew(session, BREAKER, group_id=breaker.group_id, key=key, params=params, now=now)
 

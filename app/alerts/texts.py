@@ -4,11 +4,11 @@ No account, no name of a customer, no sentence of production: trade number, grou
 a person typed as a reason is told with long numbers masked.
 
 Params by kind: trades ``trade_no, fixer_code, reason, amount_minor, currency``; agent_offline ``name,
-last_seen_at``; breaker ``name``, ``cause`` and its ``figures``; stop_switch ``scope`` (all, group, agent, or
-here: the agent's own), ``name``, ``by`` (but here), ``at`` and ``reason``, and of its end ``lifted_by`` (but
-here) and ``lifted_at``; bulk_paused ``name``, its ``code`` and ``trade_no``, and ``in_name_of`` and ``cause``
-where its person may go on no longer; order_waits ``trade_no, action, amount_minor, currency, by, reason,
-expires_at``, and how it ``ended``: confirmed, or its state.
+last_seen_at``; breaker ``scope`` (plan or group), ``name``, ``cause`` and its ``figures``; stop_switch
+``scope`` (all, group, agent, or here: the agent's own), ``name``, ``by`` (but here), ``at`` and ``reason``,
+and of its end ``lifted_by`` (but here) and ``lifted_at``; bulk_paused ``name``, its ``code`` and
+``trade_no``, and ``in_name_of`` and ``cause`` where its person may go on no longer; order_waits ``trade_no,
+action, amount_minor, currency, by, reason, expires_at``, and how it ``ended``: confirmed, or its state.
 """
 
 import re
@@ -91,7 +91,7 @@ def _sentence(letter: Letter) -> str:
         ("needs_human", True): _("%(group)s 已没有待人工的交易。"),
         ("exhausted", False): _("%(group)s 有 %(n)s 笔交易重试耗尽，不再自动修复。"),
         ("exhausted", True): _("%(group)s 已没有重试耗尽的交易。"),
-        (BREAKER, False): _("%(group)s 熔断 %(n)s 次，自动修复已暂停。"),
+        (BREAKER, False): _("%(group)s 熔断 %(n)s 次，熔断的方案或系统组别不再自动开始新的修复，等人复位。"),
         (BREAKER, True): _("%(group)s 的熔断已复位，不再因它停下。"),
         (AGENT_OFFLINE, False): _("%(group)s 有 %(n)s 个客户端离线。"),
         (AGENT_OFFLINE, True): _("%(group)s 有 %(n)s 个客户端恢复在线。"),
@@ -127,6 +127,8 @@ def _line(letter: Letter, params: Mapping[str, Any]) -> str:
         return _stop_line(params, letter)
     code = params.get("fixer_code")
     parts = [str(params.get("name") or (fixer_name(code) if code else ""))]
+    if letter.kind == BREAKER and params.get("scope"):
+        parts[0] = f"{word('breaker_scope', params['scope'])} {parts[0]}"
     if letter.kind == AGENT_OFFLINE and not letter.is_recovery and params.get("last_seen_at"):
         parts.append(_("最后一次应答 %(at)s", at=_clock(params["last_seen_at"], letter.zone)))
     if params.get("cause") and not letter.is_recovery:

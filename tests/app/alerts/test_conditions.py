@@ -12,9 +12,12 @@ from app.executions.bulk_models import BulkItem, BulkRepair
 from app.executions.models import Attempt
 from app.executions.starting import Order
 from app.guards import breakers
-from app.unit_of_work import WorkSession
+from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import User
+from tests.app.alerts.conftest import Rounds
+from tests.app.alerts.rows import add_channel
 from tests.factories import NOW, PERSON, make_agent, make_anomaly, make_group, make_plan, make_user
+from tests.fakes.alert_sender import FakeSender
 
 
 def told(session: WorkSession) -> list[tuple[str, bool, str]]:
@@ -66,6 +69,22 @@ def test_a_breaker_is_told_when_it_trips_and_when_it_is_reset(app: Flask, sessio
     assert told(session) == [("breaker", False, plan.fixer_code)]
     breakers.reset(session, breaker.id, reason="looked at", actor=PERSON, group_ids=None, now=NOW)
     assert told(session) == [("breaker", False, plan.fixer_code), ("breaker", True, plan.fixer_code)]
+
+
+def test_the_message_of_a_breaker_names_what_stopped_and_no_more(rounds: Rounds, sender: FakeSender) -> None:
+    add_channel()
+    with unit_of_work() as session:
+        plan = make_plan(session, make_group(session))
+        for subject in breakers.subjects_of(plan):
+            breakers.trip(session, subject, "failures", {"failed": 3, "attempts": 9, "threshold": 3}, NOW)
+    rounds.run(120, step=30)
+    (letter,) = sender.sent
+    cause = "一小时内最后 9 次自动执行中，失败、待人工或结果未知 3 次，达到阈值 3 次"
+    assert letter.body.splitlines()[:3] == [
+        "PBAP 熔断 2 次，熔断的方案或系统组别不再自动开始新的修复，等人复位。",
+        f"- 方案 {plan.fixer_code} · {cause}",
+        f"- 系统组别 PBAP · {cause}",
+    ]
 
 
 def test_a_breaker_that_trips_for_another_cause_is_told_again_and_its_end_once(
