@@ -237,6 +237,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app.extensions["breaker_changed"] = BREAKER_CHANGED
     app.extensions[notices.PLAN] = (guard_notices.of_plans, stop_notices.of_plans)
     app.extensions[notices.GROUP] = (guard_notices.of_groups,)
+    app.extensions[notices.BESIDE_STOPS] = (breakers.count_tripped,)
     _bind_extensions(app)
     _bind_runtime(app, settings, clock)
     app.url_map.converters["int"] = NumberConverter

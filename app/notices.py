@@ -1,7 +1,7 @@
 """What must be said at the head of a plan or a group, by rooms that its own room does not know."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,6 +33,8 @@ class Notice:
     holds: str = ""
 
 
+BESIDE_STOPS: Final = "beside_stops"
+
 Teller = Callable[[ReadSession, Sequence[Any]], dict[int, list[Notice]]]
 """Returns notices of plans, or of groups, by id, for a page of them at once; bound by create_app."""
 
@@ -46,6 +48,17 @@ def notices_of(kind: str, session: ReadSession, subjects: Sequence[Any]) -> dict
             for subject_id, notices in teller(session, subjects).items():
                 found[subject_id] += notices
     return found
+
+
+Counter = Callable[[ReadSession, Collection[int] | None], int]
+"""Counts what keeps plans of groups (None: of all) from beginning by themselves, beside any stop; bound by
+create_app."""
+
+
+def count_beside_stops(session: ReadSession, group_ids: Collection[int] | None) -> int:
+    """Return how much keeps plans of these groups from beginning, though no stop does."""
+    counters: tuple[Counter, ...] = current_app.extensions.get(BESIDE_STOPS, ())
+    return sum(count(session, group_ids) for count in counters)
 
 
 def holding(notices: Sequence[Notice], *, has_moved_money: bool = False) -> list[Notice]:

@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from app.agents import queries, stops
+from app.agents.models import Stop
 from app.agents.stop_banner import standing_stops, stopped_agents
 from app.agents.stop_reach import Reach, read_reach
 from app.agents.stops import Target
@@ -15,6 +16,7 @@ from app.extensions import db
 from app.forms import Form, read_number
 from app.i18n import translate as _
 from app.keyset import Cut
+from app.notices import count_beside_stops
 from app.rendering import finish, is_fragment_request, render_dialog, render_list
 from app.unit_of_work import unit_of_work
 from app.users import groups
@@ -79,9 +81,9 @@ def reach() -> ResponseReturnValue:
 @requires("operator")
 def lift_stop(stop_id: int) -> ResponseReturnValue:
     stop = stops.get_stop(db.session, stop_id, current_group_ids())
-    form, others = Form(request.form), _others(stop_id)
+    form, others, breakers = Form(request.form), _others(stop_id), _breakers_beside(stop)
     if request.method == "GET":
-        return render_dialog("stops/lift.html", form=form, stop=stop, others=others)
+        return _lift_dialog(form, stop, others, breakers, 200)
     try:
         with unit_of_work() as work:
             stops.lift(
@@ -95,9 +97,26 @@ def lift_stop(stop_id: int) -> ResponseReturnValue:
             )
     except PiculusError as error:
         form.fail(error)
-        return render_dialog("stops/lift.html", _status_of(error), form=form, stop=stop, others=others)
-    told = _("紧急停止已解除；其余的停止仍然有效") if others else _("紧急停止已解除，修复照常进行")
-    return finish(told, url_for("stops.list_stops"))
+        return _lift_dialog(form, stop, others, breakers, _status_of(error))
+    return finish(_lifted_words(others, breakers), url_for("stops.list_stops"))
+
+
+def _lift_dialog(form: Form, stop: Stop, others: int, breakers: int, status: int) -> ResponseReturnValue:
+    return render_dialog("stops/lift.html", status, form=form, stop=stop, others=others, breakers=breakers)
+
+
+def _lifted_words(others: int, breakers: int) -> str:
+    if others:
+        return _("紧急停止已解除；其余的停止仍然有效")
+    if breakers:
+        return _("紧急停止已解除；另有 %(n)s 处熔断，复位之前它停下的仍不自动开始", n=breakers)
+    return _("紧急停止已解除，修复照常进行")
+
+
+def _breakers_beside(stop: Stop) -> int:
+    """Return how many breakers stand over what a stop has stopped, of groups that this person may see."""
+    allowed = current_group_ids()
+    return count_beside_stops(db.session, allowed if stop.group_id is None else {stop.group_id})
 
 
 def _others(stop_id: int) -> int:

@@ -185,6 +185,11 @@ def list_tripped(session: ReadSession, group_ids: Collection[int] | None) -> lis
     return list(session.scalars(statement))
 
 
+def count_tripped(session: ReadSession, group_ids: Collection[int] | None) -> int:
+    """Return how many there are of those."""
+    return len(list_tripped(session, group_ids))
+
+
 def plan_of(session: ReadSession, breaker: Breaker) -> Plan | None:
     """Return the plan a breaker is of; None for a group's, or where the plan is gone."""
     return find_plan(session, breaker.group_id, breaker.subject_name) if breaker.scope == "plan" else None

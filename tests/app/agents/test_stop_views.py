@@ -11,6 +11,7 @@ from app.agents import local_stops, service
 from app.agents.models import Agent, Stop
 from app.executions.starting import Order, start_attempt
 from app.extensions import db
+from app.guards import breakers
 from app.told import told_words
 from app.unit_of_work import unit_of_work
 from app.users.models import SystemGroup
@@ -154,6 +155,22 @@ def test_a_lift_promises_nothing_that_another_stop_holds_back(
     assert ("其余的停止仍然有效" in after, "修复照常进行" in after) == (True, False)
     admin.post("/stops/2/lift", {"reason": "核查完毕"})
     assert "修复照常进行" in admin.get("/stops").text
+
+
+def test_nor_what_a_breaker_holds_back_that_they_may_see(
+    operator: Visitor, admin: Visitor, fleet: dict[str, int]
+) -> None:
+    with unit_of_work() as session:
+        for code in ("PBAP", "PBMS"):
+            group = session.get_one(SystemGroup, fleet[code])
+            breakers.trip(session, breakers.subject_of_group(group), "failures", {"threshold": 3}, NOW)
+    stop(operator, f"group:{fleet['PBAP']}")
+    assert "另有 1 处熔断" in operator.get("/stops/1/lift").text
+    operator.post("/stops/1/lift", {"reason": "核查完毕"})
+    after = operator.get("/stops").text
+    assert ("另有 1 处熔断，复位之前它停下的仍不自动开始" in after, "修复照常进行" in after) == (True, False)
+    stop(admin, "all")
+    assert "另有 2 处熔断" in admin.get("/stops/2/lift").text
 
 
 def test_what_is_wrong_with_the_form_of_a_stop_is_said_at_once(operator: Visitor) -> None:
