@@ -235,6 +235,14 @@ def test_a_tripped_breaker_is_explained_on_plan_list_and_home(operator: Visitor,
     assert "Of the last 12 automatic attempts within an hour 10 failed" in english
 
 
+def test_home_tells_of_several_breakers_in_one_box(operator: Visitor, plan_id: int) -> None:
+    ids = [trip(plan_id), trip(plan_id, "group", "returns")]
+    box = operator.get("/home/breakers").text
+    assert box.count('class="evidence red"') == 1
+    assert "2 处熔断，不再自动开始新的修复，等人复位" in box
+    assert [one for one in ids if f'<a href="/breakers/{one}"' not in box] == []
+
+
 def test_a_groups_breaker_is_told_at_each_of_its_plans_and_at_the_group(app: Flask, plan_id: int) -> None:
     breaker_id = trip(plan_id, "group", "returns")
     admin = visitor_of(app, "boss", "admin")
