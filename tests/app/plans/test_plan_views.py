@@ -284,7 +284,7 @@ def test_a_tripped_breaker_is_said_before_anything_is_typed(operator: Visitor, p
     assert ("方案已熔断，不能删除" in dialog, 'name="reason"' in dialog) == (True, False)
     form = operator.get(f"/plans/{plan_id}/edit").text
     assert "方案已熔断，现在不能改换系统组别或修复代号" in form
-    assert "还有 1 笔修复没有结束，现在不能改换系统组别或修复代号" in form
+    assert "还有 1 笔修复没有结束，现在不能改换系统组别、修复代号，也不能转为影子运行" in form
     for page in (dialog, form):
         assert f'href="/breakers/{breaker_id}"' in page
         assert "outcome=unended" in page

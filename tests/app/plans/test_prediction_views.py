@@ -14,6 +14,7 @@ from app.plans.models import Plan
 from app.plans.prediction_models import Prediction
 from app.unit_of_work import WorkSession, unit_of_work
 from app.users.models import SystemGroup
+from tests.app.plans.test_plan_views import VALUES
 from tests.app.visitor import Visitor, visitor_of
 from tests.factories import FIXER, NOW, facts_of, make_agent, make_anomaly, make_group, make_plan, row_of
 
@@ -103,6 +104,22 @@ def test_the_form_puts_a_plan_into_shadow_and_takes_it_out(operator: Visitor, pl
     db.session.expire_all()
     assert db.session.get_one(Plan, plan.id).is_shadow is True
     assert "影子运行" in operator.get(f"/plans/{plan.id}").text
+
+
+def test_a_plan_at_work_says_before_and_at_the_tick_that_it_cannot_be_put_into_shadow(
+    operator: Visitor, plan: Plan
+) -> None:
+    with unit_of_work() as session:
+        session.get_one(Plan, plan.id).is_shadow = False
+        make_anomaly(session, session.get_one(SystemGroup, plan.group_id), state="waiting", attempts=1)
+    url = f"/plans/{plan.id}/edit"
+    assert (
+        "还有 1 笔修复没有结束，现在不能改换系统组别、修复代号，也不能转为影子运行" in operator.get(url).text
+    )
+    refused = operator.post(url, {**VALUES, "fixer_code": FIXER, "is_shadow": "on"})
+    assert refused.status_code == 409
+    (tick,) = re.findall(r'<input[^>]* id="is_shadow"[^>]*>', refused.text)
+    assert 'aria-invalid="true" aria-describedby="is_shadow-error"' in tick
 
 
 def test_a_new_plan_is_not_in_shadow_unless_ticked(operator: Visitor, plan: Plan) -> None:
