@@ -22,7 +22,7 @@ from app.guards.models import Breaker
 from app.guards.words import breaker_cause, breaker_title
 from app.i18n import translate as _
 from app.keyset import ReadSession
-from app.notices import NEW, Notice
+from app.notices import ALL, NEW, Notice
 from app.plans.models import Plan
 from app.users.models import SystemGroup
 
@@ -33,7 +33,11 @@ def of_plans(session: ReadSession, plans: Sequence[Plan]) -> dict[int, list[Noti
     blocks = _blocks(session, [plan for plan in plans if plan.id in found])
     return {
         plan.id: [
-            _notice(one, is_stopped=(plan.group_id, plan.fixer_code) in blocks) for one in found[plan.id]
+            _notice(
+                one,
+                is_stopped=(plan.group_id, plan.fixer_code) in blocks or _repairs_nothing(plan) is not None,
+            )
+            for one in found[plan.id]
         ]
         for plan in plans
         if plan.id in found
@@ -60,11 +64,32 @@ def block_over(session: ReadSession, breaker: Breaker) -> Block | None:
 
 
 def besides(session: ReadSession, breaker: Breaker) -> list[Notice]:
-    """Return what else keeps from beginning what a breaker has stopped: the plan's other breaker, a stop."""
+    """Return what else keeps from beginning what a breaker has stopped: the plan's other breaker, a stop, a
+    plan in shadow or disabled."""
     block, plan = block_over(session, breaker), plan_of(session, breaker)
     others = [] if plan is None else [one for one in stops(session, plan) if one.id != breaker.id]
-    told = [_notice(one, is_stopped=block is not None) for one in others]
-    return told if block is None else [*told, notice_of(block)]
+    idle = None if plan is None else _repairs_nothing(plan)
+    told = [_notice(one, is_stopped=block is not None or idle is not None) for one in others]
+    told += [] if block is None else [notice_of(block)]
+    return told if idle is None else [*told, idle]
+
+
+def _repairs_nothing(plan: Plan) -> Notice | None:
+    """Return why a plan repairs nothing, not by a click either; None where it does."""
+    is_disabled = plan.state != "normal"
+    if not (plan.is_shadow or is_disabled):
+        return None
+    return Notice(
+        color="amber" if is_disabled else "blue",
+        icon="ban" if is_disabled else "eye-check",
+        title=_("方案已失效") if is_disabled else _("方案为影子运行，只预测"),
+        text=_("设为正常之前不执行，也不能点击执行。")
+        if is_disabled
+        else _("取消影子运行之前，定时与点击都不修复。"),
+        short=_("失效") if is_disabled else _("影子"),
+        url=url_for("plans.show_plan", plan_id=plan.id),
+        holds=ALL,
+    )
 
 
 def _blocks(session: ReadSession, plans: Sequence[Plan]) -> dict[tuple[int, str], Block]:
@@ -87,7 +112,7 @@ def _tripped(session: ReadSession, subjects: dict[int, Sequence[Subject]]) -> di
 
 
 def _notice(breaker: Breaker, *, is_stopped: bool) -> Notice:
-    """``is_stopped``: a stop stands over it too, so that a click repairs nothing."""
+    """``is_stopped``: a click repairs nothing either, for a stop stands over it too or its plan is idle."""
     cause = breaker_cause(breaker)
     return Notice(
         color="red",

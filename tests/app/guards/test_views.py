@@ -322,6 +322,26 @@ def test_under_a_stop_its_page_promises_no_click_and_its_reset_no_repair(
     assert "恢复自动执行" not in after
 
 
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [({"is_shadow": True}, "方案为影子运行，只预测"), ({"state": "disabled"}, "方案已失效")],
+)
+def test_the_breaker_of_a_plan_that_repairs_nothing_promises_no_click_and_no_repair(
+    operator: Visitor, plan_id: int, columns: dict[str, object], why: str
+) -> None:
+    url = f"/breakers/{trip(plan_id)}"
+    with unit_of_work() as session:
+        plan = session.get_one(Plan, plan_id)
+        for name, value in columns.items():
+            setattr(plan, name, value)
+    assert "点击仍可执行" not in operator.get(f"/plans/{plan_id}").text
+    page, form = operator.get(url).text, operator.get(f"{url}/reset", target="dialog").text
+    assert (why in page, "点击仍可执行" in page) == (True, False)
+    assert (why in form, "恢复自动执行" in form) == (True, False)
+    assert operator.send(f"{url}/reset", {"reason": "银行已恢复"}).status_code == 303
+    assert "恢复自动执行" not in operator.get(url).text
+
+
 def test_the_page_and_reset_of_a_plans_breaker_tell_of_its_groups(operator: Visitor, plan_id: int) -> None:
     group_breaker = trip(plan_id, "group")
     with unit_of_work() as session:
