@@ -128,6 +128,15 @@ def test_a_form_with_errors_shows_the_first_of_them(page: Page, server: LiveServ
     expect(page.locator("[name=groups]").first).to_be_focused()
 
 
+def test_a_form_opened_as_a_page_shows_its_first_error_too(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 600})
+    page.goto("/plans/new")
+    page.fill("#fixer_code", "interRechargeFixServiceImpl")
+    page.click(".dialog-foot button.primary")
+    expect(page.locator("#sys_code-error")).to_be_in_viewport()
+    expect(page.locator("#sys_code")).to_be_focused()
+
+
 def test_a_row_opens_its_details_and_gives_the_focus_back(page: Page) -> None:
     page.goto("/audit")
     page.click("tr[data-row] >> nth=0")

@@ -13,3 +13,7 @@ export function showWrong(place) {
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.xhr?.status >= 400 && event.target.matches("form")) showWrong(event.target);
 });
+
+// A form that was opened as a page of its own comes back as another page.
+const page = document.querySelector("form.dialog-page");
+if (page) showWrong(page);
