@@ -20,9 +20,11 @@ from agent.config import CONFIG_VARIABLE, Configuration, load
 from agent.connection import Link, LinkSettings
 from agent.envelope import new_id
 from agent.errors import AgentError, ConfigurationError, JournalError
+from agent.jobs import Work
 from agent.journal import Journal
 from agent.outbox import Outbox
 from agent.pacing import Waker
+from agent.processes.pool import ProcessPool
 from agent.protocol import json_schema
 from agent.runner import Runner
 from agent.service import ExitCode, Service
@@ -173,10 +175,12 @@ def schema() -> None:
 
 
 def assemble(configuration: Configuration) -> Service:
-    """Build an agent from its configuration. Raises ConfigurationError, JournalError."""
+    """Build an agent from its configuration. Raises ConfigurationError, JournalError, WorkerDiedError."""
     section = configuration.tables.agent
     settings = link_settings(configuration)
-    work = production_work(configuration)
+    work: Work = production_work(configuration)
+    if section.pool == "processes":
+        work = ProcessPool.of(configuration, work)
     journal = Journal(configuration.journal)
     waker = Waker()
     outbox = Outbox(journal, waker)

@@ -11,7 +11,7 @@ import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -36,7 +36,8 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class AgentSection(_Section, frozen=True, kw_only=True):
     """``fixers`` None offers every fixer; ``entry_points`` are fixers of other packages, by name.
 
-    ``stop_file`` None: the file ``stop`` beside the journal.
+    ``stop_file`` None: the file ``stop`` beside the journal. ``workers``: repairs at a time, each by a thread
+    of the agent or, ``pool``, by a process of its own.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
@@ -44,6 +45,7 @@ class AgentSection(_Section, frozen=True, kw_only=True):
     journal: Annotated[str, msgspec.Meta(min_length=1)]
     stop_file: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    pool: Literal["threads", "processes"] = "threads"
     fixers: tuple[str, ...] | None = None
     entry_points: tuple[str, ...] = ()
 

@@ -1,8 +1,13 @@
 """``python -m agent`` from the outside: its commands, their words and exit codes."""
 
 import json
+import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 
@@ -13,6 +18,7 @@ from agent.journal import Journal
 from agent.protocol import AgentLimits, decode_to_server, encode
 from agent.wiring import offered_fixers, repair_settings
 
+PATIENCE = 60.0
 CONFIGURATION = """
 [agent]
 name = "pbap-1"
@@ -200,3 +206,31 @@ def test_an_agent_says_in_its_hello_what_it_does_at_most(file: Path, day: str, t
         max_amount_minor_per_hour={"CNY": 2**63 - 1},
     )
     assert decode_to_server(encode(hello)) == hello
+
+
+def test_an_agent_whose_workers_are_processes_ends_with_all_of_them(file: Path) -> None:
+    file.write_text(file.read_text().replace("[server]", 'workers = 2\npool = "processes"\n[server]'))
+    for name in ("trades", "ledger"):
+        sqlite3.connect(file.parent / f"{name}.db").close()
+    agent = subprocess.Popen([sys.executable, "-m", "agent", "--config", file], stderr=subprocess.DEVNULL)
+    try:
+        of_agent = psutil.Process(agent.pid)
+        until = time.monotonic() + PATIENCE
+        while len(workers := of_agent.children()) < 2 and time.monotonic() < until:
+            pass
+        assert len(workers) == 2
+        agent.kill()
+        agent.wait(PATIENCE)
+        # Adopted by another, so that their end can be waited for and not their exit code.
+        _, living = psutil.wait_procs(workers, PATIENCE)
+        assert not living
+    finally:
+        agent.kill()
+        agent.wait(PATIENCE)
+
+
+def test_a_pool_of_another_kind_is_refused(file: Path) -> None:
+    file.write_text(file.read_text().replace("[server]", 'pool = "greenlets"\n[server]'))
+    done = call("--config", file, "check")
+    assert done.exit_code == 2
+    assert "agent.pool: Invalid enum value 'greenlets'" in done.stderr
