@@ -6,7 +6,10 @@ a short message that names neither address nor user.
 
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -29,6 +32,9 @@ SILENCE_S: Final = 10
 """How much longer PostgreSQL is waited for, whose server itself ends a slow statement."""
 IDLE_S: Final = round(EFFECT_WITHIN.total_seconds())
 """How long the server lets a transaction of ours stand still: a paused machine must not commit it at last."""
+TURN_S: Final = 0.0001
+"""Between two tries to become SQLite's writer. By itself it waits 1, 2, 5, 10 … milliseconds, far longer than
+a transaction of ours lasts."""
 ATTEMPTS: Final = 6
 # Serialization failure and deadlock: the database has rolled back all of it, so the whole may be tried again.
 _ROLLED_BACK_STATES: Final = frozenset({"40001", "40P01"})
@@ -50,6 +56,11 @@ _SPANS: Final = {
 }
 """The failpoints around each thing that is written."""
 _READ: Final = Failpoint("production.read.before")
+_WRITE: Final = "BEGIN IMMEDIATE"
+_TURN: Final = "piculus_turn"
+"""The option of an engine that holds its lock."""
+_PRIMARY: Final = 0xFF
+"""The part of SQLite's code of an error that says which, without the details."""
 _CLOCKS: Final = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'",
     "postgresql": "timezone('utc', clock_timestamp())",
@@ -116,6 +127,7 @@ def _sqlite_engine(path: str) -> Engine:
         f"sqlite:///{target}{joint}mode=rw&uri=true",
         connect_args={"timeout": LOCK_WAIT_S},
         hide_parameters=True,
+        execution_options={_TURN: threading.Lock()},
     )
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
@@ -145,6 +157,53 @@ def _begin(connection: Connection, how: str) -> None:
             driver.execute(how)
         except sqlite3.Error as error:
             raise OperationalError(how, None, error) from error
+
+
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """Let the threads of this process write to SQLite one after the other: they would only wait in its lock.
+
+    Raises PortError when it does not come to this one in time.
+    """
+    turn = engine.get_execution_options().get(_TURN)
+    if turn is None:
+        yield
+    elif turn.acquire(timeout=LOCK_WAIT_S):
+        try:
+            yield
+        finally:
+            turn.release()
+    else:
+        raise PortError("the database is locked")
+
+
+def _begin_to_write(connection: Connection) -> None:
+    """Become SQLite's one writer; other databases begin their transactions by themselves.
+
+    A deferred transaction that reads and then writes would fail at once when two meet.
+    """
+    driver = connection.connection.dbapi_connection
+    if not isinstance(driver, sqlite3.Connection):
+        return
+    until = time.monotonic() + LOCK_WAIT_S
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        while not _is_writer(driver, until):
+            time.sleep(TURN_S)
+    except sqlite3.Error as error:
+        raise OperationalError(_WRITE, None, error) from error
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {_milliseconds(LOCK_WAIT_S)}")
+
+
+def _is_writer(driver: sqlite3.Connection, until: float) -> bool:
+    try:
+        driver.execute(_WRITE)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            raise
+        return False
+    return True
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:
@@ -217,9 +276,8 @@ def write(engine: Engine, what: str, work: Callable[[Connection], T]) -> T:
 def _write(engine: Engine, what: str, work: Callable[[Connection], T], span: Span) -> T:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with _connect_to_write(engine) as connection, connection.begin():
-                # A deferred transaction that reads and then writes fails at once when two meet.
-                _begin(connection, "BEGIN IMMEDIATE")
+            with _turn(engine), _connect_to_write(engine) as connection, connection.begin():
+                _begin_to_write(connection)
                 written = work(connection)
                 span.commit()
                 return written
