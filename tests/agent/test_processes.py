@@ -18,7 +18,7 @@ from agent.answers import BROKE_OFF, FactsRead, RepairFinished, StepRecord, why_
 from agent.config import Configuration, load
 from agent.envelope import new_id
 from agent.errors import StoppedError
-from agent.fixers.plan import READ_BACK
+from agent.fixers.plan import PAYOUTS, READ_BACK
 from agent.orders import Holder
 from agent.ports import Cancellation
 from agent.processes.messages import (
@@ -44,6 +44,7 @@ from agent.processes.pool import (
 from agent.processes.worker import Worker
 from agent.protocol import Repair, Verify
 from agent.wiring import production_work
+from sandbox.bank.server import RunningBank
 from sandbox.cases import LoadedCase
 from sandbox.database import writing
 from sandbox.statements import split_statements
@@ -300,6 +301,7 @@ class Beside:
     pool: ProcessPool
     workers: tuple[WorkerProcess, ...]
     configuration: Configuration
+    bank: RunningBank
     notes: list[StepRecord] = field(default_factory=list)
 
     def order(self, trade_no: str, fixer_code: str, fence: int = 1) -> Repair:
@@ -336,7 +338,7 @@ def beside(tmp_path: Path) -> Iterator[Beside]:
         configuration = load(file, {})
         workers = tuple(WorkerProcess(configuration) for _ in range(configuration.tables.agent.workers))
         pool = ProcessPool(production_work(configuration), workers)
-        yield Beside(world, pool, workers, configuration)
+        yield Beside(world, pool, workers, configuration, bank)
         pool.close()
     world.close()
 
@@ -355,18 +357,21 @@ def test_the_ten_cases_are_repaired_by_processes(beside: Beside) -> None:
     assert all(worker.pid not in (None, os.getpid()) for worker in beside.workers)
 
 
-@pytest.mark.parametrize("state", ["intended", "done"])
-def test_a_killed_worker_is_replaced_and_its_repair_gone_on_with(beside: Beside, state: str) -> None:
+@pytest.mark.parametrize("fault", ["timeout_before", "timeout_after"])
+def test_a_killed_worker_is_replaced_and_its_repair_gone_on_with(beside: Beside, fault: str) -> None:
     case = unpaid_withdrawal(beside.world.load_cases())
     order = beside.order(case.trade_no, case.case.fixer)
+    # So that it is killed in its call, whether the bank has carried that out or not.
+    beside.bank.faults.set({"kind": fault, "operation": "payout", "seconds": PATIENCE, "next_calls": 1})
 
     def kill(note: StepRecord) -> None:
-        if note.moves_money and note.state == state:
+        if note.name in PAYOUTS:
             beside.kill_all()
 
     with pytest.raises(WorkerDiedError):
         beside.repair(order, kill)
     again = beside.order(case.trade_no, case.case.fixer, fence=2)
+    beside.bank.faults.clear()
     result = beside.repair(again, boot="boot-2")
     assert (result.outcome, result.money_moved) == ("repaired", True)
     assert len([one for one in beside.world.payouts(case.trade_no) if one.status == "success"]) == 1
