@@ -4,11 +4,11 @@ import io
 import socket
 import threading
 from collections.abc import Callable
+from http.client import HTTPResponse
 from typing import Any
 
 import urllib3
 
-from agent.adapters.bank_heads import PlainHead
 from agent.adapters.names import BankNames
 
 
@@ -92,8 +92,8 @@ def bank_pool(base_url: str, names: BankNames, deadline: Deadline) -> urllib3.HT
         block=True,
     )
 
-    def answer(sock: socket.socket, *args: Any, **options: Any) -> PlainHead:
-        response = PlainHead(sock, *args, **options)
+    def answer(sock: socket.socket, *args: Any, **options: Any) -> HTTPResponse:
+        response = HTTPResponse(sock, *args, **options)
         response.fp.close()
         response.fp = io.BufferedReader(TimedReads(sock, names.timeout_s, deadline))
         return response
