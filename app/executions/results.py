@@ -31,6 +31,7 @@ from app.audit.service import SYSTEM
 from app.errors import ConflictError
 from app.executions import attempt_record, late_money, moved_money, order_course, poison
 from app.executions.models import Attempt
+from app.executions.order_guard import HALF_DONE
 from app.executions.retries import has_attempts_left
 from app.plans.service import find_plan
 from app.unit_of_work import WorkSession
@@ -142,6 +143,7 @@ def _apply(session: WorkSession, anomaly: Anomaly, message: RepairFinished, now:
     if message.outcome in ("failed", "needs_human") and not message.money_moved:
         # Whatever the repair had begun had no effect, and it was closed: the next one is a new one.
         moved_money.forget(anomaly)
+        anomaly.reason = "" if anomaly.reason == HALF_DONE else anomaly.reason
     if message.outcome == "unknown":
         anomaly.unknown_since = now
     elif message.outcome in ("repaired", "already_consistent", "failed"):

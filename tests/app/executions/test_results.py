@@ -14,6 +14,7 @@ from app.anomalies.models import Anomaly, AnomalyEvent, QuarterCount
 from app.anomalies.service import WAITING_FIRST, ignore, order_verify, verify
 from app.executions import attempt_record, limits, results, ticking, verifications
 from app.executions.models import Attempt, Execution, Step
+from app.executions.order_guard import HALF_DONE
 from app.executions.service import retry_now
 from app.executions.starting import Order, start_attempt
 from app.plans.models import Plan
@@ -122,6 +123,20 @@ def test_payouts_that_fail_for_good_spend_the_retries(
             states.append((anomaly.state, anomaly.has_moved_money))
     assert states == [("waiting", True), ("open", False), ("waiting", True), ("exhausted", False)]
     assert anomaly.money_moved_at is None
+
+
+def test_a_repair_that_failed_without_effect_is_no_longer_called_half_done(
+    session: WorkSession, agent: Agent, plan: Plan, anomaly: Anomaly
+) -> None:
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "wait", money_moved=True), LATER)
+    anomaly.reason = HALF_DONE
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "failed", money_moved=True), LATER)
+    assert anomaly.reason == HALF_DONE
+    command = begin(session, anomaly, plan, agent)
+    results.record_result(session, agent, finished(command, "failed"), LATER)
+    assert anomaly.reason == ""
 
 
 def test_a_click_is_one_further_attempt_after_exhaustion(
