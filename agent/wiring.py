@@ -88,19 +88,25 @@ def told_limits(section: LimitsSection) -> AgentLimits:
 def trades_of(configuration: Configuration) -> SqlTrades:
     """Return the trade database. Raises ConfigurationError."""
     url, names = configuration.trades_url(), configuration.tables.trades.names
-    return _built(configuration, "trades", lambda: SqlTrades(url, names))
+    return _built(configuration, "trades", lambda: SqlTrades(url, names, is_alone=_is_alone(configuration)))
 
 
 def ledger_of(configuration: Configuration) -> SqlLedger:
     """Return the ledger. Raises ConfigurationError."""
     url, names = configuration.ledger_url(), configuration.tables.ledger.names
-    return _built(configuration, "ledger", lambda: SqlLedger(url, names))
+    return _built(configuration, "ledger", lambda: SqlLedger(url, names, is_alone=_is_alone(configuration)))
 
 
 def bank_of(configuration: Configuration) -> HttpBank:
     """Return the bank. Raises ConfigurationError."""
     section, token = configuration.tables.bank, configuration.bank_token()
     return _built(configuration, "bank", lambda: HttpBank(section.base_url, token, section.names))
+
+
+def _is_alone(configuration: Configuration) -> bool:
+    """Whether one thread of a process carries out repairs."""
+    agent = configuration.tables.agent
+    return agent.pool == "processes" or agent.workers == 1
 
 
 def _built(configuration: Configuration, section: str, build: Callable[[], R]) -> R:

@@ -6,10 +6,8 @@ a short message that names neither address nor user.
 
 import re
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -32,9 +30,9 @@ SILENCE_S: Final = 10
 """How much longer PostgreSQL is waited for, whose server itself ends a slow statement."""
 IDLE_S: Final = round(EFFECT_WITHIN.total_seconds())
 """How long the server lets a transaction of ours stand still: a paused machine must not commit it at last."""
-TURN_S: Final = 0.0001
-"""Between two tries to become SQLite's writer. By itself it waits 1, 2, 5, 10 … milliseconds, far longer than
-a transaction of ours lasts."""
+TURN_S: Final = 0.0003
+"""Between two tries of a process to become SQLite's writer. By itself it waits 1, 2, 5, 10 … milliseconds,
+far longer than a transaction of ours lasts."""
 ATTEMPTS: Final = 6
 # Serialization failure and deadlock: the database has rolled back all of it, so the whole may be tried again.
 _ROLLED_BACK_STATES: Final = frozenset({"40001", "40P01"})
@@ -57,8 +55,8 @@ _SPANS: Final = {
 """The failpoints around each thing that is written."""
 _READ: Final = Failpoint("production.read.before")
 _WRITE: Final = "BEGIN IMMEDIATE"
-_TURN: Final = "piculus_turn"
-"""The option of an engine that holds its lock."""
+_ALONE: Final = "piculus_alone"
+"""The option of a SQLite engine with which one thread of its process writes."""
 _PRIMARY: Final = 0xFF
 """The part of SQLite's code of an error that says which, without the details."""
 _CLOCKS: Final = {
@@ -73,16 +71,17 @@ class ConstraintError(PortError):
     """The database refused a row by a constraint, again after a second look; nothing was written."""
 
 
-def open_engine(url: str, isolation: str) -> Engine:
+def open_engine(url: str, isolation: str, *, is_alone: bool = False) -> Engine:
     """An engine for SQLite, PostgreSQL (psycopg) or MariaDB (pymysql); connects nowhere yet.
 
+    ``is_alone``: one thread of this process writes by it, others do in processes of their own.
     Raises ConfigurationError for a URL that is none of these. A SQLite file must exist: none is created.
     """
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
         if backend == "sqlite":
-            return _sqlite_engine(parsed.database or "")
+            return _sqlite_engine(parsed.database or "", is_alone=is_alone)
         engine = create_engine(
             parsed,
             isolation_level=isolation,
@@ -117,7 +116,7 @@ def _limits(backend: str) -> dict[str, int | float]:
     return {}
 
 
-def _sqlite_engine(path: str) -> Engine:
+def _sqlite_engine(path: str, *, is_alone: bool) -> Engine:
     if not path or path == ":memory:":
         raise ConfigurationError("a SQLite database must be a file")
     # mode=rw: a wrong path is an error, not a new empty file.
@@ -127,7 +126,7 @@ def _sqlite_engine(path: str) -> Engine:
         f"sqlite:///{target}{joint}mode=rw&uri=true",
         connect_args={"timeout": LOCK_WAIT_S},
         hide_parameters=True,
-        execution_options={_TURN: threading.Lock()},
+        execution_options={_ALONE: is_alone},
     )
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
@@ -159,31 +158,15 @@ def _begin(connection: Connection, how: str) -> None:
             raise OperationalError(how, None, error) from error
 
 
-@contextmanager
-def _turn(engine: Engine) -> Iterator[None]:
-    """Let the threads of this process write to SQLite one after the other: they would only wait in its lock.
-
-    Raises PortError when it does not come to this one in time.
-    """
-    turn = engine.get_execution_options().get(_TURN)
-    if turn is None:
-        yield
-    elif turn.acquire(timeout=LOCK_WAIT_S):
-        try:
-            yield
-        finally:
-            turn.release()
-    else:
-        raise PortError("the database is locked")
-
-
 def _begin_to_write(connection: Connection) -> None:
     """Become SQLite's one writer; other databases begin their transactions by themselves.
 
-    A deferred transaction that reads and then writes would fail at once when two meet.
+    A deferred transaction that reads and then writes would fail at once when two meet. Threads of one process
+    that tried often would take the interpreter from the one that writes: they wait as SQLite has it.
     """
     driver = connection.connection.dbapi_connection
-    if not isinstance(driver, sqlite3.Connection):
+    if not isinstance(driver, sqlite3.Connection) or not connection.get_execution_options().get(_ALONE):
+        _begin(connection, _WRITE)
         return
     until = time.monotonic() + LOCK_WAIT_S
     driver.execute("PRAGMA busy_timeout = 0")
@@ -276,7 +259,7 @@ def write(engine: Engine, what: str, work: Callable[[Connection], T]) -> T:
 def _write(engine: Engine, what: str, work: Callable[[Connection], T], span: Span) -> T:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with _turn(engine), _connect_to_write(engine) as connection, connection.begin():
+            with _connect_to_write(engine) as connection, connection.begin():
                 _begin_to_write(connection)
                 written = work(connection)
                 span.commit()

@@ -30,9 +30,9 @@ _TOLD: Final = (
 class SqlLedger:
     """LedgerPort on SQLite, PostgreSQL or MariaDB. Shared by threads; connects at the first call."""
 
-    def __init__(self, url: str, names: LedgerNames | None = None) -> None:
+    def __init__(self, url: str, names: LedgerNames | None = None, *, is_alone: bool = False) -> None:
         self._names = names or LedgerNames()
-        self._engine = open_engine(url, self._names.isolation)
+        self._engine = open_engine(url, self._names.isolation, is_alone=is_alone)
         self._tables = LedgerTables(self._names)
         self._now = clock(self._engine)
         is_told = self._engine.dialect.update_returning

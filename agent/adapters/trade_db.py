@@ -34,11 +34,13 @@ from agent.standstill import EFFECT_WITHIN, FACTS_HOLD, TOLD_WITHIN, require_wit
 
 
 class SqlTrades:
-    """TradePort on SQLite, PostgreSQL or MariaDB. Shared by threads; connects at the first call."""
+    """TradePort on SQLite, PostgreSQL or MariaDB. Shared by threads, unless one ``is_alone`` in its process;
+    connects at the first call.
+    """
 
-    def __init__(self, url: str, names: TradeNames | None = None) -> None:
+    def __init__(self, url: str, names: TradeNames | None = None, *, is_alone: bool = False) -> None:
         self._names = names or TradeNames()
-        self._engine = open_engine(url, self._names.isolation)
+        self._engine = open_engine(url, self._names.isolation, is_alone=is_alone)
         self._tables = TradeTables(self._names)
         dialect = self._engine.dialect
         self._now = clock(self._engine)
