@@ -1,7 +1,7 @@
 """``python -m chaos.proof [PART…]``: every figure the safety document claims, by one command.
 
-Schedules and failpoint cells, mutants, a drill for each production database and isolation and for a bank
-that does not de-duplicate, two benchmarks:
+Schedules and failpoint cells, mutants, a drill for each production database and isolation, for a bank that
+does not de-duplicate and for agents whose workers are processes, two benchmarks:
 each a program of its own, which prints what it finds and writes it down. At the end stands one table of what
 is to be reached and what was. Exit code 1 when an invariant was violated, a mutant is at large or a part
 could not be run; a time that was missed is only told, for it is the machine's as well.
@@ -96,6 +96,7 @@ def drill_lines(report: Json) -> Iterator[Line]:
     engine = report["production"]
     at = engine if engine == "sqlite" else f"{engine}, {report['isolation']}"
     at += "" if report["deduplicates"] else ", bank without de-duplication"
+    at += ", workers as processes" if report["pool"] == "processes" else ""
     broken = sum(report["violations"].values())
     yield _none_of(f"{at}: violations in {report['cycles']} cycles, {report['kills']} kills", broken)
     share = _repaired(f"{at}: trades repaired, of {sum(report['trades'].values())}", report["trades"])
@@ -152,6 +153,7 @@ def all_parts(schedules: int, seed: int, cycles: int, *, quick: bool) -> tuple[P
         Part("mutants", ("chaos.mutating",), mutant_lines),
         *(_drill(engine, isolation, seed, cycles) for engine, isolation in DRILLS),
         _drill(*DRILLS[0], seed, cycles, "--no-dedup"),
+        _drill(*DRILLS[0], seed, cycles, "--pool", "processes"),
         Part(
             "bench",
             ("bench", *(("--quick",) if quick else ()), "repairs", "open anomalies"),

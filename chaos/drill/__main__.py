@@ -18,7 +18,7 @@ from bench.server import BenchError
 from chaos.drill.databases import ENGINES, ISOLATIONS, NoServerError
 from chaos.drill.running import run_drill
 from chaos.drill.table import as_json, as_table
-from chaos.drill.terms import Terms
+from chaos.drill.terms import POOLS, Terms
 
 
 @click.command()
@@ -42,6 +42,13 @@ from chaos.drill.terms import Terms
     help="Whether the bank pays once a request number, or each time it is asked.",
 )
 @click.option(
+    "--pool",
+    type=click.Choice(POOLS),
+    default=POOLS[0],
+    show_default=True,
+    help="What the workers of an agent are; processes are killed one by one, too.",
+)
+@click.option(
     "--wave", type=click.IntRange(min=1), default=72, show_default=True, help="Broken trades at once."
 )
 @click.option("--patience", type=float, default=300.0, show_default=True, help="Seconds for the end (I8).")
@@ -54,6 +61,7 @@ def main(
     engine: str,
     isolation: str,
     deduplicates: bool,
+    pool: str,
     wave: int,
     patience: float,
     keep: bool,
@@ -65,7 +73,16 @@ def main(
     """
     _end_in_order_on_sigterm()
     drawn = random.SystemRandom().randrange(10**6) if seed is None else seed
-    terms = Terms(cycles, drawn, engine, isolation, wave=wave, patience_s=patience, deduplicates=deduplicates)
+    terms = Terms(
+        cycles,
+        drawn,
+        engine,
+        isolation,
+        wave=wave,
+        patience_s=patience,
+        deduplicates=deduplicates,
+        pool=pool,
+    )
     folder = Path(tempfile.mkdtemp(prefix="piculus-drill-"))
     is_clean = False
     try:

@@ -28,6 +28,8 @@ VICTIMS: Final = (
     (("server", "bank"), 1),
 )
 """Who is killed at once, and how often among all."""
+WORKERS_SHARE: Final = 0.3
+"""Of the cycles of agents whose workers are processes, in which one of these is killed and nothing else."""
 PROGRESS_SECONDS: Final = 20.0
 LONGEST_MOMENT_S: Final = 1.2
 """The kill comes at a moment drawn from so long after the progress that was waited for."""
@@ -66,6 +68,11 @@ def run_cycles(at: Field, watch: Watch, told: Callable[[str], None]) -> Course:
             course.production.update([done] if done else [])
         watch.pass_time(chance.random() * LONGEST_MOMENT_S)
         at.weigh()
+        if at.terms.pool == "processes" and chance.random() < WORKERS_SHARE:
+            course.kills["worker"] += chance.choice(at.agents).kill_worker(chance)
+            course.cycles += 1
+            told(f"cycle {number + 1}: killed a worker")
+            continue
         names = chance.choices([one for one, _ in VICTIMS], [weight for _, weight in VICTIMS])[0]
         _kill_and_start(at, watch, course, names, _pause(chance))
         course.cycles += 1

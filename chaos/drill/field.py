@@ -178,6 +178,7 @@ def _parts(folder: Path, asked: Terms, server_port: int, bank_port: int) -> tupl
         "PICULUS_AGENT_TRADES__NAMES__ISOLATION": asked.isolation,
         "PICULUS_AGENT_LEDGER__NAMES__ISOLATION": asked.isolation,
         "PICULUS_AGENT_BANK__NAMES__DEDUPLICATES": str(asked.deduplicates).lower(),
+        "PICULUS_AGENT_AGENT__POOL": asked.pool,
     }
     days = ("--day-seconds", str(terms.BANK_DAY_S), "--processing-seconds", str(terms.PROCESSING_S))
     manner = () if asked.deduplicates else ("--no-dedup",)

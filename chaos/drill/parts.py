@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -70,6 +71,16 @@ class Part:
         _signal_group(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.process = None
+
+    def kill_worker(self, chance: random.Random) -> bool:
+        """kill -9 of one of the processes it has started; return whether there was one."""
+        if self.process is None:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if workers := psutil.Process(self.process.pid).children():
+                chance.choice(workers).kill()
+                return True
+        return False
 
     def ask_to_stop(self) -> None:
         """Ask it to end in order."""

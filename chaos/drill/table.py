@@ -58,6 +58,7 @@ def as_json(outcome: Outcome) -> str:
         "production": terms.engine,
         "isolation": terms.isolation,
         "deduplicates": terms.deduplicates,
+        "pool": terms.pool,
         "seed": terms.seed,
         "cycles": outcome.cycles,
         "kills": outcome.kills.total(),
@@ -77,6 +78,7 @@ def _lines(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "seed", f"{terms.seed}"
     yield "production", f"{terms.engine}, {terms.isolation}" if terms.engine != "sqlite" else terms.engine
     yield "bank", "pays once a number" if terms.deduplicates else "pays each time it is asked"
+    yield "workers of an agent", terms.pool
     yield "cycles", f"{outcome.cycles} in {outcome.seconds:.0f} s ({outcome.idle} met nothing in hand)"
     yield (
         "trades",

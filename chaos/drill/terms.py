@@ -7,6 +7,7 @@ from typing import Final
 from chaos.drill.wire_faults import Kind, Mix
 
 SYS_CODE: Final = "PBAP"
+POOLS: Final = ("threads", "processes")
 AGENTS: Final = ("pbap-1", "pbap-2")
 RETRY_CRON: Final = "0/2 * * * * ?"
 MAX_RETRIES: Final = 3
@@ -67,6 +68,7 @@ class Terms:
     """One drill. ``patience_s``: how long the end may take once every fault is healed (I8).
 
     ``deduplicates``: whether the bank pays once a number, or each time it is asked, as its agents are told.
+    ``pool``: what the workers of an agent are, threads or processes.
     """
 
     cycles: int
@@ -77,6 +79,7 @@ class Terms:
     wave: int = 72
     patience_s: float = 300.0
     deduplicates: bool = True
+    pool: str = POOLS[0]
 
     @property
     def bank_mix(self) -> Mix:

@@ -44,6 +44,14 @@ def test_a_bank_that_does_not_deduplicate_is_asked_once_for_each_number(tmp_path
     assert children_in(tmp_path) == []
 
 
+def test_nothing_breaks_where_workers_are_processes_that_are_killed_one_by_one(tmp_path: Path) -> None:
+    outcome = run_drill(replace(SHORT, seed=6, pool="processes"), tmp_path, lambda _words: None)
+    assert outcome.violations == []
+    assert outcome.kills["worker"] >= 1
+    assert sum(outcome.states.values()) == (10 + SHORT.wave) * outcome.waves
+    assert children_in(tmp_path) == []
+
+
 @pytest.mark.parametrize("isolation", ISOLATIONS)
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_nothing_breaks_before_a_production_database_that_is_a_server(

@@ -72,6 +72,12 @@ def test_a_drill_before_a_bank_that_pays_twice_is_told_apart() -> None:
     assert all(figure.startswith("sqlite, bank without de-duplication: ") for figure in figures)
 
 
+def test_a_drill_of_agents_whose_workers_are_processes_is_told_apart() -> None:
+    drill = Drill(Terms(cycles=3, seed=42, pool="processes"), cycles=3)
+    figures = [line.figure for line in proof.drill_lines(json.loads(as_json(drill)))]
+    assert all(figure.startswith("sqlite, workers as processes: ") for figure in figures)
+
+
 def test_the_benchmarks_are_held_against_their_figures() -> None:
     report = {
         "repairs": [
@@ -105,6 +111,7 @@ def test_every_production_database_is_drilled_at_each_isolation_and_either_kind_
         "mariadb --isolation READ COMMITTED",
         "mariadb --isolation REPEATABLE READ",
         "sqlite --isolation READ COMMITTED --no-dedup",
+        "sqlite --isolation READ COMMITTED --pool processes",
     ]
 
 
