@@ -1,24 +1,31 @@
 """What one agent repairs a second, and where a repair's time goes: production, or what makes it safe."""
 
 import os
+import platform
 import subprocess
+import sysconfig
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import psutil
 
 from agent.adapters.tables import REPAIR_COLUMNS, STEP_COLUMNS
 from agent.answers import RepairFinished
 from agent.commands import Dispatcher, Identity
 from agent.config import Configuration, load
 from agent.envelope import new_id
+from agent.jobs import Work
 from agent.journal import Journal
 from agent.message import Message
 from agent.outbox import Outbox
 from agent.ports import Ports
+from agent.processes.pool import ProcessPool, WorkerProcess
 from agent.protocol import Ack, Repair, decode_to_agent, decode_to_server, encode
 from agent.runner import Runner
 from agent.wiring import bank_of, ledger_of, offered_fixers, repair_settings, trades_of
@@ -36,8 +43,9 @@ from sandbox.world import World
 GROUP: Final = "PBAP"
 WORKERS: Final = 4
 """As agent.example.toml has it."""
-FEWER_WORKERS: Final = (1, 2)
+FEWER_THREADS: Final = (1, 2)
 """More than the interpreter and SQLite's one writer can use are in each other's way."""
+FEWER_PROCESSES: Final = (2, 3)
 IN_FLIGHT: Final = 32
 """Repairs the server keeps with one agent at most."""
 WARM_UP: Final = 200
@@ -111,20 +119,44 @@ class _Timed:
         return getattr(self._subject, name)
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How an agent works: so many workers, each a thread of it or, ``pool``, a process."""
+
+    workers: int = WORKERS
+    pool: str = "threads"
+
+    @property
+    def processes(self) -> int:
+        """Worker processes."""
+        return self.workers if self.pool == "processes" else 0
+
+    def __str__(self) -> str:
+        return f"{self.pool}: {self.workers}"
+
+
+BY_PROCESSES: Final = Manner(pool="processes")
+
+
 class Line:
     """The server's end of an agent's session: frames go in, messages are taken and acknowledged."""
 
-    def __init__(self, configuration: Configuration, watch: Watch, workers: int) -> None:
+    def __init__(self, configuration: Configuration, watch: Watch, manner: Manner) -> None:
         self._ready = threading.Event()
         self._journal = watch.timed(Journal(configuration.journal), JOURNAL)
         self._outbox = Outbox(self._journal, self._ready.set)
         adapters = (trades_of(configuration), ledger_of(configuration), bank_of(configuration))
         ports = Ports(*map(watch.timed, adapters, (TRADES, LEDGER, BANK)))
         fixers, name = offered_fixers(configuration), configuration.tables.agent.name
-        work = ProductionWork(name, ports, repair_settings(configuration), fixers)
+        work: Work = ProductionWork(name, ports, repair_settings(configuration), fixers)
+        self._processes = [WorkerProcess(configuration) for _ in range(manner.processes)]
+        for process in self._processes:
+            process.start()
+        if self._processes:
+            work = ProcessPool(work, self._processes)
         is_live = threading.Event()
         is_live.set()
-        self._runner = Runner(self._journal, self._outbox, work, _sent, is_live, workers=workers)
+        self._runner = Runner(self._journal, self._outbox, work, _sent, is_live, workers=manner.workers)
         identity = Identity(name=name, boot_id=new_id(), version="0", host="bench")
         self._dispatcher = Dispatcher(
             identity, self._journal, self._outbox, self._runner, work.fixer_codes, _sent
@@ -154,50 +186,79 @@ class Line:
             self._ready.wait(0.02)
         return results
 
+    def processor_time(self) -> float:
+        """Seconds that the agent has used so far, with all its processes."""
+        of_workers = (psutil.Process(one.pid).cpu_times() for one in self._processes if one.pid)
+        return time.process_time() + sum(times.user + times.system for times in of_workers)
+
     def close(self) -> None:
         self._runner.stop(5.0, 5.0)
+        for process in self._processes:
+            process.end()
         self._journal.close()
         for adapter in self._adapters:
             adapter.close()
 
 
+@dataclass(frozen=True)
+class Run:
+    """What was measured: seconds by the clock, and those of the processor, of so many repairs."""
+
+    count: int
+    took: float
+    cpu: float
+    watch: Watch
+
+    @property
+    def rate(self) -> float:
+        """Repairs a second."""
+        return self.count / self.took
+
+    @property
+    def each_ms(self) -> float:
+        """Milliseconds of the processor for one."""
+        return self.cpu * 1000 / self.count
+
+
 def measure(folder: Path, sizes: Sizes) -> list[Figure]:
     """Repair so many trades of every kind of break with one agent, alone and among very many."""
-    watch, took, cpu = _run(folder / "alone", sizes.repairs, 0)
-    figures = _figures(watch, sizes.repairs, took, cpu)
-    for workers in FEWER_WORKERS:
-        _, took, cpu = _run(folder / f"by-{workers}", sizes.repairs, 0, workers)
-        per_repair = (
-            f"as above, {workers} of {WORKERS} workers; {cpu * 1000 / sizes.repairs:.2f} ms of processor each"
-        )
-        figures.append(Figure(f"repairs, workers: {workers}", sizes.repairs / took, "repairs/s", per_repair))
-    _, few, few_cpu = _run(folder / "few", sizes.repairs_among, 0)
-    _, many, many_cpu = _run(folder / "many", sizes.repairs_among, sizes.listed)
+    best = _run(folder / "alone", sizes.repairs, 0, BY_PROCESSES)
+    threads = _run(folder / "threads", sizes.repairs, 0)
+    figures = _figures(best, threads)
+    for manner in (
+        *(Manner(workers, "processes") for workers in FEWER_PROCESSES),
+        *(Manner(workers) for workers in FEWER_THREADS),
+    ):
+        run = _run(folder / f"{manner.pool}-{manner.workers}", sizes.repairs, 0, manner)
+        figures.append(_rate(run, manner))
+    few = _run(folder / "few", sizes.repairs_among, 0)
+    many = _run(folder / "many", sizes.repairs_among, sizes.listed)
     conditions = (
         f"{sizes.repairs_among:,} repairs as above among {sizes.listed:,} other trades, each with a "
-        "repair behind it in production's tables, against as many with no other trade there, in one run"
+        f"repair behind it in production's tables, against as many with no other trade there, in one run; "
+        f"workers are {Manner()}"
     )
     return [
         *figures,
-        Figure("repairs: time among many trades", many / few, "×", conditions),
-        Figure("repairs: processor time among many trades", many_cpu / few_cpu, "×", conditions),
+        Figure("repairs: time among many trades", many.took / few.took, "×", conditions),
+        Figure("repairs: processor time among many trades", many.cpu / few.cpu, "×", conditions),
     ]
 
 
-def _run(folder: Path, count: int, others: int, workers: int = WORKERS) -> tuple[Watch, float, float]:
-    """Repair so many among ``others``; return the watch, the seconds taken and those of the processor."""
+def _run(folder: Path, count: int, others: int, manner: Manner = Manner()) -> Run:
+    """Repair so many among ``others``."""
     watch, warm_up = Watch(), min(WARM_UP, count)
     folder.mkdir()
     with _beside_a_bank(folder, warm_up + count, others) as (world, configuration, planted):
-        line = Line(configuration, watch, workers)
+        line = Line(configuration, watch, manner)
         try:
             frames = [_order(line.ports, trade_no, code) for trade_no, code in planted]
             results = line.repair(frames[:warm_up])
             watch.seconds.clear()
             watch.calls.clear()
-            began, cpu_began = time.perf_counter(), time.process_time()
+            began, cpu_began = time.perf_counter(), line.processor_time()
             results += line.repair(frames[warm_up:])
-            took, cpu = time.perf_counter() - began, time.process_time() - cpu_began
+            run = Run(count, time.perf_counter() - began, line.processor_time() - cpu_began, watch)
         finally:
             line.close()
         if not others and (violations := world.report().violations):  # of others there are rows alone
@@ -205,30 +266,46 @@ def _run(folder: Path, count: int, others: int, workers: int = WORKERS) -> tuple
     ended = Counter(result.outcome for result in results)
     if set(ended) != {"repaired"}:
         raise BenchError(f"not every trade was repaired: {dict(ended)}")
-    return watch, took, cpu
+    return run
 
 
-def _figures(watch: Watch, count: int, took: float, cpu: float) -> list[Figure]:
+def _figures(best: Run, threads: Run) -> list[Figure]:
+    """``threads``: where its calls can be timed, all in this process."""
+    watch = threads.watch
     seconds, call = watch.seconds, watch.seconds["bank"] * 1000 / watch.calls["bank"]
     conditions = (
-        f"{count:,} trades of every kind a fixer mends, after a warm-up; one agent's dispatcher, "
-        f"runner ({WORKERS} workers), "
-        "journal and adapters in one process, fed frames and acknowledged as a server would, no socket "
-        f"between; trades and ledger on SQLite, the sandbox's bank a process of its own, {call:.1f} ms a "
-        f"call; {IN_FLIGHT} in flight"
+        f"{best.count:,} trades of every kind a fixer mends, after a warm-up; one agent's dispatcher, "
+        "runner, journal and adapters, fed frames and acknowledged as a server would, no socket between; "
+        f"workers are {BY_PROCESSES}; trades and ledger on SQLite, the sandbox's bank a process of its own, "
+        f"{call:.1f} ms a call; {IN_FLIGHT} in flight; {os.cpu_count()} cores; Python {_build()}"
     )
     whole = sum(seconds.values())
-    shares = "of the time of all calls to journal, production and bank, waiting for a lock included"
+    shares = (
+        "of the time of all calls to journal, production and bank, waiting for a lock included; workers are "
+        f"{Manner()}"
+    )
     safety = sum(seconds[word] for word in SAFETY)
     return [
-        Figure("repairs", count / took, "repairs/s", conditions),
-        Figure("repairs' processor time", cpu * 1000 / count, "ms", conditions),
+        Figure("repairs", best.rate, "repairs/s", conditions),
+        Figure("repairs' processor time", best.each_ms, "ms", "each, of all the agent's processes"),
+        _rate(threads, Manner()),
         *(
-            Figure(f"repairs: {word}", seconds[word] * 1000 / count, "ms", f"each repair; {shares}")
+            Figure(f"repairs: {word}", seconds[word] * 1000 / threads.count, "ms", f"each repair; {shares}")
             for word in ("journal", "steps", "read back", "reading", "row", "ledger", "bank")
         ),
         Figure("repairs: safety's share", 100 * safety / whole, "%", f"{', '.join(SAFETY)} {shares}"),
     ]
+
+
+def _rate(run: Run, manner: Manner) -> Figure:
+    conditions = f"as above; {run.each_ms:.2f} ms of processor each"
+    return Figure(f"repairs, {manner}", run.rate, "repairs/s", conditions)
+
+
+def _build() -> str:
+    """The interpreter and how it was built: one without its own optimisations is a tenth slower."""
+    is_optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return platform.python_version() + (", optimised build" if is_optimised else "")
 
 
 def _order(ports: Ports, trade_no: str, fixer_code: str) -> bytes:

@@ -22,8 +22,8 @@ EXPECTED = {
     "repairs": {
         "repairs",
         "repairs' processor time",
-        "repairs, workers: 1",
-        "repairs, workers: 2",
+        "repairs, threads: 1",
+        "repairs, processes: 2",
         "repairs: journal",
         "repairs: safety's share",
         "repairs: time among many trades",
