@@ -70,7 +70,7 @@ chaos: $(VENV)/.dev $(COMPILED)
 drill: $(VENV)/.dev $(COMPILED)
 	@$(BIN)/python -m chaos.drill --cycles $(or $(N),200) $(if $(SEED),--seed $(SEED)) \
 	  --production $(or $(PRODUCTION),sqlite) --isolation "$(or $(ISOLATION),READ COMMITTED)" \
-	  $(if $(NO_DEDUP),--no-dedup)
+	  $(if $(NO_DEDUP),--no-dedup) $(if $(POOL),--pool $(POOL))
 
 # Every mutant of chaos/mutants, or some: make mutants NAMES="fence cancel"
 mutants: $(VENV)/.dev $(COMPILED)
