@@ -109,7 +109,7 @@ class WorkerProcess:
             raise
         except BaseException as error:
             # It has not answered: what it may still say must not be taken for the answer to another order.
-            log.error("command %s: %s; the next order starts another process", order.command_id, error)
+            log.error("command %s: %s The next order has another process.", order.command_id, error)
             self.end()
             raise
 
@@ -142,7 +142,7 @@ class WorkerProcess:
                 told_at = self._monotonic()
                 self._say(line, Cancel())
             if told_at is not None and self._monotonic() - told_at > MOST_LATE_SECONDS:
-                raise WorkerDiedError("the worker process hangs")
+                raise WorkerDiedError("The worker process hangs.")
 
     @staticmethod
     def _say(line: Line, message: ToWorker) -> None:

@@ -409,7 +409,7 @@ def test_a_worker_that_hangs_long_after_its_cancel_is_ended(beside: Beside) -> N
         os.kill(worker.pid, signal.SIGSTOP)
         cancelled.set()
 
-    with pytest.raises(WorkerDiedError, match="hangs"):
+    with pytest.raises(WorkerDiedError, match="process hangs"):
         worker.carry_out(order, freeze, cancelled)
     assert worker.pid is None
     again = beside.order(case.trade_no, case.case.fixer, fence=2)
