@@ -178,10 +178,10 @@ def assemble(configuration: Configuration) -> Service:
     """Build an agent from its configuration. Raises ConfigurationError, JournalError, WorkerDiedError."""
     section = configuration.tables.agent
     settings = link_settings(configuration)
+    journal = Journal(configuration.journal)
     work: Work = production_work(configuration)
     if section.pool == "processes":
         work = ProcessPool.of(configuration, work)
-    journal = Journal(configuration.journal)
     waker = Waker()
     outbox = Outbox(journal, waker)
     link = Link(settings, outbox, waker)
