@@ -60,7 +60,8 @@ class Broken(msgspec.Struct, frozen=True, tag=True):
 
 
 ToWorker = Begin | Order | Cancel | Halt
-FromWorker = Noted | Ended | Halted | Broken
+Answer = Ended | Halted | Broken
+FromWorker = Noted | Answer
 
 _TO_WORKER: Final[msgspec.json.Decoder[ToWorker]] = msgspec.json.Decoder(ToWorker)
 _FROM_WORKER: Final[msgspec.json.Decoder[FromWorker]] = msgspec.json.Decoder(FromWorker)

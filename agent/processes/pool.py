@@ -4,9 +4,9 @@ import logging
 import queue
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from multiprocessing import Pipe
 from typing import Final
 
@@ -19,6 +19,7 @@ from agent.jobs import Progress, Work
 from agent.orders import Holder
 from agent.ports import Cancellation
 from agent.processes.messages import (
+    Answer,
     Begin,
     Broken,
     Cancel,
@@ -42,8 +43,6 @@ POLL_SECONDS: Final = 0.05
 MOST_LATE_SECONDS: Final = 900.0
 """A worker process that goes on for so long after it was told to stop hangs, and is ended. Every call that a
 repair makes ends in time by itself, so that an honest one is done long before."""
-_NEVER: Final = threading.Event()
-"""A look is not cancelled."""
 
 
 class WorkerDiedError(AgentError):
@@ -52,6 +51,17 @@ class WorkerDiedError(AgentError):
 
 class WorkBrokeOffError(AgentError):
     """The work broke off in its process."""
+
+
+class Overdue:
+    """The Cancellation of work that nobody cancels, but that is asked to stop after so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+
+    def is_set(self) -> bool:
+        """Whether they are over."""
+        return time.monotonic() >= self._until
 
 
 class WorkerProcess:
@@ -103,19 +113,28 @@ class WorkerProcess:
         if self._process is None or self._process.poll() is not None:
             self.end()
             self.start()
-        try:
-            return self._carry_out(order, note, cancellation)
-        except (StoppedError, WorkBrokeOffError):  # its answers
-            raise
-        except BaseException as error:
-            # It has not answered: what it may still say must not be taken for the answer to another order.
-            log.error("command %s: %s The next order has another process.", order.command_id, error)
-            self.end()
-            raise
+        with ExitStack() as unanswered:
+            # What it may still say must not be taken for the answer to another order.
+            unanswered.callback(self._give_up, order)
+            answer = self._await_answer(order, note, cancellation)
+            unanswered.pop_all()
+        match answer:
+            case Ended(result):
+                return result
+            case Halted():
+                raise StoppedError
+            case Broken(error):
+                raise WorkBrokeOffError(error)
 
-    def _carry_out(
+    def _give_up(self, order: Order) -> None:
+        log.error(
+            "command %s has no answer of its worker process; the next has another one", order.command_id
+        )
+        self.end()
+
+    def _await_answer(
         self, order: Order, note: Callable[[StepRecord], None], cancellation: Cancellation
-    ) -> RepairFinished | FactsRead:
+    ) -> Answer:
         line = self._line
         assert line is not None, "it was started"
         is_cancelled, is_halted = cancellation.is_set(), False
@@ -130,12 +149,8 @@ class WorkerProcess:
                         if not is_halted:
                             self._say(line, Halt())
                         is_halted = True
-                case Ended(result):
-                    return result
-                case Halted():
-                    raise StoppedError
-                case Broken(error):
-                    raise WorkBrokeOffError(error)
+                case Ended() | Halted() | Broken() as answer:
+                    return answer
                 case None:
                     pass
             if told_at is None and cancellation.is_set():
@@ -218,7 +233,8 @@ class ProcessPool:
 
     def verify(self, command: Verify, command_id: str) -> FactsRead:
         """Have one trade's facts read. Raises what WorkerProcess.carry_out does."""
-        result = self._hand_out(Order(command, command_id, Holder("")), lambda _: None, _NEVER)
+        overdue = Overdue(command.deadline_ms / 1000)
+        result = self._hand_out(Order(command, command_id, Holder("")), lambda _: None, overdue)
         assert isinstance(result, FactsRead), "a look ends as one"
         return result
 

@@ -417,6 +417,21 @@ def test_a_worker_that_hangs_long_after_its_cancel_is_ended(beside: Beside) -> N
     assert not beside.world.report().violations
 
 
+def test_a_worker_that_hangs_over_a_look_is_ended_too(beside: Beside) -> None:
+    looks = itertools.count(0.0, MOST_LATE_SECONDS + 1)
+    worker = WorkerProcess(beside.configuration, monotonic=lambda: next(looks))
+    worker.start()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    pool = ProcessPool(production_work(beside.configuration), [worker])
+    look = Verify(id=new_id(), trade_no=TRADE, fence=0, deadline_ms=0)
+    with pytest.raises(WorkerDiedError, match="process hangs"):
+        pool.verify(look, "look")
+    assert worker.pid is None
+    assert pool.verify(msgspec.structs.replace(look, deadline_ms=600_000), "look").outcome == "missing"
+    pool.close()
+
+
 def test_a_repair_whose_worker_died_is_in_doubt_never_failed(beside: Beside) -> None:
     told = why_it_broke_off(WorkerDiedError())
     assert told == f"{BROKE_OFF}: WorkerDiedError: The worker process died."
