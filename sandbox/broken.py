@@ -176,7 +176,7 @@ BREAKS = (*_MENDED, *_NOT_MENDED, *_MENDED)
 def plant_broken(
     production: Production, books: BankBooks, count: int, seed: int, at: datetime, serial: int
 ) -> list[PlantedTrade]:
-    """``count`` broken trades at about ``at`` (two bank days ago), their ids from ``serial`` on; a number
+    """``count`` broken trades at about ``at`` (three bank days ago), their ids from ``serial`` on; a number
     told twice is two rows more.
     """
     chance = random.Random(f"{seed}:{production.sys_code}")

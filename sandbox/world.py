@@ -118,9 +118,9 @@ class World:
     def ledger_url(self, group: str = "PBAP") -> str:
         return self.urls[group].ledger
 
-    def two_days_ago(self) -> datetime:
-        """Two bank days before now: the day it lies in and the next are closed."""
-        return self.clock() - 2 * self.calendar.length
+    def three_days_ago(self) -> datetime:
+        """Three bank days before now: the days in which a scene of that moment ends, and the next, are closed."""
+        return self.clock() - 3 * self.calendar.length
 
     # Loading
 
@@ -135,14 +135,14 @@ class World:
         at: datetime | None = None,
         group: str = "PBAP",
     ) -> LoadedCase:
-        """Row, ledger and bank as the case has them; demo numbers and two bank days ago unless told.
+        """Row, ledger and bank as the case has them; demo numbers and three bank days ago unless told.
 
         Give ``trade_no`` and ``trd_id`` together, or neither.
         """
         case = find_case(case_id)
         scene = case_scene(
             case,
-            at or self.two_days_ago(),
+            at or self.three_days_ago(),
             trade_no=trade_no,
             trd_id=trd_id,
             amount_minor=amount_minor,
@@ -154,7 +154,7 @@ class World:
 
     def load_cases(self, group: str = "PBAP") -> list[LoadedCase]:
         """All ten under their demo numbers, at one moment."""
-        at = self.two_days_ago()
+        at = self.three_days_ago()
         return [self.load_case(case.id, at=at, group=group) for case in all_cases()]
 
     def load_healthy(
@@ -181,7 +181,7 @@ class World:
         """Trades of every kind of break in turn, with what is expected of each; ``leaving`` likewise."""
         production = self.production(group)
         first_id = production.next_trade_id(leaving=leaving)
-        return plant_broken(production, self.books, count, seed, self.two_days_ago(), first_id)
+        return plant_broken(production, self.books, count, seed, self.three_days_ago(), first_id)
 
     def plant(self, scenes: Sequence[Scene], group: str = "PBAP") -> dict[tuple[str, str], str]:
         """Any scene at all; returns voucher numbers by (trade number, leg)."""

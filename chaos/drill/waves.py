@@ -57,7 +57,7 @@ def plant_wave(world: World, terms: Terms, planted: Planted) -> None:
     """The ten cases of the oracle and a rotation of broken trades; nothing collects meanwhile."""
     for case in all_cases():
         trd_id = world.production(SYS_CODE).next_trade_id()
-        moment = world.two_days_ago()
+        moment = world.three_days_ago()
         planted.cases.append(
             world.load_case(
                 case.id,

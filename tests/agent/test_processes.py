@@ -45,7 +45,7 @@ from agent.processes.worker import Worker
 from agent.protocol import Repair, Verify
 from agent.wiring import production_work
 from sandbox.bank.server import RunningBank
-from sandbox.cases import LoadedCase, all_cases
+from sandbox.cases import LoadedCase
 from sandbox.database import writing
 from sandbox.statements import split_statements
 from sandbox.world import World
@@ -343,19 +343,13 @@ def beside(tmp_path: Path) -> Iterator[Beside]:
     world.close()
 
 
-def cases_of(world: World) -> list[LoadedCase]:
-    """The ten cases, of bank days that are surely over, whenever in its day the test begins."""
-    at = world.clock() - 10 * world.calendar.length
-    return [world.load_case(case.id, at=at) for case in all_cases()]
-
-
 def unpaid_withdrawal(world: World) -> LoadedCase:
     """A case whose repair pays."""
-    return next(case for case in cases_of(world) if case.case.after_world["payouts_made"])
+    return next(case for case in world.load_cases() if case.case.after_world["payouts_made"])
 
 
 def test_the_ten_cases_are_repaired_by_processes(beside: Beside) -> None:
-    cases = cases_of(beside.world)
+    cases = beside.world.load_cases()
     for case in cases:
         assert beside.repair(beside.order(case.trade_no, case.case.fixer)).outcome == "repaired"
     assert not beside.world.report().violations
@@ -385,7 +379,7 @@ def test_a_killed_worker_is_replaced_and_its_repair_gone_on_with(beside: Beside,
 
 
 def test_what_a_worker_says_of_an_order_that_was_given_up_answers_no_other(beside: Beside) -> None:
-    first, second = cases_of(beside.world)[:2]
+    first, second = beside.world.load_cases()[:2]
     order, other = (beside.order(case.trade_no, case.case.fixer) for case in (first, second))
 
     def stumble(_: StepRecord) -> None:

@@ -81,14 +81,20 @@ def test_a_case_stands_under_any_numbers_amount_and_time(
     check_stands(world, loaded)
 
 
-def test_all_ten_stand_together_two_closed_bank_days_ago(world: World) -> None:
+@pytest.mark.parametrize("second", [0, 57, 59])
+def test_all_ten_stand_together_in_closed_bank_days(world: World, clock: ManualClock, second: int) -> None:
+    clock.moment = clock.moment.replace(second=second)
     loaded = world.load_cases()
     assert len({case.trade_no for case in loaded}) == 10
     for case in loaded:
         check_stands(world, case)
-        day = world.calendar.day_of(world.requests(case.trade_no)[0]["CREATED_AT"])
-        for name in (day.name, world.calendar.next_day(day).name):
-            world.books.settled(name)
+        for moment in (
+            world.requests(case.trade_no)[0]["CREATED_AT"],
+            world.row(case.trade_no)["UPDATED_AT"],
+        ):
+            day = world.calendar.day_of(moment)
+            for name in (day.name, world.calendar.next_day(day).name):
+                world.books.settled(name)
     assert world.report().violations == []
 
 
