@@ -119,7 +119,7 @@ class World:
         return self.urls[group].ledger
 
     def three_days_ago(self) -> datetime:
-        """Three bank days before now: the days in which a scene of that moment ends, and the next, are closed."""
+        """Three bank days before now: the day in which a scene of then ends is closed, and so is the next."""
         return self.clock() - 3 * self.calendar.length
 
     # Loading
