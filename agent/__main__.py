@@ -179,9 +179,8 @@ def assemble(configuration: Configuration) -> Service:
     section = configuration.tables.agent
     settings = link_settings(configuration)
     journal = Journal(configuration.journal)
-    work: Work = production_work(configuration)
-    if section.pool == "processes":
-        work = ProcessPool.of(configuration, work)
+    here = production_work(configuration)
+    work: Work = ProcessPool.of(configuration, here) if section.pool == "processes" else here
     waker = Waker()
     outbox = Outbox(journal, waker)
     link = Link(settings, outbox, waker)

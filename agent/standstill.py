@@ -7,6 +7,8 @@ import threading
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from agent.errors import StoodStillError
 
 EFFECT_WITHIN: Final = timedelta(seconds=30)
@@ -25,6 +27,17 @@ def require_within(most: timedelta, since: datetime, at: datetime) -> None:
     """
     if abs(at - since) > most:
         raise StoodStillError
+
+
+class Seen(msgspec.Struct, frozen=True, tag=True):
+    """What a Watch goes by: production's clock, aware UTC, as read at ``own`` seconds of the monotonic clock.
+
+    It may have stood still until ``stood_still_until`` seconds; None: it has not, as far as noted.
+    """
+
+    at: datetime
+    own: float
+    stood_still_until: float | None = None
 
 
 class Watch:
@@ -51,6 +64,20 @@ class Watch:
                 if parted > EFFECT_WITHIN.total_seconds() + self._DRIFT * abs(passed):
                     self._stood_still_until = max(own, own_then)
             self._last = at, own
+
+    @property
+    def seen(self) -> Seen | None:
+        """What another process of this machine is to go by; None where nothing was noted."""
+        with self._lock:
+            return Seen(*self._last, self._stood_still_until) if self._last else None
+
+    def learn(self, seen: Seen) -> None:
+        """Take in what another process of this machine goes by."""
+        self.note(seen.at, seen.own)
+        if seen.stood_still_until is not None:
+            with self._lock:
+                known = self._stood_still_until
+                self._stood_still_until = max(seen.stood_still_until, known or seen.stood_still_until)
 
     def has_stood_still_since(self, own: float) -> bool:
         """Whether it may have stood still after ``own`` seconds of the monotonic clock, as far as noted."""

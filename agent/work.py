@@ -24,7 +24,10 @@ from agent.records import EPOCH, StepRow, Window
 
 
 class ProductionWork:
-    """The work of one agent. ``fixers`` are those it offers; ``name`` is written beside each claim."""
+    """The work of one agent. ``fixers`` are those it offers; ``name`` is written beside each claim.
+
+    ``watch`` tells whether this machine has stood still.
+    """
 
     def __init__(
         self, name: str, ports: Ports, settings: RepairSettings, fixers: Mapping[str, Fixer]
@@ -33,8 +36,9 @@ class ProductionWork:
         self._ports = ports
         self._settings = settings
         self._fixers = fixers
+        self.watch = settings.watch
         with suppress(PortError):  # without it the first claim is what later ones are held against
-            settings.watch.note(ports.trades.now(), settings.monotonic())
+            self.watch.note(ports.trades.now(), settings.monotonic())
 
     @property
     def fixer_codes(self) -> tuple[str, ...]:

@@ -83,12 +83,13 @@ class Line:
         adapters = (trades_of(configuration), ledger_of(configuration), bank_of(configuration))
         ports = Ports(*map(watch.timed, adapters, (TRADES, LEDGER, BANK)))
         fixers, name = offered_fixers(configuration), configuration.tables.agent.name
-        work: Work = ProductionWork(name, ports, repair_settings(configuration), fixers)
-        self._processes = [WorkerProcess(configuration) for _ in range(manner.processes)]
+        here = ProductionWork(name, ports, repair_settings(configuration), fixers)
+        self._processes = [WorkerProcess(configuration, here.watch) for _ in range(manner.processes)]
         for process in self._processes:
             process.start()
+        work: Work = here
         if self._processes:
-            work = ProcessPool(work, self._processes)
+            work = ProcessPool(here, self._processes)
         is_live = threading.Event()
         is_live.set()
         self._runner = Runner(self._journal, self._outbox, work, _sent, is_live, workers=manner.workers)

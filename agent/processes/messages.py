@@ -8,6 +8,7 @@ from agent.answers import FactsRead, RepairFinished, StepRecord
 from agent.config import Tables
 from agent.orders import Holder
 from agent.protocol import Repair, Verify
+from agent.standstill import Seen
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
@@ -20,13 +21,15 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
 class Order(msgspec.Struct, frozen=True, tag=True):
     """Work to begin: a command and who carries it out. A worker process has one in hand at most.
 
-    ``is_cancelled``: it was asked to stop while it waited.
+    ``is_cancelled``: it was asked to stop while it waited. ``seen``: what the agent has seen of production's
+    clock, so that a process started since knows of a standstill before it.
     """
 
     command: Repair | Verify
     command_id: str
     holder: Holder
     is_cancelled: bool = False
+    seen: Seen | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -61,7 +64,7 @@ class Broken(msgspec.Struct, frozen=True, tag=True):
 
 ToWorker = Begin | Order | Cancel | Halt
 Answer = Ended | Halted | Broken
-FromWorker = Noted | Answer
+FromWorker = Noted | Seen | Answer
 
 _TO_WORKER: Final[msgspec.json.Decoder[ToWorker]] = msgspec.json.Decoder(ToWorker)
 _FROM_WORKER: Final[msgspec.json.Decoder[FromWorker]] = msgspec.json.Decoder(FromWorker)

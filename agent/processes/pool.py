@@ -35,6 +35,8 @@ from agent.processes.messages import (
 )
 from agent.processes.worker import Line
 from agent.protocol import Collect, Repair, Verify
+from agent.standstill import Seen, Watch
+from agent.work import ProductionWork
 
 log: Final = logging.getLogger("agent.processes")
 
@@ -65,10 +67,16 @@ class Overdue:
 
 
 class WorkerProcess:
-    """One worker process, started anew by the next order when it has died. Used by one thread at a time."""
+    """One worker process, started anew by the next order when it has died. Used by one thread at a time.
 
-    def __init__(self, configuration: Configuration, monotonic: Callable[[], float] = time.monotonic) -> None:
+    ``watch`` is the agent's, which outlives it.
+    """
+
+    def __init__(
+        self, configuration: Configuration, watch: Watch, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._begin = Begin(str(configuration.file), configuration.tables)
+        self._watch = watch
         self._monotonic = monotonic
         self._process: subprocess.Popen[bytes] | None = None
         self._line: Line | None = None
@@ -139,7 +147,7 @@ class WorkerProcess:
         assert line is not None, "it was started"
         is_cancelled, is_halted = cancellation.is_set(), False
         told_at = self._monotonic() if is_cancelled else None
-        self._say(line, msgspec.structs.replace(order, is_cancelled=is_cancelled))
+        self._say(line, msgspec.structs.replace(order, is_cancelled=is_cancelled, seen=self._watch.seen))
         while True:
             match self._hear(line):
                 case Noted(step):
@@ -149,6 +157,8 @@ class WorkerProcess:
                         if not is_halted:
                             self._say(line, Halt())
                         is_halted = True
+                case Seen() as seen:
+                    self._watch.learn(seen)
                 case Ended() | Halted() | Broken() as answer:
                     return answer
                 case None:
@@ -188,15 +198,16 @@ class ProcessPool:
             self._idle.put(worker)
 
     @classmethod
-    def of(cls, configuration: Configuration, here: Work) -> "ProcessPool":
+    def of(cls, configuration: Configuration, here: ProductionWork) -> "ProcessPool":
         """Return a pool of as many processes as the configuration has workers, all of them started.
 
         Raises WorkerDiedError.
         """
-        pool = cls(here, [WorkerProcess(configuration) for _ in range(configuration.tables.agent.workers)])
-        for worker in pool._workers:
+        count = configuration.tables.agent.workers
+        workers = [WorkerProcess(configuration, here.watch) for _ in range(count)]
+        for worker in workers:
             worker.start()
-        return pool
+        return cls(here, workers)
 
     def close(self) -> None:
         """End every process as it stands."""

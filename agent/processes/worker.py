@@ -34,6 +34,7 @@ from agent.processes.messages import (
     encode,
 )
 from agent.protocol import Repair
+from agent.standstill import Watch
 from agent.wiring import production_work
 
 Line: TypeAlias = "Connection[Any, Any]"
@@ -55,11 +56,15 @@ class Errand:
 
 
 class Worker:
-    """Carries out what comes over the line. ``leave`` ends the process at once, wherever its work is."""
+    """Carries out what comes over the line. ``leave`` ends the process at once, wherever its work is.
 
-    def __init__(self, line: Line, leave: Callable[[], None]) -> None:
+    ``watch`` is that of the work.
+    """
+
+    def __init__(self, line: Line, leave: Callable[[], None], watch: Watch) -> None:
         self._line = line
         self._leave = leave
+        self._watch = watch
         self._errands: queue.SimpleQueue[Errand | None] = queue.SimpleQueue()
         self._errand: Errand | None = None
 
@@ -67,12 +72,17 @@ class Worker:
         """Carry out orders until the agent is gone."""
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         while (errand := self._errands.get()) is not None:
-            self._say(self._carry_out(errand, work))
+            answer = self._carry_out(errand, work)
+            if (seen := self._watch.seen) is not None:
+                self._say(encode(seen))
+            self._say(answer)
 
     def take(self, message: ToWorker) -> None:
         """Take what the agent says. What is meant for an order that has ended meanwhile changes nothing."""
         match message:
             case Order():
+                if message.seen is not None:
+                    self._watch.learn(message.seen)
                 self._errand = Errand(message)
                 self._errands.put(self._errand)
             case Cancel() if self._errand is not None:
@@ -81,11 +91,15 @@ class Worker:
                 self._errand.is_halted = True
 
     def _listen(self) -> None:
-        """Hear the agent while work is under way. Should it die, nothing more is begun here."""
+        """Hear the agent while work is under way. Should it die, or not be understood, nothing more is begun
+        here.
+        """
         try:
             while True:
                 self.take(decode_to_worker(self._line.recv_bytes()))
         except (EOFError, OSError):
+            pass
+        finally:
             self._leave()
             self._errands.put(None)
 
@@ -129,8 +143,9 @@ def main(descriptor: int) -> None:
     except EOFError:  # the agent was gone before it said anything
         return
     assert isinstance(begin, Begin)
+    work = production_work(Configuration(Path(begin.file), begin.tables))
     # No handler runs and nothing is written any more: whoever takes the repair over finds it as it stands.
-    Worker(line, lambda: os._exit(0)).serve(production_work(Configuration(Path(begin.file), begin.tables)))
+    Worker(line, lambda: os._exit(0), work.watch).serve(work)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ import itertools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from multiprocessing import Pipe
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from agent.answers import BROKE_OFF, FactsRead, RepairFinished, StepRecord, why_
 from agent.config import Configuration, load
 from agent.envelope import new_id
 from agent.errors import StoppedError
+from agent.fixers.attempt import STOOD_STILL
 from agent.fixers.plan import PAYOUTS, READ_BACK
 from agent.orders import Holder
 from agent.ports import Cancellation
@@ -43,6 +46,7 @@ from agent.processes.pool import (
 )
 from agent.processes.worker import Worker
 from agent.protocol import Repair, Verify
+from agent.standstill import Seen, Watch
 from agent.wiring import production_work
 from sandbox.bank.server import RunningBank
 from sandbox.cases import LoadedCase
@@ -172,7 +176,8 @@ class Served:
     def __init__(self, work: ScriptedWork) -> None:
         self.line, other = Pipe()
         self.has_left = threading.Event()
-        self.worker = Worker(other, self.has_left.set)
+        self.watch = Watch()
+        self.worker = Worker(other, self.has_left.set, self.watch)
         self._thread = threading.Thread(target=self.worker.serve, args=(work,), daemon=True)
         self._thread.start()
 
@@ -281,6 +286,32 @@ def test_an_unexpected_error_ends_its_order_only(served: Callable[[ScriptedWork]
     assert isinstance(at.hear(), Ended)
 
 
+def test_a_worker_goes_by_what_its_agent_saw_and_tells_what_it_saw_itself(
+    served: Callable[[ScriptedWork], Served],
+) -> None:
+    at = served(ScriptedWork())
+    began = datetime(2026, 9, 1, tzinfo=UTC)
+    at.say(msgspec.structs.replace(ORDER, seen=Seen(began, 100.0, 90.0)))
+    assert at.hear() == Seen(began, 100.0, 90.0)
+    assert isinstance(at.hear(), Ended)
+    assert [at.watch.has_stood_still_since(own) for own in (90.0, 91.0)] == [True, False]
+    at.watch.note(began + timedelta(hours=2), 110.0)
+    at.say(ORDER)
+    assert at.hear() == Seen(began + timedelta(hours=2), 110.0, 110.0)
+    assert isinstance(at.hear(), Ended)
+
+
+def test_a_worker_that_cannot_make_out_what_its_agent_says_works_for_nobody(
+    served: Callable[[ScriptedWork], Served],
+) -> None:
+    work = ScriptedWork(("post_1",))
+    at = served(work)
+    at.say(ORDER)
+    at.line.send_bytes(b"{}")
+    assert at.has_left.wait(PATIENCE), "it hears nothing any more, its agent's end neither"
+    work.go_on.release()
+
+
 def test_a_worker_ends_at_once_when_its_agent_is_gone(served: Callable[[ScriptedWork], Served]) -> None:
     work = ScriptedWork(("post_1",))
     at = served(work)
@@ -302,6 +333,7 @@ class Beside:
     workers: tuple[WorkerProcess, ...]
     configuration: Configuration
     bank: RunningBank
+    watch: Watch
     notes: list[StepRecord] = field(default_factory=list)
 
     def order(self, trade_no: str, fixer_code: str, fence: int = 1) -> Repair:
@@ -336,9 +368,12 @@ def beside(tmp_path: Path) -> Iterator[Beside]:
             )
         )
         configuration = load(file, {})
-        workers = tuple(WorkerProcess(configuration) for _ in range(configuration.tables.agent.workers))
-        pool = ProcessPool(production_work(configuration), workers)
-        yield Beside(world, pool, workers, configuration, bank)
+        work = production_work(configuration)
+        workers = tuple(
+            WorkerProcess(configuration, work.watch) for _ in range(configuration.tables.agent.workers)
+        )
+        pool = ProcessPool(work, workers)
+        yield Beside(world, pool, workers, configuration, bank, work.watch)
         pool.close()
     world.close()
 
@@ -395,7 +430,7 @@ def test_a_worker_that_hangs_long_after_its_cancel_is_ended(beside: Beside) -> N
     case = unpaid_withdrawal(beside.world)
     order = Order(beside.order(case.trade_no, case.case.fixer), "command", Holder("boot"))
     looks = itertools.count(0.0, MOST_LATE_SECONDS + 1)
-    worker = WorkerProcess(beside.configuration, monotonic=lambda: next(looks))
+    worker = WorkerProcess(beside.configuration, beside.watch, monotonic=lambda: next(looks))
     cancelled = threading.Event()
 
     def freeze(_: StepRecord) -> None:
@@ -413,7 +448,7 @@ def test_a_worker_that_hangs_long_after_its_cancel_is_ended(beside: Beside) -> N
 
 def test_a_worker_that_hangs_over_a_look_is_ended_too(beside: Beside) -> None:
     looks = itertools.count(0.0, MOST_LATE_SECONDS + 1)
-    worker = WorkerProcess(beside.configuration, monotonic=lambda: next(looks))
+    worker = WorkerProcess(beside.configuration, beside.watch, monotonic=lambda: next(looks))
     worker.start()
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGSTOP)
@@ -430,6 +465,31 @@ def test_a_repair_whose_worker_died_is_in_doubt_never_failed(beside: Beside) -> 
     told = why_it_broke_off(WorkerDiedError())
     assert told == f"{BROKE_OFF}: WorkerDiedError: The worker process died."
     assert why_it_broke_off(WorkBrokeOffError("ValueError: x")).startswith(BROKE_OFF)
+
+
+def test_processes_started_after_a_pause_do_not_begin_what_was_ordered_before_it(beside: Beside) -> None:
+    case, later = beside.world.load_cases()[:2]
+    order = beside.order(case.trade_no, case.case.fixer)
+    row, given_at, seen = beside.world.row(case.trade_no), time.monotonic(), beside.watch.seen
+    assert seen is not None
+    # Since the agent looked, production's clock has gone on for two hours, and this machine has stood still.
+    watch = Watch()
+    watch.note(seen.at - timedelta(hours=2), seen.own)
+    workers = [WorkerProcess(beside.configuration, watch) for _ in range(2)]
+    pool = ProcessPool(production_work(beside.configuration), workers)
+
+    def repair(order: Repair, given_at: float) -> RepairFinished:
+        return pool.repair(
+            order, "command", Holder("boot", (), given_at), beside.notes.append, threading.Event()
+        )
+
+    for fence in (1, 2):  # each process has its turn
+        result = repair(msgspec.structs.replace(order, fence=fence), given_at)
+        assert (result.outcome, result.reason, result.money_moved) == ("unknown", STOOD_STILL, False)
+    assert beside.world.row(case.trade_no) == row
+    after_it_woke = beside.order(later.trade_no, later.case.fixer)
+    assert repair(after_it_woke, time.monotonic()).outcome == "repaired"
+    pool.close()
 
 
 def test_a_halted_repair_stops_between_two_steps_and_is_gone_on_with(beside: Beside) -> None:
