@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, Select, and_, case, func, insert, select
 from sqlalchemy.orm import aliased
 
+from app.agents.models import Command
 from app.anomalies.models import Anomaly
 from app.guards.limits import Used
 from app.guards.models import BegunRepair
@@ -124,6 +125,21 @@ def outcomes_since(
         .limit(count)
     )
     return [str(outcome) for outcome in session.scalars(statement)]
+
+
+def failed_trades(
+    session: ReadSession, of_subject: ColumnElement[bool], since: datetime, count: int
+) -> list[str]:
+    """Return the numbers of the trades whose attempts failed and ended after ``since``, the newest first."""
+    statement = (
+        select(Command.trade_no)
+        .join(BegunRepair, BegunRepair.command_id == Command.id)
+        .where(of_subject, BegunRepair.ended_at > since, BegunRepair.outcome.in_(FAILURES))
+        .group_by(Command.trade_no)
+        .order_by(func.max(BegunRepair.ended_at).desc(), func.max(BegunRepair.id).desc())
+        .limit(count)
+    )
+    return [str(trade_no) for trade_no in session.scalars(statement)]
 
 
 def returned(group_id: int, since: datetime, now: datetime, fixer_code: str | None = None) -> Select[str]:

@@ -20,7 +20,16 @@ from app.guards.breakers import (
     trip,
     tripped_of,
 )
-from app.guards.counting import DAY, FAILURES, HOUR, Repaired, of_plan, outcomes_since, returned
+from app.guards.counting import (
+    DAY,
+    FAILURES,
+    HOUR,
+    Repaired,
+    failed_trades,
+    of_plan,
+    outcomes_since,
+    returned,
+)
 from app.guards.models import AMOUNT, BegunRepair
 from app.guards.times_ahead import after_resets
 from app.plans.models import Plan
@@ -31,7 +40,7 @@ from app.users.models import SystemGroup
 WITHDRAWN: Final = "withdrawn"
 """What one came to that was cancelled while it was pending: that tells nothing of its plan."""
 NAMED: Final = 5
-"""So many trades that came back are named."""
+"""So many of the trades that failed or came back are named."""
 
 
 def result_came(session: WorkSession, agent: Agent, message: RepairFinished, now: datetime) -> None:
@@ -94,6 +103,7 @@ def _check_failures(session: WorkSession, plan: Plan, now: datetime) -> None:
                 "attempts": len(outcomes),
                 "threshold": subject.thresholds.failures,
                 "outcomes": dict(failed),
+                "trade_nos": failed_trades(session, of_subject, since, NAMED),
             }
             trip(session, subject, "failures", figures, now)
 

@@ -93,10 +93,34 @@ def test_too_many_that_fail_trip_the_plan(
     plan = make_plan(session, group, breaker_failures=3)
     attempts(session, plan, agent, [outcome, "repaired", outcome])
     assert tripped(session) == []
-    attempt(session, plan, agent, outcome, NOW)
+    attempt(session, plan, agent, outcome, NOW + timedelta(seconds=3))
     (breaker,) = breakers.list_tripped(session, None)
     assert (breaker.scope, breaker.subject_id, breaker.subject_name) == ("plan", plan.id, plan.fixer_code)
-    assert breaker.figures == {"failed": 3, "attempts": 4, "threshold": 3, "outcomes": {outcome: 3}}
+    begun = session.scalars(select(Command.trade_no).order_by(Command.seq.desc())).all()
+    assert breaker.figures == {
+        "failed": 3,
+        "attempts": 4,
+        "threshold": 3,
+        "outcomes": {outcome: 3},
+        "trade_nos": [begun[0], begun[1], begun[3]],
+    }
+
+
+def test_a_trade_that_fails_again_and_again_is_named_once_and_five_at_most(
+    session: WorkSession, group: SystemGroup, agent: Agent
+) -> None:
+    plan = make_plan(session, group, breaker_failures=8)
+    attempts(session, plan, agent, ["failed"] * 7)
+    poison = session.scalars(select(Command.trade_no).order_by(Command.seq)).first()
+    anomaly = session.scalars(select(Anomaly).where(Anomaly.trade_no == poison)).one()
+    order = Order("tick", SYSTEM, "", NOW)
+    command = commands.find(session, start_attempt(session, anomaly, plan, order).command_id)
+    assert command is not None
+    hand_to(session, command, agent)
+    tell(session, agent, command, "failed", NOW + timedelta(minutes=1))
+    (breaker,) = breakers.list_tripped(session, None)
+    named = breaker.figures["trade_nos"]
+    assert (named[0], len(named), len(set(named))) == (poison, 5, 5)
 
 
 def test_the_default_is_ten_of_the_last_twenty(

@@ -33,7 +33,13 @@ LIMITS = {
     "breaker_returns": "0",
     "breaker_hour_minor": "100000",
 }
-FAILURES = {"failed": 10, "attempts": 12, "threshold": 10, "outcomes": {"failed": 4, "needs_human": 6}}
+FAILURES = {
+    "failed": 10,
+    "attempts": 12,
+    "threshold": 10,
+    "outcomes": {"failed": 4, "needs_human": 6},
+    "trade_nos": ["T-broke"],
+}
 
 
 @pytest.fixture
@@ -252,7 +258,14 @@ def test_a_groups_breaker_is_told_at_each_of_its_plans_and_at_the_group(app: Fla
         assert "系统组别 PBAP 已熔断" in text, page
         assert "24 小时内有 3 笔已修复的交易再次异常" in text, page
     assert f'href="/breakers/{breaker_id}"' in admin.get("/users/groups").text
-    assert "trade_no=T-again" in admin.get(f"/breakers/{breaker_id}").text
+    page = admin.get(f"/breakers/{breaker_id}").text
+    assert ("trade_no=T-again" in page, "再次异常的交易" in page) == (True, True)
+
+
+def test_the_page_of_a_breaker_names_the_trades_that_failed(app: Flask, plan_id: int) -> None:
+    admin = visitor_of(app, "boss", "admin")
+    page = admin.get(f"/breakers/{trip(plan_id)}").text
+    assert ("trade_no=T-broke" in page, "失败的交易" in page) == (True, True)
 
 
 def test_an_operator_resets_it_with_a_reason(operator: Visitor, plan_id: int) -> None:
