@@ -1,6 +1,6 @@
 """What an adapter finds beside it, said in a line: read-only, for ``python -m agent check``."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,7 @@ from sqlalchemy import (
     table,
 )
 from sqlalchemy.dialects.postgresql import MONEY
+from sqlalchemy.engine import Inspector
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.types import TypeEngine
@@ -29,6 +30,8 @@ Types = Mapping[str, Mapping[str, TypeEngine[Any]]]
 """The declared types of every table's columns; a table that is missing is left out."""
 Cell = tuple[str, str]
 """A table and a column of it."""
+Key = tuple[str, tuple[str, ...]]
+"""A table and the columns in which no two rows of it may be alike."""
 
 
 def describe(
@@ -38,13 +41,15 @@ def describe(
     trades: str,
     now: Callable[[], datetime],
     amounts: Sequence[Cell],
+    keys: Sequence[Key],
     kept: tuple[Cell, Cell] | None = None,
 ) -> str:
     """Tables found, each with a row read, whether ``trades`` has any, the database's clock against ours.
 
-    ``amounts``: every column of amounts; ``kept``: a column of whole numbers and the one that keeps them. It
-    costs a row a table, however large they are. Raises PortError that names every missing table and column,
-    every amount declared with decimals, what keeps too little, or the first table that may not be read.
+    ``amounts``: every column of amounts; ``keys``: what the database itself is to refuse a second time;
+    ``kept``: a column of whole numbers and the one that keeps them. It costs a row a table, however large
+    they are. Raises PortError that names every missing table and column, every amount declared with
+    decimals, every key that is lacking, what keeps too little, or the first table that may not be read.
     """
     types = read_within(engine, "look at the tables", lambda c: _types(c, schema, expected))
     missing = _missing(engine, schema, types, expected)
@@ -57,6 +62,9 @@ def describe(
     ]
     if with_decimals:
         raise PortError("amounts that are not in fen: " + "; ".join(with_decimals))
+    lacking = read_within(engine, "look at the keys", lambda c: _lacking(inspect(c), schema, keys))
+    if lacking:
+        raise PortError("taken twice for want of a UNIQUE: " + "; ".join(lacking))
     if kept is not None:
         _require_wide(engine.dialect.name, types, *kept)
     has_row = {name: _has_row(engine, schema, name, columns) for name, columns in expected.items()}
@@ -85,6 +93,32 @@ def _types(connection: Connection, schema: str | None, expected: Mapping[str, Se
 def _has_decimals(declared: TypeEngine[Any]) -> bool:
     """By its declaration, because SQLite makes whole numbers of whole yuan: no value tells them from fen."""
     return isinstance(declared, Float | MONEY) or (isinstance(declared, Numeric) and bool(declared.scale))
+
+
+def _lacking(inspector: Inspector, schema: str | None, keys: Sequence[Key]) -> list[str]:
+    """The keys that a table is declared without: production writes without the lock that an agent takes.
+
+    Of a view nothing can be told.
+    """
+    tables = set(inspector.get_table_names(schema=schema))
+    return [
+        f"{name} ({', '.join(columns)})"
+        for name, columns in keys
+        if name in tables and not any(held <= set(columns) for held in _held(inspector, schema, name))
+    ]
+
+
+def _held(inspector: Inspector, schema: str | None, name: str) -> Iterator[set[str | None]]:
+    """The columns of each key that holds for every row of a table; None stands for an expression."""
+    primary = inspector.get_pk_constraint(name, schema=schema)["constrained_columns"]
+    if primary:
+        yield set(primary)
+    for constraint in inspector.get_unique_constraints(name, schema=schema):
+        yield set(constraint["column_names"])
+    for index in inspector.get_indexes(name, schema=schema):
+        is_partial = any(option.endswith("_where") for option in index.get("dialect_options", {}))
+        if index["unique"] and not is_partial:
+            yield set(index["column_names"])
 
 
 def _require_wide(dialect_name: str, types: Types, of: Cell, keeps: Cell) -> None:

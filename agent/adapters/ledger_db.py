@@ -50,9 +50,10 @@ class SqlLedger:
         self._engine.dispose()
 
     def check(self) -> str:
-        """Tables, columns, house accounts and clock, read-only. PortError names what is missing."""
+        """Tables, columns, keys, house accounts and clock, read-only. PortError names what is missing."""
         tables, names = self._tables, self._names
-        found = describe(self._engine, names.schema, tables.expected, names.entry, self.now, tables.amounts)
+        expected, amounts, keys = tables.expected, tables.amounts, tables.keys
+        found = describe(self._engine, names.schema, expected, names.entry, self.now, amounts, keys)
         cells, house = tables.account.c, {names.clearing_account, names.bank_account}
         rows = read(
             self._engine, "read the accounts", select(cells["ACC_NO"]).where(cells["ACC_NO"].in_(house))

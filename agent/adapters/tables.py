@@ -82,7 +82,8 @@ class TradeTables:
     """The tables of a trade database.
 
     ``stored`` are the columns of a trade row in TradeColumns' order; ``amounts``: tables' columns of money;
-    ``versions``: that of a row's version, and ours that keeps the one before a correction.
+    ``keys``: the columns in which no two rows of a table are alike; ``versions``: that of a row's version,
+    and ours that keeps the one before a correction.
     """
 
     def __init__(self, names: TradeNames) -> None:
@@ -96,6 +97,13 @@ class TradeTables:
             (names.table, names.columns.amount),
             (names.requests, names.request_columns.amount),
         )
+        request = names.request_columns
+        self.keys = (
+            (names.requests, (request.request_no,)),
+            (names.requests, (request.trade_no, request.seq)),
+            (names.repair, ("trade_no",)),
+            (names.step, ("step_key",)),
+        )
         self.versions = ((names.table, names.columns.version), (names.correction, "old_version"))
 
     @property
@@ -106,7 +114,10 @@ class TradeTables:
 
 
 class LedgerTables:
-    """The tables of a ledger database. ``amounts``: tables' columns of money."""
+    """The tables of a ledger database.
+
+    ``amounts``: tables' columns of money; ``keys``: the columns in which no two rows of a table are alike.
+    """
 
     def __init__(self, names: LedgerNames) -> None:
         self.account = _table(names.account, ACCOUNT_COLUMNS, names.schema)
@@ -115,6 +126,12 @@ class LedgerTables:
         self.entry_leg = _table(names.entry_leg, LEG_COLUMNS, names.schema)
         self.posting = _table(names.posting, POSTING_COLUMNS, names.schema)
         self.amounts = ((names.account, "BALANCE"), (names.entry, "AMOUNT"), (names.posting, "AMOUNT"))
+        self.keys = (
+            (names.account, ("ACC_NO",)),
+            (names.entry, ("VOUCHER_NO",)),
+            (names.entry, ("IDEM_KEY",)),
+            (names.entry_leg, ("TRD_NUM", "LEG", "LIVE")),
+        )
 
     @property
     def expected(self) -> dict[str, tuple[str, ...]]:

@@ -64,10 +64,12 @@ class SqlTrades:
         self._engine.dispose()
 
     def check(self) -> str:
-        """Tables, columns and clock, read-only. Raises PortError that names what is missing."""
+        """Tables, columns, keys and clock, read-only. Raises PortError that names what is missing."""
         tables, names = self._tables, self._names
-        expected, amounts, kept = tables.expected, tables.amounts, tables.versions
-        return describe(self._engine, names.schema, expected, names.table, self.now, amounts, kept)
+        expected, amounts, keys = tables.expected, tables.amounts, tables.keys
+        return describe(
+            self._engine, names.schema, expected, names.table, self.now, amounts, keys, tables.versions
+        )
 
     def now(self) -> datetime:
         """Production's clock, aware UTC."""
