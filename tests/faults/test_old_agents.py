@@ -26,6 +26,7 @@ from tests.app.agents.agent_client import AgentClient, new_id
 from tests.app.agents.conftest import Member, order
 from tests.app.agents.test_sockets import issue, state_of
 from tests.app.live_server import LiveServer
+from tests.faults.conftest import Scene
 
 FIELDS_OF_VERSION_1: Final = {
     "Welcome": {"epoch", "server_time", "heartbeat_ms", "group"},
@@ -146,6 +147,99 @@ def test_messages_of_an_old_agent_lack_nothing_the_server_needs() -> None:
         "rows": [],
     }
     assert isinstance(decode_to_server(msgspec.json.encode(report).decode()), AnomaliesReported)
+
+
+def facts_of_version_1(trade_no: str) -> dict[str, object]:
+    request = {"request_no": f"{trade_no}-0", "seq": 0, "status": "not_found", "verdict": "FAIL"}
+    return {
+        "trade_no": trade_no,
+        "kind": "recharge",
+        "bookkeeping": None,
+        "status": "success",
+        "is_acc": False,
+        "is_e_acc": None,
+        "first": {"state": "NONE", "voucher_no": None, "amount_minor": None, "detail": ""},
+        "second": None,
+        "bank": {"state": "SUCCESS", "requests": [request], "is_explicit": False, "detail": ""},
+        "amount_minor": 10_000,
+        "currency": "CNY",
+        "row_hash": "hash",
+        "read_at": "2026-03-02T12:00:00Z",
+    }
+
+
+def answers_of_version_1(command_id: str, trade_no: str, fence: int) -> list[dict[str, object]]:
+    """All that the first agents say of a repair, from its beginning to its result."""
+    step = {"seq": 1, "name": "post_leg_1", "key": "PCL:1", "state": "done", "moves_money": True}
+    step |= {"started_at": "2026-03-02T12:00:00Z", "finished_at": None, "duration_ms": 1, "detail": ""}
+    facts = facts_of_version_1(trade_no)
+    said = [
+        {"type": "Started"},
+        {"type": "StepRecorded", "trade_no": trade_no, "fence": fence, "step": step},
+        {
+            "type": "Heartbeat",
+            "running": [command_id],
+            "journal_length": 1,
+            "agent_time": "2026-03-02T12:00Z",
+        },
+        {"type": "Log", "level": "info", "text": "done"},
+        {
+            "type": "RepairFinished",
+            "trade_no": trade_no,
+            "fence": fence,
+            "outcome": "repaired",
+            "reason": "",
+            "is_confirmed_failed": False,
+            "money_moved": True,
+            "before": {"TRD_ID": 1, "TRD_NUM": trade_no, "TRD_STATUS": 8, "FAILED_MSG": None},
+            "after": {"TRD_ID": 1, "TRD_NUM": trade_no, "TRD_STATUS": 8, "FAILED_MSG": "done"},
+            "facts_before": facts,
+            "facts_after": facts,
+            "steps": [step],
+            "row_hash": "hash-2",
+            "started_at": "2026-03-02T12:00:00Z",
+            "duration_ms": 12,
+        },
+    ]
+    return [{"v": 1, "id": new_id(), "command_id": command_id, **one} for one in said]
+
+
+def test_what_an_old_agent_says_of_a_repair_is_taken_to_its_end(scene: Scene) -> None:
+    """Its result, its steps and its facts lack all that agents learned to tell since."""
+    trade_no = scene.break_trade()
+    scene.stage.tick()
+    scene.go_on()
+    ((agent, command_id),) = scene.held()
+    session = agent.session
+    assert session is not None
+    for answer in answers_of_version_1(command_id, trade_no, agent.journal[command_id].fence):
+        scene.stage.inbox.receive(session, msgspec.json.encode(answer).decode())
+    scene.go_on()
+    assert scene.state_of(trade_no) == "repaired"
+    assert scene.stage.rows("SELECT outcome FROM attempt") == [("repaired",)]
+    assert scene.stage.rows("SELECT name, state FROM step") == [("post_leg_1", "done")]
+    assert scene.stage.rows("SELECT count(*) FROM frame WHERE type = 'Rejected'") == [(0,)]
+
+
+def test_what_an_old_agent_reads_for_a_verify_closes_a_trade_that_has_healed(scene: Scene) -> None:
+    trade_no = scene.break_trade(state="waiting", unknown_since=scene.stage.clock())
+    scene.stage.tick()
+    scene.go_on()
+    ((agent, command_id),) = scene.held()
+    assert isinstance(agent.journal[command_id].command, Verify)
+    session = agent.session
+    assert session is not None
+    read: dict[str, object] = {"type": "FactsRead", "v": 1, "id": new_id(), "command_id": command_id}
+    read |= {"trade_no": trade_no, "outcome": "consistent", "fixer_code": None, "reason": ""}
+    read |= {
+        "row": {"TRD_NUM": trade_no},
+        "row_hash": "h",
+        "facts": facts_of_version_1(trade_no),
+        "after": None,
+    }
+    scene.stage.inbox.receive(session, msgspec.json.encode(read).decode())
+    scene.go_on()
+    assert scene.state_of(trade_no) == "healed"
 
 
 def test_a_frame_with_a_field_of_another_version_is_refused_and_the_session_goes_on(
