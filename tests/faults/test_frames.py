@@ -279,6 +279,31 @@ def test_a_hostile_server_is_left_by_the_agent_with_the_right_code(tmp_path: Pat
         assert [type(message) for message in agent.listener.handled] == [Verify]
 
 
+VERIFY: Final = b'{"type":"Verify","id":"cut","trade_no":"T"}'
+CUT_OFF: Final = {
+    "in its header": bytes([TEXT_FRAME]),
+    "in its middle": bytes([TEXT_FRAME, len(VERIFY)]) + VERIFY[:20],
+    "before its last byte": bytes([TEXT_FRAME, len(VERIFY)]) + VERIFY[:-1],
+    "behind a fragment that says all": bytes([TEXT, len(VERIFY)]) + VERIFY,
+}
+
+
+@pytest.mark.parametrize("where", CUT_OFF)
+def test_of_a_frame_that_its_server_cuts_off_an_agent_takes_nothing(tmp_path: Path, where: str) -> None:
+    """It dials again, and what comes whole then is taken."""
+    with FakeServer() as server:
+        agent = LinkedAgent(server.port, tmp_path / "journal.db").start()
+        first = server.session(1)
+        first._sock.sendall(CUT_OFF[where])
+        first.cut()
+        heard = threading.Event()
+        agent.listener.on_message = lambda message: heard.set()
+        server.session(2).send(Verify(id="whole", trade_no="T"))
+        assert heard.wait(PATIENCE)
+        agent.stop()
+        assert agent.listener.handled == [Verify(id="whole", trade_no="T")]
+
+
 def test_fragments_without_a_byte_cost_an_agent_nothing() -> None:
     """However many of them a server sends, what waits of a message is no larger (I10)."""
     wire = Wire(websocket.WebSocket())

@@ -31,6 +31,7 @@ from tests.app.agents.conftest import add_agent, add_group, order, stored
 from tests.app.agents.test_writer import complaint, make_full, stored_ids
 from tests.conftest import HandClock
 from tests.factories import finished
+from tests.faults.conftest import Scene
 from tests.faults.test_frames import send_until_no_more_is_read
 from tests.server_databases import another_writer
 
@@ -220,6 +221,19 @@ def test_while_the_database_is_locked_sockets_are_read_no_further_than_there_is_
     assert writer.flush()
     kept = select(func.count()).select_from(Frame).where(Frame.type == "Log")
     assert db.session.scalar(kept) == whole
+
+
+def test_a_tick_while_the_database_is_locked_begins_nothing_and_is_made_up_for(scene: Scene) -> None:
+    """Its due time is claimed with what it begins, or not at all."""
+    trade_no = scene.break_trade()
+    with another_writer():
+        scene.stage.tick()
+    assert scene.state_of(trade_no) == "open"
+    assert scene.stage.rows("SELECT count(*) FROM command") == [(0,)]
+    scene.stage.tick()
+    scene.go_on()
+    assert [type(agent.journal[one].command) for agent, one in scene.held()] == [Repair]
+    assert scene.stage.rows("SELECT attempts FROM anomaly") == [(1,)]
 
 
 @pytest.fixture
