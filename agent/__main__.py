@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -180,11 +181,14 @@ def assemble(configuration: Configuration) -> Service:
     settings = link_settings(configuration)
     journal = Journal(configuration.journal)
     here = production_work(configuration)
-    work: Work = ProcessPool.of(configuration, here) if section.pool == "processes" else here
+    halting = threading.Event()
+    work: Work = here
+    if section.pool == "processes":
+        work = ProcessPool.of(configuration, here, halting)
     waker = Waker()
     outbox = Outbox(journal, waker)
     link = Link(settings, outbox, waker)
-    runner = Runner(journal, outbox, work, link.hint, link.is_live, workers=section.workers)
+    runner = Runner(journal, outbox, work, link.hint, link.is_live, workers=section.workers, halting=halting)
     identity = Identity(
         name=section.name,
         boot_id=new_id(),

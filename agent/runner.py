@@ -35,6 +35,7 @@ class Runner:
     """The commands in hand. Repairs and verifications share a pool, collections run one after the other.
 
     ``hint`` sends a message that may be lost; ``is_live`` is set while there is a session to send it on.
+    ``halting`` is set once repairs are to stop between two steps; work elsewhere may look at it, too.
     ``monotonic`` and ``wall`` are clocks in seconds. ``crew`` makes the workers of a name, so many.
     """
 
@@ -47,6 +48,7 @@ class Runner:
         is_live: threading.Event,
         *,
         workers: int = 4,
+        halting: threading.Event | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         crew: Callable[[str, int], Crew] = Workers,
@@ -61,7 +63,7 @@ class Runner:
         self._jobs: dict[Key, Job] = {}
         self._changed = threading.Condition()
         self._stopping = threading.Event()
-        self._halting = threading.Event()
+        self._halting = halting or threading.Event()
         self._repairers = crew("repair", workers)
         self._collector = crew("collect", 1)
 

@@ -89,7 +89,7 @@ class Line:
             process.start()
         work: Work = here
         if self._processes:
-            work = ProcessPool(here, self._processes)
+            work = ProcessPool(here, self._processes, threading.Event())
         is_live = threading.Event()
         is_live.set()
         self._runner = Runner(self._journal, self._outbox, work, _sent, is_live, workers=manner.workers)

@@ -2,11 +2,13 @@
 
 import logging
 import queue
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from typing import Final
 
@@ -33,7 +35,7 @@ from agent.processes.messages import (
     decode_from_worker,
     encode,
 )
-from agent.processes.worker import Line
+from agent.processes.worker import MEANT_FOR_THE_AGENT, Line
 from agent.protocol import Collect, Repair, Verify
 from agent.standstill import Seen, Watch
 from agent.work import ProductionWork
@@ -41,7 +43,7 @@ from agent.work import ProductionWork
 log: Final = logging.getLogger("agent.processes")
 
 POLL_SECONDS: Final = 0.05
-"""A cancel reaches the worker process so much later at most."""
+"""A cancel or a halt reaches the worker process so much later at most."""
 MOST_LATE_SECONDS: Final = 900.0
 """A worker process that goes on for so long after it was told to stop hangs, and is ended. Every call that a
 repair makes ends in time by itself, so that an honest one is done long before."""
@@ -91,6 +93,8 @@ class WorkerProcess:
         ours, theirs = Pipe()
         with theirs:
             command = [sys.executable, "-m", "agent.processes.worker", str(theirs.fileno())]
+            # Held back from it until it ignores them.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, MEANT_FOR_THE_AGENT)
             try:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
@@ -98,6 +102,8 @@ class WorkerProcess:
             except OSError as error:
                 ours.close()
                 raise WorkerDiedError(f"no worker process can be started: {error}") from error
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._line = ours
         self._say(ours, self._begin)
 
@@ -112,9 +118,13 @@ class WorkerProcess:
             self._process = None
 
     def carry_out(
-        self, order: Order, note: Callable[[StepRecord], None], cancellation: Cancellation
+        self,
+        order: Order,
+        note: Callable[[StepRecord], None],
+        cancellation: Cancellation,
+        halting: threading.Event,
     ) -> RepairFinished | FactsRead:
-        """Have an order carried out, its steps noted as they come.
+        """Have an order carried out, its steps noted as they come; ``halting``: it is to stop between two.
 
         Raises StoppedError, WorkBrokeOffError; WorkerDiedError: nobody knows how far the order came.
         """
@@ -124,7 +134,7 @@ class WorkerProcess:
         with ExitStack() as unanswered:
             # What it may still say must not be taken for the answer to another order.
             unanswered.callback(self._give_up, order)
-            answer = self._await_answer(order, note, cancellation)
+            answer = self._await_answer(order, note, cancellation, halting)
             unanswered.pop_all()
         match answer:
             case Ended(result):
@@ -141,7 +151,11 @@ class WorkerProcess:
         self.end()
 
     def _await_answer(
-        self, order: Order, note: Callable[[StepRecord], None], cancellation: Cancellation
+        self,
+        order: Order,
+        note: Callable[[StepRecord], None],
+        cancellation: Cancellation,
+        halting: threading.Event,
     ) -> Answer:
         line = self._line
         assert line is not None, "it was started"
@@ -149,25 +163,33 @@ class WorkerProcess:
         told_at = self._monotonic() if is_cancelled else None
         self._say(line, msgspec.structs.replace(order, is_cancelled=is_cancelled, seen=self._watch.seen))
         while True:
+            must_halt = False
             match self._hear(line):
                 case Noted(step):
                     try:
                         note(step)
                     except StoppedError:
-                        if not is_halted:
-                            self._say(line, Halt())
-                        is_halted = True
+                        must_halt = True
                 case Seen() as seen:
                     self._watch.learn(seen)
                 case Ended() | Halted() | Broken() as answer:
                     return answer
+                # Only once all that it has said is heard: the agent itself may have stood still.
+                case None if told_at is not None and self._monotonic() - told_at > MOST_LATE_SECONDS:
+                    raise WorkerDiedError("The worker process hangs.")
                 case None:
                     pass
+            if not is_halted and (must_halt or halting.is_set()):
+                is_halted = True
+                self._tell(line, Halt())
             if told_at is None and cancellation.is_set():
                 told_at = self._monotonic()
-                self._say(line, Cancel())
-            if told_at is not None and self._monotonic() - told_at > MOST_LATE_SECONDS:
-                raise WorkerDiedError("The worker process hangs.")
+                self._tell(line, Cancel())
+
+    def _tell(self, line: Line, message: Cancel | Halt) -> None:
+        """Say it, if anybody listens: what one that has died said before is yet to be heard, then its end."""
+        with suppress(WorkerDiedError):
+            self._say(line, message)
 
     @staticmethod
     def _say(line: Line, message: ToWorker) -> None:
@@ -187,18 +209,22 @@ class WorkerProcess:
 class ProcessPool:
     """Work of which repairs and looks are done in worker processes, each by one that is idle.
 
-    ``here`` does the rest: collections, one after the other, and what is left as it stands.
+    ``here`` does the rest: collections, one after the other, and what is left as it stands. Once ``halting``
+    is set repairs stop between two steps.
     """
 
-    def __init__(self, here: Work, workers: Sequence[WorkerProcess]) -> None:
+    def __init__(self, here: Work, workers: Sequence[WorkerProcess], halting: threading.Event) -> None:
         self._here = here
+        self._halting = halting
         self._workers = tuple(workers)
         self._idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
 
     @classmethod
-    def of(cls, configuration: Configuration, here: ProductionWork) -> "ProcessPool":
+    def of(
+        cls, configuration: Configuration, here: ProductionWork, halting: threading.Event
+    ) -> "ProcessPool":
         """Return a pool of as many processes as the configuration has workers, all of them started.
 
         Raises WorkerDiedError.
@@ -207,7 +233,7 @@ class ProcessPool:
         workers = [WorkerProcess(configuration, here.watch) for _ in range(count)]
         for worker in workers:
             worker.start()
-        return cls(here, workers)
+        return cls(here, workers, halting)
 
     def close(self) -> None:
         """End every process as it stands."""
@@ -254,6 +280,6 @@ class ProcessPool:
     ) -> RepairFinished | FactsRead:
         worker = self._idle.get()
         try:
-            return worker.carry_out(order, note, cancellation)
+            return worker.carry_out(order, note, cancellation, self._halting)
         finally:
             self._idle.put(worker)

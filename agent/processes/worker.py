@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from agent.answers import StepRecord
+from agent.answers import StepRecord, sendable
 from agent.config import Configuration
 from agent.errors import StoppedError
 from agent.fixers.plan import READ_BACK
@@ -36,6 +36,9 @@ from agent.processes.messages import (
 from agent.protocol import Repair
 from agent.standstill import Watch
 from agent.wiring import production_work
+
+MEANT_FOR_THE_AGENT: Final = (signal.SIGTERM, signal.SIGINT)
+"""Sent to a whole group of processes these mean the agent, which sees to the rest."""
 
 Line: TypeAlias = "Connection[Any, Any]"
 
@@ -128,14 +131,14 @@ class Worker:
         except Exception as error:
             # The edge of the process: a fault in a fixer must end this order only, and say so.
             log.exception("%s ended with an unexpected error", describe(order.command))
-            return encode(Broken(f"{type(error).__name__}: {error}"))
+            return encode(Broken(sendable(f"{type(error).__name__}: {error}")))
 
 
 def main(descriptor: int) -> None:
     """Serve the agent at the other end of the line."""
-    # Sent to a whole group of processes they mean the agent, which sees to the rest.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in MEANT_FOR_THE_AGENT:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, MEANT_FOR_THE_AGENT)
     set_up()
     line: Line = Connection(descriptor)
     try:

@@ -16,13 +16,23 @@ import pytest
 from sqlalchemy import text
 
 from agent.adapters.ddl import ddl
-from agent.answers import BROKE_OFF, FactsRead, RepairFinished, StepRecord, why_it_broke_off
+from agent.answers import (
+    BROKE_OFF,
+    FactsRead,
+    RepairFinished,
+    StepRecord,
+    StepRecorded,
+    why_it_broke_off,
+)
 from agent.config import Configuration, load
 from agent.envelope import new_id
 from agent.errors import StoppedError
 from agent.fixers.attempt import STOOD_STILL
 from agent.fixers.plan import PAYOUTS, READ_BACK
+from agent.journal import Journal
+from agent.message import Message
 from agent.orders import Holder
+from agent.outbox import Outbox
 from agent.ports import Cancellation
 from agent.processes.messages import (
     Broken,
@@ -46,6 +56,7 @@ from agent.processes.pool import (
 )
 from agent.processes.worker import Worker
 from agent.protocol import Repair, Verify
+from agent.runner import Runner
 from agent.standstill import Seen, Watch
 from agent.wiring import production_work
 from sandbox.bank.server import RunningBank
@@ -279,9 +290,9 @@ def test_a_halt_stops_behind_a_step_but_never_behind_the_last(
 
 
 def test_an_unexpected_error_ends_its_order_only(served: Callable[[ScriptedWork], Served]) -> None:
-    at = served(ScriptedWork(error=ZeroDivisionError("a fixer's own")))
+    at = served(ScriptedWork(error=ZeroDivisionError("a fixer's own \udc80")))
     at.say(ORDER)
-    assert at.hear() == Broken("ZeroDivisionError: a fixer's own")
+    assert at.hear() == Broken("ZeroDivisionError: a fixer's own ?")
     at.say(ORDER)
     assert isinstance(at.hear(), Ended)
 
@@ -334,6 +345,7 @@ class Beside:
     configuration: Configuration
     bank: RunningBank
     watch: Watch
+    halting: threading.Event
     notes: list[StepRecord] = field(default_factory=list)
 
     def order(self, trade_no: str, fixer_code: str, fence: int = 1) -> Repair:
@@ -346,6 +358,12 @@ class Beside:
         self, order: Repair, note: Callable[[StepRecord], None] | None = None, boot: str = "boot"
     ) -> RepairFinished:
         return self.pool.repair(order, "command", Holder(boot), note or self.notes.append, threading.Event())
+
+    def wait_for_the_call(self) -> None:
+        """Until the fault that is set has struck, so that a worker is in its call of the bank."""
+        until = time.monotonic() + PATIENCE
+        while self.bank.faults.all():
+            assert time.monotonic() < until, "the bank was not called"
 
     def kill_all(self) -> None:
         """kill -9 of every worker process; they are dead on return."""
@@ -372,8 +390,9 @@ def beside(tmp_path: Path) -> Iterator[Beside]:
         workers = tuple(
             WorkerProcess(configuration, work.watch) for _ in range(configuration.tables.agent.workers)
         )
-        pool = ProcessPool(work, workers)
-        yield Beside(world, pool, workers, configuration, bank, work.watch)
+        halting = threading.Event()
+        pool = ProcessPool(work, workers, halting)
+        yield Beside(world, pool, workers, configuration, bank, work.watch, halting)
         pool.close()
     world.close()
 
@@ -401,6 +420,7 @@ def test_a_killed_worker_is_replaced_and_its_repair_gone_on_with(beside: Beside,
 
     def kill(note: StepRecord) -> None:
         if note.name in PAYOUTS:
+            beside.wait_for_the_call()
             beside.kill_all()
 
     with pytest.raises(WorkerDiedError):
@@ -439,11 +459,38 @@ def test_a_worker_that_hangs_long_after_its_cancel_is_ended(beside: Beside) -> N
         cancelled.set()
 
     with pytest.raises(WorkerDiedError, match="process hangs"):
-        worker.carry_out(order, freeze, cancelled)
+        worker.carry_out(order, freeze, cancelled, beside.halting)
     assert worker.pid is None
     again = beside.order(case.trade_no, case.case.fixer, fence=2)
     assert beside.repair(again, boot="boot-2").outcome == "repaired"
     assert not beside.world.report().violations
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_what_a_worker_has_said_is_heard_before_its_end(beside: Beside, number: signal.Signals) -> None:
+    case = unpaid_withdrawal(beside.world)
+    order = Order(beside.order(case.trade_no, case.case.fixer), "command", Holder("boot"))
+    looks = itertools.count(0.0, MOST_LATE_SECONDS + 1)
+    worker = WorkerProcess(beside.configuration, beside.watch, monotonic=lambda: next(looks))
+    cancelled = threading.Event()
+    heard: list[StepRecord] = []
+
+    def stand_still(note: StepRecord) -> None:
+        """At the first note, until the bank has paid and the worker is gone, or stands still itself."""
+        heard.append(note)
+        if len(heard) > 1:
+            return
+        until = time.monotonic() + PATIENCE
+        while not any(one.status == "success" for one in beside.world.payouts(case.trade_no)):
+            assert time.monotonic() < until, "the bank has not paid"
+        assert worker.pid is not None
+        os.kill(worker.pid, number)
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+        cancelled.set()
+
+    with pytest.raises(WorkerDiedError):
+        worker.carry_out(order, stand_still, cancelled, beside.halting)
+    assert any(note.name in PAYOUTS for note in heard)
 
 
 def test_a_worker_that_hangs_over_a_look_is_ended_too(beside: Beside) -> None:
@@ -452,7 +499,7 @@ def test_a_worker_that_hangs_over_a_look_is_ended_too(beside: Beside) -> None:
     worker.start()
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGSTOP)
-    pool = ProcessPool(production_work(beside.configuration), [worker])
+    pool = ProcessPool(production_work(beside.configuration), [worker], beside.halting)
     look = Verify(id=new_id(), trade_no=TRADE, fence=0, deadline_ms=0)
     with pytest.raises(WorkerDiedError, match="process hangs"):
         pool.verify(look, "look")
@@ -461,10 +508,35 @@ def test_a_worker_that_hangs_over_a_look_is_ended_too(beside: Beside) -> None:
     pool.close()
 
 
-def test_a_repair_whose_worker_died_is_in_doubt_never_failed(beside: Beside) -> None:
-    told = why_it_broke_off(WorkerDiedError())
-    assert told == f"{BROKE_OFF}: WorkerDiedError: The worker process died."
-    assert why_it_broke_off(WorkBrokeOffError("ValueError: x")).startswith(BROKE_OFF)
+def test_a_repair_whose_worker_died_is_in_doubt_never_failed(beside: Beside, tmp_path: Path) -> None:
+    case = unpaid_withdrawal(beside.world)
+    order = beside.order(case.trade_no, case.case.fixer)
+    beside.bank.faults.set(
+        {"kind": "timeout_after", "operation": "payout", "seconds": PATIENCE, "next_calls": 1}
+    )
+    journal, has_ended, is_live = Journal(tmp_path / "runner.db"), threading.Event(), threading.Event()
+
+    def kill(message: Message) -> None:
+        if isinstance(message, StepRecorded) and message.step.name in PAYOUTS:
+            beside.wait_for_the_call()
+            beside.kill_all()
+
+    runner = Runner(journal, Outbox(journal, has_ended.set), beside.pool, kill, is_live, workers=1)
+    entry = journal.receive(order, "boot")
+    runner.submit(entry, "boot", is_resumed=False)
+    assert has_ended.wait(PATIENCE), "it has no result"
+    [unsent] = journal.unsent(0, 2)
+    told = msgspec.json.decode(unsent.frame, type=RepairFinished)
+    assert (told.outcome, told.money_moved) == ("unknown", True)
+    assert told.reason == f"{BROKE_OFF}: WorkerDiedError: The worker process died."
+    runner.stop(PATIENCE, PATIENCE)
+    journal.close()
+
+
+def test_work_that_broke_in_its_process_tells_what_broke_there() -> None:
+    assert why_it_broke_off(WorkBrokeOffError("ValueError: x")) == (
+        f"{BROKE_OFF}: WorkBrokeOffError: ValueError: x"
+    )
 
 
 def test_processes_started_after_a_pause_do_not_begin_what_was_ordered_before_it(beside: Beside) -> None:
@@ -476,7 +548,7 @@ def test_processes_started_after_a_pause_do_not_begin_what_was_ordered_before_it
     watch = Watch()
     watch.note(seen.at - timedelta(hours=2), seen.own)
     workers = [WorkerProcess(beside.configuration, watch) for _ in range(2)]
-    pool = ProcessPool(production_work(beside.configuration), workers)
+    pool = ProcessPool(production_work(beside.configuration), workers, beside.halting)
 
     def repair(order: Repair, given_at: float) -> RepairFinished:
         return pool.repair(
@@ -492,7 +564,8 @@ def test_processes_started_after_a_pause_do_not_begin_what_was_ordered_before_it
     pool.close()
 
 
-def test_a_halted_repair_stops_between_two_steps_and_is_gone_on_with(beside: Beside) -> None:
+@pytest.mark.parametrize("is_event", [True, False])
+def test_a_halted_repair_stops_between_two_steps_and_is_gone_on_with(beside: Beside, is_event: bool) -> None:
     case = unpaid_withdrawal(beside.world)
     order = beside.order(case.trade_no, case.case.fixer)
     # It hears that it is to stop while it waits for the bank.
@@ -501,12 +574,15 @@ def test_a_halted_repair_stops_between_two_steps_and_is_gone_on_with(beside: Bes
 
     def halt(note: StepRecord) -> None:
         noted.append(note)
-        if note.name in PAYOUTS:
+        if note.name in PAYOUTS and is_event:
+            beside.halting.set()
+        elif note.name in PAYOUTS:
             raise StoppedError
 
     with pytest.raises(StoppedError):
         beside.repair(order, halt)
     assert (noted[-1].name in PAYOUTS, noted[-1].state) == (True, "done")
+    beside.halting.clear()
     holder = Holder("boot-2", ("boot",))
     result = beside.pool.repair(order, "command", holder, beside.notes.append, threading.Event())
     assert result.outcome == "repaired"
