@@ -508,6 +508,22 @@ def test_a_worker_that_hangs_over_a_look_is_ended_too(beside: Beside) -> None:
     pool.close()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_meant_for_the_agent_ends_no_worker_that_is_only_starting(
+    beside: Beside, number: signal.Signals
+) -> None:
+    for worker in beside.workers:
+        worker.start()
+    pids = [worker.pid for worker in beside.workers]
+    for pid in pids:
+        assert pid is not None
+        os.kill(pid, number)
+    case = unpaid_withdrawal(beside.world)
+    for _ in beside.workers:  # each has its turn
+        beside.order(case.trade_no, case.case.fixer)
+    assert [worker.pid for worker in beside.workers] == pids
+
+
 def test_a_repair_whose_worker_died_is_in_doubt_never_failed(beside: Beside, tmp_path: Path) -> None:
     case = unpaid_withdrawal(beside.world)
     order = beside.order(case.trade_no, case.case.fixer)
